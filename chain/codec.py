@@ -1,0 +1,98 @@
+"""The canonical codec: one value, one encoding.
+
+Every object of the chain is a ``Record``: a frozen struct that travels as a MessagePack array of fixed
+arity. MessagePack allows several encodings of one value (a 1 in one byte or in nine), so ``decode``
+accepts bytes only if encoding the result gives the same bytes again. There are no maps and no floats.
+
+Rules of this file: no I/O, no knowledge of what a record means; every failure on hostile bytes is a
+``CodecError``, never another exception.
+"""
+
+from typing import Any, Final, TypeAlias, TypeVar, dataclass_transform
+
+import msgspec
+
+from chain.errors import CodecError
+
+MAX_OBJECT_BYTES: Final = 8 * 1024 * 1024
+"""Largest encoding that ``decode`` looks at unless the caller sets a smaller limit."""
+MAX_DEPTH: Final = 32
+"""Deepest nesting of arrays that ``unpack`` follows."""
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(msgspec.field,))
+class Record(
+    msgspec.Struct,
+    array_like=True,
+    frozen=True,
+    forbid_unknown_fields=True,
+    gc=False,
+):
+    """Base of every encoded object: immutable, fixed arity, compared by value."""
+
+
+R = TypeVar("R")
+
+Value: TypeAlias = None | bool | int | bytes | str | tuple["Value", ...]
+"""What ``unpack`` returns and ``encode`` takes, records aside."""
+
+_encoder = msgspec.msgpack.Encoder()
+_untyped = msgspec.msgpack.Decoder()
+_decoders: dict[Any, msgspec.msgpack.Decoder[Any]] = {}
+
+
+def encode(value: object) -> bytes:
+    """Return the canonical bytes of a record or of a value made of int, bool, bytes, str, None, tuples."""
+    return _encoder.encode(value)
+
+
+def decode(data: bytes, kind: type[R], max_bytes: int = MAX_OBJECT_BYTES) -> R:
+    """Return the ``kind`` that ``data`` encodes.
+
+    ``kind`` is a ``Record`` class or a union of tagged ones. Raises ``CodecError`` for bytes that are
+    too long, truncated, of the wrong shape, out of a field's range, followed by more, or not canonical.
+    """
+    if len(data) > max_bytes:
+        raise CodecError(f"object of {len(data)} bytes; at most {max_bytes} are allowed")
+    decoder = _decoders.get(kind)
+    if decoder is None:
+        decoder = _decoders[kind] = msgspec.msgpack.Decoder(kind)
+    try:
+        value: R = decoder.decode(data)
+    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
+        raise CodecError(f"not a {_name(kind)}: {error}") from None
+    except RecursionError:
+        raise CodecError(f"not a {_name(kind)}: nested too deeply") from None
+    if _encoder.encode(value) != data:
+        raise CodecError(f"not the canonical encoding of a {_name(kind)}")
+    return value
+
+
+def _name(kind: object) -> str:
+    return getattr(kind, "__name__", str(kind))
+
+
+def unpack(data: bytes, max_bytes: int = MAX_OBJECT_BYTES) -> Value:
+    """Return the untyped value of canonical bytes.
+
+    For tools that show objects they have no record for. Raises ``CodecError``.
+    """
+    if len(data) > max_bytes:
+        raise CodecError(f"object of {len(data)} bytes; at most {max_bytes} are allowed")
+    try:
+        value = _plain(_untyped.decode(data), MAX_DEPTH)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, TypeError, ValueError) as error:
+        raise CodecError(f"not canonical MessagePack: {error}") from None
+    if _encoder.encode(value) != data:
+        raise CodecError("not canonical MessagePack: the value has another, shorter encoding")
+    return value
+
+
+def _plain(value: object, depth: int) -> Value:
+    if isinstance(value, list):
+        if depth == 0:
+            raise CodecError(f"arrays nested deeper than {MAX_DEPTH}")
+        return tuple([_plain(item, depth - 1) for item in value])
+    if value is None or isinstance(value, bool | int | bytes | str):
+        return value
+    raise CodecError(f"{type(value).__name__} values do not exist on the chain")

@@ -1,0 +1,148 @@
+"""Fixed point: the only arithmetic on models and updates that nodes must agree on.
+
+A value is an int64 counting units of 2**-fraction_bits, |value| <= 2**53 (``VALUE_MAX``). Sums and weights are
+exact integers of any width; there is one division, rounded half to even. Order never matters.
+
+Vectors are C-contiguous little-endian ``int64`` arrays of shape (d,).
+"""
+
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chain.errors import FixedPointError
+
+VALUE_MAX: Final = 2**53
+MAX_FRACTION_BITS: Final = 48
+_WEIGHT_MAX: Final = 2**32 - 1
+_LIMB_BITS: Final = 27
+_LIMB_MASK: Final = 2**_LIMB_BITS - 1
+_CARRY_AT: Final = 2**35
+"""Weights gathered between two carries; what a carry leaves behind adds less than 2**27 to a sum."""
+_NORM_BLOCK: Final = 2**26
+Int64Vector = NDArray[np.int64]
+Float64Vector = NDArray[np.float64]
+
+
+def divide_half_even(numerator: int, denominator: int) -> int:
+    """Return numerator / denominator rounded to the nearest integer, ties to even; denominator > 0."""
+    quotient, remainder = divmod(numerator, denominator)
+    twice = 2 * remainder
+    if twice > denominator or twice == denominator and quotient & 1:
+        quotient += 1
+    return quotient
+
+
+def to_fixed(values: Float64Vector, fraction_bits: int) -> Int64Vector:
+    """Return the nearest fixed-point vector, ties to even. ``FixedPointError`` on NaN or |value| > 2**53 units."""
+    exact = np.asarray(values, dtype=np.float64)
+    with np.errstate(over="ignore", under="ignore"):  # an infinity is refused below, a tiny value is 0
+        scaled = np.rint(np.ldexp(exact, fraction_bits))
+    fits = np.abs(scaled) <= VALUE_MAX  # NaN fails this too
+    if not bool(fits.all()):
+        bad = int(np.flatnonzero(~fits)[0])
+        raise FixedPointError(
+            f"coordinate {bad} is {float(exact[bad])!r}; |value| may be at most 2**{53 - fraction_bits}"
+        )
+    return scaled.astype(np.int64)
+
+
+def to_float(values: Int64Vector, fraction_bits: int) -> Float64Vector:
+    """Return the float64 values, exact because |value| <= 2**53 units."""
+    return np.ldexp(values.astype(np.float64), -fraction_bits)
+
+
+def check_range(values: Int64Vector) -> None:
+    """Raise ``FixedPointError`` if any |value| exceeds 2**53 units."""
+    if values.size and (int(values.max()) > VALUE_MAX or int(values.min()) < -VALUE_MAX):
+        raise FixedPointError("a coordinate exceeds 2**53 fixed-point units")
+
+
+def weighted_sum(vectors: Sequence[Int64Vector], weights: Sequence[int]) -> list[int]:
+    """Return Σ weights[k]·vectors[k] per coordinate as exact Python integers; ``[]`` for no vectors.
+
+    Vectors all have shape (d,) and values within range; 0 <= weight < 2**32; ``FixedPointError`` otherwise.
+    Each value is split into a signed high limb and a low limb of 27 bits, summed apart in int64. Before the
+    weights gathered since the last carry exceed 2**35, carries move up, so that no sum passes 2**62 + 2**27; Python integers appear only when the limbs are put together at the end.
+    """
+    if len(vectors) != len(weights):
+        raise FixedPointError(f"{len(vectors)} vectors with {len(weights)} weights")
+    if not vectors:
+        return []
+    shape = vectors[0].shape
+    low, middle, high = (np.zeros(shape, dtype=np.int64) for _ in range(3))
+    gathered = 0
+    for vector, weight in zip(vectors, weights, strict=True):
+        if not 0 <= weight <= _WEIGHT_MAX:
+            raise FixedPointError(f"weight {weight} is not within 0 … {_WEIGHT_MAX}")
+        if vector.shape != shape:
+            raise FixedPointError(f"vectors of shapes {shape} and {vector.shape} cannot be added")
+        check_range(vector)
+        if gathered + weight > _CARRY_AT:
+            _carry(low, middle, high)
+            gathered = 0
+        gathered += weight
+        low += (vector & _LIMB_MASK) * weight
+        middle += (vector >> _LIMB_BITS) * weight
+    _carry(low, middle, high)
+    return _joined(low, middle, high)
+
+
+def _carry(low: Int64Vector, middle: Int64Vector, high: Int64Vector) -> None:
+    """Bring ``low`` and ``middle`` back within 27 bits, in place; floor shifts keep negative sums exact.
+
+    ``high`` grows by at most 2**36 a carry: it can't overflow before 2**27 carries, that is 2**31 vectors.
+    """
+    middle += low >> _LIMB_BITS
+    low &= _LIMB_MASK
+    high += middle >> _LIMB_BITS
+    middle &= _LIMB_MASK
+
+
+def _joined(low: Int64Vector, middle: Int64Vector, high: Int64Vector) -> list[int]:
+    """Return high·2**54 + middle·2**27 + low per coordinate, in int64 where that is sure to fit."""
+    if not high.size:
+        return []
+    if -(2**8) <= int(high.min()) and int(high.max()) < 2**8:
+        sums: list[int] = ((high << 2 * _LIMB_BITS) + (middle << _LIMB_BITS) + low).tolist()
+        return sums
+    limbs = zip(high.tolist(), middle.tolist(), low.tolist(), strict=True)
+    return [(top << 2 * _LIMB_BITS) + (mid << _LIMB_BITS) + bottom for top, mid, bottom in limbs]
+
+
+def squared_norm(vector: Int64Vector) -> int:
+    """Return Σ v² exactly, in units of 2**(-2·fraction_bits). ``FixedPointError`` for a value out of range.
+
+    |v| is split into three limbs of 18 bits, whose products stay below 2**36: a block of 2**26 sums in int64.
+    """
+    check_range(vector)
+    total = 0
+    for start in range(0, vector.size, _NORM_BLOCK):
+        size = np.abs(vector[start : start + _NORM_BLOCK])
+        low, middle, high = size & 0x3FFFF, size >> 18 & 0x3FFFF, size >> 36
+        total += int(low @ low) + (int(low @ middle) << 19) + (int(middle @ high) << 55) + (int(high @ high) << 72)
+        total += (int(middle @ middle) + 2 * int(low @ high)) << 36
+    return total
+
+
+def fixed(value: Fraction, fraction_bits: int) -> int:
+    """Return the nearest fixed-point integer of an exact value, ties to even."""
+    scaled = value * (1 << fraction_bits)
+    return divide_half_even(scaled.numerator, scaled.denominator)
+
+
+def to_bytes(values: Int64Vector) -> bytes:
+    """Return the little-endian bytes of a vector."""
+    return np.ascontiguousarray(values, dtype="<i8").tobytes()
+
+
+def from_bytes(data: bytes, size: int) -> Int64Vector:
+    """Return the vector of ``size`` values in ``data``; ``FixedPointError`` on another length or a value out of range."""
+    if len(data) != 8 * size:
+        raise FixedPointError(f"{len(data)} bytes where {size} values need {8 * size}")
+    values = np.frombuffer(data, dtype="<i8").astype(np.int64)
+    check_range(values)
+    return values

@@ -1,0 +1,90 @@
+"""Genesis: the first state of a network and the rules that switch on by height.
+
+``genesis.json`` is the document people read and edit; its canonical encoding is what nodes compare: its
+digest is the chain's identity, shown in the handshake and in every header's ``chain_id`` + genesis block.
+"""
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from chain.codec import Record, encode
+from chain.hashing import DOMAIN_GENESIS, digest
+from chain.ids import AccountField, AmountField, Hash, HeightField, MillisField, Natural, ShortText
+
+
+class Allocation(Record):
+    """Coins that exist from the start."""
+
+    account: AccountField
+    amount: AmountField
+
+
+class Rules(Record):
+    """The numbers of the protocol from ``height`` on. A schedule lists one ``Rules`` per planned fork.
+
+    version             protocol version; a node that does not know it stops with a clear message
+    max_block_bytes     canonical bytes of a block's body
+    max_payload_bytes   of one payload
+    max_block_payload_bytes  of all payloads a block refers to
+    max_block_work      sample × coordinate units (DESIGN §3) a block's settling may cost
+    subsidy             coins created for the producer of a block
+    subsidy_halving     blocks after which the subsidy halves; 0 = never
+    min_fee_per_byte    fee a transaction owes for each byte of its signed encoding
+    work_price          coins a plan pays for each 10**6 work units of its declared maximum
+    stamp_bits          leading zero bits of a device registration's stamp
+    min_bond            coins a miner bonds to be assigned updates
+    max_miners          registered miners at most
+    miner_fallback_blocks  blocks of silence after which the next miner in beacon order is eligible too
+    algorithms, policies   names that plans may use from this height on
+    """
+
+    height: HeightField
+    version: Natural
+    max_block_bytes: Natural
+    max_payload_bytes: Natural
+    max_block_payload_bytes: Natural
+    max_block_work: Natural
+    subsidy: AmountField
+    subsidy_halving: Natural
+    min_fee_per_byte: Natural
+    work_price: Natural
+    stamp_bits: Annotated[int, Meta(ge=0, le=64)]
+    min_bond: AmountField
+    max_miners: Natural
+    miner_fallback_blocks: Natural
+    algorithms: tuple[ShortText, ...]
+    policies: tuple[ShortText, ...]
+
+
+class PowParameters(Record, tag="pow"):
+    """Proof of work: target block interval, easiest and first target, ASERT half-life, reorganisation limit.
+
+    ``initial_target``: a hash must be below it at height 1 (256-bit big-endian). ``max_reorg`` in blocks.
+    """
+
+    block_ms: MillisField
+    initial_target: Annotated[bytes, Meta(min_length=32, max_length=32)]
+    half_life_ms: MillisField
+    max_future_ms: MillisField
+    max_reorg: Natural
+
+
+class Genesis(Record):
+    """The whole genesis document. ``schedule`` is ordered by height and starts at 0."""
+
+    chain_id: ShortText
+    prefix: Annotated[str, Meta(min_length=1, max_length=16, pattern="^[a-z]+$")]
+    time_ms: MillisField
+    allocations: tuple[Allocation, ...]
+    schedule: Annotated[tuple[Rules, ...], Meta(min_length=1)]
+    engine: PowParameters
+
+    @property
+    def id(self) -> Hash:
+        """SHA-256 of the canonical bytes under the genesis domain."""
+        return digest(DOMAIN_GENESIS, encode(self))
+
+    def rules_at(self, height: int) -> Rules:
+        """Return the rules in force at a height."""
+        return max((rules for rules in self.schedule if rules.height <= height), key=lambda rules: rules.height)

@@ -1,0 +1,36 @@
+"""SHA-256 with domain separation.
+
+A digest of one kind of object can never be mistaken for another's: the domain is hashed first, with
+its length.
+"""
+
+from hashlib import sha256
+from typing import Final
+
+from chain.ids import Hash
+
+DOMAIN_TRANSACTION: Final = b"fedchain/transaction"
+DOMAIN_UPDATE: Final = b"fedchain/update"
+DOMAIN_ATTESTATION: Final = b"fedchain/attestation"
+DOMAIN_HEADER: Final = b"fedchain/header"
+DOMAIN_GENESIS: Final = b"fedchain/genesis"
+DOMAIN_PLAN: Final = b"fedchain/plan"
+DOMAIN_TASK: Final = b"fedchain/task"
+DOMAIN_STAMP: Final = b"fedchain/stamp"
+DOMAIN_DRAW: Final = b"fedchain/draw"
+DOMAIN_HANDSHAKE: Final = b"fedchain/handshake"
+DOMAIN_HOLDOUT: Final = b"fedchain/holdout"
+
+
+def digest(domain: bytes, *parts: bytes) -> Hash:
+    """Return SHA-256 over the length-prefixed domain and every length-prefixed part."""
+    state = sha256(len(domain).to_bytes(1, "big") + domain)
+    for part in parts:
+        state.update(len(part).to_bytes(8, "big"))
+        state.update(part)
+    return Hash(state.digest())
+
+
+def content_id(payload: bytes) -> Hash:
+    """Return the plain SHA-256 of payload bytes: the multihash of its IPFS CIDv1 (raw codec)."""
+    return Hash(sha256(payload).digest())

@@ -1,0 +1,72 @@
+"""Merkle trees over lists: roots and inclusion proofs (RFC 9162 §2.1: leaves and nodes hash under different prefixes).
+
+The empty list has root SHA-256 of nothing, and a list can't be confused with a longer one that repeats
+its tail (the tree is split at the largest power of two, never padded).
+"""
+
+from collections.abc import Sequence
+from hashlib import sha256
+
+from chain.errors import ProofError
+from chain.ids import Hash
+
+
+def _leaf(data: bytes) -> bytes:
+    return sha256(b"\x00" + data).digest()
+
+
+def _node(left: bytes, right: bytes) -> bytes:
+    return sha256(b"\x01" + left + right).digest()
+
+
+def _split(size: int) -> int:
+    """Return the largest power of two below ``size`` (which is at least 2)."""
+    return 1 << ((size - 1).bit_length() - 1)
+
+
+def merkle_root(leaves: Sequence[bytes]) -> Hash:
+    """Return the root over these leaves' bytes, in order."""
+    if not leaves:
+        return Hash(sha256(b"").digest())
+    return Hash(_root([_leaf(leaf) for leaf in leaves]))
+
+
+def _root(hashes: Sequence[bytes]) -> bytes:
+    if len(hashes) == 1:
+        return hashes[0]
+    half = _split(len(hashes))
+    return _node(_root(hashes[:half]), _root(hashes[half:]))
+
+
+def merkle_proof(leaves: Sequence[bytes], index: int) -> tuple[Hash, ...]:
+    """Return the audit path of leaf ``index``, from the leaf upward. ``ProofError`` if there is no such leaf."""
+    if not 0 <= index < len(leaves):
+        raise ProofError(f"leaf {index} of {len(leaves)}")
+    hashes: Sequence[bytes] = [_leaf(leaf) for leaf in leaves]
+    path: list[Hash] = []
+    while len(hashes) > 1:
+        half = _split(len(hashes))
+        if index < half:
+            path.append(Hash(_root(hashes[half:])))
+            hashes = hashes[:half]
+        else:
+            path.append(Hash(_root(hashes[:half])))
+            hashes, index = hashes[half:], index - half
+    return tuple(reversed(path))
+
+
+def is_included(root: Hash, leaf: bytes, index: int, size: int, proof: Sequence[Hash]) -> bool:
+    """Does ``proof`` show that ``leaf`` is number ``index`` of the ``size`` leaves under ``root``?"""
+    if not 0 <= index < size:
+        return False
+    sides: list[bool] = []  # from the root down: is the leaf in the left part?
+    while size > 1:
+        half = _split(size)
+        sides.append(index < half)
+        size, index = (half, index) if index < half else (size - half, index - half)
+    if len(sides) != len(proof):
+        return False
+    current = _leaf(leaf)
+    for is_left, sibling in zip(reversed(sides), proof, strict=True):
+        current = _node(current, sibling) if is_left else _node(sibling, current)
+    return current == root

@@ -1,0 +1,119 @@
+"""Transactions: what an account can ask of the ledger. Shapes only; the rules are in ``consensus``.
+
+A transaction's id hashes the unsigned array, so a signature can't change the id. A device owns no
+coins: ``RegisterDevice``, ``JoinPlan`` carry fee 0 (a stamp or the plan's escrow pays).
+"""
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from chain.codec import Record, encode
+from chain.hashing import DOMAIN_TRANSACTION, digest
+from chain.ids import AccountField, AmountField, Hash, HashField, Natural, ShortText, SignatureField
+from chain.keys import KeyPair, verify
+from chain.payload import PayloadRef
+
+MAX_PLAN_BYTES = 1 << 20
+
+
+class Transfer(Record, tag="transfer"):
+    """Move ``amount`` from the sender to ``to``."""
+
+    to: AccountField
+    amount: AmountField
+
+
+class RegisterDevice(Record, tag="device.register"):
+    """Make the sender a device. ``stamp`` is the proof-of-work nonce of ``consensus.stamps``.
+
+    ``lifetime_budget`` bounds the device's privacy loss over all plans, in micro-zCDP (ρ · 10**6); 0 = no bound set.
+    """
+
+    lifetime_budget: Natural
+    stamp: Natural
+
+
+class JoinPlan(Record, tag="plan.join"):
+    """Enrol the sending device in a plan with ``samples`` rows, frozen for the plan."""
+
+    plan: HashField
+    role: ShortText
+    samples: Natural
+    commitment: HashField
+
+
+class RegisterMiner(Record, tag="miner.register"):
+    """Bond ``bond`` coins and become eligible to be assigned updates to verify."""
+
+    bond: AmountField
+
+
+class RetireMiner(Record, tag="miner.retire"):
+    """Leave the register of miners and get the bond back."""
+
+
+class SubmitPlan(Record, tag="plan.submit"):
+    """Put a plan (canonical bytes, ``fl.plan``) on the chain and escrow ``escrow`` coins for it."""
+
+    plan: Annotated[bytes, Meta(max_length=MAX_PLAN_BYTES)]
+    escrow: AmountField
+
+
+class CancelPlan(Record, tag="plan.cancel"):
+    """Cancel the sender's own plan; the unused escrow returns at the next block."""
+
+    plan: HashField
+
+
+class OpenHoldout(Record, tag="plan.open_holdout"):
+    """Reveal one chunk of a plan's committed holdout set after a reveal step has closed.
+
+    The payload holds the chunk's rows; ``salt`` and ``proof`` tie it to the root in the plan.
+    """
+
+    plan: HashField
+    round: Natural
+    chunk: Natural
+    salt: Annotated[bytes, Meta(min_length=16, max_length=32)]
+    proof: Annotated[tuple[HashField, ...], Meta(max_length=32)]
+    payload: PayloadRef
+
+
+Body = Transfer | RegisterDevice | JoinPlan | RegisterMiner | RetireMiner | SubmitPlan | CancelPlan | OpenHoldout
+
+
+class Transaction(Record):
+    """The unsigned transaction; its canonical bytes are what is hashed and signed."""
+
+    version: Natural
+    chain_id: ShortText
+    sender: AccountField
+    nonce: Natural
+    fee: AmountField
+    body: Body
+
+    @property
+    def id(self) -> Hash:
+        """SHA-256 of the canonical bytes under the transaction domain."""
+        return digest(DOMAIN_TRANSACTION, encode(self))
+
+    def sign(self, key: KeyPair) -> "SignedTransaction":
+        """Return this transaction with the signature of ``key`` over its id."""
+        return SignedTransaction(self, key.sign(self.id))
+
+
+class SignedTransaction(Record):
+    """A transaction and the Ed25519 signature of its sender over the transaction id."""
+
+    transaction: Transaction
+    signature: SignatureField
+
+    @property
+    def id(self) -> Hash:
+        """The id of the transaction inside; the signature is not part of it."""
+        return self.transaction.id
+
+    def is_signed(self) -> bool:
+        """Is the signature the sender's?"""
+        return verify(self.transaction.sender, self.signature, self.transaction.id)
