@@ -11,6 +11,8 @@ from chain.ids import AccountId
 
 DEFAULT_PREFIX: Final = "fed"
 _ALPHABET: Final = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
+_MAX_TEXT: Final = 90
+"""The longest Bech32 text: up to here the checksum finds any four substitutions."""
 _BECH32M: Final = 0x2BC830A3
 _GENERATOR: Final = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)
 
@@ -41,6 +43,10 @@ def format_account(account: AccountId, prefix: str = DEFAULT_PREFIX) -> str:
 
 def parse_account(text: str, prefix: str = DEFAULT_PREFIX) -> AccountId:
     """Return the account that ``text`` names. ``AddressError`` says what is wrong with it."""
+    if len(text) > _MAX_TEXT:
+        raise AddressError(f"an account has {len(prefix) + 59} characters, not {len(text)}")
+    if not text.isascii():  # some letters beyond ASCII become ASCII ones in lower case
+        raise AddressError(f"account {text!r} has a character outside {_ALPHABET}")
     lower = text.lower()
     if text not in (lower, text.upper()):
         raise AddressError(f"account {text!r} mixes upper and lower case")

@@ -8,6 +8,7 @@ from hashlib import sha256
 from typing import Annotated
 
 from msgspec import Meta
+from msgspec.structs import replace
 
 from chain.codec import Record, encode
 from chain.hashing import DOMAIN_HEADER, digest
@@ -58,21 +59,7 @@ class Block(Record):
 
 def seal_digest(header: Header) -> Hash:
     """Return the digest that the seal proves: the header with an empty seal."""
-    bare = Header(
-        header.version,
-        header.chain_id,
-        header.height,
-        header.parent,
-        header.time_ms,
-        header.producer,
-        header.tx_root,
-        header.update_root,
-        header.state_root,
-        header.engine,
-        header.extension,
-        b"",
-    )
-    return digest(DOMAIN_HEADER, encode(bare))
+    return digest(DOMAIN_HEADER, encode(replace(header, seal=b"")))
 
 
 def block_id(header: Header) -> Hash:

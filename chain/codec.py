@@ -16,6 +16,8 @@ from chain.errors import CodecError
 
 MAX_OBJECT_BYTES: Final = 8 * 1024 * 1024
 """Largest encoding that ``decode`` looks at unless the caller sets a smaller limit."""
+MAX_UNTYPED_BYTES: Final = 1024 * 1024
+"""Largest encoding that ``unpack`` looks at unless told otherwise: a value takes up to 80 times its bytes."""
 MAX_DEPTH: Final = 32
 """Deepest nesting of arrays that ``unpack`` follows."""
 
@@ -60,7 +62,7 @@ def decode(data: bytes, kind: type[R], max_bytes: int = MAX_OBJECT_BYTES) -> R:
     try:
         value: R = decoder.decode(data)
     except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
-        raise CodecError(f"not a {_name(kind)}: {error}") from None
+        raise CodecError(f"not a {_name(kind)}: {_short(error)}") from None
     except RecursionError:
         raise CodecError(f"not a {_name(kind)}: nested too deeply") from None
     if _encoder.encode(value) != data:
@@ -72,7 +74,13 @@ def _name(kind: object) -> str:
     return getattr(kind, "__name__", str(kind))
 
 
-def unpack(data: bytes, max_bytes: int = MAX_OBJECT_BYTES) -> Value:
+def _short(error: Exception) -> str:
+    """Return the error's text, cut: it may quote what a stranger sent."""
+    text = str(error)
+    return text if len(text) <= 200 else text[:200] + "…"
+
+
+def unpack(data: bytes, max_bytes: int = MAX_UNTYPED_BYTES) -> Value:
     """Return the untyped value of canonical bytes.
 
     For tools that show objects they have no record for. Raises ``CodecError``.
@@ -82,7 +90,7 @@ def unpack(data: bytes, max_bytes: int = MAX_OBJECT_BYTES) -> Value:
     try:
         value = _plain(_untyped.decode(data), MAX_DEPTH)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, TypeError, ValueError) as error:
-        raise CodecError(f"not canonical MessagePack: {error}") from None
+        raise CodecError(f"not canonical MessagePack: {_short(error)}") from None
     if _encoder.encode(value) != data:
         raise CodecError("not canonical MessagePack: the value has another, shorter encoding")
     return value

@@ -2,7 +2,7 @@
 
     ChainError
     ├── CodecError        bytes that are not one canonical encoding of the expected record
-    ├── AddressError       a key, an address or a signature text that cannot be read
+    ├── AddressError      a key, an address or a signature text that cannot be read
     ├── FixedPointError   a number that does not fit the fixed-point range
     ├── ProofError        a Merkle proof that is not well formed
     └── GenesisError      a genesis file that contradicts itself
@@ -32,4 +32,11 @@ class ProofError(ChainError):
 
 
 class GenesisError(ChainError):
-    """A genesis document is malformed or contradicts itself."""
+    """A genesis document is malformed or contradicts itself. Made of all its problems, one line each."""
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__(*problems)
+        self.problems = problems
+
+    def __str__(self) -> str:
+        return "\n".join(self.problems)

@@ -2,12 +2,15 @@
 
 from decimal import Decimal
 from fractions import Fraction
-from typing import Annotated
+from typing import Annotated, Final
 
 from msgspec import Meta
 
 from chain.codec import Record
 from chain.errors import CodecError
+
+
+_MAX_DIGITS: Final = 16
 
 
 class Number(Record):
@@ -25,25 +28,27 @@ class Number(Record):
     def of(cls, value: int | Decimal | str) -> "Number":
         """Return the number for an int, a ``Decimal`` or a decimal text; ``CodecError`` if it does not fit.
 
-        At most 15 significant digits (|mantissa| <= 2**53) and exponents -18 … 18.
+        15 significant digits always fit, 16 if |mantissa| <= 2**53; exponents are -18 … 18.
         """
         try:
             decimal = Decimal(value)
         except ArithmeticError:
-            raise CodecError(f"{value!r} is not a decimal number") from None
+            raise CodecError(f"{value!r:.60} is not a decimal number") from None
         if not decimal.is_finite():
             raise CodecError(f"{value} is not a finite number")
-        sign, digits, exponent = decimal.as_tuple()
-        assert isinstance(exponent, int)
-        mantissa = int("".join(map(str, digits)) or "0")
-        while mantissa and mantissa % 10 == 0 and exponent < 18:
-            mantissa, exponent = mantissa // 10, exponent + 1
-        if mantissa == 0:
+        if decimal.is_zero():
             return cls(0, 0)
+        sign, digits, exponent = decimal.as_tuple()
+        assert isinstance(exponent, int)  # it is a letter only for what is not finite
+        text = "".join(map(str, digits)).rstrip("0")
+        exponent += len(digits) - len(text)
+        if len(text.lstrip("0")) > _MAX_DIGITS:
+            raise CodecError(f"a number of {len(text)} digits needs more than 53 bits")
+        mantissa = int(text)
         while exponent > 18 and mantissa <= 2**53:
             mantissa, exponent = mantissa * 10, exponent - 1
         if mantissa > 2**53 or not -18 <= exponent <= 18:
-            raise CodecError(f"{value} needs more than 53 bits or an exponent beyond 18")
+            raise CodecError(f"{decimal:.17g} needs more than 53 bits or an exponent beyond 18")
         return cls(-mantissa if sign else mantissa, exponent)
 
     def fraction(self) -> Fraction:
@@ -55,4 +60,5 @@ class Number(Record):
         return float(self.fraction())
 
     def __str__(self) -> str:
-        return f"{Decimal(self.mantissa).scaleb(self.exponent):f}"
+        digits = tuple(map(int, str(abs(self.mantissa))))
+        return f"{Decimal((int(self.mantissa < 0), digits, self.exponent)):f}"

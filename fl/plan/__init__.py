@@ -1,0 +1,1 @@
+"""FL plans: the schema, its TOML form for people, validation, and the options a plan may name."""

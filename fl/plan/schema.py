@@ -1,0 +1,279 @@
+"""The FL plan: what a learning problem is, as the chain stores it.
+
+A plan is a versioned union by ``kind``; ``horizontal`` (same features, different samples; paper §II.C.1) is
+the only kind now. Parts that come in several forms (features, labels, algorithms, policies, privacy,
+aggregation, compression) are tagged unions, so a new form is a new record and never a new meaning.
+Real numbers are exact decimals (``Number``).
+
+Rules of this file: shapes only. What combinations make sense is ``fl.plan.validate``'s; how people write a
+plan is ``fl.plan.parse``'s.
+"""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from chain.codec import Record, decode, encode
+from chain.hashing import DOMAIN_PLAN, digest
+from chain.ids import AmountField, Hash, HashField, Natural, ShortText
+from chain.number import Number
+from chain.transaction import MAX_PLAN_BYTES
+
+MAX_COORDINATES = 1 << 24
+Count = Annotated[int, Meta(ge=0, le=2**32 - 1)]
+Text = Annotated[str, Meta(max_length=4000)]
+
+
+# --- the data each role brings -------------------------------------------------------------------
+
+
+class NumericFeature(Record, tag="numeric"):
+    """A number between public bounds, scaled to [-1, 1] around their middle.
+
+    ``out_of_range``: clip to the bounds or refuse the row's file. ``missing``: refuse, or "indicator": the value
+    becomes ``fill`` and a second coordinate says 1.
+    """
+
+    name: ShortText
+    lower: Number
+    upper: Number
+    out_of_range: Literal["clip", "refuse"]
+    missing: Literal["refuse", "indicator"]
+    fill: Number
+
+
+class CategoricalFeature(Record, tag="categorical"):
+    """One of the listed texts, one-hot; a missing value is all zeros with ``missing`` = "zeros"."""
+
+    name: ShortText
+    categories: tuple[ShortText, ...]
+    missing: Literal["refuse", "zeros"]
+
+
+class VectorFeature(Record, tag="vector"):
+    """``size`` unnamed numbers between public bounds, divided by the larger |bound| so that zeros stay zero.
+
+    The natural form of an NPZ array, an image or a LIBSVM file (index 1 is coordinate 0).
+    """
+
+    name: ShortText
+    size: Annotated[int, Meta(ge=1, le=MAX_COORDINATES)]
+    lower: Number
+    upper: Number
+
+
+Feature = NumericFeature | CategoricalFeature | VectorFeature
+
+
+class ClassLabel(Record, tag="classes"):
+    """The column to predict, one of the listed classes; texts that are numbers compare as numbers."""
+
+    name: ShortText
+    classes: tuple[ShortText, ...]
+
+
+class NumericLabel(Record, tag="number"):
+    """The number to predict, between public bounds, scaled to [-1, 1] like a numeric feature."""
+
+    name: ShortText
+    lower: Number
+    upper: Number
+
+
+class Role(Record):
+    """A kind of participant and the schema of the table it holds."""
+
+    name: ShortText
+    features: tuple[Feature, ...]
+    label: ClassLabel | NumericLabel
+
+
+# --- what is learnt ------------------------------------------------------------------------------
+
+
+class Layer(Record):
+    """A dense hidden layer."""
+
+    units: Annotated[int, Meta(ge=1, le=65536)]
+    activation: Literal["tanh", "relu"]
+
+
+class Model(Record):
+    """Hidden dense layers (maybe none), then an output whose type names its loss.
+
+    linear: squared error ½(ŷ−y)²; logistic: log-loss of two classes; softmax: cross-entropy of the classes.
+    ``l2`` adds ½·l2·‖w‖² to every sample's loss, intercepts and biases left out. ``seed`` draws the first weights
+    of networks; models without hidden layers start at zero.
+    """
+
+    type: Literal["linear", "logistic", "softmax"]
+    hidden: tuple[Layer, ...]
+    intercept: bool
+    l2: Number
+    seed: Natural
+
+
+# --- how it is learnt ----------------------------------------------------------------------------
+
+
+class FedSvrg(Record, tag="fedsvrg"):
+    """Federated SVRG (paper Algorithm 1): step size h (h_k = h/n_k), S and A scaling on or off."""
+
+    step: Number
+    scale_gradients: bool
+    scale_aggregate: bool
+
+
+class FedAvg(Record, tag="fedavg"):
+    """Federated averaging (McMahan et al. 2017): local SGD epochs over batches, mean by samples."""
+
+    step: Number
+    epochs: Annotated[int, Meta(ge=1, le=1000)]
+    batch: Annotated[int, Meta(ge=1, le=2**31)]
+
+
+class Dane(Record, tag="dane"):
+    """DANE (Shamir et al. 2014): local subproblem with eta and mu, solved by SVRG passes of step h/n_k."""
+
+    step: Number
+    eta: Number
+    mu: Number
+    passes: Annotated[int, Meta(ge=1, le=1000)]
+
+
+AlgorithmSpec = FedSvrg | FedAvg | Dane
+
+
+# --- who takes part, and when ---------------------------------------------------------------------
+
+
+class Participation(Record):
+    """How many devices, with how many samples.
+
+    Enrolment closes at ``max_devices`` or its deadline and needs ``min_devices``. A round selects
+    ``goal_devices`` · ``over_select_percent`` / 100 (all enrolled, if fewer) and closes its reveal step at the goal.
+    A phase settles with at least ``min_devices`` updates, or is retried up to ``retries`` times a round.
+    """
+
+    min_devices: Count
+    goal_devices: Count
+    max_devices: Count
+    over_select_percent: Annotated[int, Meta(ge=100, le=1000)]
+    min_samples: Count
+    max_samples: Count
+    retries: Annotated[int, Meta(ge=0, le=100)]
+
+
+class Deadlines(Record):
+    """Blocks each step may last, and how deep a task must be before a device works on it (1 = in the head)."""
+
+    enrol_blocks: Annotated[int, Meta(ge=1, le=10**6)]
+    reveal_blocks: Annotated[int, Meta(ge=1, le=10**6)]
+    open_blocks: Annotated[int, Meta(ge=1, le=10**6)]
+    confirmations: Annotated[int, Meta(ge=1, le=10**4)]
+
+
+# --- verification, privacy, aggregation -----------------------------------------------------------
+
+
+class Bounds(Record, tag="bounds"):
+    """Shape, range and norms. Gradient sums: ‖·‖₂ ≤ n_k·sample_clip; updates: ‖·‖₂ ≤ update_clip. Always present."""
+
+    sample_clip: Number
+    update_clip: Number
+
+
+class Timing(Record, tag="timing"):
+    """Counts at most ``samples_per_second`` · reported time; reported time over what the chain saw pass refuses."""
+
+    samples_per_second: Annotated[int, Meta(ge=1, le=10**12)]
+
+
+class Holdout(Record, tag="holdout"):
+    """Quality on a public set, committed as ``chunks`` salted chunks under ``root``; one is opened a round.
+
+    Each has ``rows`` rows. An update whose loss on the chunk exceeds the loss before it by ``tolerance`` (a ratio)
+    or more is refused; quality falls linearly from 1 (no worse) to 0 (at the tolerance).
+    """
+
+    root: HashField
+    chunks: Annotated[int, Meta(ge=1, le=10**5)]
+    rows: Annotated[int, Meta(ge=1, le=10**6)]
+    tolerance: Number
+
+
+Policy = Bounds | Timing | Holdout
+
+
+class Verification(Record):
+    """The plan's policies, each at most once, and how many miners must attest an update (0 … 16)."""
+
+    policies: tuple[Policy, ...]
+    attestations: Annotated[int, Meta(ge=0, le=16)]
+
+
+class NoPrivacy(Record, tag="none"):
+    """Updates are released without noise; their privacy loss is unbounded and recorded as such."""
+
+
+class PlainAggregation(Record, tag="plain"):
+    """Updates travel in the clear and are combined by ``rule``."""
+
+    rule: Literal["mean"]
+
+
+class NoCompression(Record, tag="none"):
+    """Updates travel as full vectors."""
+
+
+class Rewards(Record):
+    """Coins escrowed for the whole plan: a pool for devices, one for the miners who verify; each round gets its share."""
+
+    devices: AmountField
+    miners: AmountField
+
+
+class Stopping(Record):
+    """At most ``rounds``; earlier when the norm of the global gradient falls to ``gradient_norm`` (0 = never)."""
+
+    rounds: Annotated[int, Meta(ge=1, le=10**6)]
+    gradient_norm: Number
+
+
+class HorizontalPlan(Record, tag="horizontal"):
+    """A plan for participants with the same features and different samples."""
+
+    version: Annotated[int, Meta(ge=1, le=1)]
+    title: ShortText
+    description: Text
+    nonce: Natural
+    roles: tuple[Role, ...]
+    model: Model
+    algorithm: AlgorithmSpec
+    participation: Participation
+    deadlines: Deadlines
+    verification: Verification
+    privacy: NoPrivacy
+    aggregation: PlainAggregation
+    compression: NoCompression
+    rewards: Rewards
+    stopping: Stopping
+    fraction_bits: Annotated[int, Meta(ge=8, le=48)]
+
+
+Plan = HorizontalPlan
+
+
+def encode_plan(plan: Plan) -> bytes:
+    """Return the plan's canonical bytes, as they stand on the chain."""
+    return encode(plan)
+
+
+def decode_plan(data: bytes) -> Plan:
+    """Return the plan that canonical bytes hold; ``chain.errors.CodecError`` if they hold none."""
+    return decode(data, HorizontalPlan, MAX_PLAN_BYTES)
+
+
+def plan_id(plan: Plan) -> Hash:
+    """Return the plan's id: the digest of its canonical bytes under the plan domain."""
+    return digest(DOMAIN_PLAN, encode(plan))
