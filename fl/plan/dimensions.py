@@ -1,0 +1,92 @@
+"""How large a plan's model is, and what settling its rounds may cost.
+
+The parameter vector is flat: for each layer in order its weight matrix row by row (inputs × units), then its
+``units`` biases if the plan has intercepts. Without hidden layers there is one layer: features × outputs.
+
+Rules of this file: counting only, in exact integers, total on every plan that decodes.
+"""
+
+from itertools import pairwise
+from typing import Final
+
+from fl.plan.schema import (
+    CategoricalFeature,
+    ClassLabel,
+    Dane,
+    Feature,
+    FedAvg,
+    FedSvrg,
+    Holdout,
+    NumericFeature,
+    Plan,
+    Role,
+)
+
+MAX_PARAMETERS: Final = 1 << 22
+"""Most parameters of a model: a gradient with its counts (16 bytes each) then fits one payload of 64 MiB."""
+PHASES: Final[dict[type[FedSvrg] | type[FedAvg] | type[Dane], int]] = {FedSvrg: 2, FedAvg: 1, Dane: 2}
+"""Exchanges of a round, by algorithm."""
+
+
+def feature_count(role: Role) -> int:
+    """Return the encoded coordinates of a role's rows: indicators and one-hots counted, the intercept not."""
+    return sum(map(coordinates, role.features))
+
+
+def coordinates(feature: Feature) -> int:
+    """Return how many coordinates one feature becomes."""
+    if isinstance(feature, NumericFeature):
+        return 2 if feature.missing == "indicator" else 1
+    if isinstance(feature, CategoricalFeature):
+        return len(feature.categories)
+    return feature.size
+
+
+def output_count(plan: Plan) -> int:
+    """Return the model's outputs: the number of classes for softmax, else 1."""
+    label = plan.roles[0].label if plan.roles else None
+    if plan.model.type == "softmax" and isinstance(label, ClassLabel):
+        return len(label.classes)
+    return 1
+
+
+def layer_sizes(plan: Plan) -> tuple[int, ...]:
+    """Return (inputs, units of each hidden layer…, outputs)."""
+    inputs = feature_count(plan.roles[0]) if plan.roles else 0
+    return (inputs, *(layer.units for layer in plan.model.hidden), output_count(plan))
+
+
+def parameter_count(plan: Plan) -> int:
+    """Return the length d of the parameter vector."""
+    biases = 1 if plan.model.intercept else 0
+    return sum((inputs + biases) * units for inputs, units in pairwise(layer_sizes(plan)))
+
+
+def holdout_policy(plan: Plan) -> Holdout | None:
+    """Return the plan's holdout policy, if it has one."""
+    return next((policy for policy in plan.verification.policies if isinstance(policy, Holdout)), None)
+
+
+def settle_work(plan: Plan, phase: int | None = None) -> int:
+    """Return what settling one phase may cost, in sample × coordinate units (DESIGN §3).
+
+    Adding up at most ``max_devices`` vectors; in the last phase also the loss of every update and of the model
+    before it on one holdout chunk. ``phase`` None: the costliest phase.
+    """
+    d, devices = parameter_count(plan), plan.participation.max_devices
+    work = devices * d
+    holdout = holdout_policy(plan)
+    if holdout is not None and (phase is None or phase == phase_count(plan) - 1):
+        work += holdout.rows * d * (devices + 1)
+    return work
+
+
+def phase_count(plan: Plan) -> int:
+    """Return the exchanges of one round of the plan's algorithm."""
+    return PHASES[type(plan.algorithm)]
+
+
+def plan_work(plan: Plan) -> int:
+    """Return the most that settling every phase of every round, retries included, may cost."""
+    attempt = sum(settle_work(plan, phase) for phase in range(phase_count(plan)))
+    return plan.stopping.rounds * (1 + plan.participation.retries) * attempt
