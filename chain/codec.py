@@ -35,7 +35,7 @@ class Record(
 
 R = TypeVar("R")
 
-Value: TypeAlias = None | bool | int | bytes | str | tuple["Value", ...]
+Value: TypeAlias = bool | int | bytes | str | tuple["Value", ...] | None
 """What ``unpack`` returns and ``encode`` takes, records aside."""
 
 _encoder = msgspec.msgpack.Encoder()

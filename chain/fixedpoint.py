@@ -31,7 +31,7 @@ def divide_half_even(numerator: int, denominator: int) -> int:
     """Return numerator / denominator rounded to the nearest integer, ties to even; denominator > 0."""
     quotient, remainder = divmod(numerator, denominator)
     twice = 2 * remainder
-    if twice > denominator or twice == denominator and quotient & 1:
+    if twice > denominator or (twice == denominator and quotient & 1):
         quotient += 1
     return quotient
 
@@ -66,7 +66,8 @@ def weighted_sum(vectors: Sequence[Int64Vector], weights: Sequence[int]) -> list
 
     Vectors all have shape (d,) and values within range; 0 <= weight < 2**32; ``FixedPointError`` otherwise.
     Each value is split into a signed high limb and a low limb of 27 bits, summed apart in int64. Before the
-    weights gathered since the last carry exceed 2**35, carries move up, so that no sum passes 2**62 + 2**27; Python integers appear only when the limbs are put together at the end.
+    weights gathered since the last carry exceed 2**35, carries move up, so that no sum passes 2**62 + 2**27.
+    Python integers appear only when the limbs are put together at the end.
     """
     if len(vectors) != len(weights):
         raise FixedPointError(f"{len(vectors)} vectors with {len(weights)} weights")
@@ -106,7 +107,7 @@ def _joined(low: Int64Vector, middle: Int64Vector, high: Int64Vector) -> list[in
     """Return high·2**54 + middle·2**27 + low per coordinate, in int64 where that is sure to fit."""
     if not high.size:
         return []
-    if -(2**8) <= int(high.min()) and int(high.max()) < 2**8:
+    if int(high.min()) >= -(2**8) and int(high.max()) < 2**8:
         sums: list[int] = ((high << 2 * _LIMB_BITS) + (middle << _LIMB_BITS) + low).tolist()
         return sums
     limbs = zip(high.tolist(), middle.tolist(), low.tolist(), strict=True)
@@ -140,7 +141,7 @@ def to_bytes(values: Int64Vector) -> bytes:
 
 
 def from_bytes(data: bytes, size: int) -> Int64Vector:
-    """Return the vector of ``size`` values in ``data``; ``FixedPointError`` on another length or a value out of range."""
+    """Return the ``size`` values in ``data``; ``FixedPointError`` on another length or a value out of range."""
     if len(data) != 8 * size:
         raise FixedPointError(f"{len(data)} bytes where {size} values need {8 * size}")
     values = np.frombuffer(data, dtype="<i8").astype(np.int64)

@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from chain.codec import Record, encode
 from chain.hashing import DOMAIN_GENESIS, digest
-from chain.ids import AccountField, AmountField, Hash, HeightField, MillisField, Natural, ShortText
+from chain.ids import AccountField, Amount, AmountField, Hash, HeightField, MillisField, Natural, ShortText
 
 
 class Allocation(Record):
@@ -56,6 +56,12 @@ class Rules(Record):
     algorithms: tuple[ShortText, ...]
     policies: tuple[ShortText, ...]
 
+    def subsidy_at(self, height: int) -> Amount:
+        """Return the coins that these rules create for the producer of a block of this height; genesis has none."""
+        if height == 0:
+            return Amount(0)
+        return Amount(self.subsidy >> (height // self.subsidy_halving if self.subsidy_halving else 0))
+
 
 class PowParameters(Record, tag="pow"):
     """Proof of work: target block interval, easiest and first target, ASERT half-life, reorganisation limit.
@@ -74,7 +80,7 @@ class Genesis(Record):
     """The whole genesis document. ``schedule`` is ordered by height and starts at 0."""
 
     chain_id: ShortText
-    prefix: Annotated[str, Meta(min_length=1, max_length=16, pattern="^[a-z]+$")]
+    prefix: Annotated[str, Meta(min_length=1, max_length=16, pattern=r"^[a-z]+\Z")]
     time_ms: MillisField
     allocations: tuple[Allocation, ...]
     schedule: Annotated[tuple[Rules, ...], Meta(min_length=1)]

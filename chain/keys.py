@@ -20,21 +20,22 @@ SEED_BYTES: Final = 32
 _P: Final = 2**255 - 19
 _L: Final = 2**252 + 27742317777372353535851937790883648493
 
-# y coordinates of the eight points whose order divides the cofactor (RFC 7748 §7; canonical y only,
-# since non-canonical encodings are refused before this is looked at).
+# y coordinates of the eight points whose order divides the cofactor, canonical ones alone: other encodings
+# are refused before this is looked at. The two points with x = 0, whose sign bit must be clear in a canonical
+# encoding, are among them (y = 1 and y = -1), so x itself never has to be computed.
 _SMALL_ORDER_Y: Final = frozenset(
     {
         0,
         1,
         _P - 1,
-        2707385501144840649318225287225658788936804267575313519463743609750303021022,
-        55188659117513257062467267217118295137698188065244968500265048394206261417927,
+        int.from_bytes(bytes.fromhex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"), "little"),
+        int.from_bytes(bytes.fromhex("c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a"), "little"),
     }
 )
 
 
 def _is_strict_point(encoded: bytes) -> bool:
-    """Is this a canonical encoding (y < p, no sign on x = 0) of a point not of small order?"""
+    """Is this a canonical encoding (y < p, no sign on x = 0) of a point not of small order, if of a point at all?"""
     y = int.from_bytes(encoded, "little") & ((1 << 255) - 1)
     return y < _P and y not in _SMALL_ORDER_Y
 
@@ -82,3 +83,22 @@ class KeyPair:
 
     def __repr__(self) -> str:
         return f"KeyPair({self.account.hex()[:12]}…)"
+
+
+def _require_cofactorless() -> None:
+    """Refuse to work with a libsodium that multiplies by the cofactor.
+
+    Both equations are RFC 8032's, and versions of libsodium differ; on a signature like this one (vector 4 of
+    Chalkias, Garillot and Nikolaenko, "Taming the many EdDSAs", 2020) two nodes would disagree about a block.
+    """
+    key = bytes.fromhex("cdb267ce40c5cd45306fa5d2f29731459387dbf9eb933b7bd5aed9a765b88d4d")
+    message = bytes.fromhex("e47d62c63f830dc7a6851a0b1f33ae4bb2f507fb6cffec4011eaccd55b53f56c")
+    signature = bytes.fromhex(
+        "160a1cb0dc9c0258cd0a7d23e94d8fa878bcb1925f2c64246b2dee1796bed512"
+        "5ec6bc982a269b723e0668e540911a9a6a58921d6925e434ab10aa7940551a09"
+    )
+    if verify(key, signature, message):
+        raise ImportError("this libsodium verifies Ed25519 with the cofactor; fedchain nodes verify without it")
+
+
+_require_cofactorless()

@@ -9,7 +9,6 @@ from msgspec import Meta
 from chain.codec import Record
 from chain.errors import CodecError
 
-
 _MAX_DIGITS: Final = 16
 
 
@@ -21,7 +20,7 @@ class Number(Record):
 
     def __post_init__(self) -> None:
         zero = self.mantissa == 0 and self.exponent == 0
-        if not zero and (self.mantissa == 0 or self.mantissa % 10 == 0 and self.exponent < 18):
+        if not zero and (self.mantissa == 0 or (self.mantissa % 10 == 0 and self.exponent < 18)):
             raise ValueError(f"number {self.mantissa}e{self.exponent} is not in lowest form")
 
     @classmethod
