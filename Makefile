@@ -1,0 +1,65 @@
+# fedchain: make demo (learn something now), make test (prove it works), make help.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.run
+DEV_STAMP := $(VENV)/.dev
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+OUT ?= build/demo
+BENCHES := $(patsubst bench/bench_%.py,%,$(wildcard bench/bench_*.py))
+
+.PHONY: help demo test lint format types imports wheel bench $(addprefix bench-,$(BENCHES)) docs lock clean
+
+help: ## Show these targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(STAMP): requirements/run.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "fedchain needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version). Try: make PYTHON=python3.11"; exit 1; }
+	@test -x $(BIN)/python || { echo "Making a virtual environment in $(VENV) …"; $(PYTHON) -m venv $(VENV) || { echo "Could not make $(VENV). On Debian: apt-get install python3-venv"; exit 1; }; }
+	@echo "Installing fedchain and its locked dependencies (about a minute) …"
+	@$(PIP) install --only-binary :all: --require-hashes -r requirements/run.lock
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(DEV_STAMP): $(STAMP) requirements/dev.lock
+	@echo "Installing the tools of the test suite …"
+	@$(PIP) install --only-binary :all: --require-hashes -r requirements/dev.lock
+	@touch $@
+
+demo: $(STAMP) ## Train one model over four hospitals with 3 miners; results in build/demo
+	@$(BIN)/fedchain localnet run examples/heart/plan.toml --data examples/heart/data --miners 3 --seed 1 --out $(OUT)
+
+test: $(DEV_STAMP) ## Run the whole test suite
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -q
+
+lint: $(DEV_STAMP) ## Style, format, types, import contracts
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: $(DEV_STAMP) ## Mend style and format where a tool can
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+wheel: $(DEV_STAMP) ## Build the wheel, install it into a clean environment, run a small localnet from it
+	@bash .ci/wheel $(PYTHON) $(BIN)/python
+
+bench: $(addprefix bench-,$(BENCHES)) ## Run every benchmark; each writes build/bench/NAME.json
+
+$(addprefix bench-,$(BENCHES)): bench-%: $(DEV_STAMP)
+	@$(BIN)/python -m bench.bench_$*
+
+COMPILE := $(BIN)/pip-compile --quiet --strip-extras --generate-hashes --allow-unsafe --build-deps-for editable \
+	--no-header --no-annotate --no-emit-index-url --no-emit-find-links --no-emit-options --no-emit-trusted-host
+
+lock: $(DEV_STAMP) ## Resolve the dependencies again and pin them with their hashes
+	@$(COMPILE) --output-file requirements/run.lock pyproject.toml
+	@$(COMPILE) --extra dev --constraint requirements/run.lock --output-file requirements/dev.lock pyproject.toml
+
+clean: ## Remove what make made (the environment too)
+	rm -rf build dist *.egg-info $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
