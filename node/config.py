@@ -1,0 +1,319 @@
+"""``config.toml``: what an operator decides about one node. Nothing here changes what the network agrees on.
+
+Every setting stands once, in the sections below, with its default, what it means and what is allowed; the
+file that ``init`` writes, the checks and docs/operating.md come from that table. A file is checked as a whole:
+``ConfigError`` names every setting that does not fit, unknown ones with the name that was probably meant.
+
+Rules of this file: no I/O but ``read_config``; values are checked for shape, not against the machine.
+"""
+
+import ipaddress
+import re
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
+from pathlib import Path
+from textwrap import wrap
+from typing import Any, Final, Literal, TypeVar
+
+from fl.errors import Problem
+from node.errors import ConfigError
+
+T = TypeVar("T")
+
+DEFAULT_PORT: Final = 9470
+DEFAULT_RPC_PORT: Final = 9471
+_HOST_NAME: Final = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(\.(?!-)[A-Za-z0-9-]{1,63})*\.?")
+
+
+# --- what a value may be ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What a setting may be, in words and as a test."""
+
+    allowed: str
+    is_allowed: Callable[[object], bool]
+
+
+def _whole(low: int, high: int) -> Check:
+    return Check(
+        f"must be a whole number, {low} … {high}",
+        lambda value: isinstance(value, int) and not isinstance(value, bool) and low <= value <= high,
+    )
+
+
+def _choice(*names: str) -> Check:
+    return Check("must be one of " + ", ".join(f'"{name}"' for name in names), lambda value: value in names)
+
+
+def is_host(value: object) -> bool:
+    """Is this an IP address or a host name?"""
+    if not isinstance(value, str) or len(value) > 253:
+        return False
+    try:
+        ipaddress.ip_address(value)
+    except ValueError:
+        return _HOST_NAME.fullmatch(value) is not None and not re.fullmatch(r"[\d.]+", value)
+    return True
+
+
+def split_address(text: str) -> tuple[str, int]:
+    """Return host and port of ``HOST:PORT`` (``[HOST]:PORT`` for IPv6). ``ValueError`` says what is wrong."""
+    host, _, port = text.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        raise ValueError(f"{text!r}: an IPv6 address goes in brackets, [::1]:{DEFAULT_PORT}")
+    if not is_host(host) or not port.isascii() or not port.isdecimal() or not 1 <= int(port[:6]) <= 65535:
+        raise ValueError(f"{text!r} is not HOST:PORT")
+    return host, int(port)
+
+
+def join_address(host: str, port: int) -> str:
+    """Return ``HOST:PORT``, an IPv6 host in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _is_address(value: object) -> bool:
+    try:
+        return isinstance(value, str) and bool(split_address(value))
+    except ValueError:
+        return False
+
+
+def _is_list_of(is_item: Callable[[object], bool]) -> Callable[[object], bool]:
+    return lambda value: isinstance(value, list | tuple) and all(map(is_item, value))
+
+
+def _is_plan(value: object) -> bool:
+    return isinstance(value, str) and re.fullmatch(r"[0-9a-f]{64}", value) is not None
+
+
+_FLAG: Final = Check("must be true or false", lambda value: isinstance(value, bool))
+_HOST: Final = Check("must be an IP address or a host name", is_host)
+_PORT: Final = _whole(0, 65535)
+_PATH: Final = Check("must be a path in quotes", lambda value: isinstance(value, str) and "\0" not in value)
+_ADDRESSES: Final = Check('must be a list of "HOST:PORT"', _is_list_of(_is_address))
+_PLANS: Final = Check("must be a list of plan ids (64 hex digits each)", _is_list_of(_is_plan))
+
+
+def _setting(default: T, check: Check, meaning: str) -> T:
+    """Return a dataclass field that carries its check and its meaning."""
+    return field(default=default, metadata={"check": check, "meaning": meaning})
+
+
+# --- the settings ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSettings:
+    """The door for other nodes."""
+
+    host: str = _setting(
+        "127.0.0.1",
+        _HOST,
+        "Where this node listens for other nodes. 127.0.0.1 is this machine alone; 0.0.0.0 or :: is every interface.",
+    )
+    port: int = _setting(DEFAULT_PORT, _PORT, "0 takes any free port; the one taken is written to rpc.json.")
+    connect: tuple[str, ...] = _setting((), _ADDRESSES, "Nodes to connect to, as HOST:PORT, and to stay connected to.")
+    max_peers: int = _setting(32, _whole(1, 1000), "Connections at most, in and out together.")
+
+
+@dataclass(frozen=True, slots=True)
+class RpcSettings:
+    """The door for programs and people: JSON-RPC, events, metrics."""
+
+    enabled: bool = _setting(True, _FLAG, "Without it the node can't be asked anything.")
+    host: str = _setting(
+        "127.0.0.1", _HOST, "Keep it on loopback; reach it from elsewhere through a tunnel, it speaks plain HTTP."
+    )
+    port: int = _setting(DEFAULT_RPC_PORT, _PORT, "0 takes any free port; the one taken is written to rpc.json.")
+    hosts: tuple[str, ...] = _setting(
+        (),
+        Check("must be a list of host names", _is_list_of(is_host)),
+        "Host names besides localhost and the address above under which requests are answered.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class MiningSettings:
+    """Building blocks and verifying local updates, for rewards."""
+
+    enabled: bool = _setting(False, _FLAG, "Build and seal blocks.")
+    threads: int = _setting(1, _whole(1, 256), "Threads that search for seals.")
+    max_hashrate: int = _setting(0, _whole(0, 2**53), "Hashes a second at most, all threads together; 0 = no limit.")
+    bond: int = _setting(
+        0, _whole(0, 2**63 - 1), "Coins to bond so that local updates are assigned to this miner; 0 = do not register."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceSettings:
+    """Training on this machine's private data."""
+
+    data: str = _setting(
+        "", _PATH, "The data file to train on (relative to this directory); empty = this node is no device."
+    )
+    source: str = _setting("", _PATH, "Reader that a program registered for the data; empty = by the file's extension.")
+    consent: Literal["listed", "any"] = _setting(
+        "listed",
+        _choice("listed", "any"),
+        '"listed" joins the plans below and those named with `device join`; "any" joins every plan the data fit. '
+        "Joining releases what is learnt from the data to everybody, for ever.",
+    )
+    plans: tuple[str, ...] = _setting((), _PLANS, "Plans to join.")
+
+
+@dataclass(frozen=True, slots=True)
+class LimitSettings:
+    """What this node lets others take from it."""
+
+    mempool_transactions: int = _setting(10_000, _whole(1, 10**7), "Transactions waiting at most.")
+    mempool_bytes: int = _setting(64_000_000, _whole(10**4, 2**40), "Bytes of transactions waiting at most.")
+    write_queue_bytes: int = _setting(
+        16_000_000, _whole(10**5, 2**32), "Bytes waiting to be sent to one peer; one that reads slower is closed."
+    )
+    job_threads: int = _setting(
+        0, _whole(0, 256), "Threads for training, verification and building; 0 = one a processor."
+    )
+    rpc_body_bytes: int = _setting(
+        4_000_000, _whole(10**4, 2**30), "Longest RPC request; a plan of n bytes takes 2n as hex."
+    )
+    rpc_batch: int = _setting(50, _whole(1, 10_000), "Calls in one RPC batch at most.")
+
+
+@dataclass(frozen=True, slots=True)
+class LogSettings:
+    """What the node tells about itself."""
+
+    level: Literal["debug", "info", "warning", "error"] = _setting(
+        "info", _choice("debug", "info", "warning", "error"), "The least important lines that are written."
+    )
+    json: bool = _setting(False, _FLAG, "Write JSON lines to the terminal too (logs/node.log always has them).")
+    file_bytes: int = _setting(
+        20_000_000, _whole(0, 2**40), "logs/node.log is turned over at this size, three are kept; 0 = never."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A node's whole configuration."""
+
+    network: NetworkSettings = field(default_factory=NetworkSettings)
+    rpc: RpcSettings = field(default_factory=RpcSettings)
+    mining: MiningSettings = field(default_factory=MiningSettings)
+    device: DeviceSettings = field(default_factory=DeviceSettings)
+    limits: LimitSettings = field(default_factory=LimitSettings)
+    log: LogSettings = field(default_factory=LogSettings)
+
+
+_SECTIONS: Final[dict[str, type[Any]]] = {
+    "network": NetworkSettings,
+    "rpc": RpcSettings,
+    "mining": MiningSettings,
+    "device": DeviceSettings,
+    "limits": LimitSettings,
+    "log": LogSettings,
+}
+
+
+# --- reading ---------------------------------------------------------------------------------------
+
+
+def parse_config(text: str) -> Config:
+    """Return the configuration that TOML text holds; settings left out have their defaults. ``ConfigError``."""
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(Problem("config.toml", "", f"is not TOML: {error}")) from None
+    return make_config(document)
+
+
+def make_config(document: dict[str, object]) -> Config:
+    """Return the configuration for ``{section: {setting: value}}``. ``ConfigError`` with every problem."""
+    problems: list[Problem] = []
+    sections: dict[str, Any] = {}
+    for name, value in document.items():
+        kind = _SECTIONS.get(name)
+        if kind is None:
+            problems.append(Problem(name, "", _unknown("section", name, list(_SECTIONS))))
+        elif not isinstance(value, dict):
+            problems.append(Problem(name, _shown(value), f"must be a section, [{name}]"))
+        else:
+            sections[name] = kind(**_checked_section(name, kind, value, problems))
+    if problems:
+        raise ConfigError(*problems)
+    return Config(**sections)
+
+
+def _checked_section(
+    section: str, kind: type[Any], values: dict[str, object], problems: list[Problem]
+) -> dict[str, object]:
+    checks: dict[str, Check] = {setting.name: setting.metadata["check"] for setting in fields(kind)}
+    good: dict[str, object] = {}
+    for name, value in values.items():
+        check = checks.get(name)
+        if check is None:
+            names = [f"{other}.{setting.name}" for other, cls in _SECTIONS.items() for setting in fields(cls)]
+            problems.append(Problem(f"{section}.{name}", "", _unknown("setting", f"{section}.{name}", names)))
+        elif not check.is_allowed(value):
+            problems.append(Problem(f"{section}.{name}", _shown(value), check.allowed))
+        else:
+            good[name] = tuple(value) if isinstance(value, list) else value
+    return good
+
+
+def _unknown(what: str, name: str, known: list[str]) -> str:
+    same = [full for full in known if full.partition(".")[2] == name.partition(".")[2] != ""]  # in another section
+    close = same or get_close_matches(name, known, n=1)
+    return f"there is no such {what}" + (f"; did you mean {close[0]}?" if close else "")
+
+
+def _shown(value: object) -> str:
+    text = _toml(value) if isinstance(value, bool | int | str | list | tuple) else repr(value)
+    return text if len(text) <= 80 else text[:80] + "…"
+
+
+def read_config(path: Path) -> Config:
+    """Return the configuration in a file. ``ConfigError`` if it can't be read or does not fit."""
+    try:
+        return parse_config(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(Problem(str(path), "", f"can't be read: {error.strerror}")) from None
+    except UnicodeDecodeError:
+        raise ConfigError(Problem(str(path), "", "is not UTF-8 text")) from None
+
+
+# --- writing ---------------------------------------------------------------------------------------
+
+
+def render_config(config: Config) -> str:
+    """Return the TOML text of a configuration, every setting with its meaning; ``parse_config`` reads it back."""
+    lines = [
+        "# What this node does. Restart it after a change; check the file with: fedchain config check",
+    ]
+    for name, kind in _SECTIONS.items():
+        section = getattr(config, name)
+        lines += ["", f"# {kind.__doc__}", f"[{name}]"]
+        for setting in fields(kind):
+            check: Check = setting.metadata["check"]
+            lines += [f"# {line}" for line in wrap(f"{setting.metadata['meaning']} ({check.allowed})", 100)]
+            lines.append(f"{setting.name} = {_toml(getattr(section, setting.name))}")
+    return "\n".join(lines) + "\n"
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        escaped = "".join(
+            f"\\{char}" if char in '"\\' else char if char >= " " and char != "\x7f" else f"\\u{ord(char):04x}"
+            for char in value
+        )
+        return f'"{escaped}"'
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return str(value)

@@ -1,0 +1,43 @@
+"""What can go wrong in the running program.
+
+    NodeError
+    ├── ConfigError       config.toml does not fit: all its problems, each named by its setting
+    ├── StartupError      the node can't start: the cause, and what the operator can do about it
+    ├── EventLogError     a recorded event log is cut short, of another version, or not of this chain
+    └── ClientError       a call to a node failed; its kinds are in ``node.client``
+
+Each message says what was wrong, where, and what is allowed.
+"""
+
+from fl.errors import Problem
+
+
+class NodeError(Exception):
+    """Base of every error this room raises."""
+
+
+class ConfigError(NodeError):
+    """A configuration does not fit. Made of all its problems, one line each."""
+
+    def __init__(self, *problems: Problem) -> None:
+        super().__init__(*problems)
+        self.problems = problems
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.problems))
+
+
+class StartupError(NodeError):
+    """The node can't start. ``cause`` says why, ``remedy`` what the operator can do."""
+
+    def __init__(self, cause: str, remedy: str) -> None:
+        super().__init__(cause, remedy)
+        self.cause = cause
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.cause}\n{self.remedy}"
+
+
+class EventLogError(NodeError):
+    """A recorded event log can't be read: cut short, of another version, or not of this chain."""
