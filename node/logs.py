@@ -1,0 +1,149 @@
+"""Logs: one line an event, to the terminal and to ``logs/node.log``, and never a secret.
+
+Each service has its own ``NodeLog``; nothing here is global, so that two nodes in one process keep apart.
+The file always holds JSON lines; the terminal shows the same events for people unless asked for JSON.
+
+Rules of this file: ``redact`` runs before anything is written, published or formatted.
+"""
+
+import json
+import logging
+import logging.handlers
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self, TextIO
+
+import structlog
+from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
+
+from chain.keys import KeyPair
+from node.config import LogSettings
+
+SECRET_FIELDS: Final = frozenset(
+    {
+        "authorization",
+        "cookie",
+        "key_pem",
+        "passphrase",
+        "password",
+        "private_key",
+        "rpc_cookie",
+        "secret",
+        "secret_key",
+        "seed",
+        "signing_key",
+        "token",
+    }
+)
+HIDDEN: Final = "[hidden]"
+_BEARER: Final = re.compile(r"(?i)\bbearer\s+[\w.~+/=-]+")
+_PEM: Final = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVATE KEY-----|$)", re.DOTALL)
+_CONTROL: Final = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
+_MAX_BYTES_SHOWN: Final = 32
+_LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+
+
+def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Return the event with secret fields, key pairs and bearer tokens hidden; bytes become hex or their length."""
+    return {key: _redacted(key, value) for key, value in event.items()}
+
+
+def _redacted(key: object, value: object) -> object:
+    if isinstance(key, str) and key.lower().replace("-", "_") in SECRET_FIELDS:
+        return HIDDEN
+    if isinstance(value, str):
+        text = _PEM.sub(HIDDEN, _BEARER.sub(HIDDEN, value))
+        # A stranger's text must not move the cursor or pass for another line; tracebacks are ours.
+        return text if key == "exception" else text.translate(_CONTROL)
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value).hex() if len(value) <= _MAX_BYTES_SHOWN else f"<{len(value)} bytes>"
+    if isinstance(value, dict):
+        return {inner: _redacted(inner, item) for inner, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_redacted(None, item) for item in value]
+    if isinstance(value, KeyPair):
+        return repr(value)
+    return value
+
+
+class NodeLog:
+    """An open log. ``logger`` writes to it; close it (or leave its ``with`` block) to flush the file.
+
+    ``on_event``, if set, is called with every event written, in the thread that logged it.
+    """
+
+    def __init__(self, settings: LogSettings, file: Path | None, terminal: TextIO | None = None) -> None:
+        """Open the log. ``file`` None keeps it to the terminal, ``terminal`` None is standard error."""
+        self.on_event: Callable[[EventDict], None] | None = None
+        self._terminal: TextIO | None = sys.stderr if terminal is None else terminal
+        self._as_json = settings.json
+        self._pretty = structlog.dev.ConsoleRenderer(colors=self._terminal.isatty())
+        self._file: logging.Handler | None = None
+        if file is not None:
+            file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._file = logging.handlers.RotatingFileHandler(
+                file, maxBytes=settings.file_bytes, backupCount=3, encoding="utf-8"
+            )
+        self.logger: FilteringBoundLogger = structlog.wrap_logger(
+            self,
+            processors=[
+                structlog.processors.add_log_level,
+                structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+                structlog.processors.format_exc_info,
+                redact,
+                _as_argument,
+            ],
+            wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[settings.level]),
+            context_class=dict,
+        )
+
+    def msg(self, event: EventDict) -> None:
+        """Write one finished event. Only the logger calls this."""
+        line = json.dumps(event, default=str)
+        if self._file is not None:
+            self._file.handle(logging.makeLogRecord({"msg": line}))
+        if self.on_event is not None:
+            self.on_event(event)
+        if self._terminal is None:
+            return
+        shown = line if self._as_json else self._for_people(dict(event))
+        try:
+            print(shown, file=self._terminal, flush=True)
+        except (BrokenPipeError, ValueError):  # nobody reads the terminal any more; the file goes on
+            self._terminal = None
+
+    debug = info = warning = error = critical = msg
+
+    def _for_people(self, event: EventDict) -> str:
+        event["timestamp"] = event.pop("time", "")
+        return str(self._pretty(None, "", event))
+
+    def close(self) -> None:
+        """Flush and close the file."""
+        if self._file is not None:
+            self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+
+def _as_argument(_logger: WrappedLogger, _method: str, event: EventDict) -> tuple[tuple[EventDict], dict[str, object]]:
+    return (event,), {}
+
+
+class ForwardToLog(logging.Handler):
+    """Carries what libraries log through the standard module into a ``NodeLog``."""
+
+    def __init__(self, logger: FilteringBoundLogger, level: int = logging.WARNING) -> None:
+        super().__init__(level)
+        self._logger = logger
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record of the standard module."""
+        self._logger.log(record.levelno, record.getMessage(), library=record.name, exc_info=record.exc_info)
