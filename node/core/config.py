@@ -1,0 +1,64 @@
+"""The core's settings, already checked: ``node.config`` reads them from a file, the simulator makes them."""
+
+from dataclasses import dataclass, field
+
+from chain.ids import Amount, Hash
+
+
+@dataclass(frozen=True, slots=True)
+class MinerConfig:
+    """The miner role. ``bond`` 0 = the rules' least; ``max_hashrate`` in hashes a second, 0 = one whole core."""
+
+    bond: Amount = Amount(0)
+    register: bool = True
+    max_hashrate: int = 0
+    rebuild_delay_ms: int = 50
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceConfig:
+    """The device role: which plans it may serve with its data.
+
+    ``consent`` must be given by the data's holder: without it nothing is ever trained or joined. ``plans`` lists
+    plan ids; ``any_plan`` serves every open plan whose schema the data fit. ``role`` is the plan role it takes,
+    empty = the plan's only one. ``resend_blocks``: gossip an update again if no block took it for so long.
+    """
+
+    consent: bool
+    plans: tuple[Hash, ...] = ()
+    any_plan: bool = False
+    role: str = ""
+    lifetime_budget: int = 0
+    resend_blocks: int = 6
+
+
+@dataclass(frozen=True, slots=True)
+class PoolLimits:
+    """What waits for blocks at most: transactions, their bytes, those of one sender, devices' free ones; updates."""
+
+    transactions: int = 20_000
+    transaction_bytes: int = 32 * 1024 * 1024
+    per_sender: int = 64
+    free_transactions: int = 2_000
+    expiry_ms: int = 3 * 3600 * 1000
+    updates: int = 4_096
+    update_bytes: int = 512 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class CoreConfig:
+    """The core's settings. A role that is None is not played.
+
+    ``batch_blocks``: blocks one execution job takes at most (more only where a reorganisation needs them);
+    ``ahead_blocks``: bodies asked for ahead of the head; ``stall_ms``: without progress for so long, behind a
+    heavier chain, the node calls itself stalled.
+    """
+
+    miner: MinerConfig | None = None
+    device: DeviceConfig | None = None
+    owner: bool = False
+    pools: PoolLimits = field(default_factory=PoolLimits)
+    batch_blocks: int = 64
+    ahead_blocks: int = 256
+    stall_ms: int = 30_000
+    verify_jobs: int = 2

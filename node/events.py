@@ -1,0 +1,112 @@
+"""Events: everything that reaches the core from outside, as records so that a log of them can be replayed.
+
+The transport's events mirror ``p2p.network``'s; requests carry the number under which ``effects.Reply``
+answers. Time is not in here: the runner passes ``now`` beside each event.
+"""
+
+from chain.codec import Record
+from chain.ids import Natural, ShortText
+from chain.transaction import Body, SignedTransaction
+from node.jobs.results import JobResult
+
+
+class Connected(Record, tag="connected"):
+    """A transport connection stands. ``server_certificate`` is the DER certificate its listening side showed."""
+
+    connection: Natural
+    outbound: bool
+    address: str
+    server_certificate: bytes
+
+
+class Received(Record, tag="received"):
+    """Bytes came in on a connection."""
+
+    connection: Natural
+    data: bytes
+
+
+class Closed(Record, tag="closed"):
+    """A connection is gone."""
+
+    connection: Natural
+    reason: str
+
+
+class DialFailed(Record, tag="dial-failed"):
+    """A connection that ``effects.Dial`` asked for did not come about."""
+
+    address: str
+    reason: str
+
+
+class Started(Record, tag="started"):
+    """The runner is ready. The first event of every run; before it the core has no effects."""
+
+
+class Tick(Record, tag="tick"):
+    """Time passed: sent regularly (every 100 ms, say) and at the times ``effects.Wake`` named."""
+
+
+class JobDone(Record, tag="job-done"):
+    """A job ended with its result."""
+
+    job: Natural
+    result: JobResult
+
+
+class JobFailed(Record, tag="job-failed"):
+    """A job died of an exception that no rule and no check of ours raised: a bug, the disk, the memory."""
+
+    job: Natural
+    error: str
+
+
+class SubmitTransaction(Record, tag="submit-transaction"):
+    """A user hands in a signed transaction."""
+
+    request: Natural
+    transaction: SignedTransaction
+
+
+class SubmitBody(Record, tag="submit-body"):
+    """A user asks the node to sign ``body`` with its own key, at the next nonce and the lowest fee that is owed."""
+
+    request: Natural
+    body: Body
+
+
+class JoinOrder(Record, tag="join-order"):
+    """A user tells the device role to serve a plan (its id) as ``role``, beside those of its configuration."""
+
+    request: Natural
+    plan: bytes
+    role: ShortText
+
+
+class DialOrder(Record, tag="dial-order"):
+    """A user asks for a connection to ``address`` (HOST:PORT)."""
+
+    request: Natural
+    address: str
+
+
+class Shutdown(Record, tag="shutdown"):
+    """The runner is about to stop: cancel what runs."""
+
+
+Event = (
+    Started
+    | Tick
+    | Connected
+    | Received
+    | Closed
+    | DialFailed
+    | JobDone
+    | JobFailed
+    | SubmitTransaction
+    | SubmitBody
+    | JoinOrder
+    | DialOrder
+    | Shutdown
+)

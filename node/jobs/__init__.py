@@ -1,0 +1,1 @@
+"""Jobs: the heavy work, as pure functions of a spec and the world, run beside the core."""

@@ -1,0 +1,126 @@
+"""What comes of a job: records, so that a log of events holds them.
+
+Every job may end ``Stale`` (the state it was asked about is no longer there), ``Cancelled``, or ``Declined``
+with a reason that a person can act on (a data file that does not fit, say). Anything else that goes wrong is an
+exception, and the runner's ``JobFailed``.
+"""
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from chain.block import Body, Header
+from chain.codec import Record
+from chain.ids import HashField, Natural
+from chain.payload import PayloadRef
+from consensus.transition import LedgerEvent
+from consensus.view import Delta
+
+
+class ExecutedBlock(Record):
+    """A block that applied: what it changed and what happened in it."""
+
+    id: HashField
+    delta: Delta
+    events: tuple[LedgerEvent, ...]
+
+
+class BrokenRule(Record):
+    """The verdict on a block, an update or a transaction: the rule it breaks and how."""
+
+    id: HashField
+    rule: str
+    detail: str
+
+
+class LackingPayloads(Record):
+    """A block that could not be judged yet, and the payloads it needs for that."""
+
+    id: HashField
+    refs: tuple[PayloadRef, ...]
+
+
+class BranchExecuted(Record, tag="branch-executed"):
+    """The blocks that applied, up to the first that is invalid or lacks payloads (if any)."""
+
+    executed: tuple[ExecutedBlock, ...]
+    invalid: BrokenRule | None
+    lacking: LackingPayloads | None
+
+
+class BlockBuilt(Record, tag="block-built"):
+    """An unsealed header, its body, and what did not get in because it breaks a rule."""
+
+    header: Header
+    body: Body
+    rejected: tuple[BrokenRule, ...]
+
+
+class BlockSealed(Record, tag="block-sealed"):
+    """The seal that was looked for."""
+
+    seal: bytes
+
+
+class UpdateVerified(Record, tag="update-verified"):
+    """The verdict on a local update; ``broken`` is None if it keeps every rule."""
+
+    broken: BrokenRule | None
+
+
+class DataInspected(Record, tag="data-inspected"):
+    """How many samples the device's data hold under a plan's role, and a salted digest that commits to them."""
+
+    samples: Natural
+    commitment: HashField
+
+
+class Trained(Record, tag="trained"):
+    """The payload of a local update, and the microseconds its computation took."""
+
+    payload: bytes
+    samples: Natural
+    computation_us: Natural
+
+
+class StampFound(Record, tag="stamp-found"):
+    """The stamp of a device's registration."""
+
+    stamp: Natural
+
+
+class ChunkOpened(Record, tag="chunk-opened"):
+    """One holdout chunk: its rows' bytes, its salt, and the proof that ties it to the root in the plan."""
+
+    salt: Annotated[bytes, Meta(min_length=16, max_length=32)]
+    proof: tuple[HashField, ...]
+    payload: bytes
+
+
+class Declined(Record, tag="declined"):
+    """The job can't be done with what it was given; ``reason`` is for the person who runs the node."""
+
+    reason: str
+
+
+class Stale(Record, tag="stale"):
+    """The state moved on before the job began."""
+
+
+class Cancelled(Record, tag="cancelled"):
+    """The job saw that it was cancelled."""
+
+
+JobResult = (
+    BranchExecuted
+    | BlockBuilt
+    | BlockSealed
+    | UpdateVerified
+    | DataInspected
+    | Trained
+    | StampFound
+    | ChunkOpened
+    | Declined
+    | Stale
+    | Cancelled
+)

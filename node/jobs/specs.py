@@ -1,0 +1,82 @@
+"""What a job is asked to do: records that name their input by content, so that two of them compare.
+
+A job reads the world (the store, the payloads, the device's data) and changes nothing; what comes of it is a
+record of ``node.jobs.results``.
+"""
+
+from chain.block import Header
+from chain.codec import Record
+from chain.ids import AccountField, HashField, MillisField, Natural, ShortText
+from chain.transaction import SignedTransaction
+from chain.update import AttestedUpdate, LocalUpdate
+from fl.task import Task
+
+
+class ExecuteBranch(Record, tag="execute-branch"):
+    """Undo these connected blocks (the tip first), then apply these (in order), all on the state at ``base``."""
+
+    base: HashField
+    undo: tuple[HashField, ...]
+    blocks: tuple[HashField, ...]
+
+
+class BuildBlock(Record, tag="build-block"):
+    """Fill a block on ``parent`` with what applies of these. ``engine`` and ``time_ms`` come from ``Engine.prepare``."""
+
+    parent: HashField
+    producer: AccountField
+    time_ms: MillisField
+    engine: bytes
+    transactions: tuple[SignedTransaction, ...]
+    updates: tuple[AttestedUpdate, ...]
+
+
+class SealBlock(Record, tag="seal-block"):
+    """Find the seal of a header. ``max_hashrate`` is in hashes a second; 0 = as fast as one core goes."""
+
+    header: Header
+    max_hashrate: Natural
+
+
+class VerifyUpdate(Record, tag="verify-update"):
+    """Check a local update against its plan's inclusion policies on the state at ``head``."""
+
+    head: HashField
+    time_ms: MillisField
+    update: LocalUpdate
+
+
+class InspectData(Record, tag="inspect-data"):
+    """Read the device's data under a plan's role and count it. ``plan`` is the plan's canonical bytes."""
+
+    plan: bytes
+    role: ShortText
+
+
+class TrainTask(Record, tag="train-task"):
+    """Do one phase's local training. ``plan``, ``model`` and ``carry`` are bytes as the state holds them."""
+
+    plan: bytes
+    role: ShortText
+    task: Task
+    device: AccountField
+    model: bytes
+    carry: bytes
+
+
+class FindStamp(Record, tag="find-stamp"):
+    """Find the proof-of-work stamp of a device's registration."""
+
+    chain_id: ShortText
+    device: AccountField
+    bits: Natural
+
+
+class OpenChunk(Record, tag="open-chunk"):
+    """Read one chunk of the owner's holdout set, with its salt and proof. ``plan`` is the plan's canonical bytes."""
+
+    plan: bytes
+    chunk: Natural
+
+
+JobSpec = ExecuteBranch | BuildBlock | SealBlock | VerifyUpdate | InspectData | TrainTask | FindStamp | OpenChunk

@@ -1,0 +1,129 @@
+"""Notices: what the core tells subscribers and the log. Each kind goes to one topic (``TOPICS``)."""
+
+from typing import Final
+
+from chain.codec import Record
+from chain.ids import AccountField, HashField, HeightField, MillisField, Natural
+from consensus.transition import LedgerEvent
+
+
+class HeadMoved(Record, tag="head-moved"):
+    """The node has a new head; ``undone`` blocks were taken back for it (0 = it only grew)."""
+
+    height: HeightField
+    id: HashField
+    state_root: HashField
+    producer: AccountField
+    time_ms: MillisField
+    transactions: Natural
+    updates: Natural
+    connected: Natural
+    undone: Natural
+
+
+class LedgerNotice(Record, tag="ledger"):
+    """Something happened in a connected block."""
+
+    block: HashField
+    height: HeightField
+    event: LedgerEvent
+
+
+class BlockRefused(Record, tag="block-refused"):
+    """A block breaks a rule; it and what stands on it will never be connected."""
+
+    id: HashField
+    height: HeightField
+    rule: str
+    detail: str
+
+
+class BlockMined(Record, tag="block-mined"):
+    """This node sealed a block."""
+
+    id: HashField
+    height: HeightField
+
+
+class TransactionSeen(Record, tag="transaction-seen"):
+    """A transaction waits for a block."""
+
+    id: HashField
+    sender: AccountField
+    kind: str
+
+
+class UpdateSeen(Record, tag="update-seen"):
+    """A local update was verified and waits for a block."""
+
+    id: HashField
+    plan: HashField
+    device: AccountField
+    round: Natural
+    phase: Natural
+
+
+class UpdateRefused(Record, tag="update-refused"):
+    """A local update breaks a rule of its plan."""
+
+    id: HashField
+    plan: HashField
+    device: AccountField
+    rule: str
+    detail: str
+
+
+class PeerJoined(Record, tag="peer-joined"):
+    """A peer completed the handshake."""
+
+    peer: bytes
+
+
+class PeerLeft(Record, tag="peer-left"):
+    """A peer is gone."""
+
+    peer: bytes
+
+
+class StatusChanged(Record, tag="status-changed"):
+    """The node's state, in the words of ``node.status``."""
+
+    state: str
+    reason: str
+
+
+class RoleNotice(Record, tag="role"):
+    """What a role of this node does or can't do, in a sentence; ``plan`` is empty if it concerns none."""
+
+    role: str
+    plan: bytes
+    text: str
+
+
+Notice = (
+    HeadMoved
+    | LedgerNotice
+    | BlockRefused
+    | BlockMined
+    | TransactionSeen
+    | UpdateSeen
+    | UpdateRefused
+    | PeerJoined
+    | PeerLeft
+    | StatusChanged
+    | RoleNotice
+)
+
+TOPICS: Final[dict[type[Record], str]] = {
+    HeadMoved: "head",
+    LedgerNotice: "ledger",
+    BlockRefused: "head",
+    BlockMined: "role",
+    TransactionSeen: "pool",
+    UpdateSeen: "pool",
+    UpdateRefused: "pool",
+    PeerJoined: "peers",
+    PeerLeft: "peers",
+    StatusChanged: "status",
+    RoleNotice: "role",
+}

@@ -1,0 +1,54 @@
+"""The injected world: everything the core and its jobs use that is not an event.
+
+The core alone writes (store, payloads, journal), in its own thread; jobs only read, and see the chain through
+a snapshot that does not move under them. Time is not in here: it is the ``now`` of an event.
+"""
+
+from dataclasses import dataclass
+from random import Random
+from typing import Protocol
+
+from chain.genesis import Genesis
+from chain.ids import Hash
+from chain.keys import KeyPair
+from consensus.engine import Engine
+from fl.data.source import DataSource
+from fl.plan.schema import Plan
+from storage.base import ChainStore, PayloadStore, ReleaseJournal
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedChunk:
+    """One chunk of a holdout set as its owner reveals it."""
+
+    salt: bytes
+    proof: tuple[Hash, ...]
+    payload: bytes
+
+
+class HoldoutSource(Protocol):
+    """The owner's holdout sets: kept where only the owner can read them until a chunk is opened."""
+
+    def open(self, plan: Plan, chunk: int) -> OpenedChunk | None:
+        """Return a chunk of the plan's holdout set; None if this owner does not hold that set."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What a node stands in.
+
+    ``key`` is the node's account: peers know it by this key, and its roles (miner, device, owner) sign with it.
+    ``data`` is what the device role trains on, ``holdout`` what the owner role opens; None without that role.
+    ``random`` is for choices nobody has to agree on (which peer to ask); never for consensus or keys.
+    """
+
+    genesis: Genesis
+    engine: Engine
+    store: ChainStore
+    payloads: PayloadStore
+    journal: ReleaseJournal
+    key: KeyPair
+    random: Random
+    data: DataSource | None = None
+    holdout: HoldoutSource | None = None
