@@ -55,8 +55,7 @@ def read_genesis(text: str) -> Genesis:
     problems = reader.problems + _check_fields(fields)
     if problems:
         raise GenesisError(*problems)
-    genesis: Genesis = kind.cls(**fields)
-    return genesis
+    return cast(Genesis, kind.cls(**fields))
 
 
 def _check_fields(fields: Mapping[str, object]) -> list[str]:

@@ -1,0 +1,35 @@
+"""Settings of the whole suite: Hypothesis profiles, and one printed seed for every test that draws its own chances.
+
+``HYPOTHESIS_PROFILE`` chooses the profile: ``ci`` (the default) runs the same examples every time, ``dev`` draws new
+ones. ``FEDCHAIN_SEED`` sets the seed; without it ``ci`` takes 1 and ``dev`` draws one. The header of the run
+shows both.
+"""
+
+import os
+import secrets
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "ci",
+    max_examples=50,
+    deadline=None,
+    derandomize=True,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.register_profile("dev", max_examples=100, deadline=None, print_blob=True)
+PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "ci")
+settings.load_profile(PROFILE)
+SEED = int(os.environ.get("FEDCHAIN_SEED") or (1 if PROFILE == "ci" else secrets.randbelow(2**32)))
+
+
+def pytest_report_header() -> str:
+    return f"seeds: hypothesis profile {PROFILE}, FEDCHAIN_SEED={SEED}"
+
+
+@pytest.fixture(scope="session")
+def seed() -> int:
+    """The number that seeds every random choice a test makes outside Hypothesis."""
+    return SEED
