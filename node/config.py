@@ -24,6 +24,7 @@ T = TypeVar("T")
 
 DEFAULT_PORT: Final = 9470
 DEFAULT_RPC_PORT: Final = 9471
+_MIB: Final = 1024 * 1024
 _HOST_NAME: Final = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(\.(?!-)[A-Za-z0-9-]{1,63})*\.?")
 
 
@@ -96,6 +97,9 @@ _FLAG: Final = Check("must be true or false", lambda value: isinstance(value, bo
 _HOST: Final = Check("must be an IP address or a host name", is_host)
 _PORT: Final = _whole(0, 65535)
 _PATH: Final = Check("must be a path in quotes", lambda value: isinstance(value, str) and "\0" not in value)
+_TEXT: Final = Check(
+    "must be a text of at most 200 characters", lambda value: isinstance(value, str) and len(value) <= 200
+)
 _ADDRESSES: Final = Check('must be a list of "HOST:PORT"', _is_list_of(_is_address))
 _PLANS: Final = Check("must be a list of plan ids (64 hex digits each)", _is_list_of(_is_plan))
 
@@ -143,11 +147,9 @@ class MiningSettings:
     """Building blocks and verifying local updates, for rewards."""
 
     enabled: bool = _setting(False, _FLAG, "Build and seal blocks.")
-    threads: int = _setting(1, _whole(1, 256), "Threads that search for seals.")
-    max_hashrate: int = _setting(0, _whole(0, 2**53), "Hashes a second at most, all threads together; 0 = no limit.")
-    bond: int = _setting(
-        0, _whole(0, 2**63 - 1), "Coins to bond so that local updates are assigned to this miner; 0 = do not register."
-    )
+    max_hashrate: int = _setting(0, _whole(0, 2**53), "Hashes a second at most; 0 = as many as one processor makes.")
+    register: bool = _setting(True, _FLAG, "Bond coins, once this node has them, to be assigned updates to verify.")
+    bond: int = _setting(0, _whole(0, 2**63 - 1), "Coins to bond; 0 = the least that the network's rules ask for.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,32 +159,37 @@ class DeviceSettings:
     data: str = _setting(
         "", _PATH, "The data file to train on (relative to this directory); empty = this node is no device."
     )
-    source: str = _setting("", _PATH, "Reader that a program registered for the data; empty = by the file's extension.")
-    consent: Literal["listed", "any"] = _setting(
-        "listed",
-        _choice("listed", "any"),
-        '"listed" joins the plans below and those named with `device join`; "any" joins every plan the data fit. '
-        "Joining releases what is learnt from the data to everybody, for ever.",
+    source: str = _setting("", _PATH, "Reader that a program registered for the data; empty = by the file's ending.")
+    consent: bool = _setting(
+        False,
+        _FLAG,
+        "Whether the data's holder agrees that what is learnt from them is released to everybody, for ever. "
+        "Without it nothing is joined or trained.",
     )
-    plans: tuple[str, ...] = _setting((), _PLANS, "Plans to join.")
+    plans: tuple[str, ...] = _setting((), _PLANS, "Plans to serve, besides those named with: fedchain device join")
+    any_plan: bool = _setting(False, _FLAG, "Serve every plan that the data fit.")
+    role: str = _setting("", _TEXT, "The plan's role to take; empty = the plan's only one.")
+    lifetime_budget: int = _setting(
+        0, _whole(0, 2**63 - 1), "Privacy loss over all plans at most, in micro-zCDP (rho x 1000000); 0 = no bound set."
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class LimitSettings:
     """What this node lets others take from it."""
 
-    mempool_transactions: int = _setting(10_000, _whole(1, 10**7), "Transactions waiting at most.")
-    mempool_bytes: int = _setting(64_000_000, _whole(10**4, 2**40), "Bytes of transactions waiting at most.")
+    transactions: int = _setting(20_000, _whole(1, 10**7), "Transactions that wait for blocks, at most.")
+    transaction_bytes: int = _setting(32 * _MIB, _whole(10**4, 2**40), "Their bytes, at most.")
+    updates: int = _setting(4_096, _whole(1, 10**6), "Local updates that wait for blocks, at most.")
+    update_bytes: int = _setting(512 * _MIB, _whole(10**4, 2**40), "Bytes of their payloads, at most.")
     write_queue_bytes: int = _setting(
-        16_000_000, _whole(10**5, 2**32), "Bytes waiting to be sent to one peer; one that reads slower is closed."
+        32 * _MIB, _whole(10**5, 2**32), "Bytes waiting to be sent to one peer; one that reads slower is closed."
     )
     job_threads: int = _setting(
         0, _whole(0, 256), "Threads for training, verification and building; 0 = one a processor."
     )
-    rpc_body_bytes: int = _setting(
-        4_000_000, _whole(10**4, 2**30), "Longest RPC request; a plan of n bytes takes 2n as hex."
-    )
-    rpc_batch: int = _setting(50, _whole(1, 10_000), "Calls in one RPC batch at most.")
+    rpc_body_bytes: int = _setting(4 * _MIB, _whole(10**4, 2**30), "Longest RPC request; n bytes take 2n as hex.")
+    rpc_batch: int = _setting(50, _whole(1, 10_000), "Calls in one RPC batch, at most.")
 
 
 @dataclass(frozen=True, slots=True)
