@@ -1,0 +1,259 @@
+"""What every store offers: Protocols and the records that pass through them.
+
+Rules of this file: shapes alone. ``storage.leveldb``, ``storage.payloads``, ``storage.journal`` keep them on
+disk, ``storage.memory`` is their twin for tests and the simulator; both pass the same tests. Storage knows
+what a block is and nothing of the ledger's rules: a change is a key with its new value, undo and events are
+bytes whose meaning is ``consensus``'s.
+
+Threads: one thread (the node's core) writes. Views, and every read, may be used from any thread.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Protocol, Self, TypeAlias
+
+from chain.block import Block, Body, Header
+from chain.codec import Record
+from chain.ids import AccountId, Hash, Height
+from chain.update import LocalUpdate
+
+StateChange: TypeAlias = tuple[bytes, bytes | None]
+"""A state key and its new value; None deletes the key."""
+
+
+class StateSnapshot(Protocol):
+    """The state as it was when the snapshot was taken, whatever is committed later. Close it after use."""
+
+    @property
+    def tip(self) -> Hash:
+        """The block after which this is the state."""
+        ...
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the value under a state key, or None."""
+        ...
+
+    def close(self) -> None:
+        """Release the snapshot; reading from it afterwards is a ``UseError``."""
+        ...
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class StoredHeader:
+    """A stored header with what is known of its block."""
+
+    id: Hash
+    header: Header
+    has_body: bool
+    invalid: str | None
+    """Why the block was found invalid; None if it was not."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectedBlock:
+    """A block that a commit appends to the main chain, with the bytes its execution gave.
+
+    transactions   ids of the body's transactions, in their order (for the index)
+    """
+
+    id: Hash
+    height: Height
+    undo: bytes
+    events: bytes
+    transactions: tuple[Hash, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CommitBatch:
+    """One atomic, durable step of the main chain: all of it is on disk afterwards, or nothing.
+
+    disconnected  blocks taken off the main chain, the old tip first
+    connected     blocks put on it, in ascending height; the last is the new tip
+    changes       the state's changes from the old tip to the new one, each key once
+    """
+
+    tip: Hash
+    changes: Sequence[StateChange]
+    connected: Sequence[ConnectedBlock]
+    disconnected: Sequence[Hash] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class GenesisData:
+    """What a new store begins with, and what an existing one is checked against.
+
+    genesis   id of the genesis document
+    """
+
+    genesis: Hash
+    block: Block
+    changes: Sequence[StateChange]
+    events: bytes = b""
+
+
+class TransactionPlace(Record):
+    """Where on the main chain a transaction is."""
+
+    block: Hash
+    position: int
+
+
+class ChainStore(Protocol):
+    """Headers, bodies, the state and the indexes of the main chain."""
+
+    @property
+    def genesis(self) -> Hash:
+        """The id of the genesis document this store belongs to."""
+        ...
+
+    def view(self) -> StateSnapshot:
+        """Return a snapshot of the state after ``tip()``."""
+        ...
+
+    def tip(self) -> Hash:
+        """Return the id of the last block of the main chain; the genesis block's in a new store."""
+        ...
+
+    def height(self) -> Height:
+        """Return the height of the tip."""
+        ...
+
+    def headers(self) -> Iterator[StoredHeader]:
+        """Iterate over all stored headers in the order they were put: parents come before their children."""
+        ...
+
+    def put_headers(self, headers: Iterable[Header]) -> None:
+        """Store headers; those already stored are left alone."""
+        ...
+
+    def header(self, id: Hash) -> Header | None:
+        """Return a stored header."""
+        ...
+
+    def put_body(self, id: Hash, body: Body) -> None:
+        """Store the body of a stored header (``UseError`` without one). The caller checked its roots."""
+        ...
+
+    def body(self, id: Hash) -> Body | None:
+        """Return a stored body."""
+        ...
+
+    def has_body(self, id: Hash) -> bool:
+        """Is the body of this block stored?"""
+        ...
+
+    def undo(self, id: Hash) -> bytes | None:
+        """Return the undo bytes of a block of the main chain."""
+        ...
+
+    def events(self, id: Hash) -> bytes | None:
+        """Return the events bytes of a block of the main chain."""
+        ...
+
+    def block_id_at(self, height: Height) -> Hash | None:
+        """Return the id of the main chain's block at this height."""
+        ...
+
+    def transaction_place(self, id: Hash) -> TransactionPlace | None:
+        """Return the main-chain block that holds this transaction, and its position in the body."""
+        ...
+
+    def commit(self, batch: CommitBatch) -> None:
+        """Apply a batch in one synced write.
+
+        ``UseError``, and nothing changed, if it does not fit: it must disconnect from the tip downward,
+        connect children of what is then the tip, whose headers and bodies are stored, and end in ``batch.tip``.
+        """
+        ...
+
+    def mark_invalid(self, id: Hash, reason: str) -> None:
+        """Remember for ever, durably, that this block is invalid."""
+        ...
+
+    def close(self) -> None:
+        """Release the store. Twice does no harm."""
+        ...
+
+
+class PayloadStore(Protocol):
+    """Payload bytes by their SHA-256."""
+
+    def has(self, id: Hash) -> bool:
+        """Is this payload stored?"""
+        ...
+
+    def get(self, id: Hash) -> bytes | None:
+        """Return the payload, its digest checked; None if not stored. ``DamagedError`` if its bytes changed."""
+        ...
+
+    def put(self, payload: bytes, sync: bool = False) -> Hash:
+        """Store bytes and return their id; durable on return if ``sync``. ``CapacityError`` if over a cap."""
+        ...
+
+    def delete(self, id: Hash) -> None:
+        """Forget a payload; not an error if it is not stored."""
+        ...
+
+    def ids(self) -> Iterator[Hash]:
+        """Iterate over the ids of all stored payloads, in ascending order."""
+        ...
+
+    def total_bytes(self) -> int:
+        """Return the sum of the sizes of all stored payloads."""
+        ...
+
+    def payload(self, id: Hash) -> bytes | None:
+        """Return what ``get`` does: the name by which the transition asks (``consensus.view.PayloadView``)."""
+        ...
+
+
+class JournalEntry(Record):
+    """One release as it goes out: the signed update and its payload, the same bytes for ever."""
+
+    update: LocalUpdate
+    payload: bytes
+
+    @property
+    def task(self) -> Hash:
+        """The task's digest."""
+        return self.update.release.task
+
+    @property
+    def device(self) -> AccountId:
+        """The releasing device."""
+        return self.update.release.device
+
+
+class ReleaseJournal(Protocol):
+    """What each device has released, durably, before it left the process."""
+
+    def lookup(self, task: Hash, device: AccountId) -> JournalEntry | None:
+        """Return what this device released for this task."""
+        ...
+
+    def record(self, entry: JournalEntry) -> None:
+        """Write a release; it is durable on return.
+
+        The same entry again changes nothing. ``JournalError`` if another was recorded for its task and device,
+        if its payload is not the one its update names, or if its cumulative total falls short of what the
+        device has spent.
+        """
+        ...
+
+    def total(self, device: AccountId) -> int:
+        """Return the device's cumulative privacy loss over all entries, in micro-zCDP."""
+        ...
+
+    def entries(self) -> Iterator[JournalEntry]:
+        """Iterate over all entries in the order they were recorded."""
+        ...
+
+    def close(self) -> None:
+        """Release the journal. Twice does no harm."""
+        ...

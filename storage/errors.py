@@ -1,0 +1,56 @@
+"""What can go wrong with what the node keeps on disk.
+
+    StorageError
+    ├── LockedError          another process holds the data directory or the journal
+    ├── ForeignGenesisError  the directory belongs to another network
+    ├── SchemaError          written by a newer version, or by one that this version can't migrate
+    ├── DamagedError         missing, cut short or changed bytes; names the file and what to do
+    ├── UseError             a caller asked for what contradicts a store's state: a commit beside its tip, a closed store
+    ├── CapacityError        a payload or the whole payload store is over its cap
+    ├── JournalError         a release would contradict the one already journalled for its task
+    └── KeystoreError        a key file that is missing, exists already, or can't be read
+        └── WrongPasswordError
+
+Each message says what is wrong, where, and what to do about it. Errors of the operating system (disk full,
+permission denied) are not wrapped: they pass through and stop the node.
+"""
+
+
+class StorageError(Exception):
+    """Base of every error this room raises."""
+
+
+class LockedError(StorageError):
+    """Another process uses the same files."""
+
+
+class ForeignGenesisError(StorageError):
+    """The data belongs to another network."""
+
+
+class SchemaError(StorageError):
+    """The data has a layout that this version does not know."""
+
+
+class DamagedError(StorageError):
+    """Stored bytes are missing, cut short or changed."""
+
+
+class UseError(StorageError):
+    """A store was asked for something that contradicts its state."""
+
+
+class CapacityError(StorageError):
+    """A payload does not fit."""
+
+
+class JournalError(StorageError):
+    """A release contradicts the journal."""
+
+
+class KeystoreError(StorageError):
+    """A key is missing, exists already, or its file can't be read."""
+
+
+class WrongPasswordError(KeystoreError):
+    """The password does not open the key file."""
