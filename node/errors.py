@@ -1,12 +1,19 @@
 """What can go wrong in the running program.
 
     NodeError
-    ├── ConfigError      a setting that is missing, of the wrong kind, or contradicts another
-    ├── CoreHalted       the core has stopped itself; no event can be handled any more
-    └── RefusedRequest   what a user asked for cannot be done; the message says why
+    ├── ConfigError       config.toml does not fit: all its problems, each named by its setting
+    ├── StartupError      the node can't start: the cause, and what the operator can do about it
+    │   └── LocalnetError a localnet could not do what was asked of it
+    ├── CoreHalted        the core has stopped itself; no event can be handled any more
+    ├── RefusedRequest    what a user asked for cannot be done; the message says why
+    ├── EventLogError     a recorded event log is cut short, of another version, or not of this chain
+    └── ClientError       a call to a node failed; its kinds are in ``node.client``
 
 A peer's fault is never an exception here: it is a verdict. A block's fault is ``consensus``'s ``Invalid``.
+Each message says what was wrong, where, and what is allowed.
 """
+
+from fl.errors import Problem
 
 
 class NodeError(Exception):
@@ -14,7 +21,30 @@ class NodeError(Exception):
 
 
 class ConfigError(NodeError):
-    """A setting is missing, of the wrong kind, or contradicts another."""
+    """A configuration does not fit. Made of all its problems, one line each."""
+
+    def __init__(self, *problems: Problem) -> None:
+        super().__init__(*problems)
+        self.problems = problems
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.problems))
+
+
+class StartupError(NodeError):
+    """The node can't start. ``cause`` says why, ``remedy`` what the operator can do."""
+
+    def __init__(self, cause: str, remedy: str) -> None:
+        super().__init__(cause, remedy)
+        self.cause = cause
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.cause}\n{self.remedy}"
+
+
+class LocalnetError(StartupError):
+    """A localnet could not do what was asked of it. ``cause`` and ``remedy`` as in ``StartupError``."""
 
 
 class CoreHalted(NodeError):  # noqa: N818 - it names a state
@@ -23,3 +53,7 @@ class CoreHalted(NodeError):  # noqa: N818 - it names a state
 
 class RefusedRequest(NodeError):  # noqa: N818 - it names an outcome
     """What a user asked for cannot be done."""
+
+
+class EventLogError(NodeError):
+    """A recorded event log can't be read: cut short, of another version, or not of this chain."""
