@@ -1,0 +1,102 @@
+"""What the network may ask of the node it serves: a read-only view of chain and pools, and its configuration.
+
+Rules of this file: no behaviour. Every method is called while an event is handled, so it answers at once; its
+answer may change between two events.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from chain.block import Body, Header
+from chain.codec import MAX_OBJECT_BYTES
+from chain.ids import Hash, Height
+from chain.payload import MAX_PAYLOAD_BYTES
+from chain.transaction import SignedTransaction
+from chain.update import AttestedUpdate
+from p2p.events import Kind
+
+
+class ChainAccess(Protocol):
+    """The node as its peers may see it."""
+
+    @property
+    def chain_id(self) -> str:
+        """The chain's name in genesis."""
+        ...
+
+    @property
+    def genesis_id(self) -> Hash:
+        """The digest of the genesis document (``Genesis.id``)."""
+        ...
+
+    def head(self) -> Hash:
+        """Return the id of the head: the last executed block of the main chain."""
+        ...
+
+    def height(self) -> Height:
+        """Return the head's height."""
+        ...
+
+    def weight(self) -> int:
+        """Return the accumulated fork weight of the head; peers are told."""
+        ...
+
+    def header_weight(self) -> int:
+        """Return the accumulated weight of the best valid header, executed or not; peers with more are asked."""
+        ...
+
+    def locator(self) -> tuple[Hash, ...]:
+        """Return ids from the best header back to the genesis block, its last, thinning out: ≤ ``MAX_LOCATOR``."""
+        ...
+
+    def headers_after(self, locator: Sequence[Hash], limit: int) -> tuple[Header, ...]:
+        """Return up to ``limit`` main-chain headers after the first id of ``locator`` that is on the main chain."""
+        ...
+
+    def has(self, kind: Kind, id: Hash) -> bool:
+        """Is there no need to fetch this item, because it is known, included in a block, or was refused lately?"""
+        ...
+
+    def body(self, id: Hash) -> Body | None:
+        """Return the body of the block with this id."""
+        ...
+
+    def payload(self, id: Hash) -> bytes | None:
+        """Return the payload with this content id."""
+        ...
+
+    def transaction(self, id: Hash) -> SignedTransaction | None:
+        """Return the pooled transaction with this id."""
+        ...
+
+    def update(self, id: Hash) -> AttestedUpdate | None:
+        """Return the pooled update whose release has this id, with every attestation known."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkConfig:
+    """How a node takes part in the network.
+
+    agent               what the node calls itself; at most 64 printable ASCII characters
+    listen_port         where others reach this node; 0 = it accepts no connections
+    connect             ``host:port`` texts to stay connected to
+    known               addresses remembered from an earlier run (``PeerNetwork.known_addresses``)
+    outbound            connections this node keeps open by dialling
+    max_inbound         connections it accepts
+    ban_ms              how long a rejected peer is not spoken to
+    exchange_addresses  learn addresses from peers and tell them
+    max_body_bytes, max_payload_bytes   the chain's own limits (``Rules``), within the protocol's
+    """
+
+    agent: str = "fedchain"
+    listen_port: int = 0
+    connect: tuple[str, ...] = ()
+    known: tuple[str, ...] = ()
+    outbound: int = 8
+    max_inbound: int = 32
+    ban_ms: int = 60 * 60 * 1000
+    exchange_addresses: bool = True
+    max_body_bytes: int = MAX_OBJECT_BYTES
+    max_payload_bytes: int = MAX_PAYLOAD_BYTES

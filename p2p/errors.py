@@ -1,0 +1,40 @@
+"""What can go wrong between peers.
+
+    P2PError
+    ├── ProtocolError     the peer broke the protocol: its connection is closed with this reason
+    │   ├── FrameError    a frame too long, or of no known class
+    │   ├── MessageError  bytes that are no message, or a message out of place
+    │   └── HandshakeError  another chain, another version, or a signature that proves nothing
+    ├── EndpointError     a text that is no ``host:port``
+    └── IdentityError     a certificate that carries no Ed25519 key
+
+Only the peer can cause a ``ProtocolError``; a mistake of ours is another exception and stops the node.
+"""
+
+
+class P2PError(Exception):
+    """Base of every error this room raises."""
+
+
+class ProtocolError(P2PError):
+    """A peer broke the protocol."""
+
+
+class FrameError(ProtocolError):
+    """A frame is longer than its class allows here, or of an unknown class."""
+
+
+class MessageError(ProtocolError):
+    """A frame's bytes are not a message of its class, or the message is out of place."""
+
+
+class HandshakeError(ProtocolError):
+    """The peers cannot work together, or one did not prove who it is."""
+
+
+class EndpointError(P2PError):
+    """A text does not name a host and a port."""
+
+
+class IdentityError(P2PError):
+    """A certificate does not carry a node's key."""
