@@ -7,26 +7,23 @@ from chain.codec import Record
 from chain.ids import HashField, MillisField, Natural
 from node.jobs.specs import JobSpec
 from node.notices import Notice
+from p2p.events import Close, Dial, Send
 
-
-class Send(Record, tag="send"):
-    """Write these bytes to a connection."""
-
-    connection: Natural
-    data: bytes
-
-
-class Close(Record, tag="close"):
-    """Close a connection, after what was sent on it."""
-
-    connection: Natural
-    reason: str
-
-
-class Dial(Record, tag="dial"):
-    """Open a connection to HOST:PORT; ends in ``events.Connected`` or ``events.DialFailed``."""
-
-    address: str
+__all__ = [
+    "Accepted",
+    "CancelJob",
+    "Close",
+    "Dial",
+    "Effect",
+    "Halt",
+    "Outcome",
+    "Publish",
+    "Refused",
+    "Reply",
+    "Send",
+    "StartJob",
+    "Wake",
+]
 
 
 class StartJob(Record, tag="start-job"):

@@ -1,51 +1,37 @@
 """Events: everything that reaches the core from outside, as records so that a log of them can be replayed.
 
-The transport's events mirror ``p2p.network``'s; requests carry the number under which ``effects.Reply``
-answers. Time is not in here: the runner passes ``now`` beside each event.
+The transport's events are ``p2p.events``'s and are named here again; ``Tick`` comes every ``p2p.limits.TICK_MS`` or
+so, and at the times ``effects.Wake`` named. Requests carry the number under which ``effects.Reply`` answers. Time
+is not in here: the runner passes ``now`` beside each event.
 """
 
 from chain.codec import Record
 from chain.ids import Natural, ShortText
 from chain.transaction import Body, SignedTransaction
 from node.jobs.results import JobResult
+from p2p.events import Closed, Connected, DialFailed, Received, Sent, Tick
 
-
-class Connected(Record, tag="connected"):
-    """A transport connection stands. ``server_certificate`` is the DER certificate its listening side showed."""
-
-    connection: Natural
-    outbound: bool
-    address: str
-    server_certificate: bytes
-
-
-class Received(Record, tag="received"):
-    """Bytes came in on a connection."""
-
-    connection: Natural
-    data: bytes
-
-
-class Closed(Record, tag="closed"):
-    """A connection is gone."""
-
-    connection: Natural
-    reason: str
-
-
-class DialFailed(Record, tag="dial-failed"):
-    """A connection that ``effects.Dial`` asked for did not come about."""
-
-    address: str
-    reason: str
+__all__ = [
+    "Closed",
+    "Connected",
+    "DialFailed",
+    "DialOrder",
+    "Event",
+    "JobDone",
+    "JobFailed",
+    "JoinOrder",
+    "Received",
+    "Sent",
+    "Shutdown",
+    "Started",
+    "SubmitBody",
+    "SubmitTransaction",
+    "Tick",
+]
 
 
 class Started(Record, tag="started"):
     """The runner is ready. The first event of every run; before it the core has no effects."""
-
-
-class Tick(Record, tag="tick"):
-    """Time passed: sent regularly (every 100 ms, say) and at the times ``effects.Wake`` named."""
 
 
 class JobDone(Record, tag="job-done"):
@@ -100,6 +86,7 @@ Event = (
     | Tick
     | Connected
     | Received
+    | Sent
     | Closed
     | DialFailed
     | JobDone

@@ -2,9 +2,10 @@
 
 from typing import Final
 
+from consensus.transition import LedgerEvent
+
 from chain.codec import Record
 from chain.ids import AccountField, HashField, HeightField, MillisField, Natural
-from consensus.transition import LedgerEvent
 
 
 class HeadMoved(Record, tag="head-moved"):

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from random import Random
 from typing import Protocol
 
+from fl.data.source import DataSource
+
 from chain.genesis import Genesis
 from chain.ids import Hash
 from chain.keys import KeyPair
 from consensus.engine import Engine
-from fl.data.source import DataSource
 from fl.plan.schema import Plan
 from storage.base import ChainStore, PayloadStore, ReleaseJournal
 

@@ -7,13 +7,13 @@ exception, and the runner's ``JobFailed``.
 
 from typing import Annotated
 
+from consensus.transition import LedgerEvent
 from msgspec import Meta
 
 from chain.block import Body, Header
 from chain.codec import Record
 from chain.ids import HashField, Natural
 from chain.payload import PayloadRef
-from consensus.transition import LedgerEvent
 from consensus.view import Delta
 
 
