@@ -1,0 +1,58 @@
+"""Running a branch: back from the head by undos, forward through blocks, all over one view and without writing.
+
+One block on the head is the branch with no undo. The caller commits the deltas in one batch, or none of them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from chain.block import Block
+from chain.payload import PayloadRef
+from consensus.context import BlockContext, Execution
+from consensus.errors import Invalid, MissingPayload
+from consensus.signatures import SignatureCache
+from consensus.transition import apply
+from consensus.view import Delta, Overlay, PayloadView, StateView, apply_delta
+
+
+@dataclass(frozen=True, slots=True)
+class BranchOutcome:
+    """How far a branch runs: the executions of the blocks that are valid, in order, and why it stops if it does.
+
+    invalid   index of the first block that a rule refuses, and the refusal: it and all after it are condemned
+    missing   index of the first block that lacks payloads, and which: fetch them and run again
+    """
+
+    executions: tuple[Execution, ...]
+    invalid: tuple[int, Invalid] | None
+    missing: tuple[int, tuple[PayloadRef, ...]] | None
+
+
+def run_branch(
+    view: StateView,
+    undos: Sequence[Delta],
+    blocks: Sequence[tuple[Block, BlockContext]],
+    payloads: PayloadView,
+    *,
+    signatures: SignatureCache | None = None,
+) -> BranchOutcome:
+    """Return what a branch does to the state of ``view``.
+
+    ``undos`` take back the head's blocks, newest first (each is ``Delta.undo()`` of that block's delta). Raises
+    ``StateMismatch`` if an undo does not fit the view and ``BodyMismatch`` for a body that is not its header's; other
+    exceptions are faults of this node. None of them says anything about a block.
+    """
+    overlay = Overlay(view)
+    for undo in undos:
+        apply_delta(overlay, undo)
+    executions: list[Execution] = []
+    for index, (block, context) in enumerate(blocks):
+        try:
+            execution = apply(overlay, block, context, payloads, signatures=signatures)
+        except Invalid as verdict:
+            return BranchOutcome(tuple(executions), (index, verdict), None)
+        except MissingPayload as missing:
+            return BranchOutcome(tuple(executions), None, (index, missing.refs))
+        apply_delta(overlay, execution.delta)
+        executions.append(execution)
+    return BranchOutcome(tuple(executions), None, None)

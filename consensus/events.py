@@ -1,0 +1,182 @@
+"""What a block did, told to those who watch: records for logs, WebSocket topics and the nodes' roles.
+
+Events follow from the block and change nothing: they are not under any root. Within a block they stand in
+the order in which things happened.
+"""
+
+from chain.codec import Record
+from chain.ids import AccountField, AmountField, HashField, HeightField, Natural, ShortText
+
+
+class Transferred(Record, tag="transferred"):
+    """Coins moved between accounts."""
+
+    sender: AccountField
+    to: AccountField
+    amount: AmountField
+
+
+class DeviceRegistered(Record, tag="device.registered"):
+    """An account became a device."""
+
+    device: AccountField
+
+
+class MinerRegistered(Record, tag="miner.registered"):
+    """An account bonded coins to verify updates."""
+
+    miner: AccountField
+    bond: AmountField
+
+
+class MinerRetired(Record, tag="miner.retired"):
+    """A miner left and got its bond back."""
+
+    miner: AccountField
+    bond: AmountField
+
+
+class PlanSubmitted(Record, tag="plan.submitted"):
+    """A plan stands on the chain and enrols devices until ``deadline``."""
+
+    plan: HashField
+    owner: AccountField
+    escrow: AmountField
+    deadline: HeightField
+
+
+class DeviceJoined(Record, tag="plan.joined"):
+    """A device enrolled; ``enrolled`` counts it."""
+
+    plan: HashField
+    device: AccountField
+    samples: Natural
+    enrolled: Natural
+
+
+class TaskOpened(Record, tag="task.opened"):
+    """A phase asks its selected devices for updates until ``deadline``."""
+
+    plan: HashField
+    task: HashField
+    round: Natural
+    attempt: Natural
+    phase: Natural
+    selected: Natural
+    deadline: HeightField
+
+
+class UpdateRevealed(Record, tag="update.revealed"):
+    """A block carries a device's update for the open task."""
+
+    plan: HashField
+    task: HashField
+    update: HashField
+    device: AccountField
+    revealed: Natural
+
+
+class StepOpened(Record, tag="step.opened"):
+    """A task moved on to another step (``open``, ``settle``) until ``deadline`` (0: none)."""
+
+    plan: HashField
+    task: HashField
+    step: ShortText
+    deadline: HeightField
+
+
+class HoldoutOpened(Record, tag="holdout.opened"):
+    """The owner revealed a chunk of the plan's holdout set."""
+
+    plan: HashField
+    round: Natural
+    chunk: Natural
+
+
+class UpdateRefused(Record, tag="update.refused"):
+    """An update that had been revealed was refused when its phase settled: not aggregated, not paid."""
+
+    plan: HashField
+    task: HashField
+    device: AccountField
+    reason: str
+
+
+class PhaseSettled(Record, tag="phase.settled"):
+    """A phase's updates were combined; loss (fixed point) where this phase tells it."""
+
+    plan: HashField
+    task: HashField
+    round: Natural
+    phase: Natural
+    accepted: Natural
+    refused: Natural
+    loss: int | None
+
+
+class RewardPaid(Record, tag="reward.paid"):
+    """A device or a miner was paid for its part in a settled round. ``role``: "device" or "miner"."""
+
+    plan: HashField
+    round: Natural
+    account: AccountField
+    role: ShortText
+    amount: AmountField
+
+
+class RoundSettled(Record, tag="round.settled"):
+    """A round is settled: the plan has a new global model with this content id."""
+
+    plan: HashField
+    round: Natural
+    model: HashField
+    loss: int | None
+    devices: Natural
+
+
+class RoundRetried(Record, tag="round.retried"):
+    """An attempt at a round had too few updates; ``attempt`` is the one that follows."""
+
+    plan: HashField
+    round: Natural
+    attempt: Natural
+    reason: ShortText
+
+
+class PlanFinished(Record, tag="plan.finished"):
+    """A plan is done; ``refund`` went back to its owner."""
+
+    plan: HashField
+    rounds: Natural
+    reason: ShortText
+    refund: AmountField
+
+
+class PlanCancelled(Record, tag="plan.cancelled"):
+    """A plan ended before its time; ``refund`` went back to its owner."""
+
+    plan: HashField
+    rounds: Natural
+    reason: ShortText
+    refund: AmountField
+
+
+LedgerEvent = (
+    Transferred
+    | DeviceRegistered
+    | MinerRegistered
+    | MinerRetired
+    | PlanSubmitted
+    | DeviceJoined
+    | TaskOpened
+    | UpdateRevealed
+    | StepOpened
+    | HoldoutOpened
+    | UpdateRefused
+    | PhaseSettled
+    | RewardPaid
+    | RoundSettled
+    | RoundRetried
+    | PlanFinished
+    | PlanCancelled
+)

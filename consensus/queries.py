@@ -1,0 +1,178 @@
+"""Questions about the state, for the node's roles, the RPC and tests. Nothing here is needed to check a block.
+
+Every question takes a ``StateView``: the head's snapshot, or an overlay over it. The small ones
+(``get_account``, ``get_supply``, ``get_plan``, ``get_enrolment``, ``get_miners``) are ``consensus.state``'s.
+"""
+
+from chain.codec import Record
+from chain.genesis import Rules
+from chain.ids import AccountField, AccountId, Hash, HeightField, MillisField, Natural, ShortText
+from chain.payload import PayloadRef
+from consensus.assignment import get_eligible
+from consensus.problems import get_problem
+from consensus.records import Account, Device, Enrolment, Miner, PlanEntry, RoundRecord, Supply
+from consensus.state import (
+    carry_key,
+    document_key,
+    get_account,
+    get_device,
+    get_enrolment,
+    get_miner,
+    get_miners,
+    get_opening,
+    get_plan,
+    get_plan_count,
+    get_revealed,
+    get_round,
+    get_round_record,
+    get_selected,
+    get_supply,
+    model_key,
+    need_bytes,
+    need_record,
+    plan_at_key,
+    plan_key,
+)
+from consensus.view import StateView
+from fl.holdout import chunk_of
+from fl.plan.dimensions import holdout_policy
+from fl.plan.schema import Plan, decode_plan
+from fl.steps import step_table
+from fl.task import Task
+
+__all__ = [
+    "Account",
+    "Device",
+    "Enrolment",
+    "Miner",
+    "OpenTask",
+    "PlanEntry",
+    "RoundRecord",
+    "Supply",
+    "attestations_needed",
+    "eligible_miners",
+    "expected_opening",
+    "get_account",
+    "get_device",
+    "get_enrolment",
+    "get_history",
+    "get_miner",
+    "get_miners",
+    "get_model",
+    "get_open_task",
+    "get_plan",
+    "get_plan_document",
+    "get_supply",
+    "list_plans",
+    "needed_payloads",
+]
+
+
+class OpenTask(Record):
+    """A running plan's open task, with everything a device needs to work on it.
+
+    step       "reveal", "open" or "settle"; ``deadline`` is the last block of the step (0: it has none)
+    opened …   height and time of the block that opened the task
+    selected   the devices asked, in draw order; ``revealed`` those heard so far
+    model      the global model's bytes (int64 little-endian), ``carry`` what the phase before settled
+    """
+
+    task: Task
+    step: ShortText
+    opened: HeightField
+    opened_ms: MillisField
+    deadline: HeightField
+    selected: tuple[AccountField, ...]
+    model: bytes
+    carry: bytes
+    revealed: tuple[AccountField, ...]
+    goal: Natural
+
+
+def list_plans(view: StateView, start: int = 0, limit: int | None = None) -> tuple[PlanEntry, ...]:
+    """Return plans in the order of their submission, from number ``start`` on."""
+    count = get_plan_count(view)
+    end = count if limit is None else min(count, start + limit)
+    ids = [Hash(need_bytes(view, plan_at_key(number))) for number in range(start, end)]
+    return tuple([need_record(view, plan_key(plan), PlanEntry) for plan in ids])
+
+
+def get_plan_document(view: StateView, plan: Hash) -> Plan | None:
+    """Return the plan itself."""
+    data = view.get(document_key(plan))
+    return None if data is None else decode_plan(data)
+
+
+def get_model(view: StateView, plan: Hash) -> bytes:
+    """Return the plan's global model as it stands, int64 little-endian; ``LookupError`` for an unknown plan."""
+    return need_bytes(view, model_key(plan))
+
+
+def get_open_task(view: StateView, plan: Hash) -> OpenTask | None:
+    """Return the open task of a running plan, ``None`` for a plan that has none."""
+    state = get_round(view, plan)
+    if state is None:
+        return None
+    digest = state.task.digest
+    found = [get_revealed(view, plan, position, digest) for position in range(state.selected)]
+    steps = step_table(get_problem(view, plan).plan)[state.task.phase].steps
+    return OpenTask(
+        task=state.task,
+        step=steps[state.step].name,
+        opened=state.opened,
+        opened_ms=state.opened_ms,
+        deadline=state.deadline,
+        selected=get_selected(view, plan),
+        model=get_model(view, plan),
+        carry=need_bytes(view, carry_key(plan)),
+        revealed=tuple([update.device for update in found if update is not None]),
+        goal=state.goal,
+    )
+
+
+def attestations_needed(view: StateView, plan: Hash) -> int:
+    """Return how many miners must attest an update of this plan."""
+    return get_problem(view, plan).plan.verification.attestations
+
+
+def eligible_miners(
+    view: StateView, rules: Rules, open_task: OpenTask, device: AccountId, height: int
+) -> tuple[AccountId, ...]:
+    """Return the miners whose attestation of a device's update counts in a block at ``height``, in beacon order."""
+    state = get_round(view, open_task.task.plan)
+    if state is None or state.task != open_task.task:
+        return ()
+    return get_eligible(view, rules, state, attestations_needed(view, open_task.task.plan), device, height)
+
+
+def expected_opening(view: StateView, plan: Hash) -> int | None:
+    """Return the holdout chunk that the plan's owner should open now, ``None`` if none is asked or it has been."""
+    state = get_round(view, plan)
+    if state is None or get_opening(view, plan, state.task.digest) is not None:
+        return None
+    document = get_problem(view, plan).plan
+    policy = holdout_policy(document)
+    if policy is None or step_table(document)[state.task.phase].steps[state.step].name != "open":
+        return None
+    return chunk_of(policy, state.task.round, state.chunk_beacon)
+
+
+def needed_payloads(view: StateView, plan: Hash) -> tuple[PayloadRef, ...]:
+    """Return the payloads that settling the plan's open task will read: keep them until then."""
+    state = get_round(view, plan)
+    if state is None:
+        return ()
+    digest = state.task.digest
+    found = [get_revealed(view, plan, position, digest) for position in range(state.selected)]
+    refs = [update.payload for update in found if update is not None]
+    opening = get_opening(view, plan, digest)
+    return tuple(refs if opening is None else [*refs, opening.payload])
+
+
+def get_history(view: StateView, plan: Hash, start: int = 0) -> tuple[RoundRecord, ...]:
+    """Return the plan's settled rounds from number ``start`` on, ``()`` for an unknown plan."""
+    entry = get_plan(view, plan)
+    if entry is None:
+        return ()
+    found = [get_round_record(view, plan, number) for number in range(start, entry.rounds)]
+    return tuple([record for record in found if record is not None])

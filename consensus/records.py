@@ -1,0 +1,253 @@
+"""What the ledger remembers: the records under the state's keys.
+
+Money stands in four places: balances, the funds of plans (escrow), the bonds of miners, and ``Supply``, which
+adds them up. Everything of a plan that grows with its devices stands under a key for each device, so that
+one update changes a few small records. Amounts are in the smallest coin unit, heights in blocks, privacy loss
+in micro-zCDP.
+
+Rules of this file: shapes only. Which keys hold them is ``consensus.state``'s, what may happen to them
+``consensus.rules``'.
+"""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from chain.codec import Record
+from chain.ids import AccountField, Amount, AmountField, HashField, HeightField, MillisField, Natural, ShortText
+from chain.payload import PayloadRef
+from fl.task import Task
+
+Status = Literal["enrolling", "running", "finished", "cancelled"]
+PPM = 10**6
+"""A quality of 1, in parts per million."""
+
+
+# --- accounts, devices, miners, money -------------------------------------------------------------
+
+
+class Account(Record):
+    """An account: its coins and the nonce its next transaction must carry."""
+
+    balance: AmountField
+    nonce: Natural
+
+
+class Device(Record):
+    """A registered device.
+
+    ``privacy_total`` is the largest signed cumulative loss the chain has seen of it, ``lifetime_budget`` its bound
+    (0: none); both in micro-zCDP.
+    """
+
+    registered: HeightField
+    lifetime_budget: Natural
+    privacy_total: Natural
+
+
+class Miner(Record):
+    """A registered miner and the coins it bonds."""
+
+    registered: HeightField
+    bond: AmountField
+
+
+class Accounts(Record):
+    """An ordered list of accounts: the registered miners by id, or a task's selected devices in draw order."""
+
+    accounts: tuple[AccountField, ...]
+
+
+class Supply(Record):
+    """Where all coins are, after every block: ``minted`` = ``circulating`` + ``escrowed`` + ``bonded``.
+
+    circulating: all balances; escrowed: the funds of all plans; bonded: the bonds of all miners.
+    """
+
+    minted: AmountField
+    circulating: AmountField
+    escrowed: AmountField
+    bonded: AmountField
+
+
+# --- plans ----------------------------------------------------------------------------------------
+
+
+class Funds(Record):
+    """A plan's escrow by purpose.
+
+    devices, miners   what is left of the two reward pools
+    fees              for the producers who include joins and updates
+    work              for the producers whose blocks settle phases
+    spare             what the owner escrowed beyond the need
+    """
+
+    devices: AmountField
+    miners: AmountField
+    fees: AmountField
+    work: AmountField
+    spare: AmountField
+
+    @property
+    def total(self) -> Amount:
+        """Return the plan's escrow."""
+        return Amount(self.devices + self.miners + self.fees + self.work + self.spare)
+
+
+class PlanEntry(Record):
+    """A plan's standing. Its canonical bytes, its model and its open task stand under their own keys.
+
+    enrol_deadline   the last block that can carry a join
+    rounds           settled rounds, also the number of the round in progress
+    cancelling       the owner has cancelled: the plan ends when the attempt in progress does
+    join_fee …       prices frozen when the plan was submitted; ``work_price`` is for 10**6 work units
+    closed           the block that finished or cancelled it (0 before), ``reason`` why
+    """
+
+    plan: HashField
+    owner: AccountField
+    status: Status
+    submitted: HeightField
+    enrol_deadline: HeightField
+    enrolled: Natural
+    samples: Natural
+    rounds: Natural
+    cancelling: bool
+    funds: Funds
+    join_fee: AmountField
+    update_fee: AmountField
+    work_price: AmountField
+    closed: HeightField
+    reason: ShortText
+
+
+class Enrolment(Record):
+    """A device's place in a plan: its number in order of joining and what is frozen for the plan."""
+
+    number: Natural
+    role: ShortText
+    samples: Natural
+    commitment: HashField
+    height: HeightField
+
+
+# --- the round in progress ------------------------------------------------------------------------
+
+
+class RoundState(Record):
+    """A running plan's open task and the step it is in.
+
+    step            index into the phase's step table (``fl.steps``)
+    opened …        block that opened the task, with its time; ``stepped``: block that opened the step
+    deadline        last block of the step; the settle step has none (it waits for room under the work limit)
+    goal            reveals that close the reveal step
+    selected, revealed   how many devices were selected, and have revealed
+    chunk_beacon    drawn when the reveal step closes: names the holdout chunk to open (zero before)
+    """
+
+    task: Task
+    step: Natural
+    opened: HeightField
+    opened_ms: MillisField
+    stepped: HeightField
+    deadline: HeightField
+    goal: Natural
+    selected: Natural
+    revealed: Natural
+    chunk_beacon: HashField
+
+
+class Seat(Record):
+    """A device's position among the selected of a task; it counts only while that task is open."""
+
+    task: HashField
+    position: Natural
+
+
+class RevealedUpdate(Record):
+    """A local update that a block carried for the open task, under its device's position.
+
+    ``elapsed_ms`` and ``step_blocks``: chain time and blocks from the task's opening to the update's block.
+    ``credited``: the miners who attested it, or the block's producer if the plan asks for no attestation.
+    """
+
+    task: HashField
+    device: AccountField
+    update: HashField
+    payload: PayloadRef
+    samples: Natural
+    computation_us: Natural
+    elapsed_ms: MillisField
+    step_blocks: Natural
+    credited: tuple[AccountField, ...]
+
+
+class Opening(Record):
+    """A holdout chunk that was opened for the task with this digest."""
+
+    task: HashField
+    chunk: Natural
+    payload: PayloadRef
+
+
+class DeviceReport(Record):
+    """What a device did in a round so far: counted samples are the least, quality (ppm) the product over its phases."""
+
+    device: AccountField
+    samples: Natural
+    counted: Natural
+    quality_ppm: Annotated[int, Meta(ge=0, le=PPM)]
+    computation_us: Natural
+    reward: AmountField
+
+
+class MinerReport(Record):
+    """How many samples' updates a miner verified in a round, and its reward."""
+
+    miner: AccountField
+    samples: Natural
+    reward: AmountField
+
+
+class Refusal(Record):
+    """A device whose update was refused when its phase settled, and why."""
+
+    device: AccountField
+    phase: Natural
+    reason: Annotated[str, Meta(max_length=1000)]
+
+
+class RoundProgress(Record):
+    """What the settled phases of an attempt leave to the next.
+
+    Its cohort, who verified, who was refused, loss and gradient norm at the round's start (fixed point, the norm
+    rounded down), and whether that norm says to stop after this round.
+    """
+
+    devices: tuple[DeviceReport, ...]
+    miners: tuple[MinerReport, ...]
+    refused: tuple[Refusal, ...]
+    loss: int | None
+    gradient_norm: int | None
+    stop: bool
+
+
+class RoundRecord(Record):
+    """A settled round, kept for ever.
+
+    loss      fixed-point mean training loss of the model the round started from, over its devices;
+              ``gradient_norm`` likewise, rounded down; None where the algorithm does not learn them
+    model     content id of the model's bytes after the round
+    devices   those whose updates settled in every phase, with their rewards; ``refused``: the others that were heard
+    """
+
+    round: Natural
+    attempts: Natural
+    height: HeightField
+    time_ms: MillisField
+    loss: int | None
+    gradient_norm: int | None
+    model: HashField
+    devices: tuple[DeviceReport, ...]
+    miners: tuple[MinerReport, ...]
+    refused: tuple[Refusal, ...]

@@ -1,0 +1,34 @@
+"""A memory of signatures that were found good, so that gossip, mining and import check each only once.
+
+Verifying is pure: remembering its result cannot change a verdict. Only good signatures are kept.
+"""
+
+from collections import OrderedDict
+from hashlib import sha256
+from threading import Lock
+
+from chain.keys import verify
+
+
+class SignatureCache:
+    """A bounded memory of good signatures, least recently used first out; threads may share it."""
+
+    def __init__(self, size: int = 65536) -> None:
+        self._size = size
+        self._good: OrderedDict[bytes, None] = OrderedDict()
+        self._lock = Lock()
+
+    def is_signed(self, public_key: bytes, signature: bytes, message: bytes) -> bool:
+        """Is this a good signature? As ``chain.keys.verify``, which is asked once."""
+        key = sha256(public_key + signature + message).digest()
+        with self._lock:
+            if key in self._good:
+                self._good.move_to_end(key)
+                return True
+        if len(public_key) != 32 or len(signature) != 64 or not verify(public_key, signature, message):
+            return False
+        with self._lock:
+            self._good[key] = None
+            if len(self._good) > self._size:
+                self._good.popitem(last=False)
+        return True

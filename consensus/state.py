@@ -1,0 +1,265 @@
+"""The state's keys, and typed reading and writing of what stands under them.
+
+    s/genesis                      digest of the genesis document
+    s/supply                       Supply
+    s/account/ACCOUNT              Account            s/device/ACCOUNT   Device
+    s/miner/ACCOUNT                Miner              s/miners           Accounts, sorted
+    s/plans                        number of plans    s/plan_at/NUMBER   plan id
+    s/active                       ids of the plans that are enrolling or running, sorted
+    s/plan/PLAN                    PlanEntry          s/document/PLAN    the plan's canonical bytes
+    s/model/PLAN                   int64 little-endian bytes of the global model
+    s/carry/PLAN                   what the last phase settled for the next
+    s/enrolment/PLAN DEVICE        Enrolment          s/enrolled/PLAN NUMBER     device id
+    s/round/PLAN                   RoundState         s/progress/PLAN            RoundProgress
+    s/selected/PLAN                Accounts           s/seat/PLAN DEVICE         Seat
+    s/revealed/PLAN POSITION       RevealedUpdate     s/opening/PLAN             Opening
+    s/history/PLAN ROUND           RoundRecord
+
+Numbers in keys are 4 bytes, big-endian. Rules of this file: no decision is taken here; a value that does not
+decode is damage to this node's database, so its ``CodecError`` is let through and stops the node.
+"""
+
+from typing import Final, TypeVar
+
+from chain.codec import Record, decode, encode
+from chain.ids import AccountId, Amount, Hash, HashField
+from consensus.records import (
+    Account,
+    Accounts,
+    Device,
+    Enrolment,
+    Miner,
+    Opening,
+    PlanEntry,
+    RevealedUpdate,
+    RoundProgress,
+    RoundRecord,
+    RoundState,
+    Seat,
+    Supply,
+)
+from consensus.view import MAX_DELTA_BYTES, Overlay, StateView
+
+STATE_PREFIX: Final = b"s/"
+GENESIS_KEY: Final = b"s/genesis"
+SUPPLY_KEY: Final = b"s/supply"
+MINERS_KEY: Final = b"s/miners"
+PLANS_KEY: Final = b"s/plans"
+ACTIVE_KEY: Final = b"s/active"
+
+R = TypeVar("R", bound=Record)
+
+
+class Ids(Record):
+    """A sorted list of plan ids."""
+
+    ids: tuple[HashField, ...]
+
+
+# --- keys -----------------------------------------------------------------------------------------
+
+
+def number_key(number: int) -> bytes:
+    """Return a number as it stands in keys."""
+    return number.to_bytes(4, "big")
+
+
+def account_key(account: AccountId) -> bytes:
+    """Return the key of an ``Account``."""
+    return b"s/account/" + account
+
+
+def device_key(device: AccountId) -> bytes:
+    """Return the key of a ``Device``."""
+    return b"s/device/" + device
+
+
+def miner_key(miner: AccountId) -> bytes:
+    """Return the key of a ``Miner``."""
+    return b"s/miner/" + miner
+
+
+def plan_at_key(number: int) -> bytes:
+    """Return the key of the id of the plan that was submitted as number ``number`` (from 0)."""
+    return b"s/plan_at/" + number_key(number)
+
+
+def plan_key(plan: Hash) -> bytes:
+    """Return the key of a ``PlanEntry``."""
+    return b"s/plan/" + plan
+
+
+def document_key(plan: Hash) -> bytes:
+    """Return the key of a plan's canonical bytes."""
+    return b"s/document/" + plan
+
+
+def model_key(plan: Hash) -> bytes:
+    """Return the key of a plan's global model."""
+    return b"s/model/" + plan
+
+
+def carry_key(plan: Hash) -> bytes:
+    """Return the key of what a plan's last settled phase leaves to the next."""
+    return b"s/carry/" + plan
+
+
+def enrolment_key(plan: Hash, device: AccountId) -> bytes:
+    """Return the key of an ``Enrolment``."""
+    return b"s/enrolment/" + plan + device
+
+
+def enrolled_key(plan: Hash, number: int) -> bytes:
+    """Return the key of the id of the device that joined as number ``number`` (from 0)."""
+    return b"s/enrolled/" + plan + number_key(number)
+
+
+def round_key(plan: Hash) -> bytes:
+    """Return the key of a ``RoundState``."""
+    return b"s/round/" + plan
+
+
+def progress_key(plan: Hash) -> bytes:
+    """Return the key of a ``RoundProgress``."""
+    return b"s/progress/" + plan
+
+
+def selected_key(plan: Hash) -> bytes:
+    """Return the key of the open task's selected devices."""
+    return b"s/selected/" + plan
+
+
+def seat_key(plan: Hash, device: AccountId) -> bytes:
+    """Return the key of a ``Seat``."""
+    return b"s/seat/" + plan + device
+
+
+def revealed_key(plan: Hash, position: int) -> bytes:
+    """Return the key of a ``RevealedUpdate``."""
+    return b"s/revealed/" + plan + number_key(position)
+
+
+def opening_key(plan: Hash) -> bytes:
+    """Return the key of an ``Opening``."""
+    return b"s/opening/" + plan
+
+
+def history_key(plan: Hash, round_number: int) -> bytes:
+    """Return the key of a ``RoundRecord``."""
+    return b"s/history/" + plan + number_key(round_number)
+
+
+# --- typed values ---------------------------------------------------------------------------------
+
+
+def get_record(view: StateView, key: bytes, kind: type[R]) -> R | None:
+    """Return the record under a key, ``None`` if there is none."""
+    data = view.get(key)
+    return None if data is None else decode(data, kind, MAX_DELTA_BYTES)
+
+
+def need_record(view: StateView, key: bytes, kind: type[R]) -> R:
+    """Return a record that an invariant says is there; ``LookupError`` (this node's fault) if it is not."""
+    record = get_record(view, key, kind)
+    if record is None:
+        raise LookupError(f"the state has no {kind.__name__} under {key!r}")
+    return record
+
+
+def need_bytes(view: StateView, key: bytes) -> bytes:
+    """Return bytes that an invariant says are there; ``LookupError`` (this node's fault) if they are not."""
+    data = view.get(key)
+    if data is None:
+        raise LookupError(f"the state has nothing under {key!r}")
+    return data
+
+
+def put_record(overlay: Overlay, key: bytes, record: Record) -> None:
+    """Write a record."""
+    overlay.put(key, encode(record))
+
+
+def get_account(view: StateView, account: AccountId) -> Account:
+    """Return an account; one that nobody has touched has no coins and nonce 0."""
+    return get_record(view, account_key(account), Account) or Account(Amount(0), 0)
+
+
+def get_device(view: StateView, device: AccountId) -> Device | None:
+    """Return a registered device."""
+    return get_record(view, device_key(device), Device)
+
+
+def get_miner(view: StateView, miner: AccountId) -> Miner | None:
+    """Return a registered miner."""
+    return get_record(view, miner_key(miner), Miner)
+
+
+def get_miners(view: StateView) -> tuple[AccountId, ...]:
+    """Return the registered miners, sorted by id."""
+    record = get_record(view, MINERS_KEY, Accounts)
+    return () if record is None else record.accounts
+
+
+def get_supply(view: StateView) -> Supply:
+    """Return where all coins are."""
+    return need_record(view, SUPPLY_KEY, Supply)
+
+
+def get_plan(view: StateView, plan: Hash) -> PlanEntry | None:
+    """Return a plan's standing."""
+    return get_record(view, plan_key(plan), PlanEntry)
+
+
+def get_active(view: StateView) -> tuple[Hash, ...]:
+    """Return the plans that are enrolling or running, sorted by id."""
+    record = get_record(view, ACTIVE_KEY, Ids)
+    return () if record is None else record.ids
+
+
+def get_plan_count(view: StateView) -> int:
+    """Return how many plans were ever submitted."""
+    return int.from_bytes(view.get(PLANS_KEY) or b"", "big")
+
+
+def get_enrolment(view: StateView, plan: Hash, device: AccountId) -> Enrolment | None:
+    """Return a device's place in a plan."""
+    return get_record(view, enrolment_key(plan, device), Enrolment)
+
+
+def get_round(view: StateView, plan: Hash) -> RoundState | None:
+    """Return a running plan's open task and step."""
+    return get_record(view, round_key(plan), RoundState)
+
+
+def get_progress(view: StateView, plan: Hash) -> RoundProgress | None:
+    """Return what the attempt's settled phases left."""
+    return get_record(view, progress_key(plan), RoundProgress)
+
+
+def get_selected(view: StateView, plan: Hash) -> tuple[AccountId, ...]:
+    """Return the open task's selected devices in draw order."""
+    record = get_record(view, selected_key(plan), Accounts)
+    return () if record is None else record.accounts
+
+
+def get_seat(view: StateView, plan: Hash, device: AccountId, task: Hash) -> int | None:
+    """Return a device's position among the selected of this task."""
+    seat = get_record(view, seat_key(plan, device), Seat)
+    return None if seat is None or seat.task != task else seat.position
+
+
+def get_revealed(view: StateView, plan: Hash, position: int, task: Hash) -> RevealedUpdate | None:
+    """Return the update that the device at a position has revealed for this task."""
+    revealed = get_record(view, revealed_key(plan, position), RevealedUpdate)
+    return None if revealed is None or revealed.task != task else revealed
+
+
+def get_opening(view: StateView, plan: Hash, task: Hash) -> Opening | None:
+    """Return the holdout chunk opened for this task."""
+    opening = get_record(view, opening_key(plan), Opening)
+    return None if opening is None or opening.task != task else opening
+
+
+def get_round_record(view: StateView, plan: Hash, round_number: int) -> RoundRecord | None:
+    """Return a settled round."""
+    return get_record(view, history_key(plan, round_number), RoundRecord)
