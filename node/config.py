@@ -123,7 +123,9 @@ class NetworkSettings:
     )
     port: int = _setting(DEFAULT_PORT, _PORT, "0 takes any free port; the one taken is written to rpc.json.")
     connect: tuple[str, ...] = _setting((), _ADDRESSES, "Nodes to connect to, as HOST:PORT, and to stay connected to.")
-    max_peers: int = _setting(32, _whole(1, 1000), "Connections at most, in and out together.")
+    outbound: int = _setting(8, _whole(0, 1000), "Connections that this node keeps open by dialling nodes it heard of.")
+    max_inbound: int = _setting(32, _whole(0, 1000), "Connections that it accepts, at most.")
+    exchange_addresses: bool = _setting(True, _FLAG, "Hear of nodes from peers, and tell them of nodes.")
 
 
 @dataclass(frozen=True, slots=True)

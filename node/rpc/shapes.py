@@ -1,0 +1,337 @@
+"""What RPC methods take and give, as JSON objects. The client decodes into the same records.
+
+Accounts are addresses (``fed1…``), ids and digests 64 hex digits, other bytes hex unless a field says base64.
+Amounts are whole numbers of the smallest coin unit, times Unix milliseconds, losses real numbers.
+
+Rules of this file: shapes only.
+"""
+
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta
+
+from node.rpc.registry import Shape
+
+HexId = Annotated[str, Meta(pattern="^[0-9a-f]{64}$", description="64 hex digits")]
+HexBytes = Annotated[str, Meta(pattern="^([0-9a-f]{2})*$", description="bytes as hex digits")]
+Address = Annotated[str, Meta(max_length=90, description="an account, fed1…")]
+HostPort = Annotated[str, Meta(max_length=300, description="HOST:PORT")]
+Whole = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Shown = dict[str, Any]
+"""A record of the chain, field by field; its ``kind`` says which where there are several."""
+
+
+# --- parameters ------------------------------------------------------------------------------------
+
+
+class ConnectParams(Shape):
+    """The node to connect to."""
+
+    address: HostPort
+
+
+class AccountParams(Shape):
+    """An account; ``prove`` adds the proof of its state entry against the head's state root."""
+
+    account: Address
+    prove: bool = False
+
+
+class BlockParams(Shape):
+    """A block of the main chain by height, any stored block by id, or the head if neither is given."""
+
+    height: Whole | None = None
+    id: HexId | None = None
+
+
+class TransactionParams(Shape):
+    """A signed transaction's canonical bytes."""
+
+    transaction: HexBytes
+
+
+class BodyParams(Shape):
+    """A transaction body's canonical bytes, for the node to sign with its own key."""
+
+    body: HexBytes
+
+
+class IdParams(Shape):
+    """Something by its id."""
+
+    id: HexId
+
+
+class PlanParams(Shape):
+    """A plan by its id."""
+
+    plan: HexId
+
+
+class PlanListParams(Shape):
+    """Plans of one status, or all."""
+
+    status: Literal["enrolling", "running", "finished", "cancelled"] | None = None
+
+
+class JoinParams(Shape):
+    """A plan to serve, in a role ("" = its only one)."""
+
+    plan: HexId
+    role: Annotated[str, Meta(max_length=200)] = ""
+
+
+class ProofParams(Shape):
+    """A state key in hex."""
+
+    key: Annotated[str, Meta(pattern="^([0-9a-f]{2})*$", max_length=2000)]
+
+
+class MempoolParams(Shape):
+    """How many transactions to list at most."""
+
+    limit: Annotated[int, Meta(ge=0, le=10_000)] = 100
+
+
+# --- results ---------------------------------------------------------------------------------------
+
+
+class Done(Shape):
+    """It was done; ``id`` names what came of it."""
+
+    id: str = ""
+
+
+class NodeStatus(Shape):
+    """One node at a glance. ``rate`` is in blocks a second, ``eta_s`` null where nothing can be said."""
+
+    version: str
+    chain_id: str
+    genesis: HexId
+    account: Address
+    state: Literal["offline", "connecting", "syncing", "synced", "stalled"]
+    reason: str
+    height: Whole
+    target: Whole
+    rate: float
+    eta_s: float | None
+    head: HexId
+    head_time_ms: Whole
+    state_root: HexId
+    finalized: Whole
+    peers: int
+    listening: str
+    roles: tuple[str, ...]
+    transactions: int
+    updates: int
+    uptime_s: float
+    job_threads: int
+
+
+class PeerView(Shape):
+    """A connected peer. ``latency_ms`` is null until it was measured; bytes count frames both ways."""
+
+    peer: Address
+    outbound: bool
+    address: str
+    agent: str
+    height: Whole
+    head: HexId
+    latency_ms: int | None
+    since_ms: Whole
+    bytes_received: int
+    bytes_sent: int
+
+
+class ProofView(Shape):
+    """A state value at the head with its proof: ``consensus.tree.verify_state_proof`` checks it against the root."""
+
+    key: HexBytes
+    value: HexBytes | None
+    height: Whole
+    block: HexId
+    state_root: HexId
+    proof: HexBytes
+
+
+class AccountView(Shape):
+    """An account after block ``height``. ``next_nonce`` counts its waiting transactions too."""
+
+    account: Address
+    balance: Whole
+    nonce: Whole
+    next_nonce: Whole
+    height: Whole
+    device: Shown | None
+    bond: Whole | None
+    proof: ProofView | None
+
+
+class BlockView(Shape):
+    """A block: its header's fields, its body's records, and what happened in it (main chain only)."""
+
+    id: HexId
+    height: Whole
+    main_chain: bool
+    confirmations: int
+    header: Shown
+    transactions: tuple[Shown, ...] | None
+    updates: tuple[Shown, ...] | None
+    events: tuple[Shown, ...] | None
+
+
+class TransactionView(Shape):
+    """A transaction: waiting, or in a block of the main chain."""
+
+    id: HexId
+    state: Literal["waiting", "included"]
+    block: HexId | None
+    height: Whole | None
+    position: int | None
+    confirmations: int
+    transaction: Shown
+    encoded: HexBytes
+
+
+class PlanView(Shape):
+    """A plan's standing. ``funds`` is what is left of its escrow, by purpose; ``max_rounds`` is the plan's limit."""
+
+    plan: HexId
+    title: str
+    owner: Address
+    status: Literal["enrolling", "running", "finished", "cancelled"]
+    reason: str
+    submitted: Whole
+    enrol_deadline: Whole
+    closed: Whole
+    enrolled: int
+    samples: Whole
+    rounds: int
+    max_rounds: int
+    funds: Shown
+
+
+class PlanDetail(Shape):
+    """A plan with its TOML text and its canonical bytes."""
+
+    standing: PlanView
+    toml: str
+    encoded: HexBytes
+
+
+class TaskView(Shape):
+    """A plan's open task; null where the plan has none."""
+
+    task: HexId
+    round: int
+    attempt: int
+    phase: int
+    phase_name: str
+    step: str
+    opened: Whole
+    opened_ms: Whole
+    deadline: Whole
+    selected: tuple[Address, ...]
+    revealed: tuple[Address, ...]
+    model: HexId
+
+
+class OpenTaskView(Shape):
+    """The open task of a plan, if it has one."""
+
+    plan: HexId
+    height: Whole
+    task: TaskView | None
+
+
+class RoundView(Shape):
+    """A settled round. ``loss`` is the mean training loss of the model that the round started from."""
+
+    round: int
+    attempts: int
+    height: Whole
+    time_ms: Whole
+    loss: float | None
+    gradient_norm: float | None
+    model: HexId
+    devices: tuple[Shown, ...]
+    miners: tuple[Shown, ...]
+    refused: tuple[Shown, ...]
+
+
+class HistoryView(Shape):
+    """All settled rounds of a plan."""
+
+    plan: HexId
+    height: Whole
+    rounds: tuple[RoundView, ...]
+
+
+class ModelView(Shape):
+    """A plan's global model after ``rounds`` rounds: little-endian int64 fixed point with ``fraction_bits``."""
+
+    plan: HexId
+    status: str
+    rounds: int
+    height: Whole
+    digest: HexId
+    fraction_bits: int
+    parameters: int
+    base64: str
+
+
+class DeviceStatus(Shape):
+    """What this node's device role does. ``role`` is null if it plays none."""
+
+    account: Address
+    registered: bool
+    role: Shown | None
+
+
+class MinerStatus(Shape):
+    """What this node's miner role does. ``role`` is null if it plays none; ``miners`` counts the registered ones."""
+
+    account: Address
+    bond: Whole
+    miners: int
+    role: Shown | None
+
+
+class WaitingTransaction(Shape):
+    """A transaction that waits for a block."""
+
+    id: HexId
+    sender: Address
+    nonce: Whole
+    fee: Whole
+    kind: str
+    size: int
+
+
+class MempoolView(Shape):
+    """What waits for blocks."""
+
+    transactions: int
+    transaction_bytes: int
+    updates: int
+    update_bytes: int
+    listed: tuple[WaitingTransaction, ...]
+
+
+class SupplyView(Shape):
+    """Where all coins are: minted = circulating + escrowed + bonded."""
+
+    height: Whole
+    minted: Whole
+    circulating: Whole
+    escrowed: Whole
+    bonded: Whole
+
+
+class GenesisView(Shape):
+    """The genesis document as a text that ``chain.genesis_file`` reads."""
+
+    genesis: HexId
+    chain_id: str
+    prefix: str
+    document: str
