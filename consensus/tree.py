@@ -1,0 +1,199 @@
+"""The authenticated tree over the state: a compact sparse Merkle tree on SHA-256 of each key.
+
+A key's place is the path of the bits of its digest. A subtree without keys has hash zero, one with a single
+key is that key's leaf, however high up; any other is a branch of two. So the shape depends on the set of keys
+alone, not on the order of writes, and a proof is about log2 (keys) hashes long. Hashes:
+
+    leaf    SHA-256 (0x00 ‖ SHA-256 key ‖ SHA-256 value)
+    branch  SHA-256 (0x01 ‖ left ‖ right)
+
+Nodes stand in the same key space as the values, under ``b"t/"`` ‖ depth (2 bytes) ‖ the path's bits.
+
+Rules of this file: it knows keys and bytes, not what they mean; one batch of writes a block.
+"""
+
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from typing import Annotated, Final
+
+from msgspec import Meta
+
+from chain.codec import Record
+from chain.ids import ZERO_HASH, Hash, HashField
+from consensus.view import Overlay, StateView
+
+DEPTH: Final = 256
+EMPTY_ROOT: Final = ZERO_HASH
+"""The root of a tree without keys."""
+TREE_PREFIX: Final = b"t/"
+_LEAF: Final = b"\x00"
+_BRANCH: Final = b"\x01"
+
+Item = tuple[bytes, bytes | None]
+"""A key's digest and its value's digest (``None``: the key goes), sorted by the first."""
+
+
+class StateProof(Record):
+    """Shows what stands under a key, or that nothing does.
+
+    siblings   hashes beside the path, from the root down
+    other      for absence: the leaf (key digest, value digest) that stands at the path's end instead, if one does
+    """
+
+    siblings: Annotated[tuple[HashField, ...], Meta(max_length=DEPTH)]
+    other: tuple[HashField, HashField] | None
+
+
+def update(overlay: Overlay, writes: Mapping[bytes, bytes | None]) -> Hash:
+    """Bring the tree's nodes in ``overlay`` up to date with these writes to the state; return the new root."""
+    pairs = [(sha256(key).digest(), None if value is None else sha256(value).digest()) for key, value in writes.items()]
+    _update(overlay, b"", 0, sorted(pairs, key=lambda pair: pair[0]))
+    return get_root(overlay)
+
+
+def get_root(view: StateView) -> Hash:
+    """Return the root over the state that the view's nodes stand for."""
+    return Hash(_hash(view.get(_node_key(b"", 0))))
+
+
+def prove(view: StateView, key: bytes) -> StateProof:
+    """Return the proof of what stands under ``key`` in the view."""
+    target = sha256(key).digest()
+    siblings: list[Hash] = []
+    for depth in range(DEPTH + 1):
+        node = view.get(_node_key(target, depth))
+        if node is None:
+            return StateProof(tuple(siblings), None)
+        if node[:1] == _LEAF:
+            leaf = node[1:33]
+            return StateProof(tuple(siblings), None if leaf == target else (Hash(leaf), Hash(node[33:])))
+        left, right = node[1:33], node[33:]
+        siblings.append(Hash(left if _bit(target, depth) else right))
+    raise ValueError("a branch stands below the deepest level: the state's tree is damaged")
+
+
+def verify_state_proof(root: Hash, key: bytes, value: bytes | None, proof: StateProof) -> bool:
+    """Does ``proof`` show that ``value`` (``None``: nothing) stands under ``key`` in the state with this root?"""
+    target = sha256(key).digest()
+    depth = len(proof.siblings)
+    if depth > DEPTH:
+        return False
+    if value is not None:
+        if proof.other is not None:
+            return False
+        current = _hash(_LEAF + target + sha256(value).digest())
+    elif proof.other is None:
+        current = EMPTY_ROOT
+    else:
+        other, content = proof.other
+        if other == target or _path(other, depth) != _path(target, depth):
+            return False
+        current = _hash(_LEAF + other + content)
+    for level in range(depth - 1, -1, -1):
+        sibling = proof.siblings[level]
+        pair = sibling + current if _bit(target, level) else current + sibling
+        current = sha256(_BRANCH + pair).digest()
+    return current == root
+
+
+def _hash(node: bytes | None) -> bytes:
+    """Return a stored node's hash: it is stored as what is hashed."""
+    return EMPTY_ROOT if node is None else sha256(node).digest()
+
+
+def _bit(path: bytes, depth: int) -> int:
+    return path[depth >> 3] >> (7 - (depth & 7)) & 1
+
+
+def _path(path: bytes, depth: int) -> bytes:
+    """Return the first ``depth`` bits of a path, padded with zeros to bytes."""
+    whole, rest = depth >> 3, depth & 7
+    if not rest:
+        return path[:whole]
+    return path[:whole] + bytes([path[whole] & (0xFF00 >> rest & 0xFF)])
+
+
+def _node_key(path: bytes, depth: int) -> bytes:
+    return TREE_PREFIX + depth.to_bytes(2, "big") + _path(path, depth)
+
+
+def _update(overlay: Overlay, path: bytes, depth: int, items: Sequence[Item]) -> bytes | None:
+    """Apply sorted items to the subtree at a path; return its new node (as stored), ``None`` if it is empty."""
+    key = _node_key(path, depth)
+    node = overlay.get(key)
+    if node is not None and node[:1] == _BRANCH:
+        new = _update_branch(overlay, path, depth, items, node)
+    else:
+        kept = [item for item in items if item[1] is not None]
+        if node is not None and all(digest != node[1:33] for digest, _ in items):
+            kept = sorted([*kept, (node[1:33], node[33:])])
+        new = _build(overlay, path, depth, kept)
+    if new != node:
+        overlay.put(key, new)
+    return new
+
+
+def _update_branch(overlay: Overlay, path: bytes, depth: int, items: Sequence[Item], node: bytes) -> bytes | None:
+    """Return the branch with its halves updated; what is left of it, if a half becomes empty."""
+    middle = _split(items, depth)
+    halves = [items[:middle], items[middle:]]
+    ends = [_zero_path(path, depth), _one_path(path, depth)]
+    hashes = [node[1:33], node[33:]]
+    for side in (0, 1):
+        if halves[side]:
+            hashes[side] = _hash(_update(overlay, ends[side], depth + 1, halves[side]))
+    for side in (0, 1):
+        if hashes[side] == EMPTY_ROOT:
+            return _lifted(overlay, ends[1 - side], depth + 1, hashes)
+    return _BRANCH + hashes[0] + hashes[1]
+
+
+def _lifted(overlay: Overlay, path: bytes, depth: int, hashes: list[bytes]) -> bytes | None:
+    """Return what a branch with one empty half becomes: a lone leaf moves up in its place, a branch stays below."""
+    key = _node_key(path, depth)
+    child = overlay.get(key)
+    if child is not None and child[:1] == _BRANCH:
+        return _BRANCH + hashes[0] + hashes[1]
+    if child is not None:
+        overlay.put(key, None)
+    return child
+
+
+def _build(overlay: Overlay, path: bytes, depth: int, items: Sequence[Item]) -> bytes | None:
+    """Return the node of an empty subtree's new items, all with values; write the nodes below it."""
+    if not items:
+        return None
+    if len(items) == 1:
+        digest, content = items[0]
+        return _LEAF + digest + (content or b"")
+    middle = _split(items, depth)
+    hashes: list[bytes] = []
+    for half, end in ((items[:middle], _zero_path(path, depth)), (items[middle:], _one_path(path, depth))):
+        node = _build(overlay, end, depth + 1, half)
+        if node is not None:
+            overlay.put(_node_key(end, depth + 1), node)
+        hashes.append(_hash(node))
+    return _BRANCH + hashes[0] + hashes[1]
+
+
+def _split(items: Sequence[Item], depth: int) -> int:
+    """Return how many of the sorted items, equal in their first ``depth`` bits, have a zero next."""
+    low, high = 0, len(items)
+    while low < high:
+        middle = (low + high) // 2
+        if _bit(items[middle][0], depth):
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+def _zero_path(path: bytes, depth: int) -> bytes:
+    """Return the path of ``depth`` + 1 bits that goes on with a zero."""
+    return _path(path, depth) if depth & 7 else _path(path, depth) + b"\x00"
+
+
+def _one_path(path: bytes, depth: int) -> bytes:
+    """Return the path of ``depth`` + 1 bits that goes on with a one."""
+    zero = _zero_path(path, depth)
+    return zero[:-1] + bytes([zero[-1] | 0x80 >> (depth & 7)])
