@@ -1,0 +1,112 @@
+"""What the methods need of the node that runs them: questions about its state, orders for its core, a few figures.
+
+Rules of this file: no behaviour but reading. The service implements ``NodeDoors``; tests can too.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from chain.block import Header
+from chain.codec import Record
+from chain.genesis import Genesis
+from chain.ids import AccountId, Hash
+from chain.transaction import SignedTransaction
+from node.effects import Outcome
+from node.events import Event
+from node.status import Status
+from p2p.events import PeerInfo
+from storage.base import ChainStore, StateSnapshot
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """One consistent look at the node's state: ``view`` is the state after block ``view.tip``, whatever comes later."""
+
+    genesis: Genesis
+    store: ChainStore
+    view: StateSnapshot
+
+    @property
+    def head(self) -> Header:
+        """The header of the block after which ``view`` is the state."""
+        header = self.store.header(self.view.tip)
+        if header is None:
+            raise LookupError(f"the store has no header of its own tip {self.view.tip.hex()}")
+        return header
+
+
+@dataclass(frozen=True, slots=True)
+class PoolFigures:
+    """What waits for blocks."""
+
+    transactions: int
+    transaction_bytes: int
+    updates: int
+    update_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What the service knows of itself. ``listening`` is HOST:PORT, "" if it accepts no connections."""
+
+    version: str
+    status: Status
+    finalized: int
+    listening: str
+    roles: tuple[str, ...]
+    pools: PoolFigures
+    uptime_s: float
+    job_threads: int
+
+
+class NodeDoors(Protocol):
+    """A running node, as its RPC sees it. Used from the event loop's thread."""
+
+    @property
+    def genesis(self) -> Genesis:
+        """The network's genesis."""
+        ...
+
+    @property
+    def account(self) -> AccountId:
+        """The node's own account."""
+        ...
+
+    async def read(self, question: Callable[[Reader], T]) -> T:
+        """Return what ``question`` finds in a snapshot; it runs in another thread."""
+        ...
+
+    async def ask(self, order: Callable[[int], Event]) -> Outcome:
+        """Give the core an order, made with the number of this request, and return what came of it."""
+        ...
+
+    def figures(self) -> Figures:
+        """Return the service's own figures."""
+        ...
+
+    def peers(self) -> tuple[PeerInfo, ...]:
+        """Return the connected peers."""
+        ...
+
+    def waiting(self) -> tuple[SignedTransaction, ...]:
+        """Return the transactions that wait for a block."""
+        ...
+
+    def waiting_transaction(self, id: Hash) -> SignedTransaction | None:
+        """Return a transaction that waits for a block."""
+        ...
+
+    def next_nonce(self, account: AccountId, in_state: int) -> int:
+        """Return the nonce after an account's waiting transactions; ``in_state`` is the one the state asks for."""
+        ...
+
+    def role_report(self, role: str) -> Record | None:
+        """Return what a role ("miner", "device") of this node does, None if it is not played."""
+        ...
+
+    def stop(self, reason: str) -> None:
+        """Begin to stop the node."""
+        ...

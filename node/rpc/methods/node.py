@@ -1,0 +1,135 @@
+"""``node.*``, ``device.*``, ``miner.*``, ``genesis.get``: the node itself and its roles."""
+
+from typing import Any, Final
+
+from chain.genesis_file import write_genesis
+from consensus.queries import get_device, get_miner, get_miners
+from node.config import split_address
+from node.events import DialOrder, JoinOrder
+from node.rpc.doors import NodeDoors, Reader
+from node.rpc.jsonrpc import INVALID_PARAMS, RpcError
+from node.rpc.methods.convert import address, done, read_id
+from node.rpc.registry import Method, Nothing
+from node.rpc.render import show
+from node.rpc.shapes import (
+    ConnectParams,
+    DeviceStatus,
+    Done,
+    GenesisView,
+    JoinParams,
+    MinerStatus,
+    NodeStatus,
+    PeerView,
+)
+
+
+async def _status(doors: NodeDoors, _params: Nothing) -> NodeStatus:
+    figures = doors.figures()
+    status = figures.status
+    head_id, head = await doors.read(lambda reader: (reader.view.tip, reader.head))
+    genesis = doors.genesis
+    return NodeStatus(
+        version=figures.version,
+        chain_id=genesis.chain_id,
+        genesis=genesis.id.hex(),
+        account=address(doors.account, genesis.prefix),
+        state=status.state,
+        reason=status.reason,
+        height=head.height,
+        target=max(status.target, head.height),
+        rate=status.rate_milli / 1000,
+        eta_s=status.eta_ms / 1000 if status.state == "syncing" and status.eta_ms else None,
+        head=head_id.hex(),
+        head_time_ms=head.time_ms,
+        state_root=head.state_root.hex(),
+        finalized=figures.finalized,
+        peers=status.peers,
+        listening=figures.listening,
+        roles=figures.roles,
+        transactions=figures.pools.transactions,
+        updates=figures.pools.updates,
+        uptime_s=figures.uptime_s,
+        job_threads=figures.job_threads,
+    )
+
+
+async def _peers(doors: NodeDoors, _params: Nothing) -> tuple[PeerView, ...]:
+    prefix = doors.genesis.prefix
+    return tuple(
+        PeerView(
+            peer=address(info.peer, prefix),
+            outbound=info.outbound,
+            address=info.address,
+            agent=info.agent,
+            height=info.height,
+            head=info.head.hex(),
+            latency_ms=None if info.latency_ms < 0 else info.latency_ms,
+            since_ms=info.since,
+            bytes_received=info.bytes_received,
+            bytes_sent=info.bytes_sent,
+        )
+        for info in doors.peers()
+    )
+
+
+async def _connect(doors: NodeDoors, params: ConnectParams) -> Done:
+    try:
+        split_address(params.address)
+    except ValueError as error:
+        raise RpcError(INVALID_PARAMS, str(error)) from None
+    return done(await doors.ask(lambda request: DialOrder(request, params.address)))
+
+
+async def _stop(doors: NodeDoors, _params: Nothing) -> Done:
+    doors.stop("asked through RPC")
+    return Done()
+
+
+async def _genesis(doors: NodeDoors, _params: Nothing) -> GenesisView:
+    genesis = doors.genesis
+    return GenesisView(
+        genesis=genesis.id.hex(), chain_id=genesis.chain_id, prefix=genesis.prefix, document=write_genesis(genesis)
+    )
+
+
+async def _device_status(doors: NodeDoors, _params: Nothing) -> DeviceStatus:
+    prefix = doors.genesis.prefix
+    registered = await doors.read(lambda reader: get_device(reader.view, doors.account) is not None)
+    report = doors.role_report("device")
+    return DeviceStatus(
+        account=address(doors.account, prefix),
+        registered=registered,
+        role=None if report is None else show(report, prefix),
+    )
+
+
+async def _device_join(doors: NodeDoors, params: JoinParams) -> Done:
+    return done(await doors.ask(lambda request: JoinOrder(request, read_id(params.plan), params.role)))
+
+
+async def _miner_status(doors: NodeDoors, _params: Nothing) -> MinerStatus:
+    def question(reader: Reader) -> tuple[int, int]:
+        miner = get_miner(reader.view, doors.account)
+        return 0 if miner is None else miner.bond, len(get_miners(reader.view))
+
+    prefix = doors.genesis.prefix
+    bond, miners = await doors.read(question)
+    report = doors.role_report("miner")
+    return MinerStatus(
+        account=address(doors.account, prefix),
+        bond=bond,
+        miners=miners,
+        role=None if report is None else show(report, prefix),
+    )
+
+
+NODE_METHODS: Final[list[Method[NodeDoors, Any]]] = [
+    Method("node.status", "Returns the node's state at a glance.", Nothing, NodeStatus, _status),
+    Method("node.peers", "Returns the connected peers.", Nothing, tuple[PeerView, ...], _peers),
+    Method("node.connect", "Connects to a node and stays connected.", ConnectParams, Done, _connect, guarded=True),
+    Method("node.stop", "Stops the node, as SIGTERM does.", Nothing, Done, _stop, guarded=True),
+    Method("genesis.get", "Returns the genesis document.", Nothing, GenesisView, _genesis),
+    Method("device.status", "Returns what this node's device does.", Nothing, DeviceStatus, _device_status),
+    Method("device.join", "Makes this node's device serve a plan.", JoinParams, Done, _device_join, guarded=True),
+    Method("miner.status", "Returns what this node's miner does.", Nothing, MinerStatus, _miner_status),
+]
