@@ -51,7 +51,7 @@ class CategoricalFeature(Record, tag="categorical"):
 
 
 class VectorFeature(Record, tag="vector"):
-    """``size`` unnamed numbers between public bounds, divided by the larger |bound| so that zeros stay zero.
+    """``size`` unnamed numbers, clipped to public bounds and divided by the larger |bound| so that zeros stay zero.
 
     The natural form of an NPZ array, an image or a LIBSVM file (index 1 is coordinate 0).
     """
@@ -227,7 +227,7 @@ class NoCompression(Record, tag="none"):
 
 
 class Rewards(Record):
-    """Coins escrowed for the whole plan: a pool for devices, one for the miners who verify; each round gets its share."""
+    """Coins escrowed for the whole plan: a pool for devices, one for verifying miners; each round gets its share."""
 
     devices: AmountField
     miners: AmountField

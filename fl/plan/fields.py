@@ -1,0 +1,199 @@
+"""The plan's fields as people meet them: what each means and what it is when nobody says.
+
+One table serves the parser (defaults), the renderer (comments) and ``plan options``. Defaults are TOML
+values, read like anything a person writes.
+
+Rules of this file: words and defaults only; types and ranges stand in ``fl.plan.schema``.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from decimal import Context, Decimal, DecimalException
+from typing import Final
+
+from chain.codec import Record
+from fl.plan import schema
+
+
+class Required:
+    """The mark of a field that has no default."""
+
+
+REQUIRED: Final = Required()
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """A default computed from the other fields of the same table; ``text`` says how."""
+
+    text: str
+    compute: Callable[[Mapping[str, object]], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What a field means, in one line, and its default as a TOML value (or ``REQUIRED``, or ``Derived``)."""
+
+    meaning: str
+    default: object = REQUIRED
+
+
+_WIDE: Final = Context(prec=80)
+"""Adds any two plan numbers exactly."""
+
+
+def _middle(table: Mapping[str, object]) -> object:
+    """Return the middle of a feature's bounds, so that a missing value encodes to 0; 0 where it is not used."""
+    lower, upper = table.get("lower"), table.get("upper")
+    if table.get("missing") != "indicator":
+        return 0
+    if not isinstance(lower, int | Decimal) or not isinstance(upper, int | Decimal):
+        return REQUIRED
+    try:
+        return _WIDE.divide(_WIDE.add(Decimal(lower), Decimal(upper)), Decimal(2))
+    except DecimalException:
+        return REQUIRED
+
+
+NOTES: Final[Mapping[type[Record], Mapping[str, Note]]] = {
+    schema.HorizontalPlan: {
+        "version": Note("version of the plan format", 1),
+        "title": Note("a short name for people"),
+        "description": Note("what the plan is for, and whose data it wants", ""),
+        "nonce": Note("any number; the same plan can be submitted again under another nonce", 0),
+        "fraction_bits": Note("models and updates travel as whole numbers of 2^-fraction_bits", 32),
+        "roles": Note("who takes part and what their tables look like: exactly one role in a horizontal plan"),
+        "model": Note("what is learnt"),
+        "algorithm": Note("how it is learnt"),
+        "participation": Note("how many devices, with how many samples"),
+        "deadlines": Note("how long each step may last, in blocks", {}),
+        "verification": Note("what must hold for an update to count"),
+        "privacy": Note("noise added before release", {"type": "none"}),
+        "aggregation": Note("how updates travel and are combined", {"type": "plain", "rule": "mean"}),
+        "compression": Note("how updates are made smaller", {"type": "none"}),
+        "rewards": Note("coins escrowed when the plan is submitted, paid round by round", {}),
+        "stopping": Note("when learning ends"),
+    },
+    schema.Role: {
+        "name": Note("what a participant is called", "device"),
+        "features": Note("the columns learnt from, in order"),
+        "label": Note("the column to predict"),
+    },
+    schema.NumericFeature: {
+        "name": Note("the column's name"),
+        "lower": Note("public lower bound; lower … upper is scaled to -1 … 1"),
+        "upper": Note("public upper bound"),
+        "out_of_range": Note('"clip" to the bounds, or "refuse" the file', "clip"),
+        "missing": Note('"refuse" the file, or "indicator": take ``fill`` and set a second coordinate to 1', "refuse"),
+        "fill": Note("stands for a missing value", Derived("the middle of the bounds", _middle)),
+    },
+    schema.CategoricalFeature: {
+        "name": Note("the column's name"),
+        "categories": Note("the values it may have; each becomes a coordinate that is 0 or 1"),
+        "missing": Note('"refuse" the file, or "zeros": no category', "refuse"),
+    },
+    schema.VectorFeature: {
+        "name": Note("what the vector is called"),
+        "size": Note("its length; index 1 of a LIBSVM file is coordinate 0"),
+        "lower": Note("public lower bound; values are clipped, then divided by the larger |bound|"),
+        "upper": Note("public upper bound"),
+    },
+    schema.ClassLabel: {
+        "name": Note("the column's name"),
+        "classes": Note("its values; the first is class 0"),
+    },
+    schema.NumericLabel: {
+        "name": Note("the column's name"),
+        "lower": Note("public lower bound; lower … upper is scaled to -1 … 1"),
+        "upper": Note("public upper bound"),
+    },
+    schema.Model: {
+        "type": Note("the output and its loss: linear (squares), logistic (two classes), softmax (classes)"),
+        "hidden": Note('dense layers before the output, such as { units = 32, activation = "tanh" }', []),
+        "intercept": Note("a constant added to each output (and a bias to each hidden unit)", True),
+        "l2": Note("adds ½ · l2 · ‖weights‖² to every sample's loss", 0),
+        "seed": Note("draws the first weights of hidden layers", 0),
+    },
+    schema.Layer: {
+        "units": Note("its width"),
+        "activation": Note("tanh or relu", "relu"),
+    },
+    schema.FedSvrg: {
+        "step": Note("step size h; a device with n samples moves h/n for each of them"),
+        "scale_gradients": Note("S: weigh a rare feature's gradient by how often this device sees it", True),
+        "scale_aggregate": Note("A: weigh a coordinate's mean by how many devices know it", True),
+    },
+    schema.FedAvg: {
+        "step": Note("step size of the local gradient descent"),
+        "epochs": Note("local passes over the data in a round", 1),
+        "batch": Note("samples in one step", 32),
+    },
+    schema.Dane: {
+        "step": Note("step size h of the local SVRG passes"),
+        "eta": Note("weight of the global gradient in the local problem", 1),
+        "mu": Note("pull of the local problem towards the global model", 0),
+        "passes": Note("local SVRG passes in a round", 3),
+    },
+    schema.Participation: {
+        "min_devices": Note("a plan starts, and a phase settles, with at least so many devices"),
+        "goal_devices": Note(
+            "a step closes early with so many updates",
+            Derived("max_devices", lambda table: table.get("max_devices", REQUIRED)),
+        ),
+        "max_devices": Note("enrolment closes at so many devices"),
+        "over_select_percent": Note("a round selects this percentage of goal_devices, against drop-outs", 130),
+        "min_samples": Note("a device with fewer rows cannot join", 1),
+        "max_samples": Note("a device with more rows cannot join"),
+        "retries": Note("times a round may be tried again after too few updates", 3),
+    },
+    schema.Deadlines: {
+        "enrol_blocks": Note("enrolment closes after so many blocks", 60),
+        "reveal_blocks": Note("devices have so many blocks to send their updates", 20),
+        "open_blocks": Note("the owner has so many blocks to open a holdout chunk", 20),
+        "confirmations": Note("a device works on a task this deep in the chain (1 = in the newest block)", 2),
+    },
+    schema.Verification: {
+        "policies": Note("the checks, each a table of its own"),
+        "attestations": Note("miners who must attest an update before a block takes it", 1),
+    },
+    schema.Bounds: {
+        "sample_clip": Note("largest norm of one sample's gradient; a device's sum may have n times that"),
+        "update_clip": Note("largest norm of a local update"),
+    },
+    schema.Timing: {
+        "samples_per_second": Note("fastest believable device: counted samples ≤ this × reported seconds"),
+    },
+    schema.Holdout: {
+        "root": Note("commitment to the public holdout set: 64 hex digits, computed from ``file`` at submission"),
+        "chunks": Note("parts the set is committed in; each round opens one"),
+        "rows": Note("rows in each part"),
+        "tolerance": Note("an update that raises the loss on the part by this ratio is refused", Decimal("0.1")),
+    },
+    schema.NoPrivacy: {},
+    schema.PlainAggregation: {"rule": Note("how updates are combined", "mean")},
+    schema.NoCompression: {},
+    schema.Rewards: {
+        "devices": Note("for the devices: by counted samples × quality", 0),
+        "miners": Note("for the miners who verify updates", 0),
+    },
+    schema.Stopping: {
+        "rounds": Note("at most so many rounds"),
+        "gradient_norm": Note("earlier, when the global gradient's norm falls to this (0 = never)", 0),
+    },
+}
+
+POLICY_KINDS: Final[Mapping[str, type[schema.Bounds] | type[schema.Timing] | type[schema.Holdout]]] = {
+    "bounds": schema.Bounds,
+    "timing": schema.Timing,
+    "holdout": schema.Holdout,
+}
+"""Policies by their table under ``[verification]``, in the order a plan lists them."""
+TAG_KEYS: Final[Mapping[str, str]] = {"algorithm": "name"}
+"""The key that names a union's kind where it is not ``type``."""
+TAG_HINTS: Final[Mapping[str, str]] = {
+    "categories": "categorical",
+    "size": "vector",
+    "lower": "numeric",
+    "classes": "classes",
+}
+"""Keys that tell a feature's or a label's kind when ``type`` is left out; a label with bounds is a "number"."""

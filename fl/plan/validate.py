@@ -1,0 +1,358 @@
+"""What a plan must satisfy beyond its shape: every rule, each naming the field it refuses.
+
+``RECORD_RULES`` look at one record, ``PLAN_RULES`` at several sections together, and say which, so that the parser
+can apply every rule whose sections could be read at all.
+
+Rules of this file: pure, deterministic, total on every plan that decodes (the ledger calls ``check_plan`` on
+strangers' plans), linear in the plan's size. Overflow is proved here from the plan's own bounds.
+"""
+
+from collections.abc import Callable, Collection, Iterator
+from fractions import Fraction
+from itertools import islice
+from typing import Final
+
+from chain.codec import Record, encode
+from chain.fixedpoint import VALUE_MAX
+from chain.ids import INT_MAX, ZERO_HASH
+from chain.number import Number
+from chain.transaction import MAX_PLAN_BYTES
+from fl.errors import Problem
+from fl.plan.cells import canonical, is_missing
+from fl.plan.dimensions import MAX_PARAMETERS, feature_count, parameter_count
+from fl.plan.fields import POLICY_KINDS
+from fl.plan.schema import (
+    MAX_COORDINATES,
+    Bounds,
+    CategoricalFeature,
+    ClassLabel,
+    Dane,
+    Feature,
+    FedAvg,
+    FedSvrg,
+    Holdout,
+    Model,
+    NumericFeature,
+    NumericLabel,
+    Participation,
+    Plan,
+    Rewards,
+    Role,
+    Stopping,
+    VectorFeature,
+)
+
+MAX_PROBLEMS: Final = 200
+"""Problems reported at once; a plan with more has them reported after these are mended."""
+MAX_HIDDEN_LAYERS: Final = 16
+MAX_DEVICES: Final = 1 << 20
+_FIRST_WEIGHT: Final = 8
+"""No first weight of a network exceeds this (``fl.models`` draws them well inside)."""
+
+Problems = Iterator[Problem]
+
+
+def check_plan(
+    plan: Plan, algorithms: Collection[str] | None = None, policies: Collection[str] | None = None
+) -> tuple[Problem, ...]:
+    """Return everything wrong with a plan, at most ``MAX_PROBLEMS`` things; () if it can be used.
+
+    ``algorithms`` and ``policies`` are the names allowed at this height of a chain; None allows all that are known.
+    """
+    return tuple(islice(_problems(plan, algorithms, policies), MAX_PROBLEMS))
+
+
+def _problems(plan: Plan, algorithms: Collection[str] | None, policies: Collection[str] | None) -> Problems:
+    for path, record in walk(plan):
+        yield from check_record(record, path)
+    for _, rule in PLAN_RULES:
+        yield from rule(plan)
+    tag = tag_of(plan.algorithm)
+    if algorithms is not None and tag not in algorithms:
+        yield Problem("algorithm.name", tag, f"this chain allows {_listed(algorithms)}")
+    for policy in plan.verification.policies:
+        tag = tag_of(policy)
+        if policies is not None and tag not in policies:
+            yield Problem(f"verification.{tag}", "", f"this chain allows the policies {_listed(policies)}")
+
+
+def walk(plan: Plan) -> Iterator[tuple[str, Record]]:
+    """Yield the plan's records with their paths, as the TOML form names them."""
+    for number, role in enumerate(plan.roles):
+        path = f"roles[{number}]"
+        yield path, role
+        for place, feature in enumerate(role.features):
+            yield feature_path(path, place, feature.name), feature
+        yield f"{path}.label", role.label
+    for section in ("model", "algorithm", "participation", "deadlines", "rewards", "stopping"):
+        yield section, getattr(plan, section)
+    for policy in plan.verification.policies:
+        yield f"verification.{tag_of(policy)}", policy
+
+
+def feature_path(role: str, place: int, name: object) -> str:
+    """Return the path of a role's feature: by its name where it has one, else by its place."""
+    return f"{role}.features[{name if isinstance(name, str) and name else place}]"
+
+
+def tag_of(record: Record) -> str:
+    """Return the tag of a union's member, such as "fedsvrg"."""
+    return str(record.__struct_config__.tag)
+
+
+def check_record(record: Record, path: str) -> Problems:
+    """Yield what is wrong with one record on its own; ``path`` leads to it."""
+    for kinds, rule in RECORD_RULES:
+        if isinstance(record, kinds):
+            yield from rule(record, path)
+
+
+def _listed(names: Collection[str]) -> str:
+    return ", ".join(sorted(names)) or "none"
+
+
+# --- one record ----------------------------------------------------------------------------------
+
+
+def _check_bounds_order(record: NumericFeature | VectorFeature | NumericLabel, path: str) -> Problems:
+    if not float(record.lower) < float(record.upper):
+        yield Problem(f"{path}.lower", str(record.lower), f"must be below {path}.upper = {record.upper}")
+
+
+def _check_fill(feature: NumericFeature, path: str) -> Problems:
+    lower, upper, fill = feature.lower.fraction(), feature.upper.fraction(), feature.fill.fraction()
+    if feature.missing == "indicator" and lower < upper and not lower <= fill <= upper:
+        yield Problem(
+            f"{path}.fill", str(feature.fill), f"must lie within the bounds {feature.lower} … {feature.upper}"
+        )
+    if feature.missing == "refuse" and fill != 0:
+        yield Problem(f"{path}.fill", str(feature.fill), 'must be 0 (or left out) where missing = "refuse"')
+
+
+def _check_name(record: Feature | ClassLabel | NumericLabel | Role, path: str) -> Problems:
+    if not record.name.strip():
+        yield Problem(f"{path}.name", repr(record.name), "must be a name, not empty")
+
+
+def _check_categories(feature: CategoricalFeature, path: str) -> Problems:
+    yield from _check_words(feature.categories, f"{path}.categories", 1)
+
+
+def _check_classes(label: ClassLabel, path: str) -> Problems:
+    yield from _check_words(label.classes, f"{path}.classes", 2)
+
+
+def _check_words(words: tuple[str, ...], path: str, at_least: int) -> Problems:
+    if len(words) < at_least:
+        yield Problem(path, f"{len(words)} values", f"must have at least {at_least}")
+    seen: dict[float | str, str] = {}
+    for word in words:
+        if is_missing(word.strip()):
+            yield Problem(path, repr(word), "stands for a missing value and can be no category or class")
+            continue
+        first = seen.setdefault(canonical(word), word)
+        if first is not word:
+            yield Problem(path, repr(word), f"is there twice (as {first!r}); texts that are numbers compare as numbers")
+
+
+def _check_role(role: Role, path: str) -> Problems:
+    if not role.features:
+        yield Problem(f"{path}.features", "[]", "must have at least one feature")
+    if feature_count(role) > MAX_COORDINATES:
+        yield Problem(f"{path}.features", f"{feature_count(role)} coordinates", f"must be at most {MAX_COORDINATES}")
+    seen: set[str] = set()
+    for place, feature in enumerate(role.features):
+        if feature.name in seen:
+            yield Problem(f"{feature_path(path, place, feature.name)}.name", repr(feature.name), "is there twice")
+        seen.add(feature.name)
+    if role.label.name in seen:
+        yield Problem(
+            f"{path}.label.name", repr(role.label.name), "is a feature too; a label must be a column of its own"
+        )
+    vectors = [feature.name for feature in role.features if isinstance(feature, VectorFeature)]
+    if len(vectors) > 1:
+        yield Problem(f"{path}.features", f"{len(vectors)} vectors", "at most one feature may be a vector")
+
+
+def _check_model(model: Model, path: str) -> Problems:
+    yield from _at_least_zero(model.l2, f"{path}.l2")
+    if len(model.hidden) > MAX_HIDDEN_LAYERS:
+        yield Problem(f"{path}.hidden", f"{len(model.hidden)} layers", f"must be at most {MAX_HIDDEN_LAYERS}")
+
+
+def _check_step(algorithm: FedSvrg | FedAvg | Dane, path: str) -> Problems:
+    yield from _above_zero(algorithm.step, f"{path}.step")
+
+
+def _check_dane(algorithm: Dane, path: str) -> Problems:
+    yield from _above_zero(algorithm.eta, f"{path}.eta")
+    yield from _at_least_zero(algorithm.mu, f"{path}.mu")
+
+
+def _check_participation(record: Participation, path: str) -> Problems:
+    if record.min_devices < 1:
+        yield Problem(f"{path}.min_devices", str(record.min_devices), "must be at least 1")
+    if record.goal_devices < record.min_devices:
+        allowed = f"must be at least {path}.min_devices = {record.min_devices}"
+        yield Problem(f"{path}.goal_devices", str(record.goal_devices), allowed)
+    if record.max_devices < record.goal_devices:
+        allowed = f"must be at least {path}.goal_devices = {record.goal_devices}"
+        yield Problem(f"{path}.max_devices", str(record.max_devices), allowed)
+    if record.max_devices > MAX_DEVICES:
+        yield Problem(f"{path}.max_devices", str(record.max_devices), f"must be at most {MAX_DEVICES}")
+    if record.min_samples < 1:
+        yield Problem(f"{path}.min_samples", str(record.min_samples), "must be at least 1")
+    if record.max_samples < record.min_samples:
+        allowed = f"must be at least {path}.min_samples = {record.min_samples}"
+        yield Problem(f"{path}.max_samples", str(record.max_samples), allowed)
+    if record.max_devices * record.max_samples > VALUE_MAX:
+        allowed = f"times {path}.max_devices = {record.max_devices} must be at most 2^53"
+        yield Problem(f"{path}.max_samples", str(record.max_samples), allowed)
+
+
+def _check_clips(record: Bounds, path: str) -> Problems:
+    yield from _above_zero(record.sample_clip, f"{path}.sample_clip")
+    yield from _above_zero(record.update_clip, f"{path}.update_clip")
+
+
+def _check_holdout(record: Holdout, path: str) -> Problems:
+    yield from _above_zero(record.tolerance, f"{path}.tolerance")
+    if record.root == ZERO_HASH:
+        allowed = "must be the set's commitment; it is computed from the holdout's file when the plan is submitted"
+        yield Problem(f"{path}.root", "0", allowed)
+
+
+def _check_rewards(record: Rewards, path: str) -> Problems:
+    if record.devices + record.miners > INT_MAX:
+        allowed = f"with {path}.miners = {record.miners} must be at most 2^63 - 1 together"
+        yield Problem(f"{path}.devices", str(record.devices), allowed)
+
+
+def _check_stopping(record: Stopping, path: str) -> Problems:
+    yield from _at_least_zero(record.gradient_norm, f"{path}.gradient_norm")
+
+
+def _above_zero(number: Number, path: str) -> Problems:
+    if number.mantissa <= 0:
+        yield Problem(path, str(number), "must be a number above 0")
+
+
+def _at_least_zero(number: Number, path: str) -> Problems:
+    if number.mantissa < 0:
+        yield Problem(path, str(number), "must be 0 or more")
+
+
+RECORD_RULES: Final[tuple[tuple[type | tuple[type, ...], Callable[..., Problems]], ...]] = (
+    ((Role, NumericFeature, CategoricalFeature, VectorFeature, ClassLabel, NumericLabel), _check_name),
+    ((NumericFeature, VectorFeature, NumericLabel), _check_bounds_order),
+    (NumericFeature, _check_fill),
+    (CategoricalFeature, _check_categories),
+    (ClassLabel, _check_classes),
+    (Role, _check_role),
+    (Model, _check_model),
+    ((FedSvrg, FedAvg, Dane), _check_step),
+    (Dane, _check_dane),
+    (Participation, _check_participation),
+    (Bounds, _check_clips),
+    (Holdout, _check_holdout),
+    (Rewards, _check_rewards),
+    (Stopping, _check_stopping),
+)
+
+
+# --- several sections together -------------------------------------------------------------------
+
+
+def _check_title(plan: Plan) -> Problems:
+    if not plan.title.strip():
+        yield Problem("title", repr(plan.title), "must be a title, not empty")
+
+
+def _check_roles(plan: Plan) -> Problems:
+    if len(plan.roles) != 1:
+        yield Problem("roles", f"{len(plan.roles)} roles", "a horizontal plan has exactly one")
+
+
+def _check_label(plan: Plan) -> Problems:
+    for number, role in enumerate(plan.roles):
+        classes = len(role.label.classes) if isinstance(role.label, ClassLabel) else 0
+        wanted = {"linear": "a number", "logistic": "exactly two classes", "softmax": "classes"}[plan.model.type]
+        fits = {"linear": classes == 0, "logistic": classes == 2, "softmax": classes >= 2}[plan.model.type]
+        if not fits:
+            found = f"{classes} classes" if isinstance(role.label, ClassLabel) else "a number"
+            yield Problem("model.type", plan.model.type, f"needs a label of {wanted}; roles[{number}].label is {found}")
+
+
+def _check_size(plan: Plan) -> Problems:
+    count = parameter_count(plan)
+    if not 1 <= count <= MAX_PARAMETERS:
+        yield Problem("model", f"{count} parameters", f"must have 1 … {MAX_PARAMETERS}")
+
+
+def _check_deadlines(plan: Plan) -> Problems:
+    deadlines = plan.deadlines
+    if deadlines.reveal_blocks <= deadlines.confirmations:
+        allowed = f"must be above deadlines.confirmations = {deadlines.confirmations}, or no device can answer in time"
+        yield Problem("deadlines.reveal_blocks", str(deadlines.reveal_blocks), allowed)
+
+
+def _check_policies(plan: Plan) -> Problems:
+    order = list(POLICY_KINDS)
+    tags = [tag_of(policy) for policy in plan.verification.policies]
+    if "bounds" not in tags:
+        yield Problem("verification.bounds", "", "is missing; every plan bounds its updates")
+    for tag in sorted(set(tags)):
+        if tags.count(tag) > 1:
+            yield Problem(f"verification.{tag}", f"{tags.count(tag)} times", "each policy at most once")
+    if tags != sorted(tags, key=order.index):
+        yield Problem("verification", ", ".join(tags), f"policies stand in the order {', '.join(order)}")
+
+
+def _check_fixed_point(plan: Plan) -> Problems:
+    """Prove that no value on the wire or in a settled model can pass 2^53 units of 2^-fraction_bits.
+
+    A gradient sum is at most n_k · sample_clip. A settled model moves by Σ (n_k/n) a^j Δ_k^j, at most
+    K · update_clip a round, K the devices and a^j = K/ω^j <= K.
+    """
+    room = Fraction(VALUE_MAX, 1 << plan.fraction_bits)
+    for policy in plan.verification.policies:
+        if not isinstance(policy, Bounds):
+            continue
+        sample, update = policy.sample_clip.fraction(), policy.update_clip.fraction()
+        if sample * plan.participation.max_samples > room and not isinstance(plan.algorithm, FedAvg):
+            allowed = f"times participation.max_samples = {plan.participation.max_samples} {_room_text(plan)}"
+            yield Problem("verification.bounds.sample_clip", str(policy.sample_clip), allowed)
+        if update > room:
+            yield Problem("verification.bounds.update_clip", str(policy.update_clip), _room_text(plan))
+        elif update * plan.participation.max_devices * plan.stopping.rounds + _FIRST_WEIGHT > room:
+            moves = f"{plan.participation.max_devices} devices × {plan.stopping.rounds} rounds"
+            allowed = f"times {moves}, plus {_FIRST_WEIGHT}, {_room_text(plan)}"
+            yield Problem("verification.bounds.update_clip", str(policy.update_clip), allowed)
+
+
+def _room_text(plan: Plan) -> str:
+    bits = plan.fraction_bits
+    return f"must be at most 2^{53 - bits}, the range of fixed point with fraction_bits = {bits}"
+
+
+def _check_bytes(plan: Plan) -> Problems:
+    size = len(encode(plan))
+    if size > MAX_PLAN_BYTES:
+        yield Problem("plan", f"{size} bytes", f"must be at most {MAX_PLAN_BYTES} bytes on the chain")
+
+
+_ALL: Final = frozenset(Plan.__struct_fields__)
+PLAN_RULES: Final[tuple[tuple[frozenset[str], Callable[[Plan], Problems]], ...]] = (
+    (frozenset({"title"}), _check_title),
+    (frozenset({"roles"}), _check_roles),
+    (frozenset({"roles", "model"}), _check_label),
+    (frozenset({"roles", "model"}), _check_size),
+    (frozenset({"deadlines"}), _check_deadlines),
+    (frozenset({"verification"}), _check_policies),
+    (
+        frozenset({"verification", "participation", "stopping", "algorithm", "fraction_bits"}),
+        _check_fixed_point,
+    ),
+    (_ALL, _check_bytes),
+)
+"""Each rule with the sections it reads."""
