@@ -4,6 +4,7 @@
     ├── PlanError         a plan that is malformed or contradicts itself; carries all its problems
     ├── DataError         a data file or table that does not fit the plan's schema
     ├── PayloadError      bytes of an update or of a holdout chunk that do not fit the plan
+    ├── DivergenceError   local training that left the range of numbers
     └── ModelFileError    a trained model's file that cannot be read
 
 Each message says what was wrong, where, and what is allowed.
@@ -46,6 +47,10 @@ class DataError(FLError):
 
 class PayloadError(FLError):
     """An update's or a holdout chunk's bytes have the wrong shape, range or encoding."""
+
+
+class DivergenceError(FLError):
+    """Local training left the range of numbers: the plan's step is too large for this data."""
 
 
 class ModelFileError(FLError):

@@ -1,0 +1,85 @@
+"""Exact aggregation: sums of updates as integers of any width, one division rounded half to even (DESIGN §2.3).
+
+Rules of this file: no float anywhere; the order of devices never matters; nothing here can fail on contributions
+that passed ``bounds``.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import numpy as np
+
+from chain.fixedpoint import VALUE_MAX, Int64Vector, divide_half_even, weighted_sum
+from fl.algorithms.base import Settled
+
+_WIDE_BYTES: Final = 16
+"""Bytes of a summed coordinate: 2**32 devices times 2**53 units need 86 bits."""
+
+
+def total_samples(settled: Iterable[Settled]) -> int:
+    """Return n, the samples of these devices."""
+    return sum(entry.samples for entry in settled)
+
+
+def summed(settled: Sequence[Settled], dimension: int) -> list[int]:
+    """Return Σ_k v_k per coordinate, exactly; zeros for no devices."""
+    vectors = [entry.contribution.vector for entry in settled]
+    return weighted_sum(vectors, [1] * len(vectors)) if vectors else [0] * dimension
+
+
+def summed_by_samples(settled: Sequence[Settled], dimension: int) -> list[int]:
+    """Return Σ_k n_k·v_k per coordinate, exactly; zeros for no devices."""
+    vectors = [entry.contribution.vector for entry in settled]
+    return weighted_sum(vectors, [entry.samples for entry in settled]) if vectors else [0] * dimension
+
+
+def mean_loss(settled: Sequence[Settled]) -> int:
+    """Return the fixed-point mean loss over all samples of these devices, 0 for none."""
+    return divide_half_even(sum(entry.contribution.loss for entry in settled), max(total_samples(settled), 1))
+
+
+def moved(model: Int64Vector, sums: Sequence[int], samples: int) -> Int64Vector:
+    """Return model + sums / samples, each coordinate divided once and kept within ±2**53 units.
+
+    Keeping within the range (instead of failing) makes settling total: a plan whose model runs away ends in
+    numbers everybody agrees on, not in a stopped node.
+    """
+    divisor = max(samples, 1)
+    return _within([old + divide_half_even(total, divisor) for old, total in zip(model.tolist(), sums, strict=True)])
+
+
+def moved_scaled(
+    model: Int64Vector, sums: Sequence[int], samples: int, devices: int, holders: Sequence[int]
+) -> Int64Vector:
+    """Return model + A·sums / samples with A = Diag(K/ω^j): FORMULAS §1 step 3.
+
+    ``holders`` has ω^j for every parameter; where it is 0, a^j = 1.
+    """
+    n = max(samples, 1)
+    return _within(
+        [
+            old + (divide_half_even(devices * total, omega * n) if omega else divide_half_even(total, n))
+            for old, total, omega in zip(model.tolist(), sums, holders, strict=True)
+        ]
+    )
+
+
+def mean_norm_squared(sums: Iterable[int], samples: int) -> int:
+    """Return ‖sums / samples‖², in squared fixed-point units, rounded half to even."""
+    return divide_half_even(sum(total * total for total in sums), max(samples, 1) ** 2)
+
+
+def _within(values: list[int]) -> Int64Vector:
+    return np.array([min(max(value, -VALUE_MAX), VALUE_MAX) for value in values], dtype=np.int64)
+
+
+def pack_wide(values: Sequence[int]) -> bytes:
+    """Return signed integers below 2**127 as 16 little-endian bytes each."""
+    return b"".join([value.to_bytes(_WIDE_BYTES, "little", signed=True) for value in values])
+
+
+def unpack_wide(data: bytes) -> list[int]:
+    """Return the integers ``pack_wide`` packed."""
+    words = np.frombuffer(data, dtype="<u8").reshape(-1, 2)
+    high = words[:, 1].astype(np.int64).tolist()
+    return [(top << 64) | bottom for top, bottom in zip(high, words[:, 0].tolist(), strict=True)]

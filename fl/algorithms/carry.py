@@ -1,0 +1,73 @@
+"""What a gradient phase settles for the update phase: the global gradient, and the counts behind S and A.
+
+The gradient is kept as the exact sum with n, not as a rounded mean. n, K, n^j and ω^j are those of the devices whose
+gradient settled; they stay fixed for the rest of the round, so a device that drops out later counts as zero without
+renormalising (DESIGN §4.5).
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chain.codec import Record, decode, encode
+from chain.fixedpoint import Float64Vector
+from chain.ids import Natural
+from fl.aggregate import mean_loss, mean_norm_squared, pack_wide, summed, total_samples, unpack_wide
+from fl.algorithms.base import PhaseOutcome, Settled
+from fl.objective import Objective
+
+
+class Carry(Record):
+    """The settled gradient phase.
+
+    samples   n
+    devices   K
+    gradient  Σ_i ∇f_i per parameter, 16 bytes each (``fl.aggregate.pack_wide``)
+    counts    n^j a feature, little-endian uint64; empty where the plan does not scale
+    holders   ω^j a feature, little-endian uint64; empty likewise
+    """
+
+    samples: Natural
+    devices: Natural
+    gradient: bytes
+    counts: bytes
+    holders: bytes
+
+    def mean_gradient(self, fraction_bits: int) -> Float64Vector:
+        """Return ∇f(w) as float64 (d,): sum and n each rounded to float64, then divided."""
+        sums = np.array([float(total) for total in unpack_wide(self.gradient)])
+        return np.ldexp(sums / float(max(self.samples, 1)), -fraction_bits)
+
+    def feature_counts(self) -> NDArray[np.int64]:
+        """Return n^j, int64 (p,)."""
+        return np.frombuffer(self.counts, dtype="<u8").astype(np.int64)
+
+    def feature_holders(self) -> NDArray[np.int64]:
+        """Return ω^j, int64 (p,)."""
+        return np.frombuffer(self.holders, dtype="<u8").astype(np.int64)
+
+
+def settle_gradients(problem: Objective, settled: Sequence[Settled]) -> PhaseOutcome:
+    """Return the outcome of a gradient phase: its carry, mean loss and the squared norm of the mean gradient."""
+    sums = summed(settled, problem.dimension)
+    samples = total_samples(settled)
+    counts = [entry.contribution.counts for entry in settled]
+    known = [each for each in counts if each is not None]
+    carry = Carry(
+        samples=samples,
+        devices=len(settled),
+        gradient=pack_wide(sums),
+        counts=_packed(np.sum(known, axis=0)) if known else b"",
+        holders=_packed(np.sum([each > 0 for each in known], axis=0)) if known else b"",
+    )
+    return PhaseOutcome(encode(carry), None, mean_loss(settled), mean_norm_squared(sums, samples))
+
+
+def _packed(values: NDArray[np.int64]) -> bytes:
+    return values.astype("<u8").tobytes()
+
+
+def read_carry(data: bytes) -> Carry:
+    """Return the carry that ``settle_gradients`` wrote."""
+    return decode(data, Carry, max_bytes=2**31)

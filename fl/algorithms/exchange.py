@@ -1,0 +1,55 @@
+"""The two exchanges that FedSVRG and DANE share: clipped gradients, then clipped updates.
+
+Every algorithm of this room releases through ``release_gradient`` and ``release_update``, so that what leaves a device
+is inside the plan's bounds.
+"""
+
+from chain.fixedpoint import Float64Vector, Int64Vector
+from fl.algorithms.base import PhaseSpec
+from fl.dataset import Dataset, features, rows
+from fl.errors import DataError
+from fl.models.model import Gradient
+from fl.objective import Objective
+from fl.payload import clipped, fixed_loss, write_payload
+from fl.plan.schema import Bounds
+from fl.presence import feature_presence
+
+GRADIENT_PHASE = PhaseSpec("gradient", "drawn", releases_model=False)
+UPDATE_PHASE = PhaseSpec("update", "settled", releases_model=True)
+
+
+def check_data(problem: Objective, data: Dataset) -> int:
+    """Return n_k. Raises ``DataError`` if there is no row or the rows are not the plan's."""
+    if rows(data) == 0:
+        raise DataError("no rows to train on")
+    if features(data) != problem.features:
+        raise DataError(f"rows of {features(data)} coordinates; the plan has {problem.features}")
+    return rows(data)
+
+
+def release_gradient(problem: Objective, gradient: Gradient, data: Dataset, *, with_counts: bool) -> bytes:
+    """Return the payload of a gradient phase: Σ ∇f_i clipped to n_k·sample_clip, the loss sum, maybe n_k^j."""
+    bound = bounds_of(problem).sample_clip.fraction() * rows(data)
+    return write_payload(
+        clipped(gradient.vector, bound, problem.fraction_bits),
+        fixed_loss(gradient.loss, problem.fraction_bits),
+        feature_presence(data) if with_counts else None,
+    )
+
+
+def release_update(problem: Objective, displacement: Float64Vector, loss: float | None = None) -> bytes:
+    """Return the payload of an update phase: w_k − w clipped to update_clip, with the loss sum if it is the first."""
+    return write_payload(
+        clipped_update(problem, displacement),
+        None if loss is None else fixed_loss(loss, problem.fraction_bits),
+    )
+
+
+def clipped_update(problem: Objective, displacement: Float64Vector) -> Int64Vector:
+    """Return w_k − w in fixed point with ‖·‖₂ <= update_clip."""
+    return clipped(displacement, bounds_of(problem).update_clip.fraction(), problem.fraction_bits)
+
+
+def bounds_of(problem: Objective) -> Bounds:
+    """Return the plan's bounds policy, which every valid plan has."""
+    return next(policy for policy in problem.plan.verification.policies if isinstance(policy, Bounds))

@@ -1,0 +1,72 @@
+"""Federated averaging (McMahan et al. 2017): local SGD, then the mean of the models weighted by samples.
+
+One exchange a round. Device k runs ``epochs`` passes over its rows in fresh random order, ``batch`` rows a step of size
+``step``, and sends w_k − w with the loss it started from.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from chain.fixedpoint import Float64Vector, Int64Vector, to_float
+from fl.aggregate import mean_loss, moved, summed_by_samples, total_samples
+from fl.algorithms.base import Contribution, PhaseOutcome, PhaseSpec, Settled
+from fl.algorithms.exchange import check_data, release_update
+from fl.dataset import Dataset
+from fl.models import StepRule
+from fl.models.model import strict_dot
+from fl.objective import Objective
+from fl.payload import parse_payload
+from fl.permutation import shuffled
+from fl.plan.schema import FedAvg
+from fl.task import Task
+
+
+@dataclass(frozen=True, slots=True)
+class FederatedAveraging:
+    """The algorithm object; ``FEDAVG`` is the one instance."""
+
+    name: str = "fedavg"
+    summary: str = "Federated averaging: local SGD epochs, then the mean of the models"
+    phases: tuple[PhaseSpec, ...] = (PhaseSpec("update", "drawn", releases_model=True),)
+
+    def train(
+        self, problem: Objective, task: Task, phase: int, model: Int64Vector, carry: bytes, data: Dataset, seed: bytes
+    ) -> bytes:
+        """Return the payload of a round (``fl.algorithms.base.Algorithm.train``)."""
+        count = check_data(problem, data)
+        weights = to_float(model, problem.fraction_bits)
+        pull = problem.model.penalty() * weights
+        loss = problem.model.loss_sum(weights, data) + 0.5 * count * strict_dot(pull, weights)
+        return release_update(problem, run_epochs(problem, weights, data, seed), loss)
+
+    def read_payload(self, problem: Objective, phase: int, payload: bytes) -> Contribution:
+        """Return what a payload says, or raise ``PayloadError``."""
+        return parse_payload(payload, problem.dimension, has_loss=True)
+
+    def settle(
+        self, problem: Objective, phase: int, model: Int64Vector, carry: bytes, settled: Sequence[Settled]
+    ) -> PhaseOutcome:
+        """Return the new global model: w + Σ (n_k/n)(w_k − w) over the devices that settled."""
+        new = moved(model, summed_by_samples(settled, problem.dimension), total_samples(settled))
+        return PhaseOutcome(b"", new, mean_loss(settled), None)
+
+
+FEDAVG: Final = FederatedAveraging()
+
+
+def run_epochs(problem: Objective, start: Float64Vector, data: Dataset, seed: bytes) -> Float64Vector:
+    """Return w_k − w, float64 (d,), after the plan's local SGD epochs."""
+    spec = problem.plan.algorithm
+    assert isinstance(spec, FedAvg)
+    count, step, penalty = check_data(problem, data), float(spec.step), problem.model.penalty()
+    decay, gain = 1.0 - step * penalty, np.full(problem.dimension, step)
+    moved_by = np.zeros(problem.dimension)
+    for epoch in range(spec.epochs):
+        weights = start + moved_by
+        order = shuffled(count, seed, epoch)
+        rule = StepRule(order, min(spec.batch, count), False, decay, gain, step * (penalty * weights))
+        moved_by = moved_by + problem.model.steps(weights, data, rule)
+    return moved_by

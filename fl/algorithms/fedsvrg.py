@@ -1,0 +1,122 @@
+"""Federated SVRG (paper Algorithm 1; Konečný et al. 2016, Algorithm 4), with its S and A scaling.
+
+Exchange 1: device k sends Σ_i ∇f_i(w), n_k^j and its loss; everybody forms ∇f(w), n, K, n^j, ω^j.
+Exchange 2: with h_k = h/n_k and one random permutation of its rows, device k runs
+
+    w_k ← w_k − h_k ( S_k [∇f_i(w_k) − ∇f_i(w)] + ∇f(w) ),    s_k^j = (n^j/n) / (n_k^j/n_k), 1 where n_k^j = 0
+
+and sends w_k − w. Then w ← w + A Σ_k (n_k/n)(w_k − w) with a^j = K/ω^j, 1 where ω^j = 0.
+
+The paper prints φ_k^j = n_k^j/n; with that S the method does not move (docs/learning.md), n_k^j/n_k is meant.
+Parameters that read no feature (biases, later layers of a network) count as present in every sample.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from chain.fixedpoint import Float64Vector, Int64Vector, to_float
+from fl.aggregate import moved, moved_scaled, summed_by_samples
+from fl.algorithms.base import Contribution, PhaseOutcome, PhaseSpec, Settled
+from fl.algorithms.carry import Carry, read_carry, settle_gradients
+from fl.algorithms.exchange import GRADIENT_PHASE, UPDATE_PHASE, check_data, release_gradient, release_update
+from fl.dataset import Dataset
+from fl.models import StepRule
+from fl.objective import Objective
+from fl.payload import parse_payload
+from fl.permutation import shuffled
+from fl.plan.schema import FedSvrg
+from fl.presence import feature_presence
+from fl.task import Task
+
+
+@dataclass(frozen=True, slots=True)
+class FederatedSvrg:
+    """The algorithm object; ``FEDSVRG`` is the one instance."""
+
+    name: str = "fedsvrg"
+    summary: str = "Federated SVRG: gradients, then one variance-reduced local pass, scaled for sparse non-IID data"
+    phases: tuple[PhaseSpec, ...] = (GRADIENT_PHASE, UPDATE_PHASE)
+
+    def train(
+        self, problem: Objective, task: Task, phase: int, model: Int64Vector, carry: bytes, data: Dataset, seed: bytes
+    ) -> bytes:
+        """Return the payload of one exchange (``fl.algorithms.base.Algorithm.train``)."""
+        check_data(problem, data)
+        weights = to_float(model, problem.fraction_bits)
+        if phase == 0:
+            gradient = problem.model.gradient(weights, data)
+            return release_gradient(problem, gradient, data, with_counts=is_counting(problem))
+        rule = self.step_rule(problem, read_carry(carry), data, seed)
+        return release_update(problem, problem.model.steps(weights, data, rule))
+
+    def step_rule(self, problem: Objective, carry: Carry, data: Dataset, seed: bytes) -> StepRule:
+        """Return the local step of exchange 2 in the form the kernels take."""
+        spec, count = spec_of(problem), check_data(problem, data)
+        step = float(spec.step) / count
+        scale = _scale(problem, carry, data) if spec.scale_gradients else np.ones(problem.dimension)
+        return StepRule(
+            order=shuffled(count, seed, 0),
+            batch=1,
+            corrected=True,
+            decay=1.0 - step * (scale * problem.model.penalty()),
+            gain=step * scale,
+            drift=step * carry.mean_gradient(problem.fraction_bits),
+        )
+
+    def read_payload(self, problem: Objective, phase: int, payload: bytes) -> Contribution:
+        """Return what a payload says, or raise ``PayloadError``."""
+        if phase == 0:
+            count_size = problem.features if is_counting(problem) else 0
+            return parse_payload(payload, problem.dimension, has_loss=True, count_size=count_size)
+        return parse_payload(payload, problem.dimension, has_loss=False)
+
+    def settle(
+        self, problem: Objective, phase: int, model: Int64Vector, carry: bytes, settled: Sequence[Settled]
+    ) -> PhaseOutcome:
+        """Return the global gradient after exchange 1, the new global model after exchange 2."""
+        if phase == 0:
+            return settle_gradients(problem, settled)
+        known = read_carry(carry)
+        sums = summed_by_samples(settled, problem.dimension)
+        if spec_of(problem).scale_aggregate:
+            holders = _holders(problem, known)
+            new = moved_scaled(model, sums, known.samples, known.devices, holders)
+        else:
+            new = moved(model, sums, known.samples)
+        return PhaseOutcome(b"", new, None, None)
+
+
+FEDSVRG: Final = FederatedSvrg()
+
+
+def spec_of(problem: Objective) -> FedSvrg:
+    """Return the algorithm part of a FedSVRG plan."""
+    spec = problem.plan.algorithm
+    assert isinstance(spec, FedSvrg)
+    return spec
+
+
+def is_counting(problem: Objective) -> bool:
+    """Does the plan scale by feature counts, so that they travel with the gradients?"""
+    spec = spec_of(problem)
+    return spec.scale_gradients or spec.scale_aggregate
+
+
+def _scale(problem: Objective, carry: Carry, data: Dataset) -> Float64Vector:
+    """Return the diagonal of S_k, float64 (d,)."""
+    own = feature_presence(data).astype(np.float64)
+    everywhere = carry.feature_counts().astype(np.float64)
+    numerator = everywhere * float(data.y.size)
+    denominator = own * float(carry.samples)
+    scale = np.divide(numerator, denominator, out=np.ones_like(own), where=own > 0.0)
+    return problem.model.spread(scale, 1.0)
+
+
+def _holders(problem: Objective, carry: Carry) -> list[int]:
+    """Return ω^j for every parameter: K where the parameter reads no feature."""
+    sizes, holders = problem.model.sizes, carry.feature_holders()
+    first = np.repeat(holders, sizes[1]).tolist()
+    return [*first, *([carry.devices] * (problem.dimension - len(first)))]

@@ -1,0 +1,58 @@
+"""Verification: what the plan's policies together say of an update (DESIGN §5)."""
+
+from collections.abc import Sequence
+
+from chain.fixedpoint import Int64Vector
+from fl.algorithms.base import Contribution, Settled
+from fl.algorithms.registry import algorithm_of
+from fl.objective import Objective
+from fl.policies.base import FULL_QUALITY, Assessment, Facts
+from fl.policies.registry import POLICIES, policies_of
+
+__all__ = ["POLICIES", "Assessment", "Facts", "assess_updates", "check_update", "needs_opening", "policies_of"]
+
+
+def check_update(problem: Objective, phase: int, facts: Facts, contribution: Contribution) -> str | None:
+    """Return why an update may not be included in a block, or None. The first policy that objects speaks."""
+    for bound in policies_of(problem.plan):
+        if bound.policy.checked_at == "inclusion":
+            reason = bound.check(problem, phase, facts, contribution)
+            if reason is not None:
+                return f"{bound.policy.name}: {reason}"
+    return None
+
+
+def assess_updates(
+    problem: Objective,
+    phase: int,
+    model: Int64Vector,
+    settled: Sequence[Settled],
+    facts: Sequence[Facts],
+    opening: bytes | None,
+) -> list[Assessment]:
+    """Return the policies' common verdict on each update that was included, in order.
+
+    Accepted if every policy accepts; counted samples are the least, qualities multiply (rounded down), and the first
+    reason stands. ``opening`` is the opened holdout chunk's payload, None if the phase needs none or the owner did not
+    open it in time, which nobody else answers for.
+    """
+    verdicts = [Assessment(True, fact.samples, FULL_QUALITY, "") for fact in facts]
+    for bound in policies_of(problem.plan):
+        given = bound.assess(problem, phase, model, settled, facts, opening)
+        verdicts = [_combined(first, second) for first, second in zip(verdicts, given, strict=True)]
+    return verdicts
+
+
+def _combined(first: Assessment, second: Assessment) -> Assessment:
+    return Assessment(
+        first.accepted and second.accepted,
+        min(first.counted_samples, second.counted_samples),
+        first.quality_ppm * second.quality_ppm // FULL_QUALITY,
+        first.reason or second.reason,
+    )
+
+
+def needs_opening(problem: Objective, phase: int) -> bool:
+    """Does settling this phase need a chunk of the public holdout set to be opened first?"""
+    is_last = phase == len(algorithm_of(problem.plan).phases) - 1
+    return is_last and any(bound.policy.needs_opening for bound in policies_of(problem.plan))

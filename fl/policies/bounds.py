@@ -1,0 +1,58 @@
+"""``bounds``: shape, range and norms, checked by every node. Every plan has it.
+
+Proves that an update can move the model only so far, not that it came from data.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from chain.fixedpoint import Int64Vector, squared_norm
+from fl.algorithms.base import Contribution, Settled
+from fl.objective import Objective
+from fl.payload import bound_squared
+from fl.plan.schema import Bounds, Policy
+from fl.policies.base import Assessment, Facts, accepted_in_full, phase_spec
+
+
+@dataclass(frozen=True, slots=True)
+class BoundsPolicy:
+    """The policy object; ``BOUNDS`` is the one instance."""
+
+    name: str = "bounds"
+    proves: str = "shape, range and norm of what is sent; not that it came from data"
+    checked_at: Literal["inclusion", "settle"] = "inclusion"
+    needs_opening: bool = False
+
+    def check(
+        self, problem: Objective, spec: Policy, phase: int, facts: Facts, contribution: Contribution
+    ) -> str | None:
+        """Return why an update may not be included: a norm over its bound, or counts beyond the device's samples."""
+        assert isinstance(spec, Bounds)
+        if phase_spec(problem, phase).releases_model:
+            name, bound = "update_clip", spec.update_clip.fraction()
+        else:
+            name, bound = "samples · sample_clip", spec.sample_clip.fraction() * facts.samples
+        norm, allowed = squared_norm(contribution.vector), bound_squared(bound, problem.fraction_bits)
+        if norm > allowed:
+            return f"norm over {name}: squared norm {norm}, at most {allowed} squared units are allowed"
+        counts = contribution.counts
+        if counts is not None and int(counts.max(initial=0)) > facts.samples:
+            return f"feature count {int(counts.max())} of a device with {facts.samples} samples"
+        return None
+
+    def assess(
+        self,
+        problem: Objective,
+        spec: Policy,
+        phase: int,
+        model: Int64Vector,
+        settled: Sequence[Settled],
+        facts: Sequence[Facts],
+        opening: bytes | None,
+    ) -> list[Assessment]:
+        """Return full verdicts: what passed inclusion is in bounds."""
+        return accepted_in_full(facts)
+
+
+BOUNDS: Final = BoundsPolicy()

@@ -1,0 +1,84 @@
+"""``holdout``: does an update hurt on public rows that were committed before and opened after it was revealed?
+
+Every node evaluates the loss of w and of w + Δ_k on the opened chunk with the deterministic kernels. Proves that the
+update does not hurt there, and how good it is; not whose data it came from. An update that raises the loss by
+``tolerance`` (a ratio) or more is refused; quality falls linearly from 1 (no worse) to 0 (at the tolerance).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Final, Literal
+
+import numpy as np
+
+from chain.fixedpoint import Int64Vector
+from fl.algorithms.base import Contribution, Settled
+from fl.dataset import Dataset
+from fl.holdout import decode_chunk
+from fl.objective import Objective
+from fl.plan.schema import Holdout, Policy
+from fl.policies.base import FULL_QUALITY, Assessment, Facts, accepted_in_full, phase_spec
+
+LOSS_BITS: Final = 24
+"""Fraction bits of the losses compared: what is smaller is not a difference."""
+_LOSS_CEILING: Final = 2.0**62
+
+
+@dataclass(frozen=True, slots=True)
+class HoldoutPolicy:
+    """The policy object; ``HOLDOUT`` is the one instance."""
+
+    name: str = "holdout"
+    proves: str = "the update does not hurt on committed public rows, and how good it is there; not whose data it used"
+    checked_at: Literal["inclusion", "settle"] = "settle"
+    needs_opening: bool = True
+
+    def check(
+        self, problem: Objective, spec: Policy, phase: int, facts: Facts, contribution: Contribution
+    ) -> str | None:
+        """Return None: the rows are not open yet when an update is included."""
+        return None
+
+    def assess(
+        self,
+        problem: Objective,
+        spec: Policy,
+        phase: int,
+        model: Int64Vector,
+        settled: Sequence[Settled],
+        facts: Sequence[Facts],
+        opening: bytes | None,
+    ) -> list[Assessment]:
+        """Return verdicts from the loss on the opened chunk; in full for phases that release no model."""
+        assert isinstance(spec, Holdout)
+        if opening is None or not phase_spec(problem, phase).releases_model:
+            return accepted_in_full(facts)
+        rows = decode_chunk(problem, opening)
+        before = _loss(problem, model, rows)
+        return [
+            judge(before, _loss(problem, model + entry.contribution.vector, rows), spec.tolerance.fraction(), fact)
+            for entry, fact in zip(settled, facts, strict=True)
+        ]
+
+
+HOLDOUT: Final = HoldoutPolicy()
+
+
+def judge(before: int, after: int, tolerance: Fraction, fact: Facts) -> Assessment:
+    """Return the verdict on a change of loss, in exact integers. A loss before of 0 allows no rise at all."""
+    rise = after - before
+    if rise <= 0:
+        return Assessment(True, fact.samples, FULL_QUALITY, "")
+    limit = before * tolerance
+    if rise >= limit:
+        ratio = f"{after / before:.4f} times" if before else "from nothing"
+        return Assessment(False, 0, 0, f"holdout: the loss rises {ratio}, at most 1 + {float(tolerance):g} is allowed")
+    return Assessment(True, fact.samples, int(FULL_QUALITY * (1 - rise / limit)), "")
+
+
+def _loss(problem: Objective, model: Int64Vector, rows: Dataset) -> int:
+    """Return the sum of losses on the rows in units of 2**-24; what is not finite or huge is a ceiling."""
+    weights = np.ldexp(model.astype(np.float64), -problem.fraction_bits)
+    scaled = problem.model.loss_sum(weights, rows) * 2.0**LOSS_BITS
+    return round(scaled) if scaled < _LOSS_CEILING else int(_LOSS_CEILING)

@@ -1,0 +1,18 @@
+"""The verification policies plans can name, in one table."""
+
+from typing import Final
+
+from fl.plan.schema import Plan
+from fl.policies.base import BoundPolicy, VerificationPolicy
+from fl.policies.bounds import BOUNDS
+from fl.policies.holdout import HOLDOUT
+from fl.policies.timing import TIMING
+
+POLICIES: Final[dict[str, VerificationPolicy]] = {policy.name: policy for policy in (BOUNDS, TIMING, HOLDOUT)}
+"""Every policy by its name in plans, cheapest check first."""
+
+
+def policies_of(plan: Plan) -> tuple[BoundPolicy, ...]:
+    """Return the plan's policies in the table's order: ``bounds`` first."""
+    named = {str(spec.__struct_config__.tag): spec for spec in plan.verification.policies}
+    return tuple(BoundPolicy(policy, named[name]) for name, policy in POLICIES.items() if name in named)

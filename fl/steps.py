@@ -1,0 +1,50 @@
+"""The table of steps of each phase, derived from (algorithm, aggregation, policies): DESIGN §4.
+
+    reveal    devices send their updates; closes at the goal count or its deadline
+    open      the plan's owner opens a holdout chunk; only where a policy asks for one
+    settle    the round machine itself, in the block in which the step before has closed
+
+Rules of this file: a pure function of the plan; a new way to aggregate or verify adds rows here and nothing to the
+machine that walks them.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from fl.algorithms.base import PhaseSpec
+from fl.algorithms.registry import algorithm_of
+from fl.plan.schema import Plan
+from fl.policies.registry import policies_of
+
+StepName = Literal["reveal", "open", "settle"]
+
+
+@dataclass(frozen=True, slots=True)
+class StepSpec:
+    """One step: how many blocks it may last (0: none, it happens at once), and what carries its messages."""
+
+    name: StepName
+    deadline_blocks: int
+    message: Literal["update", "transaction"] | None
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseSteps:
+    """A phase and its steps in order."""
+
+    phase: PhaseSpec
+    steps: tuple[StepSpec, ...]
+
+
+def step_table(plan: Plan) -> tuple[PhaseSteps, ...]:
+    """Return the phases of a round with their steps."""
+    phases = algorithm_of(plan).phases
+    opens = any(bound.policy.needs_opening for bound in policies_of(plan))
+    table = []
+    for number, phase in enumerate(phases):
+        steps = [StepSpec("reveal", plan.deadlines.reveal_blocks, "update")]
+        if opens and number == len(phases) - 1:
+            steps.append(StepSpec("open", plan.deadlines.open_blocks, "transaction"))
+        steps.append(StepSpec("settle", 0, None))
+        table.append(PhaseSteps(phase, tuple(steps)))
+    return tuple(table)
