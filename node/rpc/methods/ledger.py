@@ -122,7 +122,7 @@ def _block_view(reader: Reader, id: Hash, prefix: str) -> BlockView:
 
 def _read_events(data: bytes) -> tuple[LedgerEvent, ...]:
     """Return the events of a block as the core stores them: the canonical bytes of their tuple."""
-    return decode(data, cast(type[tuple[LedgerEvent, ...]], tuple[LedgerEvent, ...]), len(data))
+    return decode(data, tuple[LedgerEvent, ...], len(data))
 
 
 # --- transactions ----------------------------------------------------------------------------------
