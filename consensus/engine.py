@@ -140,6 +140,10 @@ class Engine(Protocol):
         """Return the height up to which the chain that ends in ``tip`` is final for a node whose head that is."""
         ...
 
+    def references(self, header: Header) -> tuple[Hash, ...]:
+        """Return the ids of headers other than its parent that must be known before this one can be judged."""
+        ...
+
     def beacon(self, header: Header) -> Hash:
         """Return the randomness this header gives: it draws devices, miners and holdout chunks after it."""
         ...

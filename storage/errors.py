@@ -5,7 +5,7 @@
     ├── ForeignGenesisError  the directory belongs to another network
     ├── SchemaError          written by a newer version, or by one that this version can't migrate
     ├── DamagedError         missing, cut short or changed bytes; names the file and what to do
-    ├── UseError             a caller asked for what contradicts a store's state: a commit beside its tip, a closed store
+    ├── UseError             what contradicts a store's state was asked: a commit beside its tip, a read once closed
     ├── CapacityError        a payload or the whole payload store is over its cap
     ├── JournalError         a release would contradict the one already journalled for its task
     └── KeystoreError        a key file that is missing, exists already, or can't be read

@@ -1,0 +1,331 @@
+"""The tree of headers and the choice of the fork: which chain a node downloads, and which it executes.
+
+Rules of this file: in memory, deterministic, no I/O; a node rebuilds it from its store. The tree holds headers that
+the engine found valid, each with all its ancestors. Two chains matter: ``best()``, the heaviest of valid headers, is
+what to download; ``best_complete()``, the heaviest whose blocks are all here with their payloads, is what to execute
+and to build on: a header whose body is withheld stops nobody.
+
+Both depend on what is known, not on the order in which it came, with one exception that is meant: a branch that
+leaves the head's chain below its final height is refused (``Outcome.TOO_DEEP``) until an operator lifts the limit.
+"""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from chain.block import Header, block_id
+from chain.codec import decode, encode
+from chain.ids import Hash, Height, Millis
+from consensus.engine import Engine, HeaderVerdict, Verdict
+from consensus.frontier import Frontier
+from consensus.headernode import Node, ancestor, downward, fork_point, subtree
+from consensus.waiting import WaitingHeaders
+
+_RECENT: Final = 256
+"""Decoded headers kept at hand; the others are kept encoded, in a quarter of the memory."""
+_KEPT_BELOW_FINAL: Final = 64
+"""Blocks below the final height at which a branch may start and still be stored, though never chosen.
+
+A header of an eligible branch may refer to such a header (a stale sibling); it must be there to judge the other.
+"""
+
+
+class Outcome(StrEnum):
+    """What became of a header that was offered."""
+
+    ADDED = "added"
+    KNOWN = "known"
+    ORPHAN = "orphan"
+    FUTURE = "future"
+    INVALID = "invalid"
+    TOO_DEEP = "too deep"
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """A header's id, what became of it, and the engine's reason."""
+
+    id: Hash
+    outcome: Outcome
+    reason: str = ""
+    missing: tuple[Hash, ...] = ()
+
+
+class HeaderTree:
+    """All known valid headers from genesis on; a ``HeaderView`` for the engine that judges the next."""
+
+    def __init__(self, engine: Engine, genesis: Header, *, has_reorg_limit: bool = True) -> None:
+        """Begin with the genesis header as head. ``has_reorg_limit=False`` is the operator's way to lift the limit."""
+        self._engine = engine
+        self._has_reorg_limit = has_reorg_limit
+        root = Node(block_id(genesis), encode(genesis), None, engine.fork_weight(genesis))
+        root.is_complete = root.is_ready = True
+        self._head: Node = root
+        self._final: Node = root
+        self._kept: Node = root  # branches that leave the head's chain below this are not even stored
+        self._nodes: dict[Hash, Node] = {root.id: root}
+        self._recent: OrderedDict[Hash, Header] = OrderedDict()
+        self._tips, self._ready_tips = Frontier(), Frontier()
+        self._tips.restore(root.id, root.weight)
+        self._ready_tips.restore(root.id, root.weight)
+        self._waiting = WaitingHeaders()
+
+    # What is known
+
+    def __len__(self) -> int:
+        return len(self._nodes)
+
+    def __contains__(self, id: object) -> bool:
+        return id in self._nodes
+
+    def header(self, id: Hash) -> Header | None:
+        """Return a header of the tree."""
+        recent = self._recent.get(id)
+        if recent is not None:
+            self._recent.move_to_end(id)
+            return recent
+        node = self._nodes.get(id)
+        return None if node is None else self._decoded(node)
+
+    def _decoded(self, node: Node) -> Header:
+        header = self._recent.get(node.id)
+        if header is None:
+            header = self._recent[node.id] = decode(node.encoded, Header)
+            if len(self._recent) > _RECENT:
+                self._recent.popitem(last=False)
+        return header
+
+    def ancestor(self, id: Hash, height: Height) -> Header | None:
+        """Return the ancestor of ``id`` (or itself) at ``height``; None if unknown or lower. O(log n)."""
+        node = self._nodes.get(id)
+        if node is None or not 0 <= height <= node.height:
+            return None
+        return self._decoded(ancestor(node, height))
+
+    def ancestor_id(self, id: Hash, height: Height) -> Hash | None:
+        """Return the id of the ancestor of ``id`` (or itself) at ``height``; None if unknown or lower. O(log n)."""
+        node = self._nodes.get(id)
+        return None if node is None or not 0 <= height <= node.height else ancestor(node, height).id
+
+    def children(self, id: Hash) -> tuple[Hash, ...]:
+        """Return the ids of a header's children, invalid blocks among them, in ascending order."""
+        node = self._nodes.get(id)
+        return () if node is None else tuple(sorted([child.id for child in node.children]))
+
+    def height(self, id: Hash) -> Height:
+        """Return a known header's height."""
+        return Height(self._nodes[id].height)
+
+    def weight(self, id: Hash) -> int:
+        """Return the weight of the chain from genesis to a known header."""
+        return self._nodes[id].weight
+
+    def invalid_reason(self, id: Hash) -> str | None:
+        """Return why this block or an ancestor of it was found invalid; None if it was not or is unknown."""
+        node = self._nodes.get(id)
+        return None if node is None else node.invalid
+
+    def is_complete(self, id: Hash) -> bool:
+        """Is this block here, body and payloads?"""
+        node = self._nodes.get(id)
+        return node is not None and node.is_complete
+
+    # What comes in
+
+    def accept(self, header: Header, now: Millis) -> list[Offered]:
+        """Judge a header, add it if it is valid, then judge again those that waited for it.
+
+        The first result is the header's own.
+        """
+        results: list[Offered] = []
+        queue = [header]
+        while queue:
+            header = queue.pop(0)
+            id = block_id(header)
+            if id in self._nodes:
+                results.append(Offered(id, Outcome.KNOWN))
+                continue
+            verdict = self._engine.check_header(self, header, now)
+            outcome = self.insert(header, verdict)
+            results.append(Offered(id, outcome, verdict.reason, verdict.missing))
+            if id in self._nodes:
+                queue += self._waiting.take_waiting_for(id)
+        return results
+
+    def accept_due(self, now: Millis) -> list[Offered]:
+        """Judge again the headers whose time had not come."""
+        return [result for header in self._waiting.take_due(now) for result in self.accept(header, now)]
+
+    def insert(self, header: Header, verdict: HeaderVerdict) -> Outcome:
+        """Take a header that the engine has judged against this tree."""
+        id = block_id(header)
+        if id in self._nodes:
+            return Outcome.KNOWN
+        if verdict.verdict in (Verdict.ORPHAN, Verdict.FUTURE):
+            self._waiting.put(header, verdict)
+            return Outcome.ORPHAN if verdict.verdict is Verdict.ORPHAN else Outcome.FUTURE
+        parent = self._nodes.get(header.parent)
+        if not verdict.is_valid:
+            return Outcome.INVALID
+        if parent is None:
+            raise KeyError(f"header {id.hex()} was judged against another tree: its parent is unknown here")
+        if parent.invalid is not None:
+            return Outcome.INVALID
+        is_eligible = self._descends_from_final(parent)
+        if not is_eligible and ancestor(parent, min(parent.height, self._kept.height)) is not self._kept:
+            return Outcome.TOO_DEEP
+        node = Node(id, encode(header), parent, self._engine.fork_weight(header))
+        parent.children = (*parent.children, node)
+        self._nodes[id] = node
+        if not is_eligible:
+            return Outcome.TOO_DEEP
+        self._tips.extend(parent.id, id, node.weight)
+        return Outcome.ADDED
+
+    def mark_complete(self, id: Hash) -> None:
+        """Take note that this known block's body and payloads are here."""
+        node = self._nodes[id]
+        node.is_complete = True
+        if node.invalid is not None or node.is_ready or node.parent is None or not node.parent.is_ready:
+            return
+        queue = [node]
+        while queue:
+            node = queue.pop()
+            assert node.parent is not None
+            node.is_ready = True
+            if self._descends_from_final(node):
+                self._ready_tips.extend(node.parent.id, node.id, node.weight)
+            queue += [child for child in node.children if child.is_complete and child.invalid is None]
+
+    def mark_invalid(self, id: Hash, reason: str) -> None:
+        """Take note that this known block breaks a rule: neither it nor what stands on it is ever chosen again."""
+        first = self._nodes[id]
+        if first.parent is None:
+            raise ValueError("the genesis block is valid by definition")
+        if ancestor(self._head, min(first.height, self._head.height)) is first:
+            raise ValueError(f"block {id.hex()} is on the head's chain: it was applied and can't be invalid")
+        if first.invalid is not None:
+            return
+        for node in subtree(first):
+            if node.invalid is None:
+                node.invalid = reason if node is first else f"descends from invalid block {id.hex()}"
+            node.is_ready = False
+            self._tips.remove(node.id)
+            self._ready_tips.remove(node.id)
+        parent = first.parent
+        if self._descends_from_final(parent):
+            if all(child.invalid is not None for child in parent.children) and parent.invalid is None:
+                self._tips.restore(parent.id, parent.weight)
+            if parent.is_ready and not any(child.is_ready for child in parent.children):
+                self._ready_tips.restore(parent.id, parent.weight)
+
+    # What is chosen
+
+    @property
+    def head(self) -> Hash:
+        """The block whose state the node has."""
+        return self._head.id
+
+    def set_head(self, id: Hash) -> None:
+        """Take note that the node's state is now the one after this block. Branches below its final height end here.
+
+        ``ValueError`` for a block that is invalid, not complete, or not above what was final before.
+        """
+        node = self._nodes[id]
+        if node.invalid is not None:
+            raise ValueError(f"block {id.hex()} is invalid: {node.invalid}")
+        if not node.is_ready or not self._descends_from_final(node):
+            raise ValueError(f"block {id.hex()} is not complete or leaves the chain below its final height")
+        self._head = node
+        if not self._has_reorg_limit:
+            return
+        self._final = ancestor(node, max(self._final.height, self._engine.finalized(self, id)))
+        self._kept = ancestor(node, max(0, self._final.height - _KEPT_BELOW_FINAL))
+        for frontier in (self._tips, self._ready_tips):
+            for tip in frontier.tips():
+                if not self._descends_from_final(self._nodes[tip]):
+                    frontier.remove(tip)
+
+    @property
+    def final_height(self) -> Height:
+        """The height up to which the head's chain is final; 0 with the limit lifted."""
+        return Height(self._final.height)
+
+    def best(self) -> Hash:
+        """Return the tip of the heaviest chain of valid headers that the limit allows: what to download."""
+        return self._tips.best()
+
+    def best_complete(self) -> Hash:
+        """Return the tip of the heaviest such chain whose blocks are all complete: what to execute and build on."""
+        return self._ready_tips.best()
+
+    def tips(self) -> tuple[Hash, ...]:
+        """Return the tips of all branches that can still be chosen, in ascending order of id."""
+        return self._tips.tips()
+
+    def _descends_from_final(self, node: Node) -> bool:
+        final = self._final
+        return node.height >= final.height and ancestor(node, final.height) is final
+
+    # Ways through the tree
+
+    def common_ancestor(self, a: Hash, b: Hash) -> Hash:
+        """Return the last block that two known chains share."""
+        return fork_point(self._nodes[a], self._nodes[b]).id
+
+    def path(self, start: Hash, end: Hash) -> tuple[tuple[Hash, ...], tuple[Hash, ...]]:
+        """Return the blocks to undo, the tip first, then those to apply, the lowest first, to get from start to end."""
+        first, last = self._nodes[start], self._nodes[end]
+        fork = fork_point(first, last)
+        undo = tuple([node.id for node in downward(first, fork)])
+        apply = tuple([node.id for node in downward(last, fork)])[::-1]
+        return undo, apply
+
+    def missing_blocks(self, limit: int) -> tuple[Hash, ...]:
+        """Return the first ``limit`` blocks of the best chain that are not complete, the lowest first."""
+        best = self._nodes[self.best()]
+        last = fork_point(best, self._nodes[self.best_complete()])
+        missing: list[Hash] = []
+        while last is not best and len(missing) < limit:
+            end = ancestor(best, min(best.height, last.height + limit))
+            missing += [node.id for node in downward(end, last) if not node.is_complete][::-1]
+            last = end
+        return tuple(missing[:limit])
+
+    def locator(self, tip: Hash | None = None) -> tuple[Hash, ...]:
+        """Return ids of the chain that ends in ``tip`` (the best), dense near it and ever sparser down to genesis.
+
+        Whoever knows one of them knows where our chains part; there are about 10 + log2(height) of them.
+        """
+        node: Node = self._nodes[self.best() if tip is None else tip]
+        ids: list[Hash] = []
+        step = 1
+        while node.parent is not None:
+            ids.append(node.id)
+            if len(ids) >= 10:
+                step *= 2
+            node = ancestor(node, max(0, node.height - step))
+        return (*ids, node.id)
+
+    def headers_after(self, locator: Sequence[Hash], limit: int) -> tuple[Header, ...]:
+        """Return at most ``limit`` headers of the head's chain that follow the first id of ``locator`` we know.
+
+        Before each header come those it refers to (stale siblings), so that a receiver who knows the headers up to
+        there can judge every one; a ``limit`` of 3 or more always brings him on. Nothing if no id is known: the
+        other's genesis is not ours.
+        """
+        known = next((self._nodes[id] for id in locator if id in self._nodes), None)
+        if known is None or limit <= 0:
+            return ()
+        start = fork_point(known, self._head).height + 1
+        end = min(self._head.height, start + limit - 1)
+        result: list[Header] = []
+        for node in [*downward(ancestor(self._head, end), ancestor(self._head, start - 1))][::-1]:
+            result += self._with_references(self._decoded(node))
+        return tuple(result[:limit])
+
+    def _with_references(self, header: Header) -> list[Header]:
+        siblings = [self._decoded(self._nodes[id]) for id in self._engine.references(header)]
+        return [*sorted(siblings, key=lambda sibling: sibling.height), header]

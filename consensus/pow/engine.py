@@ -1,0 +1,179 @@
+"""The proof-of-work engine. The rules and why they are so: docs/consensus-pow.md."""
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from statistics import median_low
+from typing import Final
+
+from chain.block import Header, block_id, seal_digest
+from chain.codec import encode
+from chain.errors import CodecError
+from chain.genesis import Genesis, PowParameters
+from chain.hashing import digest
+from chain.ids import Hash, Height, Millis
+from consensus.engine import (
+    UNLIMITED,
+    VALID_HEADER,
+    EngineEffect,
+    HeaderVerdict,
+    HeaderView,
+    Prepared,
+    SealLimits,
+    Verdict,
+)
+from consensus.header_form import find_form_fault, find_link_fault
+from consensus.pow.fields import MEDIAN_SPAN, SEAL_BYTES, STALE_WINDOW, PowFields, encode_target, read_fields
+from consensus.pow.schedule import compute_due
+from consensus.pow.search import MAX_NONCE, search_chunk
+from consensus.pow.siblings import Kin
+from consensus.pow.target import compute_target, compute_weight
+
+DOMAIN_BEACON: Final = b"fedchain/pow-beacon"
+CHUNK: Final = 1 << 14
+"""Nonces between two questions whether to stop: 7 ms of the compiled search, under 20 ms on half as fast a core."""
+
+
+class PowEngine:
+    """SHA-256d proof of work with the parameters of one genesis. Stateless but for caches of pure functions."""
+
+    name: Final = "pow"
+
+    def __init__(self, genesis: Genesis) -> None:
+        self._genesis = genesis
+        self._parameters: PowParameters = genesis.engine
+        # Consecutive headers share all but one of what these look at.
+        self._fields = lru_cache(maxsize=1024)(self._read)
+
+    def _read(self, header: Header) -> PowFields:
+        return read_fields(header, self._parameters)
+
+    def check_header(self, chain: HeaderView, header: Header, now: Millis) -> HeaderVerdict:
+        """Judge a header: its form and work first, for they need no other header and cost a stranger the most."""
+        fault = find_form_fault(self._genesis, header)
+        if fault is not None:
+            return _invalid(fault)
+        try:
+            fields = self._fields(header)
+        except CodecError as error:
+            return _invalid(f"engine fields: {error}")
+        if len(header.seal) != SEAL_BYTES:
+            return _invalid(f"a seal of {len(header.seal)} bytes; it has {SEAL_BYTES}")
+        if int.from_bytes(block_id(header), "big") > fields.target_number:
+            return _invalid("the block id is above the target it claims")
+        parent = chain.header(header.parent)
+        if parent is None:
+            return HeaderVerdict(Verdict.ORPHAN, f"parent {header.parent.hex()} is unknown", (header.parent,))
+        return self._check_rules(chain, header, parent, fields, now)
+
+    def _check_rules(
+        self, chain: HeaderView, header: Header, parent: Header, fields: PowFields, now: Millis
+    ) -> HeaderVerdict:
+        """Judge a header whose form and work are right by the chain before it."""
+        fault = find_link_fault(header, parent)
+        if fault is not None:
+            return _invalid(fault)
+        earliest = self._earliest_time(chain, parent)
+        if header.time_ms < earliest:
+            return _invalid(f"time {header.time_ms} is not after the median of the last {MEDIAN_SPAN}, {earliest - 1}")
+        sibling_fault = Kin(chain, parent, header.parent, self._fields).find_fault(fields.siblings)
+        if sibling_fault is not None:
+            reason, missing = sibling_fault
+            return HeaderVerdict(Verdict.ORPHAN, reason, missing) if missing else _invalid(reason)
+        expected = self._next_fields(chain, parent, header.parent, header.time_ms, fields.siblings)
+        if fields != expected:
+            return _invalid(f"engine fields {_show(fields)}; the rules give {_show(expected)}")
+        latest = now + self._parameters.max_future_ms
+        if header.time_ms > latest:
+            retry = Millis(header.time_ms - self._parameters.max_future_ms)
+            return HeaderVerdict(Verdict.FUTURE, f"time {header.time_ms} is after {latest}", (), retry)
+        return VALID_HEADER
+
+    def _earliest_time(self, chain: HeaderView, parent: Header) -> Millis:
+        """Return the first millisecond after the median time of the last headers up to ``parent``."""
+        times: list[int] = []
+        header: Header | None = parent
+        while header is not None and len(times) < MEDIAN_SPAN:
+            times.append(header.time_ms)
+            header = chain.header(header.parent) if header.height > 0 else None
+        return Millis(median_low(times) + 1)
+
+    def _next_fields(
+        self, chain: HeaderView, parent: Header, parent_id: Hash, time_ms: int, siblings: tuple[Hash, ...]
+    ) -> PowFields:
+        """Return the fields the rules give a child of ``parent`` with this time and these siblings."""
+        before = self._fields(parent)
+        window_start = chain.ancestor(parent_id, Height(max(0, parent.height - STALE_WINDOW)))
+        assert window_start is not None  # the view holds every ancestor of a header it holds
+        recent = before.stale - self._fields(window_start).stale
+        lateness = parent.time_ms - self._genesis.time_ms - before.due_ms
+        return PowFields(
+            target=encode_target(
+                compute_target(
+                    int.from_bytes(self._parameters.initial_target, "big"), lateness, self._parameters.half_life_ms
+                )
+            ),
+            due_ms=compute_due(self._parameters, before.due_ms, recent, time_ms - parent.time_ms),
+            stale=before.stale + len(siblings),
+            siblings=siblings,
+        )
+
+    def prepare(self, chain: HeaderView, parent: Hash, now: Millis) -> Prepared:
+        """Return the fields and time of a candidate on ``parent``: now, or just after the median time past."""
+        header = chain.header(parent)
+        if header is None:
+            raise KeyError(f"no header {parent.hex()} to build on")
+        time_ms = max(now, self._earliest_time(chain, header))
+        siblings = Kin(chain, header, parent, self._fields).choose()
+        return Prepared(encode(self._next_fields(chain, header, parent, time_ms, siblings)), time_ms)
+
+    def seal(self, header: Header, cancel: Callable[[], bool], limits: SealLimits = UNLIMITED) -> bytes | None:
+        """Search nonces from ``limits.start`` on; return the first whose block id meets the header's target."""
+        target = self._fields(header).target_number
+        work = seal_digest(header)
+        start = limits.start
+        end = MAX_NONCE + 1 if limits.count is None else min(MAX_NONCE + 1, start + limits.count)
+        chunk = limits.chunk or CHUNK
+        while start < end and not cancel():
+            nonce = search_chunk(work, target, start, min(chunk, end - start))
+            if nonce is not None:
+                return nonce.to_bytes(SEAL_BYTES, "big")
+            start += chunk
+        return None
+
+    def fork_weight(self, header: Header) -> int:
+        """Return the hashes this header's target takes on average."""
+        return 0 if header.height == 0 else compute_weight(self._fields(header).target_number)
+
+    def finalized(self, chain: HeaderView, tip: Hash) -> Height:
+        """Return the height ``max_reorg`` below the tip: no node reorganises deeper by itself."""
+        header = chain.header(tip)
+        if header is None:
+            raise KeyError(f"no header {tip.hex()}")
+        return Height(max(0, header.height - self._parameters.max_reorg))
+
+    def references(self, header: Header) -> tuple[Hash, ...]:
+        """Return the siblings a header names; nothing for one whose fields can't be read."""
+        try:
+            return self._fields(header).siblings
+        except CodecError:
+            return ()
+
+    def beacon(self, header: Header) -> Hash:
+        """Return a digest of the block's id: a miner who dislikes it can draw again at the price of a block."""
+        return digest(DOMAIN_BEACON, block_id(header))
+
+    def on_message(self, chain: HeaderView, message: bytes, now: Millis) -> Sequence[EngineEffect]:
+        """Return nothing: work needs no votes."""
+        return ()
+
+    def on_timeout(self, chain: HeaderView, token: bytes, now: Millis) -> Sequence[EngineEffect]:
+        """Return nothing: this engine asks for no timeouts."""
+        return ()
+
+
+def _invalid(reason: str) -> HeaderVerdict:
+    return HeaderVerdict(Verdict.INVALID, reason)
+
+
+def _show(fields: PowFields) -> str:
+    return f"(target {fields.target.hex()}, due {fields.due_ms}, stale {fields.stale})"

@@ -1,0 +1,41 @@
+"""The schedule: when each block is due, and how it yields to the network.
+
+Two things move the due time of a block by other than ``block_ms``:
+
+- *Propagation delay.* Blocks found while another of the same height is on its way go stale, so the share of stale
+  blocks is about delay ÷ interval. Where the share that the headers of a window refer to is above the share aimed
+  at, the interval grows in proportion, up to ``MAX_SLOWDOWN`` times. (The paper's "modifying the block generation
+  rate".) The loop settles where interval = √(block_ms · delay ÷ aimed share); a rolling mean with gain 1 does not
+  oscillate.
+- *Outages.* When nobody mined for a day the chain is not a day late: of one gap between two blocks, no more than
+  ``grace_ms`` counts. So a network that was stopped goes on at its pace instead of racing after its schedule, and
+  if it lost most of its miners its target still doubles at every block. The grace is longer than false clocks can
+  make a gap look, so timestamps can't be used to drive the difficulty up.
+"""
+
+from chain.genesis import PowParameters
+from consensus.pow.fields import MAX_SLOWDOWN, STALE_TARGET_DIVISOR, STALE_WINDOW
+
+
+def compute_interval(block_ms: int, stale: int) -> int:
+    """Return the interval in ms that the schedule gives the next block.
+
+    ``stale`` siblings were referred to in the window: their share is stale ÷ (stale + ``STALE_WINDOW``); heights
+    before genesis count as blocks without siblings.
+    """
+    share_by_aim = block_ms * STALE_TARGET_DIVISOR * stale // (STALE_WINDOW + stale)
+    return max(block_ms, min(MAX_SLOWDOWN * block_ms, share_by_aim))
+
+
+def grace_ms(parameters: PowParameters) -> int:
+    """Return the longest gap between two blocks that counts as lateness beyond the interval, in ms."""
+    return parameters.half_life_ms + 2 * parameters.max_future_ms
+
+
+def compute_due(parameters: PowParameters, parent_due_ms: int, stale: int, gap_ms: int) -> int:
+    """Return when a block is due, in ms after genesis.
+
+    ``gap_ms`` is its time less its parent's; it may be negative (median time past).
+    """
+    interval = compute_interval(parameters.block_ms, stale)
+    return parent_due_ms + max(interval, gap_ms - grace_ms(parameters))
