@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final
 
+from msgspec import inspect
+
 from chain.codec import MAX_OBJECT_BYTES, decode, encode
 from chain.errors import CodecError
 from chain.genesis import Allocation, Genesis, PowParameters, Rules
@@ -34,7 +36,7 @@ def validate_genesis(genesis: Genesis) -> list[str]:
     try:
         decode(encode(genesis), Genesis)
     except CodecError as error:  # made in memory, where nothing checks a field's range
-        return [f"genesis: {error}"]
+        return [_with_names(str(error))]
     return [
         *check_names(genesis.chain_id),
         *check_allocations(genesis.allocations),
@@ -42,6 +44,20 @@ def validate_genesis(genesis: Genesis) -> list[str]:
         *check_engine(genesis.engine),
         *check_supply(genesis.allocations, genesis.schedule),
     ]
+
+
+def _with_names(error: str) -> str:
+    """Return the codec's error with its path by position, like ``$[5][2]``, told by the fields' names."""
+    text, _, positions = error.partition(" - at `$")
+    kind: inspect.Type = inspect.type_info(Genesis)
+    name = ""
+    for position in re.findall(r"\[([0-9]+)\]", positions):
+        if isinstance(kind, inspect.StructType):
+            field = kind.fields[int(position) - (kind.tag is not None)]
+            name, kind = f"{name}.{field.name}".lstrip("."), field.type
+        elif isinstance(kind, inspect.VarTupleType):
+            name, kind = f"{name}[{position}]", kind.item_type
+    return f"{name or 'genesis'}: {text}"
 
 
 def check_names(chain_id: str) -> list[str]:

@@ -23,6 +23,7 @@ settings.register_profile("dev", max_examples=100, deadline=None, print_blob=Tru
 PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "ci")
 settings.load_profile(PROFILE)
 SEED = int(os.environ.get("FEDCHAIN_SEED") or (1 if PROFILE == "ci" else secrets.randbelow(2**32)))
+os.environ["FEDCHAIN_SEED"] = str(SEED)  # for the worker processes of a parallel run
 
 
 def pytest_report_header() -> str:

@@ -121,8 +121,8 @@ def fixed_values() -> st.SearchStrategy[int]:
 
 def int64_vectors(size: int | None = None, max_size: int = 12) -> st.SearchStrategy[Int64Vector]:
     """Fixed-point vectors of ``size`` coordinates, or of up to ``max_size``."""
-    lengths = {"max_size": max_size} if size is None else {"min_size": size, "max_size": size}
-    return st.lists(fixed_values(), **lengths).map(lambda values: np.array(values, dtype=np.int64))
+    lists = st.lists(fixed_values(), min_size=size or 0, max_size=max_size if size is None else size)
+    return lists.map(lambda values: np.array(values, dtype=np.int64))
 
 
 # --- transactions --------------------------------------------------------------------------------
