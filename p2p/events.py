@@ -174,7 +174,7 @@ class PeerDown(Record, tag="peer_down"):
 class HeadersArrived(Record, tag="headers_arrived"):
     """Headers in order, each the parent of the next; one alone if the peer announced its new head.
 
-    The core inserts them and then calls ``sync``. A head with an unknown parent is no fault: ``sync`` asks for the rest.
+    The core inserts them, then calls ``sync``. A head with an unknown parent is no fault: ``sync`` asks for the rest.
     """
 
     peer: PeerId

@@ -1,0 +1,126 @@
+"""Headers first: asking peers that claim more weight than our best header for what follows it.
+
+One question is under way at a time. A peer whose answer ends, or brings nothing new, has its claim set aside for a while
+or until it announces another head: a false claim costs one question.
+"""
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from random import Random
+from typing import Final
+
+from chain.block import Header, block_id
+from chain.ids import Hash, Millis
+from p2p.access import ChainAccess
+from p2p.errors import ProtocolError
+from p2p.events import HeadersArrived, PeerId
+from p2p.limits import CLAIM_RETRY_MS, HEADERS_ANSWER_MS, MAX_STRIKES, MessageClass
+from p2p.links import Links
+from p2p.messages import GetHeaders, Head, Headers, decode_weight
+from p2p.session import Session
+
+_KEY: Final[Hashable] = "headers"
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    peer: PeerId
+    locator: tuple[Hash, ...]
+    deadline: Millis
+
+
+class HeaderSync:
+    """Where this node's headers come from."""
+
+    def __init__(self, links: Links, chain: ChainAccess, random: Random) -> None:
+        self._links = links
+        self._chain = chain
+        self._random = random
+        self._question: _Question | None = None
+        self._locators: dict[PeerId, tuple[Hash, ...]] = {}  # what a peer was last asked with
+        self._set_aside: dict[PeerId, Millis] = {}  # claims not to follow before that time
+        links.on_up.append(self._on_up)
+        links.on_down.append(self._on_down)
+
+    def sync(self, now: Millis) -> None:
+        """Ask one better peer, unless one is being asked."""
+        if self._question is not None:
+            return
+        ours = self._chain.header_weight()
+        better = [
+            session
+            for peer, session in self._links.ready.items()
+            if session.weight > ours
+            and self._set_aside.get(peer, now) <= now
+            and _KEY not in session.owed[MessageClass.CONSENSUS]
+        ]
+        if not better:
+            return
+        locator = self._chain.locator()
+        session = self._random.choice(better)
+        if self._locators.get(session.peer) == locator:
+            self._locators.pop(session.peer)
+            self._set_aside[session.peer] = Millis(now + CLAIM_RETRY_MS)
+            return
+        if self._links.send(session, GetHeaders(locator)):
+            session.owes(MessageClass.CONSENSUS, _KEY)
+            self._locators[session.peer] = locator
+            self._question = _Question(session.peer, locator, Millis(now + HEADERS_ANSWER_MS))
+
+    def tick(self, now: Millis) -> None:
+        """Give up on an answer that is late, and ask on."""
+        question = self._question
+        if question is not None and now >= question.deadline:
+            self._question = None
+            self._set_aside[question.peer] = Millis(now + CLAIM_RETRY_MS)
+            self._links.strike(self._links.ready[question.peer], MAX_STRIKES, now)
+        self.sync(now)
+
+    def on_head(self, session: Session, message: Head, now: Millis) -> None:
+        """Take a peer's new head: what it claims, and the header for the core."""
+        header = message.header
+        self._check_chain(header)
+        session.head = block_id(header)
+        session.height = header.height
+        session.weight = decode_weight(message.weight)
+        session.known.add((None, session.head), now)
+        self._set_aside.pop(session.peer, None)
+        self._locators.pop(session.peer, None)
+        self._links.emit(HeadersArrived(session.peer, (header,)))
+
+    def on_headers(self, session: Session, message: Headers, now: Millis) -> None:
+        """Take an answer. Headers that are no chain from our locator on condemn the peer."""
+        session.settle(MessageClass.CONSENSUS, _KEY)
+        locator = self._locators.get(session.peer, ())
+        is_timely = self._question is not None and self._question.peer == session.peer
+        if is_timely:
+            self._question = None
+        if not message.headers or not message.more:
+            self._set_aside[session.peer] = Millis(now + CLAIM_RETRY_MS)
+        if not message.headers or not is_timely:
+            return
+        self._check_linked(message.headers, locator)
+        self._links.emit(HeadersArrived(session.peer, message.headers))
+
+    def _check_chain(self, header: Header) -> None:
+        if header.chain_id != self._chain.chain_id:
+            raise ProtocolError("a header of another chain")
+
+    def _check_linked(self, headers: tuple[Header, ...], locator: tuple[Hash, ...]) -> None:
+        if headers[0].parent not in locator:
+            raise ProtocolError("headers that do not follow what was asked for")
+        previous: Header | None = None
+        for header in headers:
+            self._check_chain(header)
+            if previous is not None and (header.parent != block_id(previous) or header.height != previous.height + 1):
+                raise ProtocolError("headers of which one is not the parent of the next")
+            previous = header
+
+    def _on_up(self, session: Session, now: Millis) -> None:
+        self.sync(now)
+
+    def _on_down(self, session: Session, now: Millis) -> None:
+        self._locators.pop(session.peer, None)
+        self._set_aside.pop(session.peer, None)
+        if self._question is not None and self._question.peer == session.peer:
+            self._question = None

@@ -1,0 +1,173 @@
+"""Every limit of the protocol between peers, with its unit: what a stranger can make a node hold, do or wait for.
+
+Rules of this file: constants only. What a peer must respect to be understood (frame and list sizes) is part of the
+protocol version; the rest (rates, spans, queues) each node chooses for itself. docs/wire.md explains them.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final
+
+from chain.codec import MAX_OBJECT_BYTES
+
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+
+
+class MessageClass(IntEnum):
+    """The classes of messages, as the byte in a frame's head and in order of urgency: a lower one is sent first."""
+
+    HANDSHAKE = 0
+    CONTROL = 1
+    CONSENSUS = 2
+    UPDATES = 3
+    TRANSACTIONS = 4
+    PAYLOADS = 5
+    ADDRESSES = 6
+
+
+@dataclass(frozen=True, slots=True)
+class ClassLimits:
+    """The limits of one message class.
+
+    frame_bytes    longest message at any time
+    answer_bytes   longest message while an answer of this class is owed to us
+    queue_frames   frames waiting to be sent to one peer; what comes on top is dropped
+    queue_bytes    bytes they may have together, but one frame is always taken
+    """
+
+    frame_bytes: int
+    answer_bytes: int
+    queue_frames: int
+    queue_bytes: int
+
+
+CLASSES: Final = {
+    MessageClass.HANDSHAKE: ClassLimits(4 * KIB, 4 * KIB, 4, 16 * KIB),
+    MessageClass.CONTROL: ClassLimits(4 * KIB, 4 * KIB, 256, 256 * KIB),
+    MessageClass.CONSENSUS: ClassLimits(16 * KIB, MAX_OBJECT_BYTES + KIB, 256, 4 * MIB),
+    MessageClass.UPDATES: ClassLimits(32 * KIB, 512 * KIB, 256, 2 * MIB),
+    MessageClass.TRANSACTIONS: ClassLimits(16 * KIB, 2 * MIB, 256, 2 * MIB),
+    MessageClass.PAYLOADS: ClassLimits(KIB, 257 * KIB, 64, 4 * MIB),
+    MessageClass.ADDRESSES: ClassLimits(KIB, 8 * KIB, 8, 64 * KIB),
+}
+
+# ── protocol: list and field sizes ────────────────────────────────────────────────────────────────────────────────
+PROTOCOL_VERSIONS: Final = (1,)
+"""Versions this program speaks, ascending."""
+MAX_LOCATOR: Final = 64
+"""Block ids in a locator."""
+MAX_HEADERS: Final = 2000
+"""Headers in one answer."""
+MAX_HEADERS_BYTES: Final = 4 * MIB
+"""Bytes of the headers in one answer."""
+MAX_BODIES: Final = 16
+"""Block bodies in one request; each is answered in its own frame."""
+MAX_IDS: Final = 256
+"""Ids in one announcement or request."""
+MAX_ANSWER_BYTES: Final = 256 * KIB
+"""Bytes of transactions or updates gathered in one answer; a single larger one still goes alone."""
+CHUNK_BYTES: Final = 256 * KIB
+"""Bytes of a payload chunk; the last one of a payload is shorter."""
+MAX_WEIGHT_BYTES: Final = 64
+"""Bytes of an accumulated weight, big-endian."""
+MAX_REASON: Final = 200
+"""Characters of the reason in a Bye."""
+MAX_AGENT: Final = 64
+"""Characters of a node's name for itself."""
+MAX_ADDRESSES: Final = 128
+"""Addresses in one answer."""
+
+# ── spans, in milliseconds ────────────────────────────────────────────────────────────────────────────────────────
+TICK_MS: Final = 250
+HANDSHAKE_MS: Final = 10_000
+"""From the connection to the last frame of the handshake."""
+PING_MS: Final = 20_000
+"""Between two pings."""
+IDLE_MS: Final = 60_000
+"""Without a byte from the peer, or with a ping unanswered."""
+STALL_MS: Final = 30_000
+"""With bytes handed to the transport and none of them gone."""
+HEAD_MS: Final = 20
+"""Between two heads announced to one peer; only the latest is sent."""
+HEADERS_ANSWER_MS: Final = 15_000
+FETCH_ANSWER_MS: Final = 10_000
+"""For a transaction, an update, or the next chunk of a payload."""
+BODY_ANSWER_MS: Final = 20_000
+MIN_PAYLOAD_RATE: Final = 16 * KIB
+"""Bytes per second; a source that delivers a payload slower than that loses it."""
+RETRY_MS: Final = 2_000
+"""Before a wanted item that no peer had is asked for again."""
+CLAIM_RETRY_MS: Final = 30_000
+"""Before a peer whose headers did not bear out its claimed weight is asked for headers again."""
+VERDICT_MS: Final = 60_000
+"""For the core's verdict, in which time other sources of an item are remembered; and how long an ignored item is."""
+DIAL_MS: Final = 20_000
+"""For the transport to answer a dial."""
+DIAL_BACKOFF_MS: Final = 1_000
+"""After the first failure to reach an address; doubles with each further one."""
+DIAL_BACKOFF_MAX_MS: Final = 300_000
+ADDRESSES_MS: Final = 120_000
+"""Between two questions for addresses."""
+
+# ── how much at once, for one peer unless stated otherwise ────────────────────────────────────────────────────────
+SEND_WINDOW: Final = 512 * KIB
+"""Bytes handed to the transport and not yet gone; one frame may reach beyond."""
+BODIES_IN_FLIGHT: Final = 8
+PAYLOADS_IN_FLIGHT: Final = 8
+CHUNKS_IN_FLIGHT: Final = 4
+"""Chunks asked ahead within one payload."""
+UPDATES_IN_FLIGHT: Final = 128
+TRANSACTIONS_IN_FLIGHT: Final = 512
+PAYLOAD_BYTES_IN_FLIGHT: Final = 64 * MIB
+"""Of all payloads being fetched from all peers, but one of any size is always fetched."""
+MAX_OFFERS: Final = 4096
+"""Announced transactions that wait to be fetched, and as many updates."""
+MAX_PENDING_ANNOUNCEMENTS: Final = 4096
+"""Transactions to be announced with the next ticks, ``MAX_IDS`` each."""
+MAX_KNOWN: Final = 8192
+"""Items that the peer is known to have."""
+MAX_IGNORED: Final = 16_384
+"""Items the core ignored lately, over all peers."""
+MAX_BANS: Final = 1024
+"""Banned identities, and as many hosts; the oldest are forgotten first."""
+MAX_STRIKES: Final = 6
+"""Questions left unanswered in a row, after which a peer is let go."""
+MAX_DIALS: Final = 4
+"""Dials under way at the same time, over all addresses."""
+SERVED_PAYLOAD_BYTES: Final = 16 * MIB
+"""Payloads of more than one chunk kept at hand while peers fetch them; the last one whatever its size."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """Up to ``burst`` at once and ``per_minute`` in the long run. Messages beyond are dropped."""
+
+    burst: int
+    per_minute: int
+
+
+RATES: Final = {
+    "Ping": Rate(20, 60),
+    "Head": Rate(200, 6_000),
+    "GetHeaders": Rate(200, 6_000),
+    "GetBodies": Rate(10_000, 600_000),
+    "AnnounceUpdates": Rate(8_192, 120_000),
+    "GetUpdates": Rate(10_000, 600_000),
+    "AnnounceTransactions": Rate(8_192, 120_000),
+    "GetTransactions": Rate(10_000, 600_000),
+    "GetPayload": Rate(10_000, 600_000),
+    "GetAddresses": Rate(2, 2),
+}
+"""Unasked messages from one peer by type, counted by the ids they list. An honest node stays well below."""
+FLOOD_RATE: Final = Rate(200, 60)
+"""Dropped messages; a peer beyond that is flooding and is rejected."""
+
+# ── address book ──────────────────────────────────────────────────────────────────────────────────────────────────
+NEW_BUCKETS: Final = 64
+TRIED_BUCKETS: Final = 16
+BUCKET_SIZE: Final = 32
+BUCKETS_PER_SOURCE: Final = 4
+"""Buckets of untried addresses that one group of sources can reach at all."""
+MAX_FAILURES: Final = 8
+"""Failures in a row after which an address that never worked is forgotten."""

@@ -1,0 +1,27 @@
+"""A token bucket in integers: how much of something one peer may do."""
+
+from chain.ids import Millis
+from p2p.limits import Rate
+
+_MINUTE_MS = 60_000
+
+
+class TokenBucket:
+    """Starts full with ``rate.burst`` tokens and gains ``rate.per_minute`` a minute up to that again."""
+
+    __slots__ = ("_rate", "_scaled", "_updated")
+
+    def __init__(self, rate: Rate, now: Millis) -> None:
+        self._rate = rate
+        self._scaled = rate.burst * _MINUTE_MS  # tokens × 60,000, so that a millisecond's gain is an integer
+        self._updated = now
+
+    def take(self, tokens: int, now: Millis) -> bool:
+        """Take ``tokens`` if there are as many; otherwise take none and return False."""
+        gained = max(0, now - self._updated) * self._rate.per_minute
+        self._scaled = min(self._rate.burst * _MINUTE_MS, self._scaled + gained)
+        self._updated = max(now, self._updated)
+        if self._scaled < tokens * _MINUTE_MS:
+            return False
+        self._scaled -= tokens * _MINUTE_MS
+        return True

@@ -1,0 +1,209 @@
+"""One connection: its place in the protocol, what it may send now, what it owes us, and what waits to go out.
+
+Rules of this file: it cuts bytes into messages and lets no message through that is out of place, too long or too
+frequent; it does not act on them. It knows one connection and no other.
+"""
+
+from collections.abc import Hashable, Iterator
+from enum import Enum
+from typing import Final
+
+from chain.ids import Hash, Height, Millis
+from p2p.errors import MessageError, ProtocolError
+from p2p.events import Kind, PeerId, PeerInfo
+from p2p.frames import FrameDecoder
+from p2p.handshake import ClientHandshake, Established, ServerHandshake
+from p2p.limits import CLASSES, FLOOD_RATE, MAX_KNOWN, RATES, MessageClass
+from p2p.messages import (
+    CLASS_OF,
+    AnnounceTransactions,
+    AnnounceUpdates,
+    Bye,
+    Challenge,
+    ClientProof,
+    GetBodies,
+    GetTransactions,
+    GetUpdates,
+    Message,
+    ServerProof,
+    decode_message,
+    decode_weight,
+    encode_message,
+)
+from p2p.ratelimit import TokenBucket
+from p2p.recent import RecentSet
+from p2p.sendqueue import SendQueue
+
+
+class Stage(Enum):
+    """Where a connection is in the protocol."""
+
+    AWAITS_CHALLENGE = "awaits the challenge"
+    AWAITS_SERVER_PROOF = "awaits the server's proof"
+    AWAITS_CLIENT_PROOF = "awaits the client's proof"
+    READY = "ready"
+    CLOSED = "closed"
+
+
+_HANDSHAKE_STAGES: Final[dict[Stage, tuple[type[Message], ...]]] = {
+    Stage.AWAITS_CHALLENGE: (Challenge, Bye),
+    Stage.AWAITS_SERVER_PROOF: (ServerProof, Bye),
+    Stage.AWAITS_CLIENT_PROOF: (ClientProof, Bye),
+}
+"""The messages a stage lets through; a ready connection takes all but those of the handshake."""
+
+CLASS_OF_KIND: Final = {
+    Kind.BODY: MessageClass.CONSENSUS,
+    Kind.UPDATE: MessageClass.UPDATES,
+    Kind.TRANSACTION: MessageClass.TRANSACTIONS,
+    Kind.PAYLOAD: MessageClass.PAYLOADS,
+}
+
+
+def _cost(message: Message) -> int:
+    """Return what a message counts for its rate: the ids it lists."""
+    match message:
+        case AnnounceUpdates() | GetUpdates():
+            return len(message.notices)
+        case AnnounceTransactions() | GetTransactions() | GetBodies():
+            return len(message.ids)
+        case _:
+            return 1
+
+
+class Session:
+    """A connection from ``Connected`` to ``Closed``.
+
+    ``owed`` lists, for each class, the answers this peer owes us; each is given once. Only while something is owed may
+    it send messages as long as answers are, so a stranger can't fill our memory with what nobody asked for.
+    """
+
+    def __init__(
+        self,
+        connection: int,
+        address: str,
+        handshake: ClientHandshake | ServerHandshake,
+        now: Millis,
+    ) -> None:
+        self.connection = connection
+        self.address = address
+        self.handshake = handshake
+        self.outbound = isinstance(handshake, ClientHandshake)
+        self.stage = Stage.AWAITS_CHALLENGE if self.outbound else Stage.AWAITS_CLIENT_PROOF
+        self.since = now
+        self.queue = SendQueue(now)
+        self.owed: dict[MessageClass, dict[Hashable, None]] = {each: {} for each in MessageClass}
+        self.known: RecentSet[tuple[Kind | None, Hash]] = RecentSet(MAX_KNOWN)
+        self.strikes = 0
+        self.received_at = now
+        self.bytes_received = 0
+        self.bytes_sent = 0
+        self.latency_ms = -1
+        self.height = Height(0)
+        self.head = Hash(bytes(32))
+        self.weight = 0
+        self._established: Established | None = None
+        self._decoder = FrameDecoder(self._limit_of)
+        self._buckets = {name: TokenBucket(rate, now) for name, rate in RATES.items()}
+        self._flood = TokenBucket(FLOOD_RATE, now)
+
+    # ── the peer ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def peer(self) -> PeerId:
+        """Who it is; only once the handshake is done."""
+        return self.established.peer
+
+    @property
+    def established(self) -> Established:
+        """The outcome of the handshake, once it is done."""
+        assert self._established is not None
+        return self._established
+
+    def establish(self, established: Established) -> None:
+        """Note that the handshake is done."""
+        self._established = established
+        self.stage = Stage.READY
+        status = established.status
+        self.height, self.head, self.weight = status.height, status.head, decode_weight(status.weight)
+
+    def info(self) -> PeerInfo:
+        """Return what is known of the peer."""
+        return PeerInfo(
+            self.peer,
+            self.connection,
+            self.outbound,
+            self.address,
+            self.established.status.agent,
+            self.established.version,
+            self.height,
+            self.weight,
+            self.head,
+            self.latency_ms,
+            self.since,
+            self.bytes_received,
+            self.bytes_sent,
+        )
+
+    # ── in ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def messages(self, data: bytes, now: Millis) -> Iterator[Message]:
+        """Yield the messages that ``data`` completes. ``ProtocolError`` at the first that has no place here.
+
+        Ends at once when the session is closed meanwhile. Messages beyond their rate are left out.
+        """
+        self.received_at = now
+        self.bytes_received += len(data)
+        self._decoder.feed(data)
+        while self.stage is not Stage.CLOSED and (frame := self._decoder.next_frame()) is not None:
+            message = decode_message(frame)
+            allowed = _HANDSHAKE_STAGES.get(self.stage)
+            if allowed is not None and not isinstance(message, allowed):
+                raise MessageError(f"a {type(message).__name__} where the connection {self.stage.value}")
+            if self._is_within_rate(message, now):
+                yield message
+
+    def _limit_of(self, message_class: MessageClass) -> int:
+        if self.stage is Stage.READY:
+            if message_class is MessageClass.HANDSHAKE:
+                raise MessageError("a handshake message after the handshake")
+        elif message_class not in (MessageClass.HANDSHAKE, MessageClass.CONTROL):
+            raise MessageError(f"a {message_class.name.lower()} message before the handshake was done")
+        limits = CLASSES[message_class]
+        return limits.answer_bytes if self.owed[message_class] else limits.frame_bytes
+
+    def _is_within_rate(self, message: Message, now: Millis) -> bool:
+        bucket = self._buckets.get(type(message).__name__)
+        if bucket is None or bucket.take(_cost(message), now):
+            return True
+        if not self._flood.take(1, now):
+            raise ProtocolError(f"flooding with {type(message).__name__} messages")
+        return False
+
+    # ── what is owed ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def owes(self, message_class: MessageClass, key: Hashable) -> None:
+        """Note that the peer was asked for ``key``."""
+        self.owed[message_class][key] = None
+
+    def settle(self, message_class: MessageClass, key: Hashable) -> None:
+        """Note that the peer answered for ``key``. ``MessageError`` if it was not asked, or answered before."""
+        if key not in self.owed[message_class]:
+            raise MessageError(f"an answer of class {message_class.name.lower()} that nobody asked for")
+        del self.owed[message_class][key]
+        self.strikes = 0
+
+    # ── out ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def put(self, message: Message) -> bool:
+        """Queue a message; False if its queue was full and it is dropped."""
+        return self.queue.put(CLASS_OF[type(message)], encode_message(message))
+
+    def has_room(self, message_class: MessageClass, size: int) -> bool:
+        """Would a message of about ``size`` bytes be queued?"""
+        return self.queue.has_room(message_class, size)
+
+    @property
+    def buffered_bytes(self) -> int:
+        """Bytes held for this connection: received and not yet a whole message, and waiting to be sent."""
+        return len(self._decoder) + self.queue.waiting_bytes
