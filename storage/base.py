@@ -16,6 +16,7 @@ from typing import Protocol, Self, TypeAlias
 from chain.block import Block, Body, Header
 from chain.codec import Record
 from chain.ids import AccountId, Hash, Height
+from chain.keys import KeyPair
 from chain.update import LocalUpdate
 
 StateChange: TypeAlias = tuple[bytes, bytes | None]
@@ -129,7 +130,7 @@ class ChainStore(Protocol):
         ...
 
     def put_headers(self, headers: Iterable[Header]) -> None:
-        """Store headers; those already stored are left alone."""
+        """Store headers; those already stored are left alone. ``UseError`` for one whose parent is not stored."""
         ...
 
     def header(self, id: Hash) -> Header | None:
@@ -173,7 +174,11 @@ class ChainStore(Protocol):
         ...
 
     def mark_invalid(self, id: Hash, reason: str) -> None:
-        """Remember for ever, durably, that this block is invalid."""
+        """Remember for ever, durably, that this block is invalid. ``UseError`` for one on the main chain."""
+        ...
+
+    def invalid_reason(self, id: Hash) -> str | None:
+        """Return why this block was marked invalid; None if it was not."""
         ...
 
     def close(self) -> None:
@@ -256,4 +261,37 @@ class ReleaseJournal(Protocol):
 
     def close(self) -> None:
         """Release the journal. Twice does no harm."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class KeyInfo:
+    """What a keystore says about a key without opening it."""
+
+    name: str
+    account: AccountId
+    is_encrypted: bool
+
+
+class Keystore(Protocol):
+    """Named Ed25519 keys."""
+
+    def keys(self) -> tuple[KeyInfo, ...]:
+        """Return all keys in ascending order of name."""
+        ...
+
+    def find(self, name: str) -> KeyInfo:
+        """Return one key's public facts. ``KeystoreError`` if there is none of that name."""
+        ...
+
+    def add(self, name: str, key: KeyPair, password: str | None = None) -> KeyInfo:
+        """Keep a key under a new name. ``KeystoreError`` for a name that is taken or not allowed."""
+        ...
+
+    def load(self, name: str, password: str | None = None) -> KeyPair:
+        """Return a key. ``WrongPasswordError`` if the password is missing, wrong or not needed."""
+        ...
+
+    def change_password(self, name: str, old: str | None, new: str | None) -> KeyInfo:
+        """Keep a key under another password; None = unencrypted. Errors as ``load``."""
         ...

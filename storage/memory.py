@@ -1,0 +1,294 @@
+"""The stores in memory: twins of those on disk for tests and the simulator, and for nodes that keep nothing.
+
+A simulated node that crashes keeps its store object: what would be on disk is in it, what its process knew is gone.
+"""
+
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import Self
+
+import immutables
+
+from chain.block import Body, Header, block_id
+from chain.hashing import content_id
+from chain.ids import AccountId, Hash, Height
+from chain.payload import MAX_PAYLOAD_BYTES
+from storage.base import CommitBatch, GenesisData, JournalEntry, StoredHeader, TransactionPlace
+from storage.commit import check_commit
+from storage.errors import CapacityError, UseError
+from storage.releases import Releases
+
+State = immutables.Map[bytes, bytes]
+
+
+class MemorySnapshot:
+    """One version of the state."""
+
+    __slots__ = ("_state", "_tip")
+
+    def __init__(self, state: State, tip: Hash) -> None:
+        self._state: State | None = state
+        self._tip = tip
+
+    @property
+    def tip(self) -> Hash:
+        """The block after which this is the state."""
+        return self._tip
+
+    def get(self, key: bytes, /) -> bytes | None:
+        """Return the value under a state key, or None."""
+        if self._state is None:
+            raise UseError("the snapshot is closed")
+        return self._state.get(key)
+
+    def close(self) -> None:
+        """Release the snapshot."""
+        self._state = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class MemoryChainStore:
+    """A ``ChainStore`` of dictionaries and one persistent map."""
+
+    def __init__(self, genesis: GenesisData) -> None:
+        block, id = genesis.block, genesis.block.id
+        self._genesis = genesis.genesis
+        self._headers: dict[Hash, Header] = {id: block.header}
+        self._bodies: dict[Hash, Body] = {id: block.body}
+        self._invalid: dict[Hash, str] = {}
+        self._undo: dict[Hash, bytes] = {}
+        self._events: dict[Hash, bytes] = {id: genesis.events}
+        self._chain: list[Hash] = [id]
+        self._places: dict[Hash, TransactionPlace] = {}
+        self._state: State = State({key: new for key, new in genesis.changes if new is not None})
+        self._is_closed = False
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise UseError("the chain store is closed")
+
+    @property
+    def genesis(self) -> Hash:
+        """The id of the genesis document this store belongs to."""
+        return self._genesis
+
+    def view(self) -> MemorySnapshot:
+        """Return a snapshot of the state after the tip."""
+        self._check_open()
+        return MemorySnapshot(self._state, self._chain[-1])
+
+    def tip(self) -> Hash:
+        """Return the id of the last block of the main chain."""
+        self._check_open()
+        return self._chain[-1]
+
+    def height(self) -> Height:
+        """Return the height of the tip."""
+        self._check_open()
+        return Height(len(self._chain) - 1)
+
+    def headers(self) -> Iterator[StoredHeader]:
+        """Iterate over all headers in the order they were put."""
+        self._check_open()
+        for id, header in list(self._headers.items()):
+            yield StoredHeader(id, header, id in self._bodies, self._invalid.get(id))
+
+    def put_headers(self, headers: Iterable[Header]) -> None:
+        """Store headers; those already stored are left alone. ``UseError`` for one whose parent is not stored."""
+        self._check_open()
+        new: dict[Hash, Header] = {}
+        for header in headers:
+            if header.parent not in self._headers and header.parent not in new:
+                raise UseError(f"header of height {header.height} before its parent {header.parent.hex()}")
+            new.setdefault(block_id(header), header)
+        for id, header in new.items():
+            self._headers.setdefault(id, header)
+
+    def header(self, id: Hash) -> Header | None:
+        """Return a stored header."""
+        self._check_open()
+        return self._headers.get(id)
+
+    def invalid_reason(self, id: Hash) -> str | None:
+        """Return why this block was marked invalid."""
+        self._check_open()
+        return self._invalid.get(id)
+
+    def put_body(self, id: Hash, body: Body) -> None:
+        """Store the body of a stored header."""
+        self._check_open()
+        if id not in self._headers:
+            raise UseError(f"body of {id.hex()}, whose header is not stored")
+        self._bodies[id] = body
+
+    def body(self, id: Hash) -> Body | None:
+        """Return a stored body."""
+        self._check_open()
+        return self._bodies.get(id)
+
+    def has_body(self, id: Hash) -> bool:
+        """Is the body of this block stored?"""
+        self._check_open()
+        return id in self._bodies
+
+    def undo(self, id: Hash) -> bytes | None:
+        """Return the undo bytes of a block of the main chain."""
+        self._check_open()
+        return self._undo.get(id)
+
+    def events(self, id: Hash) -> bytes | None:
+        """Return the events bytes of a block of the main chain."""
+        self._check_open()
+        return self._events.get(id)
+
+    def block_id_at(self, height: Height) -> Hash | None:
+        """Return the id of the main chain's block at this height."""
+        self._check_open()
+        return self._chain[height] if 0 <= height < len(self._chain) else None
+
+    def transaction_place(self, id: Hash) -> TransactionPlace | None:
+        """Return where on the main chain this transaction is."""
+        self._check_open()
+        return self._places.get(id)
+
+    def commit(self, batch: CommitBatch) -> None:
+        """Apply a batch; ``UseError`` and nothing changed if it does not fit."""
+        check_commit(self, batch)
+        for id in batch.disconnected:
+            self._chain.pop()
+            del self._undo[id], self._events[id]
+            for transaction in self._bodies[id].transactions:
+                self._places.pop(transaction.id, None)
+        for block in batch.connected:
+            self._chain.append(block.id)
+            self._undo[block.id], self._events[block.id] = block.undo, block.events
+            for position, id in enumerate(block.transactions):
+                self._places[id] = TransactionPlace(block.id, position)
+        with self._state.mutate() as state:
+            for key, new in batch.changes:
+                if new is not None:
+                    state[key] = new
+                else:
+                    state.pop(key, None)
+            self._state = state.finish()
+
+    def mark_invalid(self, id: Hash, reason: str) -> None:
+        """Remember that this block is invalid."""
+        self._check_open()
+        if id not in self._headers:
+            raise UseError(f"block {id.hex()} marked invalid, but its header is not stored")
+        if id in self._undo or id == self._chain[0]:
+            raise UseError(f"block {id.hex()} marked invalid, but it is on the main chain")
+        self._invalid[id] = reason
+
+    def close(self) -> None:
+        """Refuse every later call. ``reopen`` gives the content back."""
+        self._is_closed = True
+
+    def reopen(self) -> "MemoryChainStore":
+        """Return this store opened again, as a process that restarts finds it."""
+        self._is_closed = False
+        return self
+
+
+class MemoryPayloadStore:
+    """A ``PayloadStore`` in a dictionary."""
+
+    def __init__(self, *, max_payload_bytes: int = MAX_PAYLOAD_BYTES, max_total_bytes: int | None = None) -> None:
+        self._max_payload_bytes = max_payload_bytes
+        self._max_total_bytes = max_total_bytes
+        self._payloads: dict[Hash, bytes] = {}
+        self._total = 0
+
+    def has(self, id: Hash) -> bool:
+        """Is this payload stored?"""
+        return id in self._payloads
+
+    def get(self, id: Hash) -> bytes | None:
+        """Return the payload; None if not stored."""
+        return self._payloads.get(id)
+
+    def payload(self, id: Hash, /) -> bytes | None:
+        """Return what ``get`` does."""
+        return self.get(id)
+
+    def put(self, payload: bytes, sync: bool = False) -> Hash:
+        """Store bytes and return their id."""
+        id = content_id(payload)
+        if id not in self._payloads:
+            check_capacity(len(payload), self._total, self._max_payload_bytes, self._max_total_bytes)
+            self._payloads[id] = payload
+            self._total += len(payload)
+        return id
+
+    def delete(self, id: Hash) -> None:
+        """Forget a payload."""
+        payload = self._payloads.pop(id, None)
+        if payload is not None:
+            self._total -= len(payload)
+
+    def ids(self) -> Iterator[Hash]:
+        """Iterate over the ids of all payloads, in ascending order."""
+        yield from sorted(self._payloads)
+
+    def total_bytes(self) -> int:
+        """Return the sum of the sizes of all payloads."""
+        return self._total
+
+
+def check_capacity(size: int, total: int, max_payload_bytes: int, max_total_bytes: int | None) -> None:
+    """Raise ``CapacityError`` if a payload of ``size`` bytes is over a cap of a store that holds ``total``."""
+    if size > max_payload_bytes:
+        raise CapacityError(f"payload of {size} bytes; at most {max_payload_bytes} are allowed")
+    if max_total_bytes is not None and total + size > max_total_bytes:
+        raise CapacityError(
+            f"payload store full: {total} bytes stored, {size} more would pass the cap of {max_total_bytes}; "
+            "prune payloads below the final height or raise the cap"
+        )
+
+
+class MemoryReleaseJournal:
+    """A ``ReleaseJournal`` in a list."""
+
+    def __init__(self) -> None:
+        self._releases = Releases()
+        self._entries: list[JournalEntry] = []
+        self._is_closed = False
+
+    def lookup(self, task: Hash, device: AccountId) -> JournalEntry | None:
+        """Return what this device released for this task."""
+        position = self._releases.find(task, device)
+        return None if position is None else self._entries[position]
+
+    def record(self, entry: JournalEntry) -> None:
+        """Keep a release."""
+        if self._is_closed:
+            raise UseError("the release journal is closed")
+        known = self.lookup(entry.task, entry.device)
+        if self._releases.is_new(entry, known):
+            self._releases.add(entry, len(self._entries))
+            self._entries.append(entry)
+
+    def total(self, device: AccountId) -> int:
+        """Return the device's cumulative privacy loss in micro-zCDP."""
+        return self._releases.total(device)
+
+    def entries(self) -> Iterator[JournalEntry]:
+        """Iterate over all entries in the order they were recorded."""
+        yield from self._entries
+
+    def close(self) -> None:
+        """Refuse later records."""
+        self._is_closed = True
+
+    def reopen(self) -> "MemoryReleaseJournal":
+        """Return this journal opened again, as a process that restarts finds it."""
+        self._is_closed = False
+        return self

@@ -1,0 +1,47 @@
+"""What a release journal knows: one release for a task and device, totals that never go back. No I/O."""
+
+from chain.ids import AccountId, Hash
+from storage.base import JournalEntry
+from storage.errors import JournalError
+
+
+class Releases:
+    """The index of a journal: where each release is, and what each device has spent."""
+
+    __slots__ = ("_places", "_totals")
+
+    def __init__(self) -> None:
+        self._places: dict[tuple[Hash, AccountId], int] = {}
+        self._totals: dict[AccountId, int] = {}
+
+    def find(self, task: Hash, device: AccountId) -> int | None:
+        """Return the place of this device's release for this task."""
+        return self._places.get((task, device))
+
+    def total(self, device: AccountId) -> int:
+        """Return the device's cumulative privacy loss in micro-zCDP."""
+        return self._totals.get(device, 0)
+
+    def is_new(self, entry: JournalEntry, known: JournalEntry | None) -> bool:
+        """Is this entry to be added? ``known`` stands under its task and device. ``JournalError`` if it must not be."""
+        release = entry.update.release
+        if known is not None:
+            if known != entry:
+                raise JournalError(
+                    f"device {entry.device.hex()[:12]}… already made another release for task {entry.task.hex()}: "
+                    "one task has one release, the same bytes for ever"
+                )
+            return False
+        if not release.payload.is_of(entry.payload):
+            raise JournalError(f"the payload is not {release.payload.id.hex()}, which the update names")
+        least = self.total(entry.device) + release.privacy.loss
+        if release.privacy.total < least:
+            raise JournalError(
+                f"a cumulative privacy loss of {release.privacy.total} micro-zCDP; with it this device spent {least}"
+            )
+        return True
+
+    def add(self, entry: JournalEntry, place: int) -> None:
+        """Take note of an entry that ``is_new``."""
+        self._places[entry.task, entry.device] = place
+        self._totals[entry.device] = entry.update.release.privacy.total
