@@ -1,0 +1,1 @@
+"""The running node: asyncio, TLS, threads, signals and files around the sans-IO core."""
