@@ -95,7 +95,7 @@ NOTES: Final[Mapping[type[Record], Mapping[str, Note]]] = {
     schema.VectorFeature: {
         "name": Note("what the vector is called"),
         "size": Note("its length; index 1 of a LIBSVM file is coordinate 0"),
-        "lower": Note("public lower bound; values are clipped, then divided by the larger |bound|"),
+        "lower": Note("public lower bound, 0 or less; values are clipped, then divided by the larger |bound|"),
         "upper": Note("public upper bound"),
     },
     schema.ClassLabel: {

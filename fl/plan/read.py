@@ -66,7 +66,9 @@ def allowed_by(kind: inspect.Type) -> str:
     """Return what a type allows, in words."""
     match kind:
         case inspect.IntType(ge=low, le=high):
-            return f"a whole number {low} … {high}" if low is not None and high is not None else "a whole number"
+            if low is None or high is None:
+                return "a whole number"
+            return f"a whole number {low} … {high}" if low != high else f"the number {low}"
         case inspect.StrType(max_length=most):
             return "a text" if most is None else f"a text of at most {most} characters"
         case inspect.LiteralType(values=values):

@@ -53,7 +53,7 @@ class CategoricalFeature(Record, tag="categorical"):
 class VectorFeature(Record, tag="vector"):
     """``size`` unnamed numbers, clipped to public bounds and divided by the larger |bound| so that zeros stay zero.
 
-    The natural form of an NPZ array, an image or a LIBSVM file (index 1 is coordinate 0).
+    0 lies within the bounds. The natural form of an NPZ array, an image or a LIBSVM file (index 1 is coordinate 0).
     """
 
     name: ShortText

@@ -119,6 +119,13 @@ def _check_bounds_order(record: NumericFeature | VectorFeature | NumericLabel, p
         yield Problem(f"{path}.lower", str(record.lower), f"must be below {path}.upper = {record.upper}")
 
 
+def _check_zero_inside(feature: VectorFeature, path: str) -> Problems:
+    if feature.lower.mantissa > 0:
+        yield Problem(f"{path}.lower", str(feature.lower), "must be 0 or less: what a sparse row leaves out is 0")
+    if feature.upper.mantissa < 0:
+        yield Problem(f"{path}.upper", str(feature.upper), "must be 0 or more: what a sparse row leaves out is 0")
+
+
 def _check_fill(feature: NumericFeature, path: str) -> Problems:
     lower, upper, fill = feature.lower.fraction(), feature.upper.fraction(), feature.fill.fraction()
     if feature.missing == "indicator" and lower < upper and not lower <= fill <= upper:
@@ -246,6 +253,7 @@ RECORD_RULES: Final[tuple[tuple[type | tuple[type, ...], Callable[..., Problems]
     ((Role, NumericFeature, CategoricalFeature, VectorFeature, ClassLabel, NumericLabel), _check_name),
     ((NumericFeature, VectorFeature, NumericLabel), _check_bounds_order),
     (NumericFeature, _check_fill),
+    (VectorFeature, _check_zero_inside),
     (CategoricalFeature, _check_categories),
     (ClassLabel, _check_classes),
     (Role, _check_role),
