@@ -95,8 +95,9 @@ def encode_chunk(data: Dataset) -> bytes:
         count, columns = data.x.shape
         return _HEAD.pack(0, count, columns, count * columns) + labels + data.x.astype("<f8").tobytes()
     head = _HEAD.pack(1, rows(data), data.columns, data.values.size)
-    starts = (data.indptr - data.indptr[0]).astype("<i8").tobytes()
-    return head + labels + starts + data.indices.astype("<i4").tobytes() + data.values.astype("<f8").tobytes()
+    starts = data.indptr - data.indptr[0]
+    parts = (starts.astype("<i8"), data.indices.astype("<i4"), data.values.astype("<f8"))
+    return head + labels + b"".join([part.tobytes() for part in parts])
 
 
 def decode_chunk(problem: Objective, payload: bytes) -> Dataset:

@@ -21,7 +21,7 @@ from chain.errors import FixedPointError
 from chain.fixedpoint import Float64Vector, Int64Vector, from_bytes, squared_norm, to_bytes, to_fixed
 from fl.algorithms.base import Contribution
 from fl.errors import DivergenceError, PayloadError
-from fl.models.model import strict_dot
+from fl.models.shape import strict_dot
 
 LOSS_MAX: Final = 2**62
 """Largest loss sum a payload may state, in fixed-point units."""

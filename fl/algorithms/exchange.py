@@ -8,7 +8,7 @@ from chain.fixedpoint import Float64Vector, Int64Vector
 from fl.algorithms.base import PhaseSpec
 from fl.dataset import Dataset, features, rows
 from fl.errors import DataError
-from fl.models.model import Gradient
+from fl.models.shape import Gradient
 from fl.objective import Objective
 from fl.payload import clipped, fixed_loss, write_payload
 from fl.plan.schema import Bounds

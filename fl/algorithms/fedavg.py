@@ -16,7 +16,6 @@ from fl.algorithms.base import Contribution, PhaseOutcome, PhaseSpec, Settled
 from fl.algorithms.exchange import check_data, release_update
 from fl.dataset import Dataset
 from fl.models import StepRule
-from fl.models.model import strict_dot
 from fl.objective import Objective
 from fl.payload import parse_payload
 from fl.permutation import shuffled
@@ -36,10 +35,9 @@ class FederatedAveraging:
         self, problem: Objective, task: Task, phase: int, model: Int64Vector, carry: bytes, data: Dataset, seed: bytes
     ) -> bytes:
         """Return the payload of a round (``fl.algorithms.base.Algorithm.train``)."""
-        count = check_data(problem, data)
+        check_data(problem, data)
         weights = to_float(model, problem.fraction_bits)
-        pull = problem.model.penalty() * weights
-        loss = problem.model.loss_sum(weights, data) + 0.5 * count * strict_dot(pull, weights)
+        loss = problem.model.objective(weights, data)
         return release_update(problem, run_epochs(problem, weights, data, seed), loss)
 
     def read_payload(self, problem: Objective, phase: int, payload: bytes) -> Contribution:

@@ -1,0 +1,46 @@
+"""How this room's kernels are compiled: one decorator for all of them.
+
+Strict IEEE 754 float64: no fastmath, so the compiler neither reorders nor fuses, and the bits are those of the same
+statements run by the Python interpreter. The interpreter lock is released. Machine code is cached on disk beside the
+sources (or in the user's cache directory), so only the first process of a machine compiles.
+
+Numba's cache looks at one function's own file; a kernel that calls another file's function would be kept stale when
+only that file changes, and a node with stale bits leaves the chain. Here the key of every kernel has the digest of the
+whole room's sources.
+"""
+
+from collections.abc import Callable
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar, cast
+
+from numba import njit
+from numba.core.caching import FunctionCache
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@cache
+def room_digest() -> str:
+    """Return the digest of all sources of this room, names included."""
+    state = sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        state.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return state.hexdigest()
+
+
+class _RoomCache(FunctionCache):
+    """Numba's on-disk cache with this room's digest in its keys."""
+
+    def _index_key(self, sig: object, codegen: object) -> tuple[object, ...]:
+        key: tuple[object, ...] = super()._index_key(sig, codegen)  # type: ignore[no-untyped-call]
+        return (*key, room_digest())
+
+
+def kernel(function: Callable[P, R]) -> Callable[P, R]:
+    """Return the function compiled at its first call; the original stays in ``.py_func``."""
+    dispatcher: Any = njit(nogil=True, error_model="numpy")(function)
+    dispatcher._cache = _RoomCache(function)  # type: ignore[no-untyped-call]
+    return cast(Callable[P, R], dispatcher)

@@ -1,0 +1,74 @@
+"""Losses and their derivatives by the model's outputs, one row at a time.
+
+    linear     ½(m − y)²                 residual m − y
+    logistic   log(1 + e^m) − y·m        residual 1/(1+e^−m) − y,      y = 0 or 1
+    softmax    log Σ_c e^{m_c} − m_y     residual p_c − [c = y]
+
+A row's residual times a feature is the gradient of the weight that reads it.
+"""
+
+from typing import Final
+
+from chain.fixedpoint import Float64Vector
+from fl.dataset import Float64Matrix
+from fl.kernels.compiled import kernel
+from fl.kernels.elementary import exp, log, sigmoid, softplus
+
+LINEAR: Final = 0
+LOGISTIC: Final = 1
+SOFTMAX: Final = 2
+
+
+@kernel
+def residual_of_one(kind: int, output: float, label: float) -> float:
+    """Return the derivative of a one-output loss by its output."""
+    if kind == LOGISTIC:
+        return sigmoid(output) - label
+    return output - label
+
+
+@kernel
+def loss_of_one(kind: int, output: float, label: float) -> float:
+    """Return a one-output loss."""
+    if kind == LOGISTIC:
+        if label == 1.0:
+            return softplus(-output)
+        return softplus(output) - label * output
+    return 0.5 * (output - label) * (output - label)
+
+
+@kernel
+def softmax_residuals(outputs: Float64Vector, label: float, out: Float64Vector) -> float:
+    """Write p_c − [c = y] to ``out`` (C,) and return the cross-entropy. ``out`` may be ``outputs`` itself."""
+    own: float = outputs[int(label)]
+    peak: float = outputs[0]
+    for c in range(1, outputs.size):
+        if outputs[c] > peak:
+            peak = outputs[c]
+    total = 0.0
+    for c in range(outputs.size):
+        out[c] = exp(outputs[c] - peak)
+        total = total + out[c]
+    for c in range(out.size):
+        out[c] = out[c] / total
+    out[int(label)] = out[int(label)] - 1.0
+    return (peak - own) + log(total)
+
+
+@kernel
+def row_residuals(kind: int, outputs: Float64Vector, label: float, out: Float64Vector) -> float:
+    """Write a row's residuals to ``out`` and return its loss, for any output type."""
+    if kind == SOFTMAX:
+        return softmax_residuals(outputs, label, out)
+    loss = loss_of_one(kind, outputs[0], label)
+    out[0] = residual_of_one(kind, outputs[0], label)
+    return loss
+
+
+@kernel
+def residuals(kind: int, outputs: Float64Matrix, labels: Float64Vector, out: Float64Matrix) -> float:
+    """Write all rows' residuals (n, C) to ``out`` and return the sum of losses, row after row."""
+    total = 0.0
+    for i in range(labels.size):
+        total = total + row_residuals(kind, outputs[i], labels[i], out[i])
+    return total

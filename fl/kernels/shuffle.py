@@ -1,0 +1,26 @@
+"""Fisher–Yates with SplitMix64, compiled; ``fl.permutation.SplitMix`` is the readable twin."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fl.kernels.compiled import kernel
+
+
+@kernel
+def shuffle(order: NDArray[np.int64], state: np.uint64) -> None:
+    """Permute ``order`` in place, uniformly, from a 64-bit generator state."""
+    for last in range(order.size - 1, 0, -1):
+        bound = np.uint64(last + 1)
+        while True:
+            state = state + np.uint64(0x9E3779B97F4A7C15)
+            word = state
+            word = (word ^ (word >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+            word = (word ^ (word >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+            word = word ^ (word >> np.uint64(31))
+            other = word % bound
+            # word − other starts a run of ``bound`` words; the last run may be cut off at 2**64: draw again.
+            if word - other <= np.uint64(0) - bound:
+                break
+        swap = order[last]
+        order[last] = order[np.int64(other)]
+        order[np.int64(other)] = swap

@@ -1,0 +1,108 @@
+"""A model's operations, sent to the kernels that fit its layers and its data.
+
+Networks take dense rows; sparse ones are unrolled a block at a time, so that memory stays small. Kernels see arrays
+only: what they need of the model is passed along.
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+
+from chain.fixedpoint import Float64Vector
+from fl.dataset import Dataset, DenseData, Float64Matrix, SparseData, rows, take_rows, to_dense
+from fl.kernels import dense, losses, network, sparse
+from fl.kernels.network import Sizes
+from fl.models.shape import Shape, StepRule
+
+KINDS: Final = {"linear": losses.LINEAR, "logistic": losses.LOGISTIC, "softmax": losses.SOFTMAX}
+ACTIVATIONS: Final = {"tanh": network.TANH, "relu": network.RELU}
+_BLOCK_ROWS: Final = 256
+
+
+def outputs(shape: Shape, weights: Float64Vector, data: Dataset) -> Float64Matrix:
+    """Return the last layer's values, float64 (n, classes)."""
+    out = np.empty((rows(data), shape.classes))
+    if shape.activations:
+        start = 0
+        for block in _dense_blocks(data):
+            end = start + block.y.size
+            network.outputs(block.x, weights, *_layers(shape), out[start:end])
+            start = end
+    elif isinstance(data, SparseData):
+        sparse.outputs(data.indptr, data.indices, data.values, data.columns, weights, out)
+    elif shape.classes == 1:
+        dense.outputs_of_one(data.x, weights, out)
+    else:
+        dense.outputs_of_many(data.x, weights, out)
+    return out
+
+
+def loss_sum(shape: Shape, weights: Float64Vector, data: Dataset) -> float:
+    """Return Σ_i l_i(w), without the L2 term."""
+    return _residuals(shape, outputs(shape, weights, data), data)[1]
+
+
+def gradient(shape: Shape, weights: Float64Vector, data: Dataset) -> tuple[Float64Vector, float]:
+    """Return Σ_i ∇l_i(w), float64 (d,), and Σ_i l_i(w), without the L2 term."""
+    total = np.zeros(shape.dimension)
+    if shape.activations:
+        loss = 0.0
+        for block in _dense_blocks(data):
+            loss += network.add_gradient(KINDS[shape.loss], block.x, block.y, weights, *_layers(shape), total)
+        return total, loss
+    residuals, loss = _residuals(shape, outputs(shape, weights, data), data)
+    if isinstance(data, SparseData):
+        sparse.add_gradient(data.indptr, data.indices, data.values, data.columns, residuals, total)
+    elif shape.classes == 1:
+        dense.add_gradient_of_one(data.x, residuals, total)
+    else:
+        dense.add_gradient_of_many(data.x, residuals, total)
+    return total, loss
+
+
+def steps(shape: Shape, snapshot: Float64Vector, data: Dataset, rule: StepRule) -> Float64Vector:
+    """Return the displacement after one pass of local steps, float64 (d,)."""
+    moved = np.zeros(shape.dimension)
+    kind, arrays = KINDS[shape.loss], (rule.decay, rule.gain, rule.drift, moved)
+    if shape.activations:
+        whole = max(_BLOCK_ROWS // rule.batch, 1) * rule.batch
+        for start in range(0, rule.order.size, whole):
+            block = to_dense(take_rows(data, rule.order[start : start + whole]))
+            network.steps(kind, block.x, block.y, snapshot, *_layers(shape), rule.corrected, rule.batch, *arrays)
+        return moved
+    base = outputs(shape, snapshot, data)
+    base_residuals = _residuals(shape, base, data)[0] if rule.corrected else np.zeros_like(base)
+    is_one = shape.classes == 1 and rule.batch == 1
+    if isinstance(data, SparseData):
+        entries = (data.indptr, data.indices, data.values, data.columns, data.y)
+        if is_one:
+            sparse.steps_of_one(kind, *entries, base, base_residuals, rule.order, *arrays)
+        else:
+            sparse.steps_of_many(kind, *entries, base, base_residuals, rule.order, rule.batch, *arrays)
+    elif is_one:
+        dense.steps_of_one(kind, data.x, data.y, base, base_residuals, rule.order, *arrays)
+    else:
+        dense.steps_of_many(kind, data.x, data.y, base, base_residuals, rule.order, rule.batch, *arrays)
+    return moved
+
+
+def _residuals(shape: Shape, values: Float64Matrix, data: Dataset) -> tuple[Float64Matrix, float]:
+    """Return the losses' derivatives by the outputs (n, classes), and the sum of losses."""
+    out = np.empty_like(values)
+    loss = losses.residuals(KINDS[shape.loss], values, data.y, out)
+    return out, loss
+
+
+def _layers(shape: Shape) -> tuple[Sizes, Sizes, bool]:
+    activations = [ACTIVATIONS[activation] for activation in shape.activations]
+    return np.array(shape.sizes, dtype=np.int64), np.array(activations, dtype=np.int64), shape.intercept
+
+
+def _dense_blocks(data: Dataset) -> Iterator[DenseData]:
+    """Yield the rows as matrices: dense data whole, sparse data a block at a time."""
+    if isinstance(data, DenseData):
+        yield data
+        return
+    for start in range(0, rows(data), _BLOCK_ROWS):
+        yield to_dense(take_rows(data, np.arange(start, min(start + _BLOCK_ROWS, rows(data)))))
