@@ -66,7 +66,7 @@ class Rules(Record):
 class PowParameters(Record, tag="pow"):
     """Proof of work: target block interval, easiest and first target, ASERT half-life, reorganisation limit.
 
-    ``initial_target``: a hash must be below it at height 1 (256-bit big-endian). ``max_reorg`` in blocks.
+    ``initial_target``: a hash must not exceed it at height 1 (256-bit big-endian). ``max_reorg`` in blocks.
     """
 
     block_ms: MillisField

@@ -144,7 +144,7 @@ def check_engine(engine: PowParameters) -> list[str]:
         if value == 0:
             problems.append(f"engine.{name} = 0: must be at least 1")
     if not any(engine.initial_target):
-        problems.append(f"engine.initial_target = {engine.initial_target.hex()}: no hash is below 0")
+        problems.append(f"engine.initial_target = {engine.initial_target.hex()}: must be at least 1")
     return problems
 
 

@@ -46,10 +46,10 @@ def default_rules() -> Rules:
 
 
 def target_of(hashes_per_block: int) -> bytes:
-    """Return the 256-bit target, big-endian, below which one hash in ``hashes_per_block`` falls."""
-    if not 1 <= hashes_per_block < 2**256:
-        raise GenesisError(f"hashes_per_block = {hashes_per_block}: must be 1 to 2**256 - 1")
-    return min(2**256 // hashes_per_block, 2**256 - 1).to_bytes(32, "big")
+    """Return the 256-bit target, big-endian, that one hash in ``hashes_per_block`` does not exceed."""
+    if not 1 <= hashes_per_block <= 2**255:
+        raise GenesisError(f"hashes_per_block = {hashes_per_block}: must be 1 to 2**255")
+    return (2**256 // hashes_per_block - 1).to_bytes(32, "big")
 
 
 def default_genesis(

@@ -19,9 +19,9 @@ from chain.block import (
 from chain.codec import decode, encode
 from chain.errors import CodecError
 from chain.hashing import DOMAIN_HEADER, digest
-from chain.ids import Hash
+from chain.ids import ZERO_HASH, Hash, Height, Millis
 from chain.merkle import is_included, merkle_proof
-from tests.strategies import blocks, headers
+from tests.strategies import KEYS, blocks, headers
 
 
 @given(blocks(max_items=2), st.data())
@@ -42,9 +42,21 @@ def test_a_block_with_any_one_byte_changed_is_not_that_block(block: Block, data:
 
 def test_every_byte_of_a_small_block_counts() -> None:
     """The same for each byte of one block and every value it could take, with both outcomes seen."""
-    header = Header(1, "c", 1, *[bytes(32)] * 1, 5, *[bytes(32)] * 4, b"e", bytes(32), b"s")  # type: ignore[arg-type]
     body = Body((), ())
-    header = replace(header, tx_root=transactions_root(()), update_root=updates_root(()))
+    header = Header(
+        version=1,
+        chain_id="c",
+        height=Height(1),
+        parent=ZERO_HASH,
+        time_ms=Millis(5),
+        producer=KEYS[0].account,
+        tx_root=transactions_root(()),
+        update_root=updates_root(()),
+        state_root=ZERO_HASH,
+        engine=b"e",
+        extension=ZERO_HASH,
+        seal=b"s",
+    )
     block, good = Block(header, body), encode(Block(header, body))
     outcomes = {"refused": 0, "another block": 0}
     for at in range(len(good)):

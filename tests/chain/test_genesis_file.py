@@ -34,7 +34,7 @@ def test_the_document_shows_addresses_and_hex() -> None:
     """Accounts carry the network's prefix, the target is 64 hex digits, the engine says its kind."""
     assert DOCUMENT["allocations"] == [{"account": format_account(ACCOUNT, "net"), "amount": 5}]
     assert DOCUMENT["engine"]["kind"] == "pow"
-    assert DOCUMENT["engine"]["initial_target"] == "00001" + "0" * 59
+    assert DOCUMENT["engine"]["initial_target"] == "00000" + "f" * 59
 
 
 def test_a_genesis_that_contradicts_itself_is_not_written() -> None:
