@@ -4,7 +4,7 @@ Numeric features become (value − middle) / half-width, vectors value / larger 
 in float64 on constants that are correctly rounded from the plan's decimals.
 
 Rules of this file: nothing is guessed. What does not fit the schema is a ``DataError`` that names file, row, column,
-value and what is allowed; only what the plan says to clip is clipped. Columns that the plan does not name are left alone.
+value and what is allowed; only what the plan says to clip is clipped. Columns that the plan does not name are ignored.
 """
 
 from dataclasses import dataclass
