@@ -10,18 +10,44 @@ node and must stop it. Invalid input leaves no trace, because nothing is written
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
-from chain.block import Block, Body
-from chain.genesis import Genesis
-from chain.ids import Hash
-from chain.transaction import SignedTransaction
+from chain.block import Block, Body, Header, has_matching_body, transactions_root, updates_root
+from chain.codec import encode
+from chain.ids import ZERO_HASH, Hash
+from chain.transaction import OpenHoldout, SignedTransaction
 from chain.update import AttestedUpdate, LocalUpdate
 from consensus.context import BlockContext, Execution
-from consensus.errors import Invalid
+from consensus.errors import BodyMismatch, Invalid, MissingPayload
+from consensus.first import genesis_block, genesis_execution
+from consensus.ledger import Ledger
+from consensus.rounds.machine import tick
+from consensus.rules.transactions import check_form, check_nonce, run_transaction
+from consensus.rules.updates import check_release, run_update
 from consensus.signatures import SignatureCache
-from consensus.view import PayloadView, StateView
+from consensus.state import STATE_PREFIX, get_account
+from consensus.tree import update as update_tree
+from consensus.view import EmptyView, PayloadView, StateView
 
-__all__ = ["BlockContext", "Execution", "Filling", "SignatureCache"]
+__all__ = [
+    "BLOCK_VERSION",
+    "BlockContext",
+    "Execution",
+    "Filling",
+    "SignatureCache",
+    "apply",
+    "check_local_update",
+    "check_transaction",
+    "execute",
+    "fill",
+    "genesis_block",
+    "genesis_execution",
+    "make_header",
+]
+
+BLOCK_VERSION: Final = 1
+_BODY_FRAME: Final = 11
+"""Bytes of a body around its transactions and updates: three array heads, the inner two of up to five bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +71,13 @@ def execute(
     signatures: SignatureCache | None = None,
 ) -> Execution:
     """Return what a body does to the state in a context. Raises ``Invalid`` or ``MissingPayload``."""
-    raise NotImplementedError
+    _check_sizes(context, body)
+    ledger = Ledger(view, context, payloads, signatures)
+    for transaction in body.transactions:
+        run_transaction(ledger, transaction)
+    for update in body.updates:
+        run_update(ledger, update)
+    return _finish(ledger)
 
 
 def apply(
@@ -56,11 +88,21 @@ def apply(
     *,
     signatures: SignatureCache | None = None,
 ) -> Execution:
-    """Return what a block does: ``execute``, and the header's roots, the sizes, the state root compared.
+    """Return what a block does: ``execute``, and the header's claims compared: body roots, sizes, state root.
 
-    Raises ``BodyMismatch`` if the body is not the header's, ``Invalid``, or ``MissingPayload``.
+    Raises ``BodyMismatch`` if the body is not the header's, ``Invalid``, or ``MissingPayload``. Seal and engine fields
+    are the engine's to check.
     """
-    raise NotImplementedError
+    if not has_matching_body(block.header, block.body):
+        raise BodyMismatch(f"the body is not the one that header {block.id.hex()} commits to")
+    _check_header(block.header, context)
+    execution = execute(view, context, block.body, payloads, signatures=signatures)
+    if execution.state_root != block.header.state_root:
+        raise Invalid(
+            "block.state_root",
+            f"the header says {block.header.state_root.hex()}, executing the body gives {execution.state_root.hex()}",
+        )
+    return execution
 
 
 def fill(
@@ -76,7 +118,41 @@ def fill(
 
     Raises ``MissingPayload`` only if a phase that is due to settle lacks payloads: no block can be built then.
     """
-    raise NotImplementedError
+    ledger = Ledger(view, context, payloads, signatures)
+    rejected: dict[Hash, Invalid] = {}
+    room = _Room(context)
+    taken: list[SignedTransaction] = []
+    for transaction in transactions:
+        if room.has(*_size_of_transaction(transaction)) and _takes(ledger, transaction, rejected):
+            room.take(*_size_of_transaction(transaction))
+            taken.append(transaction)
+    carried: list[AttestedUpdate] = []
+    for attested in updates:
+        if room.has(*_size_of_update(attested)) and _takes(ledger, attested, rejected):
+            room.take(*_size_of_update(attested))
+            carried.append(attested)
+    return Filling(Body(tuple(taken), tuple(carried)), _finish(ledger), rejected)
+
+
+def make_header(context: BlockContext, parent: Hash, body: Body, execution: Execution, engine: bytes) -> Header:
+    """Return the unsealed header of a block with this body, as ``apply`` expects it."""
+    return Header(
+        version=BLOCK_VERSION,
+        chain_id=context.chain_id,
+        height=context.height,
+        parent=parent,
+        time_ms=context.time_ms,
+        producer=context.producer,
+        tx_root=transactions_root(body.transactions),
+        update_root=updates_root(body.updates),
+        state_root=execution.state_root,
+        engine=engine,
+        extension=ZERO_HASH,
+        seal=b"",
+    )
+
+
+# --- pools ----------------------------------------------------------------------------------------
 
 
 def check_transaction(
@@ -89,10 +165,16 @@ def check_transaction(
 ) -> None:
     """Check a transaction for a pool at the head. Raises ``Invalid`` or ``MissingPayload``.
 
-    A transaction whose nonce is still to come is checked for form, signature and fee alone: what it may do depends
-    on those before it.
+    ``context`` is the next block's. A transaction whose nonce is still to come is checked for form, signature and fee
+    alone: what it may do depends on those before it.
     """
-    raise NotImplementedError
+    ledger = Ledger(view, context, payloads or EmptyView(), signatures)
+    check_form(context, signed, ledger.signatures)
+    expected = get_account(view, signed.transaction.sender).nonce
+    if signed.transaction.nonce > expected:
+        return
+    check_nonce(expected, signed.transaction.nonce)
+    run_transaction(ledger, signed)
 
 
 def check_local_update(
@@ -107,14 +189,87 @@ def check_local_update(
 
     ``context`` is the next block's, ``payload`` the update's bytes. Raises ``Invalid``.
     """
-    raise NotImplementedError
+    check_release(view, context, update, payload, signatures or SignatureCache(0))
 
 
-def genesis_execution(genesis: Genesis) -> Execution:
-    """Return the first state: a delta over nothing."""
-    raise NotImplementedError
+# --- parts ----------------------------------------------------------------------------------------
 
 
-def genesis_block(genesis: Genesis) -> Block:
-    """Return the block at height 0: empty, unsealed, with the first state's root; the same for everybody."""
-    raise NotImplementedError
+def _finish(ledger: Ledger) -> Execution:
+    """End the block: the plans' clock ticks, the producer is paid, the tree takes in all that changed."""
+    tick(ledger)
+    ledger.close()
+    writes = {change.key: change.new for change in ledger.overlay.changes() if change.key.startswith(STATE_PREFIX)}
+    root = update_tree(ledger.overlay, writes)
+    return Execution(ledger.overlay.delta(), root, tuple(ledger.events))
+
+
+def _check_header(header: Header, context: BlockContext) -> None:
+    """Check what a header says against where it stands. ``Invalid`` says what does not fit."""
+    claims = (
+        ("version", header.version, BLOCK_VERSION),
+        ("chain", header.chain_id, context.chain_id),
+        ("height", header.height, context.height),
+        ("time", header.time_ms, context.time_ms),
+        ("producer", header.producer.hex(), context.producer.hex()),
+        ("extension", header.extension.hex(), ZERO_HASH.hex()),
+    )
+    for name, claimed, due in claims:
+        if claimed != due:
+            raise Invalid(f"block.{name}", f"the header says {claimed!r}; {due!r} is due")
+
+
+def _check_sizes(context: BlockContext, body: Body) -> None:
+    """Check the body's bytes and those of the payloads it refers to. ``Invalid`` says which limit is passed."""
+    size, allowed = len(encode(body)), context.rules.max_block_bytes
+    if size > allowed:
+        raise Invalid("block.size", f"a body of {size} bytes; at most {allowed} are allowed")
+    load = sum(_size_of_transaction(each)[1] for each in body.transactions)
+    load += sum(_size_of_update(each)[1] for each in body.updates)
+    allowed = context.rules.max_block_payload_bytes
+    if load > allowed:
+        raise Invalid("block.payloads", f"payloads of {load} bytes in one block; at most {allowed} are allowed")
+
+
+def _size_of_transaction(signed: SignedTransaction) -> tuple[int, int]:
+    """Return a transaction's bytes in a body, and those of the payload it refers to."""
+    body = signed.transaction.body
+    return len(encode(signed)), body.payload.size if isinstance(body, OpenHoldout) else 0
+
+
+def _size_of_update(attested: AttestedUpdate) -> tuple[int, int]:
+    """Return an update's bytes in a body, and those of its payload."""
+    return len(encode(attested)), attested.update.release.payload.size
+
+
+class _Room:
+    """What is left of a block's two size limits while it is filled."""
+
+    def __init__(self, context: BlockContext) -> None:
+        self._bytes = context.rules.max_block_bytes - _BODY_FRAME
+        self._payload_bytes = context.rules.max_block_payload_bytes
+
+    def has(self, size: int, payload: int) -> bool:
+        """Does something of these sizes still fit?"""
+        return size <= self._bytes and payload <= self._payload_bytes
+
+    def take(self, size: int, payload: int) -> None:
+        """Use up these sizes."""
+        self._bytes -= size
+        self._payload_bytes -= payload
+
+
+def _takes(ledger: Ledger, item: SignedTransaction | AttestedUpdate, rejected: dict[Hash, Invalid]) -> bool:
+    """Does the ledger take this next? If a rule refuses, note it; if its payload is missing, it is left for later."""
+    try:
+        with ledger.attempt():
+            if isinstance(item, SignedTransaction):
+                run_transaction(ledger, item)
+            else:
+                run_update(ledger, item)
+    except Invalid as verdict:
+        rejected[item.id] = verdict
+        return False
+    except MissingPayload:
+        return False
+    return True

@@ -1,0 +1,72 @@
+"""What things cost: fees by the byte, and what a plan has to escrow (DESIGN §3, who pays).
+
+A transaction pays for its bytes. Devices pay nothing: the plan they work for does, a fixed price for each join
+and each update, frozen when the plan is submitted, to the producer whose block carries it. A plan also pays the
+producers who settle its phases, by the work it declares.
+
+Rules of this file: exact integers, pure functions of the plan and the rules.
+"""
+
+from typing import Final
+
+from chain.genesis import Rules
+from chain.ids import INT_MAX, Amount
+from consensus.records import Funds
+from fl.plan.dimensions import phase_count, plan_work, settle_work
+from fl.plan.schema import Plan
+
+JOIN_BYTES: Final = 512
+"""Bytes a plan pays for when a device joins."""
+UPDATE_BYTES: Final = 512
+ATTESTATION_BYTES: Final = 128
+"""Bytes a plan pays for an update in a body, and for each of its attestations; payloads stand beside the block."""
+WORK_UNIT: Final = 10**6
+"""Sample × coordinate units that ``Rules.work_price`` is the price of."""
+
+
+def get_minimum_fee(rules: Rules, size: int) -> int:
+    """Return the least fee of a transaction whose signed encoding has ``size`` bytes."""
+    return rules.min_fee_per_byte * size
+
+
+def get_join_fee(rules: Rules) -> int:
+    """Return what a plan pays for each device that joins."""
+    return rules.min_fee_per_byte * JOIN_BYTES
+
+
+def get_update_fee(plan: Plan, rules: Rules) -> int:
+    """Return what a plan pays for each update a block carries."""
+    return rules.min_fee_per_byte * (UPDATE_BYTES + ATTESTATION_BYTES * plan.verification.attestations)
+
+
+def get_selected_count(plan: Plan, enrolled: int) -> int:
+    """Return how many of the enrolled devices a drawn phase selects (over-selection, FORMULAS §8)."""
+    participation = plan.participation
+    wanted = -(-participation.goal_devices * participation.over_select_percent // 100)
+    return min(enrolled, wanted)
+
+
+def get_settle_fee(plan: Plan, phase: int, work_price: int) -> int:
+    """Return what a plan pays the producer of the block that settles a phase."""
+    return work_price * settle_work(plan, phase) // WORK_UNIT
+
+
+def compute_need(plan: Plan, rules: Rules) -> Funds | None:
+    """Return the least a plan must escrow, by purpose; ``None`` if that is more than can exist.
+
+    Enough for the worst case: every device joins, every round takes all its retries, every selected device reveals.
+    """
+    participation = plan.participation
+    attempts = plan.stopping.rounds * (1 + participation.retries)
+    updates = attempts * phase_count(plan) * get_selected_count(plan, participation.max_devices)
+    fees = get_join_fee(rules) * participation.max_devices + get_update_fee(plan, rules) * updates
+    work = -(-rules.work_price * plan_work(plan) // WORK_UNIT)
+    if plan.rewards.devices + plan.rewards.miners + fees + work > INT_MAX:
+        return None
+    return Funds(plan.rewards.devices, plan.rewards.miners, Amount(fees), Amount(work), Amount(0))
+
+
+def get_required_escrow(plan: Plan, rules: Rules) -> int | None:
+    """Return the least escrow of a plan under these rules; ``None`` if it is more than can exist."""
+    need = compute_need(plan, rules)
+    return None if need is None else need.total

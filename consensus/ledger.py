@@ -1,0 +1,157 @@
+"""The ledger a block is executed on: an overlay over the state, the coins in motion, the events so far.
+
+All money moves through here, so that the supply is one invariant in one place: what leaves a balance enters
+another, a plan's funds, a miner's bond or the producer's income, and at the block's end nothing is in motion.
+
+Rules of this file: it knows no transaction and no round. Reads go to ``ledger.view``; writes of accounts, plan
+entries and miners go through the methods here.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from msgspec.structs import replace
+
+from chain.ids import INT_MAX, AccountId, Amount
+from consensus.context import BlockContext
+from consensus.errors import ConsensusError, Invalid
+from consensus.events import LedgerEvent
+from consensus.records import Account, Funds, Miner, PlanEntry, Supply
+from consensus.signatures import SignatureCache
+from consensus.state import (
+    SUPPLY_KEY,
+    account_key,
+    get_account,
+    get_miner,
+    get_plan,
+    get_supply,
+    miner_key,
+    plan_key,
+    put_record,
+)
+from consensus.view import Overlay, PayloadView, StateView
+
+
+class Ledger:
+    """One block's working state. Nothing reaches the view below; ``overlay`` has what changed.
+
+    view       where to read and write: the overlay, or a nested one while something is tried
+    context    the block's
+    payloads   payload bytes by id
+    events     what happened, in order
+    """
+
+    def __init__(
+        self, view: StateView, context: BlockContext, payloads: PayloadView, signatures: SignatureCache | None
+    ) -> None:
+        self.overlay = Overlay(view)
+        self.view = self.overlay
+        self.context = context
+        self.payloads = payloads
+        self.signatures = signatures or SignatureCache(0)
+        self.events: list[LedgerEvent] = []
+        self._income = 0
+        self._circulating = 0
+        self._escrowed = 0
+        self._bonded = 0
+
+    def tell(self, event: LedgerEvent) -> None:
+        """Note what happened."""
+        self.events.append(event)
+
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        """Keep what happens inside if it succeeds; on a ``ConsensusError`` forget it all and let the error through."""
+        outer, told = self.view, len(self.events)
+        flows = self._income, self._circulating, self._escrowed, self._bonded
+        self.view = Overlay(outer)
+        try:
+            yield
+        except ConsensusError:
+            del self.events[told:]
+            self._income, self._circulating, self._escrowed, self._bonded = flows
+            raise
+        else:
+            self.view.fold()
+        finally:
+            self.view = outer
+
+    # --- money ------------------------------------------------------------------------------------
+
+    def credit(self, account: AccountId, amount: int) -> None:
+        """Add coins to a balance."""
+        if amount:
+            before = get_account(self.view, account)
+            self._put_account(account, Account(Amount(before.balance + amount), before.nonce))
+
+    def charge(self, account: AccountId, amount: int, purpose: str, fee: int, rule: str) -> None:
+        """Take ``amount`` and a fee for the producer out of a balance; ``Invalid`` if it has not got them."""
+        before = get_account(self.view, account)
+        if before.balance < amount + fee:
+            what = f"{purpose} {amount} + fee {fee}" if purpose else f"fee {fee}"
+            raise Invalid(rule, f"balance {before.balance} cannot pay {what}", later=True)
+        self._put_account(account, Account(Amount(before.balance - amount - fee), before.nonce))
+        self._income += fee
+
+    def earn(self, amount: int) -> None:
+        """Add to what the block's producer is paid at its end, out of a plan's funds."""
+        self._income += amount
+
+    def count_nonce(self, account: AccountId) -> None:
+        """Move an account on to its next nonce."""
+        before = get_account(self.view, account)
+        self._put_account(account, Account(before.balance, before.nonce + 1))
+
+    def _put_account(self, account: AccountId, record: Account) -> None:
+        before = get_account(self.view, account)
+        self._circulating += record.balance - before.balance
+        put_record(self.view, account_key(account), record)
+
+    def put_plan(self, entry: PlanEntry) -> None:
+        """Write a plan's standing; the change of its funds is the change of the escrow."""
+        before = get_plan(self.view, entry.plan)
+        self._escrowed += entry.funds.total - (0 if before is None else before.funds.total)
+        put_record(self.view, plan_key(entry.plan), entry)
+
+    def put_miner(self, account: AccountId, miner: Miner | None) -> None:
+        """Write a miner's entry, ``None`` to remove it; the change of its bond is the change of what is bonded."""
+        before = get_miner(self.view, account)
+        self._bonded += (0 if miner is None else miner.bond) - (0 if before is None else before.bond)
+        if miner is None:
+            self.view.put(miner_key(account), None)
+        else:
+            put_record(self.view, miner_key(account), miner)
+
+    def close(self) -> None:
+        """Pay the producer its subsidy and its income, and write the supply.
+
+        No coin is in motion after this, which the supply is checked for: a difference is a fault of this program.
+        """
+        supply = get_supply(self.view)
+        subsidy = min(self.context.rules.subsidy_at(self.context.height), INT_MAX - supply.minted)
+        income, self._income = self._income, 0
+        self.credit(self.context.producer, subsidy + income)
+        after = Supply(
+            minted=Amount(supply.minted + subsidy),
+            circulating=Amount(supply.circulating + self._circulating),
+            escrowed=Amount(supply.escrowed + self._escrowed),
+            bonded=Amount(supply.bonded + self._bonded),
+        )
+        if after.circulating + after.escrowed + after.bonded != after.minted:
+            raise RuntimeError(f"block {self.context.height} would make or lose coins: {after}")
+        put_record(self.view, SUPPLY_KEY, after)
+
+
+def take_funds(entry: PlanEntry, *, devices: int = 0, miners: int = 0, fees: int = 0, work: int = 0) -> PlanEntry:
+    """Return the entry with these amounts taken from its funds; ``RuntimeError`` if a fund has not got its amount."""
+    have = entry.funds
+    left = Funds(
+        Amount(have.devices - devices),
+        Amount(have.miners - miners),
+        Amount(have.fees - fees),
+        Amount(have.work - work),
+        have.spare,
+    )
+    if min(left.devices, left.miners, left.fees, left.work) < 0:
+        raise RuntimeError(f"plan {entry.plan.hex()} has not reserved what it is to pay: {have}, then {left}")
+    return replace(entry, funds=left)

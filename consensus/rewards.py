@@ -1,0 +1,45 @@
+"""How pools are divided: exactly, so that nothing is minted or lost (FORMULAS §2).
+
+A plan's pool is split evenly over its rounds, a round's share among those who earned it by weight. What rounding
+leaves stays in the escrow and goes back to the plan's owner in the end.
+
+Rules of this file: exact integers, no state.
+"""
+
+from collections.abc import Sequence
+
+from chain.ids import INT_MAX
+from consensus.records import PPM, DeviceReport, MinerReport
+
+
+def compute_round_share(pool: int, rounds: int, number: int) -> int:
+    """Return the share of round ``number`` (from 0) of ``rounds`` in a pool; the shares of all rounds add up to it."""
+    return pool * (number + 1) // rounds - pool * number // rounds
+
+
+def compute_split(share: int, weights: Sequence[int]) -> list[int]:
+    """Return each one's part of a share, ∝ weight and rounded down; nobody gets anything if all weights are 0."""
+    total = sum(weights)
+    return [share * weight // total if total else 0 for weight in weights]
+
+
+def get_device_weight(report: DeviceReport) -> int:
+    """Return what a device's part is proportional to: counted samples × quality."""
+    return report.counted * report.quality_ppm
+
+
+def get_miner_weight(report: MinerReport) -> int:
+    """Return what a miner's part is proportional to: the samples behind the updates it verified."""
+    return report.samples
+
+
+def combine_reports(before: DeviceReport, after: DeviceReport) -> DeviceReport:
+    """Return a device's report over two phases: the fewer counted samples, the product of the qualities."""
+    return DeviceReport(
+        device=after.device,
+        samples=after.samples,
+        counted=min(before.counted, after.counted),
+        quality_ppm=before.quality_ppm * after.quality_ppm // PPM,
+        computation_us=min(before.computation_us + after.computation_us, INT_MAX),  # as devices say: any two numbers
+        reward=after.reward,
+    )

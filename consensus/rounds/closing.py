@@ -1,0 +1,63 @@
+"""How a plan ends: its escrow goes back, its place among the active plans and all that its rounds needed goes.
+
+What stays for ever: the plan, its standing, its model, its enrolments and its settled rounds.
+"""
+
+from msgspec.structs import replace
+
+from chain.ids import Amount, Hash
+from consensus.events import PlanCancelled, PlanFinished
+from consensus.ledger import Ledger
+from consensus.records import Funds, PlanEntry, Status
+from consensus.state import (
+    ACTIVE_KEY,
+    Ids,
+    carry_key,
+    get_active,
+    get_selected,
+    opening_key,
+    progress_key,
+    put_record,
+    revealed_key,
+    round_key,
+    seat_key,
+    selected_key,
+)
+
+NO_FUNDS = Funds(Amount(0), Amount(0), Amount(0), Amount(0), Amount(0))
+
+
+def finish_plan(ledger: Ledger, entry: PlanEntry, reason: str) -> None:
+    """End a plan that has done what it was to do."""
+    refund = _close(ledger, entry, "finished", reason)
+    ledger.tell(PlanFinished(entry.plan, entry.rounds, reason, Amount(refund)))
+
+
+def cancel_plan(ledger: Ledger, entry: PlanEntry, reason: str) -> None:
+    """End a plan before its time."""
+    refund = _close(ledger, entry, "cancelled", reason)
+    ledger.tell(PlanCancelled(entry.plan, entry.rounds, reason, Amount(refund)))
+
+
+def _close(ledger: Ledger, entry: PlanEntry, status: Status, reason: str) -> int:
+    """Refund the rest of the escrow to the owner, take the plan off the active ones; return the refund."""
+    refund = entry.funds.total
+    ledger.put_plan(
+        replace(entry, status=status, funds=NO_FUNDS, closed=ledger.context.height, reason=reason, cancelling=False)
+    )
+    ledger.credit(entry.owner, refund)
+    clear_task(ledger, entry.plan)
+    for key in (round_key(entry.plan), carry_key(entry.plan), progress_key(entry.plan)):
+        ledger.view.put(key, None)
+    left = tuple([plan for plan in get_active(ledger.view) if plan != entry.plan])
+    put_record(ledger.view, ACTIVE_KEY, Ids(left))
+    return refund
+
+
+def clear_task(ledger: Ledger, plan: Hash) -> None:
+    """Remove what the plan's last task left: its selection, seats, reveals and opening."""
+    for position, device in enumerate(get_selected(ledger.view, plan)):
+        ledger.view.put(seat_key(plan, device), None)
+        ledger.view.put(revealed_key(plan, position), None)
+    ledger.view.put(selected_key(plan), None)
+    ledger.view.put(opening_key(plan), None)

@@ -1,0 +1,181 @@
+"""The machine's clock: what every block does to the plans, after its transactions and updates.
+
+    enrolling ──(full, or deadline with enough)──▶ running: reveal ──▶ open? ──▶ settle ──▶ next phase, next round
+        │ too few                                     │ too few: next attempt; none left: cancelled
+        ▼                                             ▼ last round, or gradient small enough
+    cancelled                                     finished
+
+The automaton is two tables: the steps of a phase come from ``fl.steps``, and ``_IS_OVER`` says when each step is over.
+Plans do not touch each other, so their order matters only for the work limit: phases that are ready settle in the order
+in which they became ready (plan ids break ties) while there is room, the rest wait for the next block. A phase alone
+always fits (``plan.submit`` checks it), so the first in the queue always settles and none waits for ever.
+
+Rules of this file: it knows no algorithm and no policy; every wait ends by a deadline in blocks.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from msgspec.structs import replace
+
+from chain.ids import Height
+from consensus.events import RoundRetried, StepOpened
+from consensus.ledger import Ledger
+from consensus.problems import get_problem
+from consensus.records import PlanEntry, RoundState
+from consensus.rounds.closing import cancel_plan, finish_plan
+from consensus.rounds.opening import open_attempt, open_next_phase
+from consensus.rounds.settling import settle_phase, settle_round
+from consensus.state import (
+    get_active,
+    get_opening,
+    get_progress,
+    get_round,
+    need_record,
+    plan_key,
+    put_record,
+    round_key,
+)
+from fl.plan.dimensions import settle_work
+from fl.plan.schema import Plan
+from fl.steps import PhaseSteps, StepSpec, step_table
+
+
+def tick(ledger: Ledger) -> None:
+    """Move every active plan on as far as this block lets it, then settle what is ready within the work limit."""
+    for plan in get_active(ledger.view):
+        entry = need_record(ledger.view, plan_key(plan), PlanEntry)
+        if entry.status == "enrolling":
+            _advance_enrolment(ledger, entry)
+        else:
+            _advance_task(ledger, entry)
+    _settle_ready(ledger)
+
+
+# --- enrolment ------------------------------------------------------------------------------------
+
+
+def _advance_enrolment(ledger: Ledger, entry: PlanEntry) -> None:
+    """Close an enrolment that is full or past its deadline: the first task opens, or the plan is cancelled."""
+    participation = get_problem(ledger.view, entry.plan).plan.participation
+    if entry.enrolled < participation.max_devices and ledger.context.height < entry.enrol_deadline:
+        return
+    if entry.enrolled < participation.min_devices:
+        cancel_plan(ledger, entry, f"{entry.enrolled} devices joined, {participation.min_devices} needed")
+        return
+    running = replace(entry, status="running")
+    ledger.put_plan(running)
+    open_attempt(ledger, running, 0)
+
+
+# --- steps ----------------------------------------------------------------------------------------
+
+
+def _is_reveal_over(ledger: Ledger, state: RoundState) -> bool:
+    return state.revealed >= state.goal or ledger.context.height >= state.deadline
+
+
+def _is_open_over(ledger: Ledger, state: RoundState) -> bool:
+    """The owner has opened the chunk, or its time is up: then the phase settles without, at nobody else's cost."""
+    opened = get_opening(ledger.view, state.task.plan, state.task.digest) is not None
+    return opened or ledger.context.height >= state.deadline
+
+
+def _is_settle_over(ledger: Ledger, state: RoundState) -> bool:
+    """Settling has its own queue (``_settle_ready``)."""
+    return False
+
+
+_IS_OVER: Final[dict[str, Callable[[Ledger, RoundState], bool]]] = {
+    "reveal": _is_reveal_over,
+    "open": _is_open_over,
+    "settle": _is_settle_over,
+}
+
+
+def get_step(plan: Plan, state: RoundState) -> StepSpec:
+    """Return the step that a task is in."""
+    return step_table(plan)[state.task.phase].steps[state.step]
+
+
+def _advance_task(ledger: Ledger, entry: PlanEntry) -> None:
+    """Move a task through the steps that are over; too few reveals end the attempt."""
+    plan = get_problem(ledger.view, entry.plan).plan
+    state = need_record(ledger.view, round_key(entry.plan), RoundState)
+    table: PhaseSteps = step_table(plan)[state.task.phase]
+    step = table.steps[state.step]
+    if not _IS_OVER[step.name](ledger, state):
+        return
+    if step.name == "reveal" and state.revealed < plan.participation.min_devices:
+        _fail_attempt(
+            ledger, entry, state, f"{state.revealed} devices revealed, {plan.participation.min_devices} needed"
+        )
+        return
+    following = table.steps[state.step + 1]
+    deadline = Height(ledger.context.height + following.deadline_blocks if following.deadline_blocks else 0)
+    beacon = ledger.context.beacon if step.name == "reveal" else state.chunk_beacon
+    state = replace(state, step=state.step + 1, stepped=ledger.context.height, deadline=deadline, chunk_beacon=beacon)
+    put_record(ledger.view, round_key(entry.plan), state)
+    ledger.tell(StepOpened(entry.plan, state.task.digest, following.name, deadline))
+
+
+# --- settling -------------------------------------------------------------------------------------
+
+
+def _settle_ready(ledger: Ledger) -> None:
+    """Settle the phases that are ready, oldest first, until the next does not fit the block's work limit."""
+    room = ledger.context.rules.max_block_work
+    for entry, state, work in _get_ready(ledger):
+        if work > room:
+            return
+        room -= work
+        _settle(ledger, entry, state)
+
+
+def _get_ready(ledger: Ledger) -> list[tuple[PlanEntry, RoundState, int]]:
+    """Return the plans whose task is in its settle step, in the order in which they settle, with the work it takes."""
+    ready: list[tuple[PlanEntry, RoundState, int]] = []
+    for name in get_active(ledger.view):
+        state = get_round(ledger.view, name)
+        if state is None:
+            continue
+        plan = get_problem(ledger.view, name).plan
+        if get_step(plan, state).name == "settle":
+            entry = need_record(ledger.view, plan_key(name), PlanEntry)
+            ready.append((entry, state, settle_work(plan, state.task.phase)))
+    return sorted(ready, key=lambda each: (each[1].stepped, each[0].plan))
+
+
+def _settle(ledger: Ledger, entry: PlanEntry, state: RoundState) -> None:
+    """Settle a phase; open what follows: the next phase, the next round, another attempt, or nothing."""
+    outcome = settle_phase(ledger, entry, state)
+    entry = need_record(ledger.view, plan_key(entry.plan), PlanEntry)
+    if isinstance(outcome, str):
+        _fail_attempt(ledger, entry, state, outcome)
+        return
+    plan = get_problem(ledger.view, entry.plan).plan
+    if state.task.phase + 1 < len(step_table(plan)):
+        open_next_phase(ledger, entry, state, outcome.carry)
+        return
+    entry = settle_round(ledger, entry, state, outcome)
+    progress = get_progress(ledger.view, entry.plan)
+    if entry.rounds >= plan.stopping.rounds:
+        finish_plan(ledger, entry, f"all {entry.rounds} rounds are settled")
+    elif progress is not None and progress.stop:
+        finish_plan(ledger, entry, "the gradient's norm met the stopping rule")
+    elif entry.cancelling:
+        cancel_plan(ledger, entry, "cancelled by its owner")
+    else:
+        open_attempt(ledger, entry, 0)
+
+
+def _fail_attempt(ledger: Ledger, entry: PlanEntry, state: RoundState, reason: str) -> None:
+    """End an attempt that had too few updates: the round is tried again from its first phase, or the plan ends."""
+    retries = get_problem(ledger.view, entry.plan).plan.participation.retries
+    if entry.cancelling:
+        cancel_plan(ledger, entry, "cancelled by its owner")
+    elif state.task.attempt >= retries:
+        cancel_plan(ledger, entry, f"round {entry.rounds}: {reason}; {retries} retries are used up")
+    else:
+        ledger.tell(RoundRetried(entry.plan, entry.rounds, state.task.attempt + 1, reason))
+        open_attempt(ledger, entry, state.task.attempt + 1)

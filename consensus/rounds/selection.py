@@ -1,0 +1,30 @@
+"""Who works on a task: the beacon draws without replacement, the same on every node (DESIGN §4.2)."""
+
+from collections.abc import Sequence
+
+from chain.ids import AccountId, Hash
+from chain.merkle import merkle_root
+from fl.task import draw
+
+
+def draw_numbers(beacon: Hash, plan: Hash, place: tuple[int, int, int], enrolled: int, wanted: int) -> list[int]:
+    """Return ``wanted`` (<= enrolled) different numbers below ``enrolled``, each ordered choice as likely as any other.
+
+    ``place`` is (round, attempt, phase). A Fisher–Yates shuffle cut after ``wanted`` steps: the cost does not grow with
+    the number enrolled. Each step reduces 256 pseudorandom bits, so no choice is favoured by more than 2**-200.
+    """
+    moved: dict[int, int] = {}
+    drawn: list[int] = []
+    for step in range(wanted):
+        labels = (number.to_bytes(8, "big") for number in (*place, step))
+        other = step + int.from_bytes(draw(beacon, b"select", plan, *labels), "big") % (enrolled - step)
+        drawn.append(moved.get(other, other))
+        moved[other] = moved.get(step, step)
+    return drawn
+
+
+def get_selected_digest(devices: Sequence[AccountId]) -> Hash:
+    """Return what a task's ``selected`` holds: the Merkle root of the devices in draw order, so that a device can
+    be shown its selection against the task alone.
+    """
+    return merkle_root(devices)

@@ -1,0 +1,215 @@
+"""How a phase settles: payloads are read, policies judge, the algorithm combines, rewards are paid (DESIGN §4.6).
+
+An update that a policy refuses now is neither aggregated nor paid; one that settles is paid when its round's last
+phase has settled, for the fewest samples counted and the product of its qualities over the phases.
+"""
+
+from collections.abc import Sequence
+from math import isqrt
+
+from msgspec.structs import replace
+
+from chain.fixedpoint import from_bytes, to_bytes
+from chain.hashing import content_id
+from chain.ids import INT_MAX, AccountId, Amount
+from chain.payload import PayloadRef
+from consensus.errors import MissingPayload
+from consensus.events import PhaseSettled, RewardPaid, RoundSettled, UpdateRefused
+from consensus.fees import get_settle_fee
+from consensus.ledger import Ledger, take_funds
+from consensus.problems import get_problem
+from consensus.records import (
+    DeviceReport,
+    MinerReport,
+    PlanEntry,
+    Refusal,
+    RevealedUpdate,
+    RoundProgress,
+    RoundRecord,
+    RoundState,
+)
+from consensus.rewards import (
+    combine_reports,
+    compute_round_share,
+    compute_split,
+    get_device_weight,
+    get_miner_weight,
+)
+from consensus.state import (
+    carry_key,
+    get_opening,
+    get_revealed,
+    history_key,
+    model_key,
+    need_bytes,
+    need_record,
+    progress_key,
+    put_record,
+)
+from fl.algorithms.base import PhaseOutcome, Settled
+from fl.policies import Assessment, Facts, assess_updates
+from fl.problem import Problem
+
+MAX_REASON = 1000
+
+
+def settle_phase(ledger: Ledger, entry: PlanEntry, state: RoundState) -> PhaseOutcome | str:
+    """Settle the open task's phase. Return its outcome, or why there is none (too few updates were accepted).
+
+    Writes the attempt's progress and, after a round's last phase, nothing else: ``settle_round`` follows.
+    Raises ``MissingPayload`` with every payload that is not here.
+    """
+    problem, task = get_problem(ledger.view, entry.plan), state.task
+    updates = get_reveals(ledger, state)
+    settled, opening = read_contributions(ledger, problem, state, updates)
+    model = from_bytes(need_bytes(ledger.view, model_key(entry.plan)), problem.dimension)
+    facts = [Facts(u.samples, u.computation_us, u.elapsed_ms, u.step_blocks) for u in updates]
+    verdicts = assess_updates(problem, task.phase, model, settled, facts, opening)
+    fee = get_settle_fee(problem.plan, task.phase, entry.work_price)
+    ledger.put_plan(take_funds(entry, work=fee))
+    ledger.earn(fee)
+    progress = judge(ledger, state, updates, verdicts)
+    accepted = [each for each, verdict in zip(settled, verdicts, strict=True) if verdict.accepted]
+    if len(accepted) < problem.plan.participation.min_devices:
+        return (
+            f"{len(accepted)} of {len(updates)} updates were accepted, {problem.plan.participation.min_devices} needed"
+        )
+    carry = need_bytes(ledger.view, carry_key(entry.plan))
+    outcome = problem.algorithm.settle(problem, task.phase, model, carry, accepted)
+    progress = note_outcome(problem, progress, outcome)
+    put_record(ledger.view, progress_key(entry.plan), progress)
+    ledger.tell(
+        PhaseSettled(
+            entry.plan,
+            task.digest,
+            task.round,
+            task.phase,
+            len(accepted),
+            len(updates) - len(accepted),
+            outcome.loss,
+        )
+    )
+    return outcome
+
+
+def get_reveals(ledger: Ledger, state: RoundState) -> list[RevealedUpdate]:
+    """Return the task's updates in the order of the draw."""
+    plan, task = state.task.plan, state.task.digest
+    found = [get_revealed(ledger.view, plan, position, task) for position in range(state.selected)]
+    return [update for update in found if update is not None]
+
+
+def read_contributions(
+    ledger: Ledger, problem: Problem, state: RoundState, updates: Sequence[RevealedUpdate]
+) -> tuple[list[Settled], bytes | None]:
+    """Return the decoded updates and the opened holdout chunk's bytes; ``MissingPayload`` for all that is not here.
+
+    The payloads passed inclusion, so one that does not decode now is damage to this node and no verdict.
+    """
+    opening = get_opening(ledger.view, state.task.plan, state.task.digest)
+    refs = [update.payload for update in updates] + ([] if opening is None else [opening.payload])
+    bodies = [ledger.payloads.payload(ref.id) for ref in refs]
+    missing: list[PayloadRef] = [ref for ref, body in zip(refs, bodies, strict=True) if body is None]
+    if missing:
+        raise MissingPayload(missing)
+    present = [body for body in bodies if body is not None]
+    settled = [
+        Settled(update.device, update.samples, problem.algorithm.read_payload(problem, state.task.phase, body))
+        for update, body in zip(updates, present[: len(updates)], strict=True)
+    ]
+    return settled, None if opening is None else present[-1]
+
+
+def judge(
+    ledger: Ledger, state: RoundState, updates: Sequence[RevealedUpdate], verdicts: Sequence[Assessment]
+) -> RoundProgress:
+    """Return the attempt's progress with this phase's verdicts taken in; tell of each refusal."""
+    task = state.task
+    before = need_record(ledger.view, progress_key(task.plan), RoundProgress)
+    earlier = {report.device: report for report in before.devices}
+    verified = {report.miner: report.samples for report in before.miners}
+    devices: list[DeviceReport] = []
+    refused = list(before.refused)
+    for update, verdict in zip(updates, verdicts, strict=True):
+        if not verdict.accepted:
+            refused.append(Refusal(update.device, task.phase, verdict.reason[:MAX_REASON]))
+            ledger.tell(UpdateRefused(task.plan, task.digest, update.device, verdict.reason[:MAX_REASON]))
+            continue
+        report = DeviceReport(
+            update.device,
+            update.samples,
+            verdict.counted_samples,
+            verdict.quality_ppm,
+            update.computation_us,
+            Amount(0),
+        )
+        known = earlier.get(update.device)
+        devices.append(report if known is None else combine_reports(known, report))
+        for miner in update.credited:
+            verified[miner] = verified.get(miner, 0) + update.samples
+    miners = [MinerReport(miner, samples, Amount(0)) for miner, samples in sorted(verified.items())]
+    return replace(before, devices=tuple(devices), miners=tuple(miners), refused=tuple(refused))
+
+
+def note_outcome(problem: Problem, progress: RoundProgress, outcome: PhaseOutcome) -> RoundProgress:
+    """Return the progress with the loss, the gradient's norm and stopping rule, where the phase tells them."""
+    if outcome.loss is not None:
+        progress = replace(progress, loss=outcome.loss)
+    norm = outcome.gradient_norm_squared
+    if norm is None:
+        return progress
+    return replace(progress, gradient_norm=min(isqrt(norm), INT_MAX), stop=problem.is_converged(norm))
+
+
+def settle_round(ledger: Ledger, entry: PlanEntry, state: RoundState, outcome: PhaseOutcome) -> PlanEntry:
+    """Write the round's new global model, pay its rewards, keep its record; return the plan's standing after it."""
+    if outcome.model is None:
+        raise RuntimeError(f"the last phase of {state.task} settled no model")
+    plan = entry.plan
+    model = to_bytes(outcome.model)
+    ledger.view.put(model_key(plan), model)
+    progress = need_record(ledger.view, progress_key(plan), RoundProgress)
+    entry, devices, miners = pay_rewards(ledger, entry, progress)
+    record = RoundRecord(
+        round=entry.rounds,
+        attempts=state.task.attempt + 1,
+        height=ledger.context.height,
+        time_ms=ledger.context.time_ms,
+        loss=progress.loss,
+        gradient_norm=progress.gradient_norm,
+        model=content_id(model),
+        devices=devices,
+        miners=miners,
+        refused=progress.refused,
+    )
+    put_record(ledger.view, history_key(plan, entry.rounds), record)
+    ledger.tell(RoundSettled(plan, entry.rounds, record.model, progress.loss, len(devices)))
+    entry = replace(entry, rounds=entry.rounds + 1)
+    ledger.put_plan(entry)
+    return entry
+
+
+def pay_rewards(
+    ledger: Ledger, entry: PlanEntry, progress: RoundProgress
+) -> tuple[PlanEntry, tuple[DeviceReport, ...], tuple[MinerReport, ...]]:
+    """Pay the round's share of both pools; return the entry with the funds left, and the reports with the rewards."""
+    plan = get_problem(ledger.view, entry.plan).plan
+    rounds, number = plan.stopping.rounds, entry.rounds
+    share = compute_round_share(plan.rewards.devices, rounds, number)
+    parts = compute_split(share, [get_device_weight(report) for report in progress.devices])
+    share = compute_round_share(plan.rewards.miners, rounds, number)
+    fees = compute_split(share, [get_miner_weight(report) for report in progress.miners])
+    devices = [replace(report, reward=Amount(part)) for report, part in zip(progress.devices, parts, strict=True)]
+    miners = [replace(report, reward=Amount(part)) for report, part in zip(progress.miners, fees, strict=True)]
+    for device in devices:
+        pay(ledger, entry, device.device, "device", device.reward)
+    for miner in miners:
+        pay(ledger, entry, miner.miner, "miner", miner.reward)
+    return take_funds(entry, devices=sum(parts), miners=sum(fees)), tuple(devices), tuple(miners)
+
+
+def pay(ledger: Ledger, entry: PlanEntry, account: AccountId, role: str, amount: Amount) -> None:
+    """Credit one reward and tell of it."""
+    if amount:
+        ledger.credit(account, amount)
+        ledger.tell(RewardPaid(entry.plan, entry.rounds, account, role, amount))

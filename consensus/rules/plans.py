@@ -1,0 +1,136 @@
+"""Rules of FL plans: putting one on the chain with its escrow, and cancelling it."""
+
+from bisect import insort
+from typing import Final
+
+from msgspec.structs import replace
+
+from chain.errors import CodecError
+from chain.fixedpoint import to_bytes
+from chain.genesis import Rules
+from chain.ids import Amount, Height
+from chain.transaction import CancelPlan, SubmitPlan, Transaction
+from consensus.errors import Invalid
+from consensus.events import PlanSubmitted
+from consensus.fees import compute_need, get_join_fee, get_update_fee
+from consensus.ledger import Ledger
+from consensus.problems import compile_document
+from consensus.records import Funds, PlanEntry
+from consensus.rounds.closing import cancel_plan
+from consensus.rules.common import need_plan
+from consensus.state import (
+    ACTIVE_KEY,
+    PLANS_KEY,
+    Ids,
+    document_key,
+    get_active,
+    get_plan,
+    get_plan_count,
+    model_key,
+    number_key,
+    plan_at_key,
+    put_record,
+)
+from fl.errors import FLError
+from fl.models import initial_model
+from fl.plan.dimensions import settle_work
+from fl.plan.schema import Plan, decode_plan, plan_id
+from fl.plan.validate import check_plan
+
+MAX_DETAIL: Final = 1000
+"""Characters of a refusal that quotes a plan's problems."""
+
+
+def submit_plan(ledger: Ledger, transaction: Transaction, body: SubmitPlan) -> None:
+    """Put a plan on the chain with its escrow, which has left the sender's balance already, and its first model."""
+    rules, height = ledger.context.rules, ledger.context.height
+    plan = check_document(body.plan, rules)
+    name = plan_id(plan)
+    if get_plan(ledger.view, name) is not None:
+        raise Invalid("plan.submit.known", f"plan {name.hex()} is on this chain already; change its nonce")
+    funds = check_escrow(plan, rules, body.escrow)
+    deadline = Height(height + plan.deadlines.enrol_blocks)
+    number = get_plan_count(ledger.view)
+    active = list(get_active(ledger.view))
+    insort(active, name)
+    ledger.view.put(document_key(name), body.plan)
+    ledger.view.put(model_key(name), to_bytes(initial_model(plan)))
+    ledger.view.put(plan_at_key(number), name)
+    ledger.view.put(PLANS_KEY, number_key(number + 1))
+    put_record(ledger.view, ACTIVE_KEY, Ids(tuple(active)))
+    entry = PlanEntry(
+        plan=name,
+        owner=transaction.sender,
+        status="enrolling",
+        submitted=height,
+        enrol_deadline=deadline,
+        enrolled=0,
+        samples=0,
+        rounds=0,
+        cancelling=False,
+        funds=funds,
+        join_fee=Amount(get_join_fee(rules)),
+        update_fee=Amount(get_update_fee(plan, rules)),
+        work_price=Amount(rules.work_price),
+        closed=Height(0),
+        reason="",
+    )
+    ledger.put_plan(entry)
+    ledger.tell(PlanSubmitted(name, transaction.sender, body.escrow, deadline))
+
+
+def check_document(document: bytes, rules: Rules) -> Plan:
+    """Return the plan that these bytes hold, if these rules allow it; ``Invalid`` says all that is wrong with it."""
+    try:
+        plan = decode_plan(document)
+    except CodecError as error:
+        raise Invalid("plan.submit.decode", str(error)) from None
+    problems = check_plan(plan, rules.algorithms, rules.policies)
+    if problems:
+        raise Invalid("plan.submit.plan", "; ".join(map(str, problems))[:MAX_DETAIL])
+    work = settle_work(plan)
+    if work > rules.max_block_work:
+        raise Invalid(
+            "plan.submit.work", f"settling a phase may cost {work} work units; a block allows {rules.max_block_work}"
+        )
+    try:
+        problem = compile_document(document)
+    except FLError as error:
+        raise Invalid("plan.submit.plan", str(error)[:MAX_DETAIL]) from None
+    largest = 8 * problem.dimension + 8 + 4 * problem.features  # a vector, a loss and counts (fl.payload)
+    allowed = min(rules.max_payload_bytes, rules.max_block_payload_bytes)
+    if largest > allowed:
+        raise Invalid("plan.submit.payload", f"an update has {largest} bytes; payloads may have {allowed}")
+    return plan
+
+
+def check_escrow(plan: Plan, rules: Rules, escrow: int) -> Funds:
+    """Return a plan's funds out of its escrow; ``Invalid`` if it is less than the plan's worst case costs."""
+    need = compute_need(plan, rules)
+    if need is None:
+        raise Invalid("plan.submit.escrow", "the plan may cost more coins than can exist")
+    if escrow < need.total:
+        raise Invalid(
+            "plan.submit.escrow",
+            f"escrow {escrow}; the plan needs {need.total}: rewards {need.devices + need.miners}, "
+            f"fees of its devices' joins and updates {need.fees}, work {need.work}",
+        )
+    return replace(need, spare=Amount(escrow - need.total))
+
+
+def cancel(ledger: Ledger, transaction: Transaction, body: CancelPlan) -> None:
+    """Cancel the sender's plan: at once while it enrols, else when the attempt in progress ends.
+
+    So that devices and miners are paid for the round they work on; the rest goes back to the owner.
+    """
+    entry = need_plan(ledger.view, body.plan, "plan.cancel.plan")
+    if entry.owner != transaction.sender:
+        raise Invalid("plan.cancel.owner", "only the account that submitted the plan may cancel it")
+    if entry.status not in ("enrolling", "running"):
+        raise Invalid("plan.cancel.closed", f"the plan is {entry.status} already")
+    if entry.cancelling:
+        raise Invalid("plan.cancel.known", "the plan is being cancelled already")
+    if entry.status == "enrolling":
+        cancel_plan(ledger, entry, "cancelled by its owner")
+    else:
+        ledger.put_plan(replace(entry, cancelling=True))

@@ -1,0 +1,214 @@
+"""Rules of local updates: which release a block may carry, and who must have attested it (DESIGN §4, §5).
+
+``check_release`` is everything that device, task and payload decide; ``check_attestations`` what miners add.
+Checks go from cheap to dear: the payload is read last.
+"""
+
+from msgspec.structs import replace
+
+from chain.hashing import content_id
+from chain.ids import INT_MAX, AccountId, Hash, Millis
+from chain.payload import PayloadRef
+from chain.update import AttestedUpdate, LocalUpdate, Release
+from consensus.assignment import get_eligible
+from consensus.context import BlockContext
+from consensus.errors import Invalid, MissingPayload
+from consensus.events import UpdateRevealed
+from consensus.ledger import Ledger, take_funds
+from consensus.problems import get_problem
+from consensus.records import RevealedUpdate, RoundState
+from consensus.rules.common import check_payload_size, need_plan
+from consensus.signatures import SignatureCache
+from consensus.state import (
+    device_key,
+    get_device,
+    get_enrolment,
+    get_revealed,
+    get_round,
+    get_seat,
+    put_record,
+    revealed_key,
+    round_key,
+)
+from consensus.view import StateView
+from fl.errors import PayloadError
+from fl.plan.schema import NoPrivacy, Plan
+from fl.policies import check_update
+from fl.policies.base import Facts
+from fl.problem import Problem
+from fl.steps import step_table
+
+
+def run_update(ledger: Ledger, attested: AttestedUpdate) -> None:
+    """Take an update into the open task's reveals. ``Invalid`` or ``MissingPayload`` if it can't be."""
+    view, context, release = ledger.view, ledger.context, attested.update.release
+    state, position = check_seat(view, context, release)
+    problem = get_problem(view, release.plan)
+    needed = problem.plan.verification.attestations
+    check_privacy(view, problem.plan, release)
+    check_attestations(ledger, attested, state, needed)
+    check_payload_size(context.rules, release.payload.size, "update.payload")
+    check_signature(attested.update, ledger.signatures)  # before a payload is asked for: strangers can't make us fetch
+    payload = ledger.payloads.payload(release.payload.id)
+    if payload is None:
+        raise MissingPayload([release.payload])
+    facts = compute_facts(context, state, release)
+    check_content(problem, release, payload, facts)
+    credited = tuple(a.miner for a in attested.attestations) if needed else (context.producer,)
+    reveal(ledger, attested, state, position, facts, credited)
+
+
+def check_release(
+    view: StateView, context: BlockContext, update: LocalUpdate, payload: bytes, signatures: SignatureCache
+) -> None:
+    """Check an update as a block would, attestations aside. ``Invalid`` says what is wrong."""
+    release = update.release
+    state, _ = check_seat(view, context, release)
+    problem = get_problem(view, release.plan)
+    check_privacy(view, problem.plan, release)
+    check_payload_size(context.rules, release.payload.size, "update.payload")
+    check_signature(update, signatures)
+    if content_id(payload) != release.payload.id:  # payload views have looked at this, senders may not have
+        raise Invalid(
+            "update.payload", f"the payload is not the one the release names, {release.payload.id.hex()[:16]}"
+        )
+    check_content(problem, release, payload, compute_facts(context, state, release))
+
+
+def check_seat(view: StateView, context: BlockContext, release: Release) -> tuple[RoundState, int]:
+    """Return the open task's state and the device's position among the selected; ``Invalid`` if it has none to fill."""
+    if release.chain_id != context.chain_id:
+        raise Invalid("update.chain", f"chain {release.chain_id!r}; this one is {context.chain_id!r}")
+    entry = need_plan(view, release.plan, "update.plan")
+    state = get_round(view, release.plan)
+    if state is None:
+        raise Invalid(
+            "update.plan", f"the plan is {entry.status}, it has no open task", later=entry.status == "enrolling"
+        )
+    task = state.task
+    if release.task != task.digest or (release.round, release.phase) != (task.round, task.phase):
+        raise Invalid(
+            "update.task",
+            f"task {release.task.hex()[:16]} of round {release.round}, phase {release.phase}; the plan's open task is "
+            f"{task.digest.hex()[:16]} of round {task.round}, phase {task.phase}",
+            later=(release.round, release.phase) >= (task.round, task.phase),
+        )
+    steps = step_table(get_problem(view, release.plan).plan)[task.phase].steps
+    if steps[state.step].message != "update":
+        raise Invalid("update.step", f"the task's reveal step is over, it is in its {steps[state.step].name} step")
+    position = get_seat(view, release.plan, release.device, release.task)
+    if position is None:
+        raise Invalid("update.device", "the device is not among those selected for this task")
+    if get_revealed(view, release.plan, position, release.task) is not None:
+        raise Invalid("update.known", "the device has an update for this task in the chain already")
+    enrolment = get_enrolment(view, release.plan, release.device)
+    if enrolment is None or enrolment.samples != release.samples:
+        frozen = 0 if enrolment is None else enrolment.samples
+        raise Invalid("update.samples", f"{release.samples} samples; the device enrolled with {frozen}")
+    return state, position
+
+
+def check_privacy(view: StateView, plan: Plan, release: Release) -> None:
+    """Check the charge that a release signs against its plan and the device's record. ``Invalid`` if it is wrong."""
+    charge, device = release.privacy, get_device(view, release.device)
+    if isinstance(plan.privacy, NoPrivacy) and (charge.mechanism != "none" or charge.loss != 0):
+        raise Invalid(
+            "update.privacy",
+            f"mechanism {charge.mechanism!r} with loss {charge.loss}; the plan has no privacy: 'none' with loss 0",
+        )
+    recorded = 0 if device is None else device.privacy_total
+    if charge.total < recorded:
+        raise Invalid("update.privacy", f"cumulative loss {charge.total}; the chain has recorded {recorded} already")
+
+
+def compute_facts(context: BlockContext, state: RoundState, release: Release) -> Facts:
+    """Return what the chain knows of an update in this block. Time is the block's own, never before the task's."""
+    return Facts(
+        samples=release.samples,
+        computation_us=release.computation_us,
+        elapsed_ms=max(0, context.time_ms - state.opened_ms),
+        step_blocks=context.height - state.opened,
+    )
+
+
+def check_signature(update: LocalUpdate, signatures: SignatureCache) -> None:
+    """Check that the device signed its release. ``Invalid`` if it did not."""
+    if not signatures.is_signed(update.release.device, update.signature, update.id):
+        raise Invalid("update.signature", "the signature is not the device's")
+
+
+def check_content(problem: Problem, release: Release, payload: bytes, facts: Facts) -> None:
+    """Check the payload and the policies that are checked at inclusion. ``Invalid`` says what fails."""
+    if len(payload) != release.payload.size:
+        raise Invalid(
+            "update.payload", f"the payload has {len(payload)} bytes; the release says {release.payload.size}"
+        )
+    try:
+        contribution = problem.algorithm.read_payload(problem, release.phase, payload)
+    except PayloadError as error:
+        raise Invalid("update.payload", str(error)) from None
+    reason = check_update(problem, release.phase, facts, contribution)
+    if reason is not None:
+        patient = Facts(facts.samples, facts.computation_us, INT_MAX, INT_MAX)
+        later = check_update(problem, release.phase, patient, contribution) is None
+        raise Invalid("update.policy", reason, later=later)
+
+
+def check_attestations(ledger: Ledger, attested: AttestedUpdate, state: RoundState, needed: int) -> None:
+    """Check that exactly the needed number of eligible miners attest, in the order of their ids. ``Invalid`` if not.
+
+    With fewer registered miners than needed the update waits: nobody else can vouch for it.
+    """
+    release = attested.update.release
+    miners = [attestation.miner for attestation in attested.attestations]
+    if len(miners) != needed:
+        raise Invalid(
+            "update.attestations", f"{len(miners)} attestations; the plan asks for {needed}", later=len(miners) < needed
+        )
+    if miners != sorted(set(miners)):
+        raise Invalid("update.attestations", "attestations must stand in the order of their miners, each miner once")
+    eligible = get_eligible(ledger.view, ledger.context.rules, state, needed, release.device, ledger.context.height)
+    for attestation in attested.attestations:
+        if attestation.miner not in eligible:
+            raise Invalid(
+                "update.attestations",
+                f"miner {attestation.miner.hex()[:16]} is not assigned to this device yet",
+                later=True,
+            )
+        if not ledger.signatures.is_signed(attestation.miner, attestation.signature, attestation.message(attested.id)):
+            raise Invalid(
+                "update.attestations", f"the signature of miner {attestation.miner.hex()[:16]} is not its own"
+            )
+
+
+def reveal(
+    ledger: Ledger,
+    attested: AttestedUpdate,
+    state: RoundState,
+    position: int,
+    facts: Facts,
+    credited: tuple[AccountId, ...],
+) -> None:
+    """Write the update under its device's position, take over its privacy total, and let the plan pay the producer."""
+    view, release = ledger.view, attested.update.release
+    plan: Hash = release.plan
+    revealed = RevealedUpdate(
+        task=release.task,
+        device=release.device,
+        update=release.id,
+        payload=PayloadRef(release.payload.id, release.payload.size),
+        samples=release.samples,
+        computation_us=release.computation_us,
+        elapsed_ms=Millis(facts.elapsed_ms),
+        step_blocks=facts.step_blocks,
+        credited=credited,
+    )
+    put_record(view, revealed_key(plan, position), revealed)
+    put_record(view, round_key(plan), replace(state, revealed=state.revealed + 1))
+    device = get_device(view, release.device)
+    if device is not None and release.privacy.total > device.privacy_total:
+        put_record(view, device_key(release.device), replace(device, privacy_total=release.privacy.total))
+    entry = need_plan(view, plan, "update.plan")
+    ledger.earn(entry.update_fee)
+    ledger.put_plan(take_funds(entry, fees=entry.update_fee))
+    ledger.tell(UpdateRevealed(plan, release.task, release.id, release.device, state.revealed + 1))
