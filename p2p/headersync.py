@@ -1,16 +1,15 @@
 """Headers first: asking peers that claim more weight than our best header for what follows it.
 
-One question is under way at a time. A peer whose answer ends, or brings nothing new, has its claim set aside for a while
-or until it announces another head: a false claim costs one question.
+One question is under way at a time. A peer whose answer ends, or brings nothing new, has its claim set aside for a
+while or until it announces another head: a false claim costs one question.
 """
 
-from collections.abc import Hashable
 from dataclasses import dataclass
 from random import Random
 from typing import Final
 
 from chain.block import Header, block_id
-from chain.ids import Hash, Millis
+from chain.ids import ZERO_HASH, Hash, Millis
 from p2p.access import ChainAccess
 from p2p.errors import ProtocolError
 from p2p.events import HeadersArrived, PeerId
@@ -19,7 +18,8 @@ from p2p.links import Links
 from p2p.messages import GetHeaders, Head, Headers, decode_weight
 from p2p.session import Session
 
-_KEY: Final[Hashable] = "headers"
+_KEY: Final = ZERO_HASH
+"""What the answer to a question for headers is owed under."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +52,14 @@ class HeaderSync:
             for peer, session in self._links.ready.items()
             if session.weight > ours
             and self._set_aside.get(peer, now) <= now
-            and _KEY not in session.owed[MessageClass.CONSENSUS]
+            and (_KEY, 0) not in session.owed[MessageClass.CONSENSUS]
         ]
         if not better:
             return
         locator = self._chain.locator()
         session = self._random.choice(better)
         if self._locators.get(session.peer) == locator:
-            self._locators.pop(session.peer)
-            self._set_aside[session.peer] = Millis(now + CLAIM_RETRY_MS)
+            self._put_aside(session.peer, now)  # its last answer changed nothing
             return
         if self._links.send(session, GetHeaders(locator)):
             session.owes(MessageClass.CONSENSUS, _KEY)
@@ -72,7 +71,7 @@ class HeaderSync:
         question = self._question
         if question is not None and now >= question.deadline:
             self._question = None
-            self._set_aside[question.peer] = Millis(now + CLAIM_RETRY_MS)
+            self._put_aside(question.peer, now)
             self._links.strike(self._links.ready[question.peer], MAX_STRIKES, now)
         self.sync(now)
 
@@ -96,11 +95,15 @@ class HeaderSync:
         if is_timely:
             self._question = None
         if not message.headers or not message.more:
-            self._set_aside[session.peer] = Millis(now + CLAIM_RETRY_MS)
+            self._put_aside(session.peer, now)
         if not message.headers or not is_timely:
             return
         self._check_linked(message.headers, locator)
         self._links.emit(HeadersArrived(session.peer, message.headers))
+
+    def _put_aside(self, peer: PeerId, now: Millis) -> None:
+        self._locators.pop(peer, None)
+        self._set_aside[peer] = Millis(now + CLAIM_RETRY_MS)
 
     def _check_chain(self, header: Header) -> None:
         if header.chain_id != self._chain.chain_id:

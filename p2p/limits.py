@@ -114,7 +114,8 @@ ADDRESSES_MS: Final = 120_000
 SEND_WINDOW: Final = 512 * KIB
 """Bytes handed to the transport and not yet gone; one frame may reach beyond."""
 BODIES_IN_FLIGHT: Final = 8
-PAYLOADS_IN_FLIGHT: Final = 8
+CHUNKS_OWED: Final = 16
+"""Payload chunks, of all payloads; late ones count."""
 CHUNKS_IN_FLIGHT: Final = 4
 """Chunks asked ahead within one payload."""
 UPDATES_IN_FLIGHT: Final = 128
@@ -125,6 +126,8 @@ MAX_OFFERS: Final = 4096
 """Announced transactions that wait to be fetched, and as many updates."""
 MAX_PENDING_ANNOUNCEMENTS: Final = 4096
 """Transactions to be announced with the next ticks, ``MAX_IDS`` each."""
+MAX_DELIVERED: Final = 8192
+"""Announced items with the core for its verdict, over all peers."""
 MAX_KNOWN: Final = 8192
 """Items that the peer is known to have."""
 MAX_IGNORED: Final = 16_384
@@ -132,7 +135,7 @@ MAX_IGNORED: Final = 16_384
 MAX_BANS: Final = 1024
 """Banned identities, and as many hosts; the oldest are forgotten first."""
 MAX_STRIKES: Final = 6
-"""Questions left unanswered in a row, after which a peer is let go."""
+"""Questions left unanswered and not made good by answers, at which a peer is let go."""
 MAX_DIALS: Final = 4
 """Dials under way at the same time, over all addresses."""
 SERVED_PAYLOAD_BYTES: Final = 16 * MIB

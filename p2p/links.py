@@ -86,7 +86,7 @@ class Links:
                 callback(session, now)
 
     def strike(self, session: Session, limit: int, now: Millis) -> None:
-        """Count a question that was not answered in time, and let the peer go after ``limit`` in a row."""
+        """Count a question that was not answered in time; let the peer go at ``limit`` more of them than answers."""
         session.strikes += 1
         if session.strikes >= limit:
-            self.close(session, f"left {limit} questions unanswered", now)
+            self.close(session, "left too many questions unanswered", now)

@@ -35,8 +35,9 @@ class Liveness:
             reason = self._fault(session, now)
             if reason:
                 self._links.close(session, reason, now)
-            elif session.stage is Stage.READY and now - self._pinged[session.connection].at >= PING_MS:
-                if self._pinged[session.connection].number < 0:
+            elif session.stage is Stage.READY:
+                pinged = self._pinged[session.connection]
+                if pinged.number < 0 and now - pinged.at >= PING_MS:
                     self._ping(session, now)
 
     def _fault(self, session: Session, now: Millis) -> str:

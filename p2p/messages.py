@@ -118,7 +118,7 @@ class Pong(Record, tag="pong"):
 
 
 class NotFound(Record, tag="not_found"):
-    """Answers a request for what the node does not have, or can't send now."""
+    """Answers a request for bodies, updates (by version) or transactions that the node does not have."""
 
     kind: Kind
     ids: Annotated[tuple[HashField, ...], Meta(min_length=1, max_length=64)]
@@ -244,6 +244,13 @@ class PayloadChunk(Record, tag="payload_chunk"):
     data: Annotated[bytes, Meta(max_length=CHUNK_BYTES)]
 
 
+class NoChunk(Record, tag="no_chunk"):
+    """Answers ``GetPayload`` for a payload that the node does not have, or that has no such chunk."""
+
+    id: HashField
+    offset: Annotated[int, Meta(ge=0, le=MAX_PAYLOAD_BYTES, multiple_of=CHUNK_BYTES)]
+
+
 # ── addresses ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -273,7 +280,7 @@ ControlMessage: TypeAlias = Ping | Pong | NotFound | Bye
 ConsensusMessage: TypeAlias = Head | GetHeaders | Headers | GetBodies | BlockBody
 UpdateMessage: TypeAlias = AnnounceUpdates | GetUpdates | Updates
 TransactionMessage: TypeAlias = AnnounceTransactions | GetTransactions | Transactions
-PayloadMessage: TypeAlias = GetPayload | PayloadChunk
+PayloadMessage: TypeAlias = GetPayload | PayloadChunk | NoChunk
 AddressMessage: TypeAlias = GetAddresses | Addresses
 Message: TypeAlias = (
     HandshakeMessage

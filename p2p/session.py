@@ -4,9 +4,9 @@ Rules of this file: it cuts bytes into messages and lets no message through that
 frequent; it does not act on them. It knows one connection and no other.
 """
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 from enum import Enum
-from typing import Final
+from typing import Final, TypeAlias
 
 from chain.ids import Hash, Height, Millis
 from p2p.errors import MessageError, ProtocolError
@@ -52,6 +52,9 @@ _HANDSHAKE_STAGES: Final[dict[Stage, tuple[type[Message], ...]]] = {
 }
 """The messages a stage lets through; a ready connection takes all but those of the handshake."""
 
+OwedKey: TypeAlias = tuple[Hash, int]
+"""What an answer is for: an id, and the offset of a payload's chunk (otherwise 0)."""
+
 CLASS_OF_KIND: Final = {
     Kind.BODY: MessageClass.CONSENSUS,
     Kind.UPDATE: MessageClass.UPDATES,
@@ -92,7 +95,7 @@ class Session:
         self.stage = Stage.AWAITS_CHALLENGE if self.outbound else Stage.AWAITS_CLIENT_PROOF
         self.since = now
         self.queue = SendQueue(now)
-        self.owed: dict[MessageClass, dict[Hashable, None]] = {each: {} for each in MessageClass}
+        self.owed: dict[MessageClass, dict[OwedKey, None]] = {each: {} for each in MessageClass}
         self.known: RecentSet[tuple[Kind | None, Hash]] = RecentSet(MAX_KNOWN)
         self.strikes = 0
         self.received_at = now
@@ -182,16 +185,16 @@ class Session:
 
     # ── what is owed ──────────────────────────────────────────────────────────────────────────────────────────────
 
-    def owes(self, message_class: MessageClass, key: Hashable) -> None:
-        """Note that the peer was asked for ``key``."""
-        self.owed[message_class][key] = None
+    def owes(self, message_class: MessageClass, id: Hash, offset: int = 0) -> None:
+        """Note that the peer was asked for ``id``."""
+        self.owed[message_class][id, offset] = None
 
-    def settle(self, message_class: MessageClass, key: Hashable) -> None:
-        """Note that the peer answered for ``key``. ``MessageError`` if it was not asked, or answered before."""
-        if key not in self.owed[message_class]:
+    def settle(self, message_class: MessageClass, id: Hash, offset: int = 0) -> None:
+        """Note that the peer answered for ``id``. ``MessageError`` if it was not asked, or answered before."""
+        if (id, offset) not in self.owed[message_class]:
             raise MessageError(f"an answer of class {message_class.name.lower()} that nobody asked for")
-        del self.owed[message_class][key]
-        self.strikes = 0
+        del self.owed[message_class][id, offset]
+        self.strikes = max(0, self.strikes - 1)
 
     # ── out ───────────────────────────────────────────────────────────────────────────────────────────────────────
 

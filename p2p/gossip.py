@@ -1,0 +1,133 @@
+"""Gossip by announcement: telling peers by id what we have, and noting what they have.
+
+Nothing is announced to a peer that is known to have it. A new head travels as its header at once, but to one peer no
+more often than every ``HEAD_MS``, and then only the latest. Updates are announced at once, transactions gathered until the
+next tick.
+
+An update gains attestations while it travels, so it is announced with the hash of what the sender has (its version).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import islice
+
+from chain.block import Header, block_id
+from chain.ids import Hash, Millis
+from p2p.access import ChainAccess
+from p2p.events import Kind, PeerId
+from p2p.fetcher import version_of
+from p2p.limits import HEAD_MS, MAX_IDS, MAX_IGNORED, MAX_PENDING_ANNOUNCEMENTS, VERDICT_MS
+from p2p.links import Links
+from p2p.messages import AnnounceTransactions, AnnounceUpdates, Head, UpdateNotice, encode_weight
+from p2p.recent import RecentSet
+from p2p.session import Session
+
+
+@dataclass(slots=True)
+class _Pending:
+    """What a peer is to be told."""
+
+    transactions: dict[Hash, None] = field(default_factory=dict)
+    head: Header | None = None
+    head_sent_at: Millis = Millis(-HEAD_MS)
+
+
+class Gossip:
+    """Announcements out and in. ``offer(kind, wire id, id, session)`` takes what is announced and unknown here."""
+
+    def __init__(self, links: Links, chain: ChainAccess, offer: Callable[[Kind, Hash, Hash, Session], None]) -> None:
+        self._links = links
+        self._chain = chain
+        self._offer = offer
+        self._pending: dict[PeerId, _Pending] = {}
+        self._ignored: RecentSet[tuple[Kind, Hash]] = RecentSet(MAX_IGNORED, VERDICT_MS)
+        links.on_up.append(self._on_up)
+        links.on_down.append(self._on_down)
+
+    # ── out ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def announce_block(self, header: Header, now: Millis) -> None:
+        """Tell peers our new head."""
+        for pending in self._pending.values():
+            pending.head = header
+        self._send_heads(now)
+
+    def announce_transaction(self, id: Hash) -> None:
+        """Tell peers of a transaction with the next tick."""
+        for pending in self._pending.values():
+            if len(pending.transactions) < MAX_PENDING_ANNOUNCEMENTS:
+                pending.transactions[id] = None
+
+    def announce_update(self, id: Hash, now: Millis) -> None:
+        """Tell peers of an update as we have it now."""
+        update = self._chain.update(id)
+        if update is None:
+            return
+        version = version_of(update)
+        for session in self._links.ready.values():
+            known = session.known.has((Kind.UPDATE, version), now)
+            if not known and self._links.send(session, AnnounceUpdates((UpdateNotice(id, version),))):
+                session.known.add((Kind.UPDATE, version), now)
+
+    def ignore(self, kind: Kind, wire_id: Hash, now: Millis) -> None:
+        """Do not fetch this again for a while: the core had no use for it."""
+        self._ignored.add((kind, wire_id), now)
+
+    def tick(self, now: Millis) -> None:
+        """Send what was gathered."""
+        self._send_heads(now)
+        for peer, pending in self._pending.items():
+            session = self._links.ready[peer]
+            unknown = (id for id in pending.transactions if not session.known.has((Kind.TRANSACTION, id), now))
+            ids = tuple(islice(unknown, MAX_IDS))
+            if ids and self._links.send(session, AnnounceTransactions(ids)):
+                for id in ids:
+                    session.known.add((Kind.TRANSACTION, id), now)
+            if pending.transactions:
+                pending.transactions = {
+                    id: None for id in pending.transactions if not session.known.has((Kind.TRANSACTION, id), now)
+                }
+
+    def _send_heads(self, now: Millis) -> None:
+        weight = b""
+        for peer, pending in self._pending.items():
+            header = pending.head
+            if header is None or now - pending.head_sent_at < HEAD_MS:
+                continue
+            weight = weight or encode_weight(self._chain.weight())
+            session = self._links.ready[peer]
+            id = block_id(header)
+            if session.known.has((None, id), now) or self._links.send(session, Head(header, weight)):
+                session.known.add((None, id), now)
+                pending.head_sent_at = now
+            pending.head = None
+
+    # ── in ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def on_transactions(self, session: Session, message: AnnounceTransactions, now: Millis) -> None:
+        """Have unknown transactions fetched."""
+        for id in message.ids:
+            session.known.add((Kind.TRANSACTION, id), now)
+            self._pending[session.peer].transactions.pop(id, None)
+            if not self._ignored.has((Kind.TRANSACTION, id), now) and not self._chain.has(Kind.TRANSACTION, id):
+                self._offer(Kind.TRANSACTION, id, id, session)
+
+    def on_updates(self, session: Session, message: AnnounceUpdates, now: Millis) -> None:
+        """Have updates fetched that are unknown here in this version."""
+        for notice in message.notices:
+            session.known.add((Kind.UPDATE, notice.version), now)
+            if not self._ignored.has((Kind.UPDATE, notice.version), now) and self._is_news(notice):
+                self._offer(Kind.UPDATE, notice.version, notice.id, session)
+
+    def _is_news(self, notice: UpdateNotice) -> bool:
+        ours = self._chain.update(notice.id)
+        if ours is None:
+            return not self._chain.has(Kind.UPDATE, notice.id)
+        return version_of(ours) != notice.version
+
+    def _on_up(self, session: Session, now: Millis) -> None:
+        self._pending[session.peer] = _Pending(head_sent_at=Millis(now - HEAD_MS))
+        session.known.add((None, session.head), now)
+
+    def _on_down(self, session: Session, now: Millis) -> None:
+        del self._pending[session.peer]

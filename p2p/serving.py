@@ -1,0 +1,161 @@
+"""Answering peers' questions from what the node has.
+
+Every question gets its answer or a "not found" for each id, while there is room to send it; a peer that asks faster
+than it reads gets the rest not at all. Nothing is read from disk for which there is no room.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from typing import Final, TypeVar
+
+from chain.block import Header
+from chain.codec import Record, encode
+from chain.ids import Hash, Millis
+from chain.transaction import SignedTransaction
+from chain.update import AttestedUpdate
+from p2p.access import ChainAccess
+from p2p.events import Kind
+from p2p.fetcher import version_of
+from p2p.limits import (
+    CHUNK_BYTES,
+    CLASSES,
+    MAX_ANSWER_BYTES,
+    MAX_HEADERS,
+    MAX_HEADERS_BYTES,
+    SERVED_PAYLOAD_BYTES,
+    MessageClass,
+)
+from p2p.links import Links
+from p2p.messages import (
+    BlockBody,
+    GetBodies,
+    GetHeaders,
+    GetPayload,
+    GetTransactions,
+    GetUpdates,
+    Headers,
+    NoChunk,
+    NotFound,
+    PayloadChunk,
+    Transactions,
+    Updates,
+)
+from p2p.session import Session
+
+_HEADER_BYTES: Final = 320
+"""No header is longer than this, its chain id (four times), engine record and seal."""
+_NOT_FOUND_IDS: Final = 64
+_R = TypeVar("_R", bound=Record)
+
+
+def _bound(header: Header) -> int:
+    """Return a length that the header's encoding does not exceed."""
+    return _HEADER_BYTES + 4 * len(header.chain_id) + len(header.engine) + len(header.seal)
+
+
+def _in_parts(records: Iterable[_R]) -> Iterable[tuple[_R, ...]]:
+    """Yield the records in tuples of up to ``MAX_ANSWER_BYTES``; a longer record stands alone."""
+    part: list[_R] = []
+    size = 0
+    for record in records:
+        length = len(encode(record))
+        if part and size + length > MAX_ANSWER_BYTES:
+            yield tuple(part)
+            part, size = [], 0
+        part.append(record)
+        size += length
+    if part:
+        yield tuple(part)
+
+
+class Server:
+    """Serves headers, bodies, updates, transactions and payloads."""
+
+    def __init__(self, links: Links, chain: ChainAccess) -> None:
+        self._links = links
+        self._chain = chain
+        self._payloads: OrderedDict[Hash, bytes] = OrderedDict()  # larger than a chunk, the latest asked for at the end
+
+    def on_get_headers(self, session: Session, message: GetHeaders, now: Millis) -> None:
+        """Answer with what follows the locator, as much as fits."""
+        if not session.has_room(MessageClass.CONSENSUS, MAX_HEADERS_BYTES):
+            return
+        found = self._chain.headers_after(message.locator, MAX_HEADERS)
+        size, count = 0, 0
+        for header in found:
+            size += _bound(header)
+            if size > MAX_HEADERS_BYTES:
+                break
+            count += 1
+        self._links.send(session, Headers(found[:count], count == MAX_HEADERS or count < len(found)))
+
+    def on_get_bodies(self, session: Session, message: GetBodies, now: Millis) -> None:
+        """Answer with one frame a body."""
+        missing: list[Hash] = []
+        for id in message.ids:
+            if not session.has_room(MessageClass.CONSENSUS, 1):
+                return
+            body = self._chain.body(id)
+            if body is None:
+                missing.append(id)
+            else:
+                self._links.send(session, BlockBody(id, body))
+        self._not_found(session, Kind.BODY, missing)
+
+    def on_get_transactions(self, session: Session, message: GetTransactions, now: Millis) -> None:
+        """Answer with those in the pool."""
+        found: list[SignedTransaction] = []
+        missing: list[Hash] = []
+        for id in message.ids:
+            transaction = self._chain.transaction(id)
+            if transaction is None:
+                missing.append(id)
+            else:
+                found.append(transaction)
+                session.known.add((Kind.TRANSACTION, id), now)
+        for part in _in_parts(found):
+            self._links.send(session, Transactions(part))
+        self._not_found(session, Kind.TRANSACTION, missing)
+
+    def on_get_updates(self, session: Session, message: GetUpdates, now: Millis) -> None:
+        """Answer with those that we have in the version asked for."""
+        found: list[AttestedUpdate] = []
+        missing: list[Hash] = []
+        for notice in message.notices:
+            update = self._chain.update(notice.id)
+            if update is None or version_of(update) != notice.version:
+                missing.append(notice.version)
+            else:
+                found.append(update)
+                session.known.add((Kind.UPDATE, notice.version), now)
+        for part in _in_parts(found):
+            self._links.send(session, Updates(part))
+        self._not_found(session, Kind.UPDATE, missing)
+
+    def on_get_payload(self, session: Session, message: GetPayload, now: Millis) -> None:
+        """Answer with one chunk."""
+        if not session.has_room(MessageClass.PAYLOADS, CLASSES[MessageClass.PAYLOADS].answer_bytes):
+            return
+        payload = self._payload(message.id)
+        if payload is None or (message.offset and message.offset >= len(payload)):
+            self._links.send(session, NoChunk(message.id, message.offset))
+            return
+        chunk = payload[message.offset : message.offset + CHUNK_BYTES]
+        self._links.send(session, PayloadChunk(message.id, message.offset, chunk))
+
+    def _payload(self, id: Hash) -> bytes | None:
+        """Return a payload; one of several chunks is kept at hand, so that it is not read anew for each."""
+        payload = self._payloads.get(id)
+        if payload is not None:
+            self._payloads.move_to_end(id)
+            return payload
+        payload = self._chain.payload(id)
+        if payload is not None and len(payload) > CHUNK_BYTES:
+            self._payloads[id] = payload
+            while len(self._payloads) > 1 and sum(map(len, self._payloads.values())) > SERVED_PAYLOAD_BYTES:
+                self._payloads.popitem(last=False)
+        return payload
+
+    def _not_found(self, session: Session, kind: Kind, ids: list[Hash]) -> None:
+        for start in range(0, len(ids), _NOT_FOUND_IDS):
+            self._links.send(session, NotFound(kind, tuple(ids[start : start + _NOT_FOUND_IDS])))
