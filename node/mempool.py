@@ -130,6 +130,11 @@ class Mempool:
         """Return all that wait, in the order they came."""
         return tuple([entry.signed for entry in self._entries.values()])
 
+    def of(self, account: AccountId) -> tuple[SignedTransaction, ...]:
+        """Return an account's waiting transactions in the order of their nonces."""
+        sender = self._senders.get(account)
+        return () if sender is None else tuple([sender.by_nonce[nonce].signed for nonce in sorted(sender.by_nonce)])
+
     def next_nonce(self, account: AccountId, in_state: int) -> int:
         """Return the nonce a new transaction of ``account`` needs, whose next nonce in the state is ``in_state``."""
         sender = self._senders.get(account)
@@ -236,15 +241,17 @@ class Mempool:
         dropped: list[_Entry] = []
         for account, sender in list(self._senders.items()):
             sender.next = nonce_of(account)
-            for entry in list(sender.by_nonce.values()):
-                if entry.nonce < sender.next or now - entry.arrived > self._limits.expiry_ms:
-                    dropped.append(entry)
+            entries = list(sender.by_nonce.values())
+            dropped += [entry for entry in entries if entry.nonce < sender.next or self._is_expired(entry, now)]
         for entry in dropped:
             self._drop(entry)
         return tuple([entry.id for entry in dropped])
 
+    def _is_expired(self, entry: _Entry, now: Millis) -> bool:
+        return now - entry.arrived > self._limits.expiry_ms
+
     def select(self, max_bytes: int) -> tuple[SignedTransaction, ...]:
-        """Return what a block of ``max_bytes`` should try to hold, in the order to apply it; the same for the same pool."""
+        """Return what a block of ``max_bytes`` should try to hold, in the order to apply it. Deterministic."""
         cursor = {account: sender.next for account, sender in self._senders.items()}
         chosen: list[SignedTransaction] = []
         used = self._take(chosen, cursor, max_bytes // _FREE_SHARE, only_free=True)

@@ -2,10 +2,9 @@
 
 from typing import Final
 
-from consensus.transition import LedgerEvent
-
 from chain.codec import Record
 from chain.ids import AccountField, HashField, HeightField, MillisField, Natural
+from consensus.events import LedgerEvent
 
 
 class HeadMoved(Record, tag="head-moved"):

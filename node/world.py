@@ -4,17 +4,18 @@ The core alone writes (store, payloads, journal), in its own thread; jobs only r
 a snapshot that does not move under them. Time is not in here: it is the ``now`` of an event.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 from typing import Protocol
-
-from fl.data.source import DataSource
 
 from chain.genesis import Genesis
 from chain.ids import Hash
 from chain.keys import KeyPair
 from consensus.engine import Engine
+from consensus.signatures import SignatureCache
+from fl.data.sources import DataSource
 from fl.plan.schema import Plan
+from node.jobs.shelf import DataShelf
 from storage.base import ChainStore, PayloadStore, ReleaseJournal
 
 
@@ -42,6 +43,7 @@ class World:
     ``key`` is the node's account: peers know it by this key, and its roles (miner, device, owner) sign with it.
     ``data`` is what the device role trains on, ``holdout`` what the owner role opens; None without that role.
     ``random`` is for choices nobody has to agree on (which peer to ask); never for consensus or keys.
+    ``signatures`` and ``shelf`` are memories that change no result.
     """
 
     genesis: Genesis
@@ -53,3 +55,5 @@ class World:
     random: Random
     data: DataSource | None = None
     holdout: HoldoutSource | None = None
+    signatures: SignatureCache = field(default_factory=SignatureCache)
+    shelf: DataShelf = field(default_factory=DataShelf)

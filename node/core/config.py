@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass, field
 
-from chain.ids import Amount, Hash
+from chain.ids import Hash
 
 
 @dataclass(frozen=True, slots=True)
 class MinerConfig:
     """The miner role. ``bond`` 0 = the rules' least; ``max_hashrate`` in hashes a second, 0 = one whole core."""
 
-    bond: Amount = Amount(0)
+    bond: int = 0
     register: bool = True
     max_hashrate: int = 0
     rebuild_delay_ms: int = 50

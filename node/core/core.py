@@ -2,16 +2,86 @@
 
 Rules of this file: the core is a state machine without I/O. Given the same world and the same events at the
 same times it returns the same effects, whether asyncio, a simulator or a replayed log drives it. It is put
-together here from small parts; which part hears which message is one table.
+together here from small parts; which part hears which message is one table (``_connect_parts``).
+
+    transport ─▶ Peers ─▶ PeerNetwork ─┬▶ Importer ──HeadChanged──▶ TransactionDesk, UpdateDesk, Monitor, roles
+    users ─────▶ TransactionDesk       ├▶ TransactionDesk ─PoolGrew──────────▶ Miner
+    jobs ──────▶ whoever asked         └▶ UpdateDesk ──────UpdateReady───────▶ Miner
 """
 
 from collections.abc import Callable
 
-from chain.ids import Millis
+from chain.ids import AccountId, Hash, Millis
+from chain.transaction import SignedTransaction
+from node.core.chain import Chain
 from node.core.config import CoreConfig
-from node.effects import Effect
-from node.events import Event
+from node.core.importer import Importer
+from node.core.messages import (
+    AttestationMade,
+    BlockMade,
+    HeadChanged,
+    OwnTransaction,
+    PayloadStored,
+    PoolGrew,
+    UpdateReady,
+    UpdateReleased,
+)
+from node.core.monitor import Monitor
+from node.core.peers import Peers
+from node.core.recovery import rebuild_tree
+from node.core.refused import RefusedItems
+from node.core.routes import Routes
+from node.core.serving import Serving
+from node.core.transactions import TransactionDesk
+from node.core.turn import JobTable, Turn
+from node.core.updates import UpdateDesk
+from node.effects import Effect, Refused
+from node.errors import CoreHalted
+from node.events import (
+    Closed,
+    Connected,
+    DialFailed,
+    DialOrder,
+    Event,
+    JobDone,
+    JobFailed,
+    JoinOrder,
+    Received,
+    Sent,
+    Shutdown,
+    Started,
+    SubmitBody,
+    SubmitTransaction,
+    Tick,
+)
+from node.jobs.specs import (
+    BuildBlock,
+    ExecuteBranch,
+    FindStamp,
+    InspectData,
+    OpenChunk,
+    SealBlock,
+    TrainTask,
+    VerifyUpdate,
+)
+from node.mempool import Mempool
+from node.roles.base import Surroundings
+from node.roles.device import Device, DeviceStatus
+from node.roles.miner import Miner, MinerStatus
+from node.roles.owner import Owner
+from node.status import Status
+from node.updatepool import UpdatePool
 from node.world import World
+from p2p.events import (
+    BodyArrived,
+    HeadersArrived,
+    PayloadArrived,
+    PeerDown,
+    PeerInfo,
+    PeerUp,
+    TransactionArrived,
+    UpdateArrived,
+)
 from p2p.network import ChainAccess, PeerNetwork
 
 
@@ -19,14 +89,170 @@ class NodeCore:
     """The whole node, sans I/O.
 
     ``connect`` makes the peer network over the chain it is given, usually
-    ``lambda chain: PeerNetwork(network_config, world.key, chain, world.random)``.
-    The store may be empty: the core puts the genesis block into it. ``Started`` must be the first event.
+    ``lambda chain: PeerNetwork(network_config, world.key, chain, world.random)``. ``Started`` must be the first event.
     """
 
     def __init__(self, world: World, config: CoreConfig, connect: Callable[[ChainAccess], PeerNetwork]) -> None:
         self.world = world
         self.config = config
+        self.chain = Chain(world, rebuild_tree(world))
+        self.mempool = Mempool(config.pools)
+        self.updates = UpdatePool(config.pools)
+        refused = RefusedItems()
+        self.network = connect(Serving(world, self.chain, self.mempool, self.updates, refused))
+        self._monitor = Monitor(config, self.chain, self.network)
+        self._peers = Peers(self.network)
+        self._importer = Importer(world, config, self.chain, self.network)
+        self._transactions = TransactionDesk(world, self.chain, self.mempool, refused, self.network)
+        self._update_desk = UpdateDesk(world, config, self.chain, self.updates, refused, self.network)
+        around = Surroundings(world, config, self.chain, self.mempool, self.updates, self._monitor)
+        self._miner = None if config.miner is None else Miner(around, config.miner)
+        self._device = None if config.device is None else Device(around, config.device)
+        self._owner = Owner(around) if config.owner else None
+        self._jobs = JobTable()
+        self._halted = False
+        self._routes = Routes()
+        self._connect_parts(self._routes)
+        self._connect_roles(self._routes)
 
     def handle(self, event: Event, now: Millis) -> list[Effect]:
-        """Return what this event leads to, in the order it is to be done. ``CoreHalted`` after a ``Halt``."""
-        raise NotImplementedError
+        """Return what this event leads to, in the order it is to be done.
+
+        ``now`` never goes back. ``CoreHalted`` after a ``Halt``, or after an exception of ours has passed through:
+        what is on disk is whole, what is in memory may not be.
+        """
+        if self._halted:
+            raise CoreHalted("the core has stopped; start the node again")
+        turn = Turn(now, self._jobs)
+        turn.tell(event)
+        try:
+            while turn.messages and not turn.is_halted:
+                self._routes.dispatch(turn.messages.popleft(), turn)
+        except BaseException:
+            self._halted = True
+            raise
+        self._halted = turn.is_halted
+        return turn.effects
+
+    # --- the routing table ------------------------------------------------------------------------
+
+    def _connect_parts(self, routes: Routes) -> None:
+        """Fill the table for the parts every node has; within a line they hear in the order they stand."""
+        importer, monitor, peers = self._importer, self._monitor, self._peers
+        transactions, updates = self._transactions, self._update_desk
+        routes.on(Started, importer.on_started, monitor.on_started)
+        routes.on(Tick, peers.on_transport, importer.on_tick, monitor.on_tick)
+        routes.on(Connected, peers.on_transport)
+        routes.on(Received, peers.on_transport)
+        routes.on(Sent, peers.on_transport)
+        routes.on(Closed, peers.on_transport)
+        routes.on(DialFailed, peers.on_transport)
+        routes.on(DialOrder, peers.on_dial)
+        routes.on(SubmitTransaction, transactions.on_submit)
+        routes.on(SubmitBody, transactions.on_submit_body)
+        routes.on(JobDone, self._on_job_done)
+        routes.on(JobFailed, self._on_job_failed)
+        routes.on(PeerUp, peers.on_up, monitor.on_peer_up, transactions.on_peer, updates.on_peer)
+        routes.on(PeerDown, peers.on_down, monitor.on_peer_down)
+        routes.on(HeadersArrived, importer.on_headers)
+        routes.on(BodyArrived, importer.on_body)
+        routes.on(PayloadArrived, importer.on_payload)
+        routes.on(TransactionArrived, transactions.on_arrived)
+        routes.on(UpdateArrived, updates.on_arrived)
+        routes.on(HeadChanged, monitor.on_head, transactions.on_head, updates.on_head)
+        routes.on(BlockMade, importer.on_block_made)
+        routes.on(PayloadStored, importer.on_payload_stored, updates.on_payload_stored)
+        routes.on(OwnTransaction, transactions.on_own)
+        routes.on(UpdateReleased, updates.on_released)
+        routes.on(AttestationMade, updates.on_attestation)
+        routes.on_job(ExecuteBranch, importer.on_executed)
+        routes.on_job(VerifyUpdate, updates.on_verified)
+
+    def _connect_roles(self, routes: Routes) -> None:
+        """Fill the table for the roles this node plays; they hear after the parts above."""
+        miner, device, owner = self._miner, self._device, self._owner
+        routes.on(PoolGrew)
+        routes.on(UpdateReady)
+        routes.on(Shutdown)
+        if miner is not None:
+            routes.on(Started, miner.on_started)
+            routes.on(Tick, miner.on_tick)
+            routes.on(HeadChanged, miner.on_head)
+            routes.on(PoolGrew, miner.on_pool_grew)
+            routes.on(UpdateReady, miner.on_update_ready)
+            routes.on(Shutdown, miner.on_shutdown)
+            routes.on_job(BuildBlock, miner.on_built)
+            routes.on_job(SealBlock, miner.on_sealed)
+        if device is not None:
+            routes.on(Started, device.on_started)
+            routes.on(HeadChanged, device.on_head)
+            routes.on(Shutdown, device.on_shutdown)
+            routes.on(JoinOrder, device.on_join_order)
+            routes.on_job(FindStamp, device.on_stamp)
+            routes.on_job(InspectData, device.on_inspected)
+            routes.on_job(TrainTask, device.on_trained)
+        else:
+            routes.on(JoinOrder, _refuse_join)
+        if owner is not None:
+            routes.on(Started, owner.on_started)
+            routes.on(HeadChanged, owner.on_head)
+            routes.on(Shutdown, owner.on_shutdown)
+            routes.on_job(OpenChunk, owner.on_opened)
+        routes.on(Shutdown, self._cancel_rest)
+
+    def _on_job_done(self, event: JobDone, turn: Turn) -> None:
+        spec = self._jobs.end(event.job)
+        if spec is not None:
+            self._routes.dispatch_job(spec, event.result, turn)
+
+    def _on_job_failed(self, event: JobFailed, turn: Turn) -> None:
+        """A foreign exception says nothing about any block, update or peer: stop before it becomes a verdict."""
+        spec = self._jobs.end(event.job)
+        if spec is not None:
+            turn.halt(f"{type(spec).__name__} failed: {event.error}")
+
+    def _cancel_rest(self, event: Shutdown, turn: Turn) -> None:
+        for job in self._jobs.ids():
+            turn.cancel(job)
+
+    # --- what the RPC reads between two events ----------------------------------------------------
+
+    def status(self, now: Millis) -> Status:
+        """Return the node's state and its figures."""
+        return self._monitor.status(now)
+
+    def peers(self) -> tuple[PeerInfo, ...]:
+        """Return the connected peers."""
+        return self.network.peers()
+
+    def known_addresses(self) -> tuple[str, ...]:
+        """Return the peer addresses worth remembering for the next run."""
+        return self.network.known_addresses()
+
+    def pending_transactions(self) -> tuple[SignedTransaction, ...]:
+        """Return the transactions that wait for a block."""
+        return self.mempool.transactions()
+
+    def pending_transaction(self, id: Hash) -> SignedTransaction | None:
+        """Return a transaction that waits for a block."""
+        return self.mempool.get(id)
+
+    def next_nonce(self, account: AccountId) -> int:
+        """Return the nonce of the account's next transaction, those in waiting counted."""
+        return self.mempool.next_nonce(account, self.chain.nonce(account))
+
+    def pool_sizes(self) -> tuple[int, int, int, int]:
+        """Return transactions and their bytes, updates and their payloads' bytes, all in waiting."""
+        return len(self.mempool), self.mempool.size_bytes, len(self.updates), self.updates.size_bytes
+
+    def device_status(self) -> DeviceStatus | None:
+        """Return what the device role does; None without it."""
+        return None if self._device is None else self._device.status()
+
+    def miner_status(self) -> MinerStatus | None:
+        """Return what the miner role does; None without it."""
+        return None if self._miner is None else self._miner.status()
+
+
+def _refuse_join(order: JoinOrder, turn: Turn) -> None:
+    turn.reply(order.request, Refused("device.role", "this node does not play the device role"))

@@ -7,13 +7,13 @@ exception, and the runner's ``JobFailed``.
 
 from typing import Annotated
 
-from consensus.transition import LedgerEvent
 from msgspec import Meta
 
 from chain.block import Body, Header
 from chain.codec import Record
 from chain.ids import HashField, Natural
 from chain.payload import PayloadRef
+from consensus.events import LedgerEvent
 from consensus.view import Delta
 
 
@@ -26,11 +26,15 @@ class ExecutedBlock(Record):
 
 
 class BrokenRule(Record):
-    """The verdict on a block, an update or a transaction: the rule it breaks and how."""
+    """The verdict on a block, an update or a transaction: the rule it breaks and how.
+
+    ``later``: it may keep the rule in a later block (``consensus.errors.Invalid``).
+    """
 
     id: HashField
     rule: str
     detail: str
+    later: bool
 
 
 class LackingPayloads(Record):

@@ -1,11 +1,40 @@
 """The one door to the jobs: a table from a spec's type to the function that does it."""
 
+from collections.abc import Callable
+from typing import Final, cast
+
+from node.jobs.blocks import build_block, execute_branch, seal_block
 from node.jobs.control import JobControl
+from node.jobs.learning import find_device_stamp, inspect_data, open_chunk, train_task
 from node.jobs.results import JobResult
-from node.jobs.specs import JobSpec
+from node.jobs.specs import (
+    BuildBlock,
+    ExecuteBranch,
+    FindStamp,
+    InspectData,
+    JobSpec,
+    OpenChunk,
+    SealBlock,
+    TrainTask,
+    VerifyUpdate,
+)
+from node.jobs.updates import verify_update
 from node.world import World
+
+_Job = Callable[[JobSpec, World, JobControl], JobResult]
+
+JOBS: Final[dict[type, _Job]] = {
+    ExecuteBranch: cast(_Job, execute_branch),
+    BuildBlock: cast(_Job, build_block),
+    SealBlock: cast(_Job, seal_block),
+    VerifyUpdate: cast(_Job, verify_update),
+    InspectData: cast(_Job, inspect_data),
+    TrainTask: cast(_Job, train_task),
+    FindStamp: cast(_Job, find_device_stamp),
+    OpenChunk: cast(_Job, open_chunk),
+}
 
 
 def run_job(spec: JobSpec, world: World, control: JobControl) -> JobResult:
     """Return what comes of a job; any exception is a fault of ours or the machine's (``events.JobFailed``)."""
-    raise NotImplementedError
+    return JOBS[type(spec)](spec, world, control)

@@ -21,7 +21,7 @@ class ExecuteBranch(Record, tag="execute-branch"):
 
 
 class BuildBlock(Record, tag="build-block"):
-    """Fill a block on ``parent`` with what applies of these. ``engine`` and ``time_ms`` come from ``Engine.prepare``."""
+    """Fill a block on ``parent`` with what applies of these; ``engine``, ``time_ms`` as ``Engine.prepare`` says."""
 
     parent: HashField
     producer: AccountField

@@ -1,0 +1,48 @@
+"""One step of the main chain as one batch for the store.
+
+Invariant: the changes take the state from the old tip to the new one, whatever lies between: undos first,
+then the new blocks, and of several writes to one key the last stands.
+"""
+
+from collections.abc import Sequence
+
+from chain.codec import encode
+from chain.ids import Hash
+from consensus.view import Delta, decode_delta, delta_bytes
+from node.core.messages import ConnectedBlock as Connected
+from node.jobs.results import ExecutedBlock
+from storage.base import ChainStore, CommitBatch, ConnectedBlock
+
+
+def make_batch(
+    store: ChainStore, undo: Sequence[Hash], executed: Sequence[ExecutedBlock], blocks: Sequence[Connected]
+) -> CommitBatch:
+    """Return the batch that disconnects ``undo`` (the tip first) and connects ``blocks``, executed one by one."""
+    changes: dict[bytes, bytes | None] = {}
+    for id in undo:
+        _lay(changes, _stored_undo(store, id))
+    connected: list[ConnectedBlock] = []
+    for outcome, block in zip(executed, blocks, strict=True):
+        _lay(changes, outcome.delta)
+        connected.append(
+            ConnectedBlock(
+                id=outcome.id,
+                height=block.header.height,
+                undo=delta_bytes(outcome.delta.undo()),
+                events=encode(outcome.events),
+                transactions=tuple([signed.id for signed in block.body.transactions]),
+            )
+        )
+    return CommitBatch(executed[-1].id, tuple(changes.items()), tuple(connected), tuple(undo))
+
+
+def _stored_undo(store: ChainStore, id: Hash) -> Delta:
+    data = store.undo(id)
+    if data is None:
+        raise LookupError(f"connected block {id.hex()} has no undo")
+    return decode_delta(data)
+
+
+def _lay(changes: dict[bytes, bytes | None], delta: Delta) -> None:
+    for change in delta.changes:
+        changes[change.key] = change.new

@@ -1,0 +1,266 @@
+"""The importer: from headers, bodies and payloads in any order to one main chain.
+
+Headers go into the tree as the engine judges them. For the best chain known, bodies and then payloads are fetched.
+Where the best complete chain is not the head's, one job at a time runs the next stretch of it; what comes of it
+goes to disk in ONE commit, or nothing does.
+
+Blame: a header the engine refuses and a body that is not its header's are the sender's fault. A block that
+breaks a rule is condemned itself, with everything on it; the sender of its body could not know.
+"""
+
+from typing import Final
+
+from chain.block import Body, Header, block_id, has_matching_body
+from chain.ids import Hash, Height
+from chain.payload import PayloadRef
+from consensus.headertree import Offered, Outcome
+from node.core.chain import Chain
+from node.core.commit import make_batch
+from node.core.completeness import Completeness
+from node.core.config import CoreConfig
+from node.core.messages import BlockMade, ConnectedBlock, HeadChanged, PayloadStored
+from node.core.payloads import body_payloads
+from node.core.turn import Turn
+from node.events import Started, Tick
+from node.jobs.results import BranchExecuted, BrokenRule, ExecutedBlock, JobResult
+from node.jobs.specs import ExecuteBranch
+from node.notices import BlockMined, BlockRefused, HeadMoved, LedgerNotice
+from node.world import World
+from p2p.events import BodyArrived, HeadersArrived, Kind, PayloadArrived, PeerId, Verdict, Want
+from p2p.network import PeerNetwork
+
+_REFILL_DIVISOR: Final = 2
+"""More bodies are asked for when this part of the last request has arrived."""
+
+
+class Importer:
+    """Owns the header tree and the main chain: nobody else writes them."""
+
+    def __init__(self, world: World, config: CoreConfig, chain: Chain, network: PeerNetwork) -> None:
+        self._world = world
+        self._config = config
+        self._chain = chain
+        self._tree = chain.tree
+        self._network = network
+        self._incomplete = Completeness()
+        self._wanted: dict[Hash, None] = {}
+        self._wanted_for: Hash = chain.head_id
+        self._held: dict[Hash, PayloadRef] = {}
+        self._job: int | None = None
+
+    @property
+    def is_busy(self) -> bool:
+        """Is a stretch of the chain being executed?"""
+        return self._job is not None
+
+    # --- what comes in ---------------------------------------------------------------------------
+
+    def on_started(self, event: Started, turn: Turn) -> None:
+        """Look at the bodies the last run left beside the main chain."""
+        for id in self._tree.missing_blocks(self._config.ahead_blocks):
+            body = self._world.store.body(id)
+            if body is not None:
+                self._examine(id, body, (), turn)
+        self._advance(turn)
+
+    def on_headers(self, arrived: HeadersArrived, turn: Turn) -> None:
+        """Put headers into the tree, and go on asking for those that follow."""
+        offered = [result for header in arrived.headers for result in self._tree.accept(header, turn.now)]
+        self._keep_headers(offered)
+        for result in offered:
+            if result.outcome is Outcome.INVALID:
+                reason = f"header {result.id.hex()}: {result.reason or 'it stands on an invalid block'}"
+                turn.network(self._network.verdict(arrived.peer, Verdict.REJECT, reason, turn.now))
+                break
+        turn.network(self._network.sync(turn.now))
+        self._advance(turn)
+
+    def on_tick(self, event: Tick, turn: Turn) -> None:
+        """Judge again the headers whose time has come."""
+        offered = self._tree.accept_due(turn.now)
+        if offered:
+            self._keep_headers(offered)
+            self._advance(turn)
+
+    def on_body(self, arrived: BodyArrived, turn: Turn) -> None:
+        """Store a body if it is the one its header commits to."""
+        self._wanted.pop(arrived.id, None)
+        header = self._tree.header(arrived.id)
+        if header is None or self._world.store.has_body(arrived.id):
+            return
+        if not has_matching_body(header, arrived.body):
+            reason = f"body of block {arrived.id.hex()} is not the one its header commits to"
+            turn.network(self._network.verdict(arrived.peer, Verdict.REJECT, reason, turn.now))
+            self._want_bodies((arrived.id,), turn)
+            return
+        self._world.store.put_body(arrived.id, arrived.body)
+        self._examine(arrived.id, arrived.body, (arrived.peer,), turn)
+        self._advance(turn)
+
+    def on_payload(self, arrived: PayloadArrived, turn: Turn) -> None:
+        """Store a payload (the network has checked that it is what its reference says)."""
+        if not self._world.payloads.has(arrived.ref.id):
+            self._world.payloads.put(arrived.payload)
+        turn.tell(PayloadStored(arrived.ref.id))
+
+    def on_payload_stored(self, stored: PayloadStored, turn: Turn) -> None:
+        """Complete the blocks that waited for this payload."""
+        self._held.pop(stored.id, None)
+        for id in self._incomplete.arrived(stored.id):
+            self._tree.mark_complete(id)
+        self._advance(turn)
+
+    def on_block_made(self, made: BlockMade, turn: Turn) -> None:
+        """Import this node's own block like any other."""
+        id = block_id(made.header)
+        self._keep_headers(self._tree.accept(made.header, turn.now))
+        if id not in self._tree:
+            return  # its time has not come, or its branch is out: the miner goes on with the head as it is
+        turn.publish(BlockMined(id, made.header.height))
+        self._world.store.put_body(id, made.body)
+        self._examine(id, made.body, (), turn)
+        self._advance(turn)
+
+    def _keep_headers(self, offered: list[Offered]) -> None:
+        """Store the headers that were added; parents come before their children."""
+        added = [self._tree.header(result.id) for result in offered if result.outcome is Outcome.ADDED]
+        self._world.store.put_headers([header for header in added if header is not None])
+
+    def _examine(self, id: Hash, body: Body, sources: tuple[PeerId, ...], turn: Turn) -> None:
+        """Complete a block whose body is here, or fetch its payloads."""
+        refs = {ref.id: ref for ref in body_payloads(body) if not self._world.payloads.has(ref.id)}
+        if not refs:
+            self._tree.mark_complete(id)
+            return
+        self._incomplete.wait(id, refs.values())
+        self._want_payloads(tuple(refs.values()), sources, turn)
+
+    # --- what is fetched --------------------------------------------------------------------------
+
+    def _want_payloads(self, refs: tuple[PayloadRef, ...], sources: tuple[PeerId, ...], turn: Turn) -> None:
+        wants = [Want(Kind.PAYLOAD, ref.id, ref.size, sources) for ref in refs]
+        turn.network(self._network.want(wants, turn.now))
+
+    def _want_bodies(self, ids: tuple[Hash, ...], turn: Turn) -> None:
+        self._wanted.update(dict.fromkeys(ids))
+        turn.network(self._network.want([Want(Kind.BODY, id) for id in ids], turn.now))
+
+    def _refill(self, turn: Turn) -> None:
+        """Ask for the next bodies of the best chain."""
+        best = self._tree.best()
+        if best == self._wanted_for and len(self._wanted) > self._config.ahead_blocks // _REFILL_DIVISOR:
+            return
+        if best == self._wanted_for and not self._wanted and self._tree.best_complete() == best:
+            return
+        missing = self._tree.missing_blocks(self._config.ahead_blocks)
+        if best != self._wanted_for:
+            self._wanted_for = best
+            self._abandon([id for id in self._wanted if id not in missing], turn)
+        ids = [id for id in missing if id not in self._wanted and not self._incomplete.is_waiting(id)]
+        if ids:
+            self._want_bodies(tuple(ids), turn)
+
+    def _abandon(self, ids: list[Hash], turn: Turn) -> None:
+        """Stop fetching bodies of a chain that is not the best any more."""
+        if ids:
+            for id in ids:
+                del self._wanted[id]
+            turn.network(self._network.unwant(ids, turn.now))
+
+    # --- what is executed -------------------------------------------------------------------------
+
+    def _advance(self, turn: Turn) -> None:
+        """Fetch what the best chain lacks; if the best complete chain is not the head's, run its next stretch."""
+        self._refill(turn)
+        target = self._tree.best_complete()
+        if self._job is not None or self._held or target == self._chain.head_id:
+            return
+        undo, apply = self._tree.path(self._chain.head_id, self._stretch_to(target))
+        self._job = turn.start(ExecuteBranch(self._chain.head_id, undo, apply))
+
+    def _stretch_to(self, target: Hash) -> Hash:
+        """Return the block to go to now: a batch further on, but never one that weighs less than the head."""
+        head = self._chain.head_id
+        fork = self._tree.height(self._tree.common_ancestor(head, target))
+        height = fork + self._config.batch_blocks
+        while height < self._tree.height(target):
+            id = self._tree.ancestor_id(target, Height(height))
+            if id is not None and self._tree.weight(id) > self._tree.weight(head):
+                return id
+            height += 1
+        return target
+
+    def on_executed(self, spec: ExecuteBranch, result: JobResult, turn: Turn) -> None:
+        """Commit what applied, if it makes a better chain; condemn the block that broke a rule."""
+        self._job = None
+        if not isinstance(result, BranchExecuted):
+            raise TypeError(f"the state moved under an execution: {type(result).__name__}")
+        if result.executed and self._is_better(spec, result):
+            self._commit(spec, result.executed, turn)
+        if result.invalid is not None:
+            self._condemn(result.invalid, turn)
+        if result.lacking is not None:
+            lacking = [ref for ref in result.lacking.refs if not self._world.payloads.has(ref.id)]
+            self._held = {ref.id: ref for ref in lacking}
+            self._want_payloads(tuple(lacking), (), turn)
+        self._advance(turn)
+
+    def _is_better(self, spec: ExecuteBranch, result: BranchExecuted) -> bool:
+        """Did the whole stretch apply, or a part of it that weighs more than the head?"""
+        end = result.executed[-1].id
+        return end == spec.blocks[-1] or self._tree.weight(end) > self._tree.weight(self._chain.head_id)
+
+    def _commit(self, spec: ExecuteBranch, executed: tuple[ExecutedBlock, ...], turn: Turn) -> None:
+        """Move the head. Invariant: disk first, memory after it, then everybody hears of it."""
+        disconnected = tuple([self._body(id) for id in spec.undo])
+        blocks = tuple([self._connected(block) for block in executed])
+        self._world.store.commit(make_batch(self._world.store, spec.undo, executed, blocks))
+        head = blocks[-1]
+        self._tree.set_head(head.id)
+        self._chain.follow(head.header)
+        self._publish(blocks, len(spec.undo), turn)
+        if self._chain.is_caught_up():
+            turn.network(self._network.announce_block(head.header, turn.now))
+        turn.tell(HeadChanged(head, blocks, disconnected))
+
+    def _connected(self, block: ExecutedBlock) -> ConnectedBlock:
+        header = self._tree.header(block.id)
+        if header is None:
+            raise LookupError(f"executed block {block.id.hex()} is not in the tree")
+        return ConnectedBlock(block.id, header, self._body(block.id), block.events)
+
+    def _body(self, id: Hash) -> Body:
+        body = self._world.store.body(id)
+        if body is None:
+            raise LookupError(f"block {id.hex()} has no body in the store")
+        return body
+
+    def _condemn(self, broken: BrokenRule, turn: Turn) -> None:
+        """Mark a block invalid for ever."""
+        reason = f"{broken.rule}: {broken.detail}"
+        height = self._tree.height(broken.id)
+        self._world.store.mark_invalid(broken.id, reason)
+        self._tree.mark_invalid(broken.id, reason)
+        turn.publish(BlockRefused(broken.id, height, broken.rule, broken.detail))
+
+    def _publish(self, blocks: tuple[ConnectedBlock, ...], undone: int, turn: Turn) -> None:
+        head = blocks[-1]
+        turn.publish(_head_moved(head, len(blocks), undone))
+        for block in blocks:
+            for event in block.events:
+                turn.publish(LedgerNotice(block.id, block.header.height, event))
+
+
+def _head_moved(head: ConnectedBlock, connected: int, undone: int) -> HeadMoved:
+    header: Header = head.header
+    return HeadMoved(
+        height=header.height,
+        id=head.id,
+        state_root=header.state_root,
+        producer=header.producer,
+        time_ms=header.time_ms,
+        transactions=len(head.body.transactions),
+        updates=len(head.body.updates),
+        connected=connected,
+        undone=undone,
+    )

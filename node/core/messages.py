@@ -1,0 +1,77 @@
+"""What the core's parts tell each other inside one event. Nothing in here leaves the process."""
+
+from dataclasses import dataclass
+
+from chain.block import Body, Header
+from chain.ids import Hash
+from chain.transaction import Body as TransactionBody
+from chain.update import Attestation, AttestedUpdate
+from consensus.events import LedgerEvent
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectedBlock:
+    """A block that was put on the main chain, with what happened in it."""
+
+    id: Hash
+    header: Header
+    body: Body
+    events: tuple[LedgerEvent, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HeadChanged:
+    """The main chain has a new head: after taking back ``disconnected`` (old head first), ``connected`` stand on it."""
+
+    head: ConnectedBlock
+    connected: tuple[ConnectedBlock, ...]
+    disconnected: tuple[Body, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BlockMade:
+    """This node's miner sealed a block."""
+
+    header: Header
+    body: Body
+
+
+@dataclass(frozen=True, slots=True)
+class PayloadStored:
+    """A payload is in the store now, whoever brought it."""
+
+    id: Hash
+
+
+@dataclass(frozen=True, slots=True)
+class OwnTransaction:
+    """A role wants this done in the node's name."""
+
+    body: TransactionBody
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateReleased:
+    """This node's device released an update; its payload is stored and the release journalled."""
+
+    update: AttestedUpdate
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateReady:
+    """An update in the pool was verified, or gained attestations."""
+
+    id: Hash
+
+
+@dataclass(frozen=True, slots=True)
+class AttestationMade:
+    """This node's miner vouches for an update in the pool."""
+
+    update: Hash
+    attestation: Attestation
+
+
+@dataclass(frozen=True, slots=True)
+class PoolGrew:
+    """There is more to put into a block than before."""

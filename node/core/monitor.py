@@ -1,0 +1,122 @@
+"""The monitor: in which state the node is, how fast it gets on, and when it will be there."""
+
+from collections import deque
+from typing import Final
+
+from chain.ids import Height, Millis
+from node.core.chain import Chain
+from node.core.config import CoreConfig
+from node.core.messages import HeadChanged
+from node.core.turn import Turn
+from node.events import Started, Tick
+from node.notices import StatusChanged
+from node.status import State, Status
+from p2p.events import PeerDown, PeerUp
+from p2p.network import PeerNetwork
+
+_WINDOW_MS: Final = 10_000
+"""The rate is measured over so long."""
+_NEAR_BLOCKS: Final = 2
+"""So many headers ahead are everyday: their bodies are on the way."""
+_NEAR_MS: Final = 3_000
+"""Unless they take longer than this to be connected."""
+
+
+class Monitor:
+    """Watches the head against the best chain known."""
+
+    def __init__(self, config: CoreConfig, chain: Chain, network: PeerNetwork) -> None:
+        self._config = config
+        self._chain = chain
+        self._network = network
+        self._moves: deque[tuple[Millis, Height]] = deque()
+        self._moved: Millis = Millis(0)
+        self._behind_since: Millis | None = None
+        self._peers = 0
+        self._state: State = "offline"
+
+    @property
+    def state(self) -> State:
+        """The state at the last event."""
+        return self._state
+
+    @property
+    def has_peers(self) -> bool:
+        """Is any peer connected?"""
+        return self._peers > 0
+
+    def on_started(self, event: Started, turn: Turn) -> None:
+        """Begin to watch."""
+        self._moved = turn.now
+        self._refresh(turn)
+
+    def on_peer_up(self, up: PeerUp, turn: Turn) -> None:
+        """Count a peer."""
+        self._peers += 1
+        self._refresh(turn)
+
+    def on_peer_down(self, down: PeerDown, turn: Turn) -> None:
+        """Count a peer that left."""
+        self._peers -= 1
+        self._refresh(turn)
+
+    def on_head(self, changed: HeadChanged, turn: Turn) -> None:
+        """Take note of progress."""
+        self._moved = turn.now
+        self._moves.append((turn.now, self._chain.height))
+        self._refresh(turn)
+
+    def on_tick(self, event: Tick, turn: Turn) -> None:
+        """Look at what time alone changes."""
+        self._refresh(turn)
+
+    def _refresh(self, turn: Turn) -> None:
+        while self._moves and self._moves[0][0] < turn.now - _WINDOW_MS:
+            self._moves.popleft()
+        if self._chain.is_caught_up():
+            self._behind_since = None
+        elif self._behind_since is None:
+            self._behind_since = turn.now
+        status = self.status(turn.now)
+        if status.state != self._state:
+            self._state = status.state
+            turn.publish(StatusChanged(status.state, status.reason))
+
+    def status(self, now: Millis) -> Status:
+        """Return the node's state and its figures."""
+        target = self._chain.tree.height(self._chain.tree.best())
+        state, reason = self._judge(now, target)
+        rate = self._rate_milli()
+        left = max(0, target - self._chain.height)
+        eta = left * 1_000_000 // rate if rate and state == "syncing" else 0
+        return Status(state, reason, self._chain.height, target, rate, eta, self._peers)
+
+    def _judge(self, now: Millis, target: Height) -> tuple[State, str]:
+        if self._behind_since is not None:
+            waiting_since = max(self._moved, self._behind_since)
+            if now - waiting_since > self._config.stall_ms:
+                return "stalled", self._find_cause(target)
+            is_near = target - self._chain.height <= _NEAR_BLOCKS and now - self._behind_since <= _NEAR_MS
+            if not is_near:
+                return "syncing", ""
+        if self._peers:
+            return "synced", ""
+        if self._network.known_addresses():
+            return "connecting", "no peer answers yet"
+        return "offline", "no peer is known"
+
+    def _find_cause(self, target: Height) -> str:
+        """Say why nothing moves although a better chain is known."""
+        missing = self._chain.tree.missing_blocks(1)
+        if not missing:
+            return f"the best chain (height {target}) is here and is not being connected"
+        id = missing[0]
+        what = "payloads" if self._chain.world.store.has_body(id) else "the body"
+        return f"{what} of block {id.hex()} (height {self._chain.tree.height(id)}) can't be had from any peer"
+
+    def _rate_milli(self) -> int:
+        """Return the blocks per 1000 seconds in the last window, 0 if nothing moved."""
+        if len(self._moves) < 2:
+            return 0
+        (began, low), (ended, high) = self._moves[0], self._moves[-1]
+        return max(0, high - low) * 1_000_000 // max(1, ended - began)

@@ -1,0 +1,89 @@
+"""What peers may see of this node: its chain, its pools, its payloads. Read-only (``p2p.access.ChainAccess``)."""
+
+from collections.abc import Sequence
+
+from chain.block import Body, Header
+from chain.ids import Hash, Height
+from chain.transaction import SignedTransaction
+from chain.update import AttestedUpdate
+from node.core.chain import Chain
+from node.core.refused import RefusedItems
+from node.mempool import Mempool
+from node.updatepool import Stage, UpdatePool
+from node.world import World
+from p2p.events import Kind
+
+
+class Serving:
+    """Answers the peer network's questions."""
+
+    def __init__(
+        self, world: World, chain: Chain, mempool: Mempool, updates: UpdatePool, refused: RefusedItems
+    ) -> None:
+        self._world = world
+        self._chain = chain
+        self._mempool = mempool
+        self._updates = updates
+        self._refused = refused
+
+    @property
+    def chain_id(self) -> str:
+        """The chain's name in genesis."""
+        return self._world.genesis.chain_id
+
+    @property
+    def genesis_id(self) -> Hash:
+        """The digest of the genesis document."""
+        return self._world.genesis.id
+
+    def head(self) -> Hash:
+        """Return the id of the head."""
+        return self._chain.head_id
+
+    def height(self) -> Height:
+        """Return the head's height."""
+        return self._chain.height
+
+    def weight(self) -> int:
+        """Return the weight of the head's chain."""
+        return self._chain.tree.weight(self._chain.head_id)
+
+    def header_weight(self) -> int:
+        """Return the weight of the best chain of headers."""
+        return self._chain.tree.weight(self._chain.tree.best())
+
+    def locator(self) -> tuple[Hash, ...]:
+        """Return ids of the best chain of headers, dense at its end, down to genesis."""
+        return self._chain.tree.locator()
+
+    def headers_after(self, locator: Sequence[Hash], limit: int) -> tuple[Header, ...]:
+        """Return the main chain's headers after the locator, with the stale ones they refer to."""
+        return self._chain.tree.headers_after(locator, limit)
+
+    def has(self, kind: Kind, id: Hash) -> bool:
+        """Is there no need to fetch this?"""
+        if kind is Kind.TRANSACTION:
+            known = id in self._mempool or id in self._refused
+            return known or self._world.store.transaction_place(id) is not None
+        if kind is Kind.UPDATE:
+            return id in self._updates or id in self._refused
+        if kind is Kind.BODY:
+            return self._world.store.has_body(id)
+        return self._world.payloads.has(id)
+
+    def body(self, id: Hash) -> Body | None:
+        """Return a block's body."""
+        return self._world.store.body(id)
+
+    def payload(self, id: Hash) -> bytes | None:
+        """Return a payload."""
+        return self._world.payloads.get(id)
+
+    def transaction(self, id: Hash) -> SignedTransaction | None:
+        """Return a transaction in waiting."""
+        return self._mempool.get(id)
+
+    def update(self, id: Hash) -> AttestedUpdate | None:
+        """Return a verified update in waiting with all its attestations."""
+        entry = self._updates.get(id)
+        return None if entry is None or entry.stage is not Stage.VERIFIED else entry.attested()

@@ -1,0 +1,219 @@
+"""Local updates on their way into a block: from this node's device, from peers.
+
+An update is announced only after this node has checked it itself, payload and all, so that nobody's bandwidth is
+spent on what a block would refuse. Updates for a task that has not opened here yet wait for the head to catch up.
+"""
+
+from collections import OrderedDict
+from typing import Final
+
+from chain.ids import Hash, Millis
+from chain.update import AttestedUpdate, LocalUpdate
+from consensus.state import get_miner, get_plan, get_revealed, get_round, get_seat
+from consensus.view import StateView
+from node.core.chain import Chain
+from node.core.config import CoreConfig
+from node.core.messages import AttestationMade, HeadChanged, PayloadStored, PoolGrew, UpdateReady, UpdateReleased
+from node.core.refused import RefusedItems
+from node.core.turn import Turn
+from node.jobs.results import BrokenRule, JobResult, UpdateVerified
+from node.jobs.specs import VerifyUpdate
+from node.notices import UpdateRefused, UpdateSeen
+from node.updatepool import Intake, PooledUpdate, Stage, UpdatePool
+from node.world import World
+from p2p.events import Item, Kind, PeerId, PeerUp, UpdateArrived, Verdict, Want
+from p2p.network import PeerNetwork
+
+_MAX_EARLY: Final = 256
+
+
+def is_awaited(view: StateView, update: LocalUpdate) -> bool:
+    """Is the update's task open, its device selected, and no update of it in the chain yet?"""
+    release = update.release
+    state = get_round(view, release.plan)
+    if state is None or state.task.digest != release.task:
+        return False
+    position = get_seat(view, release.plan, release.device, release.task)
+    return position is not None and get_revealed(view, release.plan, position, release.task) is None
+
+
+def may_be_awaited_later(view: StateView, update: LocalUpdate) -> bool:
+    """Could the update's task still open, or did it close or never belong to this plan's future?"""
+    release = update.release
+    state = get_round(view, release.plan)
+    if state is not None:
+        return state.task.digest != release.task and (release.round, release.phase) >= (
+            state.task.round,
+            state.task.phase,
+        )
+    entry = get_plan(view, release.plan)
+    return entry is None or entry.status == "enrolling"
+
+
+class UpdateDesk:
+    """Owns the update pool: admits, has checked, announces and drops."""
+
+    def __init__(
+        self,
+        world: World,
+        config: CoreConfig,
+        chain: Chain,
+        pool: UpdatePool,
+        refused: RefusedItems,
+        network: PeerNetwork,
+    ) -> None:
+        self._world = world
+        self._config = config
+        self._chain = chain
+        self._pool = pool
+        self._refused = refused
+        self._network = network
+        self._early: OrderedDict[Hash, AttestedUpdate] = OrderedDict()
+        self._queue: dict[Hash, None] = {}
+        self._later: dict[Hash, None] = {}
+        self._running = 0
+
+    def is_early(self, id: Hash) -> bool:
+        """Does this update wait for its task to open here?"""
+        return id in self._early
+
+    # --- who hands them in ------------------------------------------------------------------------
+
+    def on_arrived(self, arrived: UpdateArrived, turn: Turn) -> None:
+        """Take a peer's update. Only bad signatures are the peer's fault: heads differ between honest nodes."""
+        attested = arrived.update
+        item = Item(Kind.UPDATE, attested.id)
+        fault = self._find_bad_signature(attested)
+        if fault is not None:
+            turn.network(self._network.verdict(arrived.peer, Verdict.REJECT, fault, turn.now, item))
+            return
+        intake = self._take(attested, (arrived.peer,), turn)
+        entry = self._pool.get(attested.id)
+        spreads = intake is Intake.MERGED and entry is not None and entry.stage is Stage.VERIFIED
+        verdict = Verdict.ACCEPT if spreads else Verdict.IGNORE
+        turn.network(self._network.verdict(arrived.peer, verdict, "", turn.now, item))
+
+    def on_released(self, released: UpdateReleased, turn: Turn) -> None:
+        """Take this node's own device's update, or offer it again."""
+        intake = self._take(released.update, (), turn)
+        entry = self._pool.get(released.update.id)
+        if intake is Intake.KNOWN and entry is not None and entry.stage is Stage.VERIFIED:
+            turn.network(self._network.announce_update(entry.id, turn.now))
+
+    def on_attestation(self, made: AttestationMade, turn: Turn) -> None:
+        """Add this node's own attestation and tell peers."""
+        if self._pool.attest(made.update, made.attestation):
+            turn.network(self._network.announce_update(made.update, turn.now))
+            turn.tell(PoolGrew())
+
+    def on_peer(self, up: PeerUp, turn: Turn) -> None:
+        """Tell a new peer what waits here."""
+        for entry in self._pool.entries():
+            if entry.stage is Stage.VERIFIED:
+                turn.network(self._network.announce_update(entry.id, turn.now))
+
+    def _find_bad_signature(self, attested: AttestedUpdate) -> str | None:
+        update = attested.update
+        is_signed = self._world.signatures.is_signed
+        if not is_signed(update.release.device, update.signature, update.id):
+            return f"update {update.id.hex()} is not signed by its device"
+        for attestation in attested.attestations:
+            if not is_signed(attestation.miner, attestation.signature, attestation.message(update.id)):
+                return f"an attestation of update {update.id.hex()} is not signed by its miner"
+        return None
+
+    # --- the way through the pool -----------------------------------------------------------------
+
+    def _take(self, attested: AttestedUpdate, sources: tuple[PeerId, ...], turn: Turn) -> Intake | None:
+        """Put an update into the pool or among the early ones; None if it is of no use here."""
+        if not is_awaited(self._chain.view, attested.update):
+            if may_be_awaited_later(self._chain.view, attested.update):
+                self._keep_early(attested)
+            return None
+        miners = [one for one in attested.attestations if get_miner(self._chain.view, one.miner) is not None]
+        intake = self._pool.add(AttestedUpdate(attested.update, tuple(miners)), self._chain.height)
+        entry = self._pool.get(attested.id)
+        if entry is None:
+            return intake
+        if intake is Intake.NEW:
+            self._fetch_or_check(entry, sources, turn)
+        elif intake is Intake.MERGED and entry.stage is Stage.VERIFIED:
+            turn.tell(UpdateReady(entry.id))
+            turn.tell(PoolGrew())
+        return intake
+
+    def _keep_early(self, attested: AttestedUpdate) -> None:
+        self._early[attested.id] = attested
+        if len(self._early) > _MAX_EARLY:
+            self._early.popitem(last=False)
+
+    def _fetch_or_check(self, entry: PooledUpdate, sources: tuple[PeerId, ...], turn: Turn) -> None:
+        ref = entry.payload
+        if self._world.payloads.has(ref.id):
+            self._check(entry, turn)
+        else:
+            turn.network(self._network.want([Want(Kind.PAYLOAD, ref.id, ref.size, sources)], turn.now))
+
+    def on_payload_stored(self, stored: PayloadStored, turn: Turn) -> None:
+        """Check the updates that waited for this payload."""
+        for entry in self._pool.waiting_for(stored.id):
+            self._check(entry, turn)
+
+    def _check(self, entry: PooledUpdate, turn: Turn) -> None:
+        entry.stage = Stage.CHECKING
+        self._queue[entry.id] = None
+        self._start_checks(turn)
+
+    def _start_checks(self, turn: Turn) -> None:
+        while self._queue and self._running < self._config.verify_jobs:
+            id = next(iter(self._queue))
+            del self._queue[id]
+            entry = self._pool.get(id)
+            if entry is not None:
+                time_ms = self._chain.next_context(turn.now).time_ms
+                turn.start(VerifyUpdate(self._chain.head_id, Millis(time_ms), entry.update))
+                self._running += 1
+
+    def on_verified(self, spec: VerifyUpdate, result: JobResult, turn: Turn) -> None:
+        """Announce what was found good; drop what was not, or keep it for a later block."""
+        self._running -= 1
+        entry = self._pool.get(spec.update.id)
+        if entry is not None:
+            if not isinstance(result, UpdateVerified):
+                self._queue[entry.id] = None  # the head moved before the check began
+            elif result.broken is None:
+                self._accept(entry, turn)
+            elif result.broken.later:
+                self._later[entry.id] = None
+            else:
+                self._refuse(entry, result.broken, turn)
+        self._start_checks(turn)
+
+    def _accept(self, entry: PooledUpdate, turn: Turn) -> None:
+        entry.stage = Stage.VERIFIED
+        release = entry.update.release
+        turn.publish(UpdateSeen(entry.id, release.plan, release.device, release.round, release.phase))
+        turn.network(self._network.announce_update(entry.id, turn.now))
+        turn.tell(UpdateReady(entry.id))
+        turn.tell(PoolGrew())
+
+    def _refuse(self, entry: PooledUpdate, broken: BrokenRule, turn: Turn) -> None:
+        self._pool.drop([entry.id])
+        self._refused.add(entry.id)
+        release = entry.update.release
+        turn.publish(UpdateRefused(entry.id, release.plan, release.device, broken.rule, broken.detail))
+
+    # --- the head moves ---------------------------------------------------------------------------
+
+    def on_head(self, changed: HeadChanged, turn: Turn) -> None:
+        """Drop what no block can carry any more; try again what may fit now."""
+        self._pool.settle(lambda update: is_awaited(self._chain.view, update))
+        self._queue.update(self._later)
+        self._later.clear()
+        self._start_checks(turn)
+        early, self._early = self._early, OrderedDict()
+        for attested in early.values():
+            self._take(attested, (), turn)
+        for body in reversed(changed.disconnected):
+            for attested in body.updates:
+                self._take(attested, (), turn)

@@ -1,0 +1,88 @@
+"""The jobs around learning: look at the device's data, train on a task, open a holdout chunk, find a stamp.
+
+What a person can mend (a data file that does not fit the plan's schema) ends ``Declined``; every other
+exception passes through.
+"""
+
+from fl.kernels.warm import warm_up
+
+from chain.fixedpoint import from_bytes
+from consensus.problems import compile_document
+from consensus.stamps import find_stamp
+from fl.dataset import Dataset, rows
+from fl.errors import DataError, DivergenceError
+from fl.plan.schema import Plan, Role, decode_plan
+from fl.task import device_seed
+from node.jobs.commitment import commit_to_data
+from node.jobs.control import JobControl
+from node.jobs.results import (
+    Cancelled,
+    ChunkOpened,
+    DataInspected,
+    Declined,
+    JobResult,
+    StampFound,
+    Trained,
+)
+from node.jobs.specs import FindStamp, InspectData, OpenChunk, TrainTask
+from node.world import World
+
+
+def inspect_data(spec: InspectData, world: World, control: JobControl) -> JobResult:
+    """Read the device's data under the plan's role, count it, commit to it; compile what training will need."""
+    problem = compile_document(spec.plan)
+    try:
+        data = _load(world, problem.plan, spec.role)
+    except DataError as error:
+        return Declined(str(error))
+    warm_up(problem)
+    return DataInspected(rows(data), commit_to_data(data, world.key, problem.plan_id))
+
+
+def train_task(spec: TrainTask, world: World, control: JobControl) -> JobResult:
+    """Train; the computation's time counts the algorithm alone, not the reading of files."""
+    problem = compile_document(spec.plan)
+    try:
+        data = _load(world, problem.plan, spec.role)
+    except DataError as error:
+        return Declined(str(error))
+    model = from_bytes(spec.model, problem.dimension)
+    seed = device_seed(spec.task.digest, spec.device)
+    began = control.clock_us()
+    try:
+        payload = problem.algorithm.train(problem, spec.task, spec.task.phase, model, spec.carry, data, seed)
+    except DivergenceError as error:
+        return Declined(str(error))
+    return Trained(payload, rows(data), control.clock_us() - began)
+
+
+def _load(world: World, plan: Plan, name: str) -> Dataset:
+    if world.data is None:
+        raise DataError("this node has no data to train on")
+    return world.shelf.load(world.data, _role(plan, name))
+
+
+def _role(plan: Plan, name: str) -> Role:
+    for role in plan.roles:
+        if role.name == name:
+            return role
+    raise DataError(f"the plan has no role {name!r}; it has {', '.join(role.name for role in plan.roles)}")
+
+
+def find_device_stamp(spec: FindStamp, world: World, control: JobControl) -> JobResult:
+    """Search for the registration's stamp."""
+    stamp = find_stamp(spec.chain_id, spec.device, spec.bits, cancel=control.is_cancelled)
+    return Cancelled() if stamp is None else StampFound(stamp)
+
+
+def open_chunk(spec: OpenChunk, world: World, control: JobControl) -> JobResult:
+    """Read a chunk of the holdout set that this node's owner keeps."""
+    if world.holdout is None:
+        return Declined("this node keeps no holdout sets")
+    try:
+        chunk = world.holdout.open(decode_plan(spec.plan), spec.chunk)
+    except (DataError, OSError) as error:
+        return Declined(f"the holdout set can't be read: {error}")
+    if chunk is None:
+        return Declined("this node does not keep this plan's holdout set")
+    return ChunkOpened(chunk.salt, chunk.proof, chunk.payload)

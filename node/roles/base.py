@@ -1,0 +1,34 @@
+"""What every role is given to read: its node's chain, pools and settings. Roles act through the turn alone."""
+
+from dataclasses import dataclass
+
+from chain.ids import AccountId
+from chain.transaction import Body
+from node.core.chain import Chain
+from node.core.config import CoreConfig
+from node.core.monitor import Monitor
+from node.mempool import Mempool
+from node.updatepool import UpdatePool
+from node.world import World
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """The parts of the core that roles may read."""
+
+    world: World
+    config: CoreConfig
+    chain: Chain
+    mempool: Mempool
+    updates: UpdatePool
+    monitor: Monitor
+
+    @property
+    def account(self) -> AccountId:
+        """This node's account."""
+        return self.world.key.account
+
+    def is_waiting(self, kind: type[Body], plan: bytes | None = None) -> bool:
+        """Does a transaction of this kind (for this plan, if named) of this node's wait for a block?"""
+        bodies = [signed.transaction.body for signed in self.mempool.of(self.account)]
+        return any(isinstance(body, kind) and plan in (None, getattr(body, "plan", None)) for body in bodies)

@@ -1,0 +1,313 @@
+"""The device: registers, joins the plans its holder consents to, trains on their tasks, releases updates.
+
+What it does next follows from the state at the head alone, so restarts and reorganisations need no special
+cases. One job runs at a time; plans take turns. The one thing it must never get wrong: a release is journalled
+durably before it leaves, and a task that the journal knows gets the very same bytes again (DESIGN §4.3).
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from chain.codec import Record
+from chain.ids import Hash, HashField, Natural
+from chain.payload import PayloadRef
+from chain.transaction import JoinPlan, RegisterDevice
+from chain.update import AttestedUpdate, PrivacyCharge, Release
+from consensus.problems import compile_document, get_problem
+from consensus.queries import get_open_task
+from consensus.records import PlanEntry, RoundState
+from consensus.state import (
+    document_key,
+    get_active,
+    get_device,
+    get_enrolment,
+    get_plan,
+    get_revealed,
+    get_round,
+    get_seat,
+    need_bytes,
+)
+from fl.plan.schema import Plan
+from node.core.config import DeviceConfig
+from node.core.messages import HeadChanged, OwnTransaction, PayloadStored, UpdateReleased
+from node.core.turn import Turn
+from node.effects import Accepted, Refused
+from node.events import JoinOrder, Shutdown, Started
+from node.jobs.results import DataInspected, Declined, JobResult, StampFound, Trained
+from node.jobs.specs import FindStamp, InspectData, TrainTask
+from node.notices import RoleNotice
+from node.roles.base import Surroundings
+from storage.base import JournalEntry
+
+ROLE: Final = "device"
+
+
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """What this device found out about a plan: its data under the plan's role, or why it stays away."""
+
+    role: str
+    samples: int = 0
+    commitment: Hash | None = None
+    declined: str = ""
+
+
+class PlanStanding(Record):
+    """How the device stands to a plan. ``declined`` says why it stays away, empty if it does not."""
+
+    plan: HashField
+    role: str
+    samples: Natural
+    declined: str
+
+
+class DeviceStatus(Record):
+    """What the device does: plans it looked at, releases since the start, and the job at hand (empty = none)."""
+
+    registered: bool
+    plans: tuple[PlanStanding, ...]
+    releases: Natural
+    working: str
+    last_error: str
+
+
+class Device:
+    """The device role of this node."""
+
+    def __init__(self, around: Surroundings, config: DeviceConfig) -> None:
+        self._around = around
+        self._config = config
+        self._roles: dict[Hash, str] = dict.fromkeys(config.plans, config.role)
+        self._standings: dict[Hash, _Standing] = {}
+        self._stamp: int | None = None
+        self._stamp_job: int | None = None
+        self._job: int | None = None
+        self._task: TrainTask | None = None
+        self._working = ""
+        self._failed: dict[Hash, None] = {}
+        self._sent: dict[Hash, int] = {}
+        self._served: dict[Hash, int] = {}
+        self._releases = 0
+        self._last_error = ""
+
+    def status(self) -> DeviceStatus:
+        """Return what the device does."""
+        plans = [
+            PlanStanding(plan, standing.role, standing.samples, standing.declined)
+            for plan, standing in self._standings.items()
+        ]
+        registered = get_device(self._around.chain.view, self._around.account) is not None
+        return DeviceStatus(registered, tuple(plans), self._releases, self._working, self._last_error)
+
+    # --- when to look -----------------------------------------------------------------------------
+
+    def on_started(self, event: Started, turn: Turn) -> None:
+        """Begin."""
+        self._step(turn)
+
+    def on_head(self, changed: HeadChanged, turn: Turn) -> None:
+        """Do what the new state asks for."""
+        if self._task is not None and not self._is_asked(self._task.task.plan, self._task.task.digest):
+            turn.cancel(self._job)
+            self._job, self._task, self._working = None, None, ""
+        self._step(turn)
+
+    def on_join_order(self, order: JoinOrder, turn: Turn) -> None:
+        """Serve one more plan."""
+        if not self._config.consent:
+            reason = "the data's holder has not given consent: set consent = true in the device's configuration"
+            turn.reply(order.request, Refused("device.consent", reason))
+            return
+        plan = Hash(order.plan)
+        self._roles[plan] = order.role or self._config.role
+        self._standings.pop(plan, None)
+        turn.reply(order.request, Accepted(plan))
+        self._step(turn)
+
+    def on_shutdown(self, event: Shutdown, turn: Turn) -> None:
+        """Rest."""
+        turn.cancel(self._job)
+        turn.cancel(self._stamp_job)
+        self._job = self._stamp_job = self._task = None
+
+    def _step(self, turn: Turn) -> None:
+        """Do the next thing, if there is one."""
+        if not self._config.consent or self._around.monitor.state == "syncing":
+            return
+        if get_device(self._around.chain.view, self._around.account) is None:
+            self._register(turn)
+            return
+        view = self._around.chain.view
+        active = [entry for plan in get_active(view) if (entry := get_plan(view, plan)) is not None]
+        for entry in active:
+            if entry.status == "enrolling" and self._is_consented(entry.plan):
+                self._enrol(entry, turn)
+        asked = [entry.plan for entry in active if entry.status == "running" and self._release_again(entry.plan, turn)]
+        if asked and self._job is None:
+            self._train(min(asked, key=lambda plan: (self._served.get(plan, 0), plan)), turn)
+
+    def _is_consented(self, plan: Hash) -> bool:
+        return self._config.any_plan or plan in self._roles
+
+    # --- registration -----------------------------------------------------------------------------
+
+    def _register(self, turn: Turn) -> None:
+        """Find a stamp, once, and register with it."""
+        around = self._around
+        if self._stamp is not None:
+            if not around.is_waiting(RegisterDevice):
+                turn.tell(OwnTransaction(RegisterDevice(self._config.lifetime_budget, self._stamp)))
+        elif self._stamp_job is None:
+            bits = around.chain.rules.stamp_bits
+            self._stamp_job = turn.start(FindStamp(around.world.genesis.chain_id, around.account, bits))
+
+    def on_stamp(self, spec: FindStamp, result: JobResult, turn: Turn) -> None:
+        """Register with the stamp that was found."""
+        self._stamp_job = None
+        if isinstance(result, StampFound):
+            self._stamp = result.stamp
+            self._step(turn)
+
+    # --- enrolment --------------------------------------------------------------------------------
+
+    def _enrol(self, entry: PlanEntry, turn: Turn) -> None:
+        """Join a plan, after a look at the data it would be trained on."""
+        around = self._around
+        if get_enrolment(around.chain.view, entry.plan, around.account) is not None:
+            return
+        standing = self._standings.get(entry.plan)
+        if standing is None:
+            self._inspect(entry.plan, turn)
+        elif standing.commitment is not None and not around.is_waiting(JoinPlan, entry.plan):
+            plan = get_problem(around.chain.view, entry.plan).plan
+            if entry.enrolled < plan.participation.max_devices and around.chain.height < entry.enrol_deadline:
+                join = JoinPlan(entry.plan, standing.role, standing.samples, standing.commitment)
+                turn.tell(OwnTransaction(join))
+
+    def _inspect(self, id: Hash, turn: Turn) -> None:
+        plan = get_problem(self._around.chain.view, id).plan
+        role = self._choose_role(id, plan)
+        if role is None:
+            names = ", ".join(role.name for role in plan.roles)
+            self._decline(id, "", f"the plan has the roles {names}; name the one to take", turn)
+        elif self._job is None:
+            self._working = f"reading the data for plan {id.hex()[:16]}"
+            self._job = turn.start(InspectData(need_bytes(self._around.chain.view, document_key(id)), role))
+
+    def _choose_role(self, id: Hash, plan: Plan) -> str | None:
+        wanted = self._roles.get(id, self._config.role)
+        if wanted:
+            return wanted
+        return plan.roles[0].name if len(plan.roles) == 1 else None
+
+    def on_inspected(self, spec: InspectData, result: JobResult, turn: Turn) -> None:
+        """Join if the data fit the plan; else stay away, and say why."""
+        self._job, self._working = None, ""
+        problem = compile_document(spec.plan)
+        id, limits = problem.plan_id, problem.plan.participation
+        if isinstance(result, Declined):
+            self._decline(id, spec.role, result.reason, turn)
+        elif isinstance(result, DataInspected) and not limits.min_samples <= result.samples <= limits.max_samples:
+            allowed = f"{limits.min_samples} … {limits.max_samples}"
+            self._decline(id, spec.role, f"the data have {result.samples} samples; the plan takes {allowed}", turn)
+        elif isinstance(result, DataInspected):
+            self._standings[id] = _Standing(spec.role, result.samples, result.commitment)
+        self._step(turn)
+
+    def _decline(self, plan: Hash, role: str, reason: str, turn: Turn) -> None:
+        self._standings[plan] = _Standing(role, declined=reason)
+        self._last_error = reason
+        turn.publish(RoleNotice(ROLE, plan, f"stays away from the plan: {reason}"))
+
+    # --- training ---------------------------------------------------------------------------------
+
+    def _is_asked(self, plan: Hash, task: Hash) -> bool:
+        """Is this the plan's open task, this device selected for it, and not yet heard?"""
+        view = self._around.chain.view
+        state = get_round(view, plan)
+        if state is None or state.task.digest != task:
+            return False
+        position = get_seat(view, plan, self._around.account, task)
+        return position is not None and get_revealed(view, plan, position, task) is None
+
+    def _due_task(self, plan: Hash) -> RoundState | None:
+        """Return the plan's open task if this device is asked and the task lies deep enough to trust."""
+        state = get_round(self._around.chain.view, plan)
+        if state is None or not self._is_asked(plan, state.task.digest):
+            return None
+        deadlines = get_problem(self._around.chain.view, plan).plan.deadlines
+        depth = self._around.chain.height - state.opened + 1
+        return state if depth >= deadlines.confirmations else None
+
+    def _release_again(self, plan: Hash, turn: Turn) -> bool:
+        """Send what the journal has for the plan's task, if no block took it yet; is training needed instead?"""
+        state = self._due_task(plan)
+        if state is None:
+            return False
+        task = state.task.digest
+        entry = self._around.world.journal.lookup(task, self._around.account)
+        if entry is None:
+            return task not in self._failed
+        height = self._around.chain.height
+        sent = self._sent.get(task)
+        if sent is None or height - sent >= self._config.resend_blocks:
+            self._send(entry, turn)
+        return False
+
+    def _train(self, plan: Hash, turn: Turn) -> None:
+        view, account = self._around.chain.view, self._around.account
+        task, enrolment = get_open_task(view, plan), get_enrolment(view, plan, account)
+        if task is None or enrolment is None:
+            raise LookupError(f"this device is selected in plan {plan.hex()}, which has no task or enrolment of it")
+        document = need_bytes(view, document_key(plan))
+        self._task = TrainTask(document, enrolment.role, task.task, account, task.model, task.carry)
+        self._working = f"training plan {plan.hex()[:16]}, round {task.task.round}, phase {task.task.phase}"
+        self._served[plan] = self._served.get(plan, 0) + 1
+        self._job = turn.start(self._task)
+
+    def on_trained(self, spec: TrainTask, result: JobResult, turn: Turn) -> None:
+        """Journal the release, then send it. A task that closed meanwhile gets nothing."""
+        self._job, self._task, self._working = None, None, ""
+        task = spec.task.digest
+        if isinstance(result, Declined):
+            self._fail(spec, result.reason, turn)
+        elif isinstance(result, Trained) and self._is_asked(spec.task.plan, task):
+            self._release(spec, result, turn)
+        self._step(turn)
+
+    def _fail(self, spec: TrainTask, reason: str, turn: Turn) -> None:
+        self._failed[spec.task.digest] = None
+        self._last_error = reason
+        turn.publish(RoleNotice(ROLE, spec.task.plan, f"could not train: {reason}"))
+
+    def _release(self, spec: TrainTask, trained: Trained, turn: Turn) -> None:
+        world, view, task = self._around.world, self._around.chain.view, spec.task
+        enrolment = get_enrolment(view, task.plan, spec.device)
+        if enrolment is None or enrolment.samples != trained.samples:
+            frozen = 0 if enrolment is None else enrolment.samples
+            self._fail(spec, f"the data have {trained.samples} samples now; this device enrolled with {frozen}", turn)
+            return
+        release = Release(
+            chain_id=world.genesis.chain_id,
+            plan=task.plan,
+            round=task.round,
+            phase=task.phase,
+            task=task.digest,
+            device=spec.device,
+            samples=trained.samples,
+            computation_us=trained.computation_us,
+            privacy=PrivacyCharge("none", 0, world.journal.total(spec.device)),
+            payload=PayloadRef.of(trained.payload),
+        )
+        entry = JournalEntry(release.sign(world.key), trained.payload)
+        world.journal.record(entry)  # durable before anything leaves: the invariant of this file
+        self._releases += 1
+        self._send(entry, turn)
+
+    def _send(self, entry: JournalEntry, turn: Turn) -> None:
+        """Gossip a journalled release."""
+        if not self._around.world.payloads.has(entry.update.release.payload.id):
+            self._around.world.payloads.put(entry.payload)
+            turn.tell(PayloadStored(entry.update.release.payload.id))
+        self._sent[entry.task] = self._around.chain.height
+        turn.tell(UpdateReleased(AttestedUpdate(entry.update, ())))

@@ -1,0 +1,158 @@
+"""The update pool: local updates that wait for a block, one a task and device.
+
+Rules of this file: pure bookkeeping, like the mempool. An update passes through three states, and only the last
+one is given to block builders and peers:
+
+    waiting (for its payload) → checking → verified
+
+Attestations are gathered from wherever they come and kept ordered by miner. A second, different update of one
+device for one task is refused: an honest device never makes one. Signatures were checked before.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from chain.ids import AccountId, Hash, Height
+from chain.payload import PayloadRef
+from chain.update import Attestation, AttestedUpdate, LocalUpdate
+from node.core.config import PoolLimits
+
+_MAX_ATTESTATIONS = 64
+
+
+class Stage(StrEnum):
+    """How far an update has come."""
+
+    WAITING = "waiting"
+    CHECKING = "checking"
+    VERIFIED = "verified"
+
+
+class Intake(StrEnum):
+    """What became of an update that was handed in."""
+
+    NEW = "new"
+    MERGED = "merged"
+    KNOWN = "known"
+    CONFLICT = "conflict"
+    FULL = "full"
+
+
+@dataclass(slots=True)
+class PooledUpdate:
+    """An update in the pool. ``since`` is the head's height when it came."""
+
+    update: LocalUpdate
+    stage: Stage
+    since: Height
+    attestations: dict[AccountId, Attestation] = field(default_factory=dict)
+
+    @property
+    def id(self) -> Hash:
+        """The release's id."""
+        return self.update.id
+
+    @property
+    def payload(self) -> PayloadRef:
+        """Where its payload is."""
+        return self.update.release.payload
+
+    def attested(self) -> AttestedUpdate:
+        """Return the update with all its attestations, ordered by miner, as a block carries it."""
+        ordered = [self.attestations[miner] for miner in sorted(self.attestations)]
+        return AttestedUpdate(self.update, tuple(ordered))
+
+
+class UpdatePool:
+    """Local updates in waiting, within ``limits``."""
+
+    def __init__(self, limits: PoolLimits) -> None:
+        self._limits = limits
+        self._entries: dict[Hash, PooledUpdate] = {}
+        self._by_task: dict[tuple[Hash, AccountId], Hash] = {}
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __contains__(self, id: Hash) -> bool:
+        return id in self._entries
+
+    @property
+    def size_bytes(self) -> int:
+        """The sum of the updates' payload sizes."""
+        return self._bytes
+
+    def get(self, id: Hash) -> PooledUpdate | None:
+        """Return an update by its release's id."""
+        return self._entries.get(id)
+
+    def of_device(self, task: Hash, device: AccountId) -> PooledUpdate | None:
+        """Return what the device released for the task, if it waits here."""
+        id = self._by_task.get((task, device))
+        return None if id is None else self._entries[id]
+
+    def entries(self) -> tuple[PooledUpdate, ...]:
+        """Return all updates in the order they came."""
+        return tuple(self._entries.values())
+
+    def add(self, attested: AttestedUpdate, height: Height) -> Intake:
+        """Take an update in, or only the attestations that are new with it."""
+        update = attested.update
+        release = update.release
+        key = (release.task, release.device)
+        held = self._by_task.get(key)
+        if held is None:
+            if not self._has_room(update):
+                return Intake.FULL
+            self._by_task[key] = update.id
+            self._bytes += release.payload.size
+            entry = self._entries[update.id] = PooledUpdate(update, Stage.WAITING, height)
+            _merge(entry, attested.attestations)
+            return Intake.NEW
+        if held != update.id:
+            return Intake.CONFLICT
+        return Intake.MERGED if _merge(self._entries[held], attested.attestations) else Intake.KNOWN
+
+    def _has_room(self, update: LocalUpdate) -> bool:
+        size = update.release.payload.size
+        return len(self._entries) < self._limits.updates and self._bytes + size <= self._limits.update_bytes
+
+    def waiting_for(self, payload: Hash) -> tuple[PooledUpdate, ...]:
+        """Return the updates that wait for this payload."""
+        entries = self._entries.values()
+        return tuple([entry for entry in entries if entry.stage is Stage.WAITING and entry.payload.id == payload])
+
+    def attest(self, id: Hash, attestation: Attestation) -> bool:
+        """Add an attestation; is it new?"""
+        entry = self._entries.get(id)
+        return entry is not None and _merge(entry, (attestation,))
+
+    def drop(self, ids: Iterable[Hash]) -> None:
+        """Forget these updates."""
+        for id in ids:
+            entry = self._entries.pop(id, None)
+            if entry is not None:
+                del self._by_task[entry.update.release.task, entry.update.release.device]
+                self._bytes -= entry.payload.size
+
+    def settle(self, is_wanted: Callable[[LocalUpdate], bool]) -> tuple[PooledUpdate, ...]:
+        """Follow a new head: forget the updates nobody can include any more, and return them."""
+        gone = [entry for entry in self._entries.values() if not is_wanted(entry.update)]
+        self.drop([entry.id for entry in gone])
+        return tuple(gone)
+
+    def select(self, trim: Callable[[AttestedUpdate], AttestedUpdate | None]) -> tuple[AttestedUpdate, ...]:
+        """Return the verified updates in the order they came, each as ``trim`` leaves it (None leaves it out)."""
+        verified = [entry.attested() for entry in self._entries.values() if entry.stage is Stage.VERIFIED]
+        return tuple([trimmed for attested in verified if (trimmed := trim(attested)) is not None])
+
+
+def _merge(entry: PooledUpdate, attestations: Iterable[Attestation]) -> bool:
+    """Add the attestations of miners that have none here yet; was there one?"""
+    before = len(entry.attestations)
+    for attestation in attestations:
+        if len(entry.attestations) < _MAX_ATTESTATIONS:
+            entry.attestations.setdefault(attestation.miner, attestation)
+    return len(entry.attestations) > before
