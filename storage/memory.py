@@ -14,8 +14,9 @@ from chain.hashing import content_id
 from chain.ids import AccountId, Hash, Height
 from chain.payload import MAX_PAYLOAD_BYTES
 from storage.base import CommitBatch, GenesisData, JournalEntry, StoredHeader, TransactionPlace
+from storage.capacity import check_capacity
 from storage.commit import check_commit
-from storage.errors import CapacityError, UseError
+from storage.errors import UseError
 from storage.releases import Releases
 
 State = immutables.Map[bytes, bytes]
@@ -241,17 +242,6 @@ class MemoryPayloadStore:
     def total_bytes(self) -> int:
         """Return the sum of the sizes of all payloads."""
         return self._total
-
-
-def check_capacity(size: int, total: int, max_payload_bytes: int, max_total_bytes: int | None) -> None:
-    """Raise ``CapacityError`` if a payload of ``size`` bytes is over a cap of a store that holds ``total``."""
-    if size > max_payload_bytes:
-        raise CapacityError(f"payload of {size} bytes; at most {max_payload_bytes} are allowed")
-    if max_total_bytes is not None and total + size > max_total_bytes:
-        raise CapacityError(
-            f"payload store full: {total} bytes stored, {size} more would pass the cap of {max_total_bytes}; "
-            "prune payloads below the final height or raise the cap"
-        )
 
 
 class MemoryReleaseJournal:

@@ -1,0 +1,214 @@
+"""The one owner of a LevelDB handle.
+
+Rules of this file: nobody else touches plyvel. A closed LevelDB that is still read from takes the process down, so
+every operation passes a gate, and ``close`` waits until all that are in it have left. Writes are batches in
+transaction mode: plyvel would else write the first half of a batch whose making raised.
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+from weakref import WeakSet
+
+import plyvel
+
+from storage.errors import DamagedError, LockedError, UseError
+from storage.layout import META_SCHEMA, Migration, Writer, encode_version, plan_migrations
+from storage.lock import DirectoryLock
+
+_SCAN_CHUNK: Final = 512
+_CACHE_BYTES: Final = 16 * 1024 * 1024
+_REMEDY: Final = (
+    "look with `fedchain db check`; if it is damaged, restore a backup of it, or move it away and let the node "
+    "sync again (keys and journal are kept elsewhere and are not affected)"
+)
+
+
+class Gate(AbstractContextManager[None]):
+    """Lets any number in while it is open; ``shut`` closes it and waits until all have left."""
+
+    __slots__ = ("_inside", "_is_open", "_state", "_what")
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._state = threading.Condition()
+        self._inside = 0
+        self._is_open = True
+
+    @property
+    def is_open(self) -> bool:
+        """May one come in?"""
+        return self._is_open
+
+    def __enter__(self) -> None:
+        with self._state:
+            if not self._is_open:
+                raise UseError(f"{self._what} is closed")
+            self._inside += 1
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._state:
+            self._inside -= 1
+            if not self._inside:
+                self._state.notify_all()
+
+    def shut(self) -> bool:
+        """Close the gate and wait; return whether it was this call that closed it."""
+        with self._state:
+            was_open, self._is_open = self._is_open, False
+            self._state.wait_for(lambda: not self._inside)
+            return was_open
+
+
+class DatabaseSnapshot:
+    """The database as it was at one moment."""
+
+    __slots__ = ("__weakref__", "_database", "_snapshot")
+
+    def __init__(self, database: "Database", snapshot: object) -> None:
+        self._database = database
+        self._snapshot: object | None = snapshot
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the value under a key."""
+        return self._database.read(self._read, key)
+
+    def _read(self, key: bytes) -> bytes | None:
+        if self._snapshot is None:
+            raise UseError("the snapshot is closed")
+        value: bytes | None = self._snapshot.get(key)  # type: ignore[attr-defined]
+        return value
+
+    def close(self) -> None:
+        """Release it."""
+        snapshot, self._snapshot = self._snapshot, None
+        if snapshot is not None:
+            snapshot.close()  # type: ignore[attr-defined]
+
+
+class Database:
+    """An open LevelDB at ``path``, under a lock that the caller holds as long as it is open."""
+
+    def __init__(self, path: Path, lock: DirectoryLock, *, create: bool = False) -> None:
+        """Open it. ``DamagedError`` if LevelDB can't; nothing is created unless ``create`` and it is not there."""
+        if not lock.is_held:
+            raise UseError(f"{path} opened without its directory's lock")
+        self.path = path
+        self._gate = Gate(str(path))
+        self._snapshots: WeakSet[DatabaseSnapshot] = WeakSet()
+        try:
+            self._db = plyvel.DB(
+                str(path),
+                create_if_missing=create,
+                error_if_exists=create,
+                paranoid_checks=True,
+                lru_cache_size=_CACHE_BYTES,
+                bloom_filter_bits=10,
+            )
+        except plyvel.Error as error:
+            if "IO error: lock " in str(error):
+                raise LockedError(f"{path} is in use by another program: {error}") from None
+            raise DamagedError(f"{path} can't be opened: {error}; {_REMEDY}") from None
+
+    def damage(self, what: str) -> DamagedError:
+        """Return the error that says what is wrong with this database, and what to do."""
+        return DamagedError(f"{self.path}: {what}; {_REMEDY}")
+
+    def read(self, action: Callable[[bytes], bytes | None], key: bytes) -> bytes | None:
+        """Do one read inside the gate."""
+        with self._gate:
+            try:
+                return action(key)
+            except plyvel.CorruptionError as error:
+                raise self.damage(str(error)) from None
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the value under a key."""
+        return self.read(self._db.get, key)
+
+    def scan(self, prefix: bytes, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        """Iterate over the keys that begin with ``prefix``, without it, from ``start`` on.
+
+        Read in chunks, so that an iteration nobody finishes holds nothing open. What is written meanwhile may be seen.
+        """
+        prefixed = self._db.prefixed_db(prefix)
+        position, include = start, True
+        while True:
+            with self._gate:
+                try:
+                    with prefixed.iterator(start=position, include_start=include) as iterator:
+                        chunk = [item for item, _ in zip(iterator, range(_SCAN_CHUNK), strict=False)]
+                except plyvel.CorruptionError as error:
+                    raise self.damage(str(error)) from None
+            yield from chunk
+            if len(chunk) < _SCAN_CHUNK:
+                return
+            position, include = chunk[-1][0], False
+
+    def last(self, prefix: bytes) -> tuple[bytes, bytes] | None:
+        """Return the last of the keys that begin with ``prefix``, without it, and its value."""
+        with self._gate, self._db.prefixed_db(prefix).iterator(reverse=True) as iterator:
+            return next(iterator, None)
+
+    def write(self, fill: Callable[[Writer], None], *, sync: bool) -> None:
+        """Write in one atomic batch what ``fill`` puts and deletes; nothing if it raises. Durable if ``sync``."""
+        with self._gate, self._db.write_batch(transaction=True, sync=sync) as batch:
+            fill(batch)
+
+    def snapshot(self) -> DatabaseSnapshot:
+        """Return a view of this moment."""
+        with self._gate:
+            snapshot = DatabaseSnapshot(self, self._db.snapshot())
+            self._snapshots.add(snapshot)
+            return snapshot
+
+    def migrate(self, migrations: Mapping[int, Migration], version: int) -> None:
+        """Bring the schema up to ``version``, one atomic and durable step after another."""
+        stored = self.get(META_SCHEMA)
+        if stored is None or len(stored) != 4:
+            raise self.damage("no schema version: it is cut short, or not a fedchain database")
+        found = int.from_bytes(stored, "big")
+        for step, migration in enumerate(plan_migrations(found, migrations, version, str(self.path)), found + 1):
+
+            def fill(writer: Writer, step: int = step, migration: Migration = migration) -> None:
+                migration(self, writer)
+                writer.put(META_SCHEMA, encode_version(step))
+
+            self.write(fill, sync=True)
+
+    def verify_checksums(self) -> int:
+        """Read every block of every file against its checksum; return the number of keys. ``DamagedError``."""
+        count = 0
+        with self._gate:
+            try:
+                with self._db.iterator(verify_checksums=True, fill_cache=False) as iterator:
+                    for _ in iterator:
+                        count += 1
+            except plyvel.CorruptionError as error:
+                raise self.damage(str(error)) from None
+        return count
+
+    def compact(self) -> None:
+        """Rewrite the files without what was deleted or overwritten."""
+        with self._gate:
+            self._db.compact_range()
+
+    def close(self) -> None:
+        """Wait for what is under way, then close. Twice does no harm."""
+        if self._gate.shut():
+            for snapshot in list(self._snapshots):
+                snapshot.close()
+            self._db.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

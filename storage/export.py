@@ -1,0 +1,175 @@
+"""A chain in one file: the main chain's blocks and their payloads, to move, archive and check.
+
+The file: a magic line; records ``length (4 bytes, big-endian) ‖ canonical record``; the last is an ``EndRecord`` with the
+number of blocks and SHA-256 of all bytes before that record. Each block comes after the payloads it refers to. The
+reader trusts nothing: it checks ids, links, roots and the digest at the end, and stops with ``DamagedError`` at the
+first thing that is wrong. Whether the blocks follow the ledger's rules is for the importing node to find out.
+"""
+
+import os
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+from typing import BinaryIO, Final, TypeAlias
+
+from chain.block import Block, block_id, has_matching_body
+from chain.codec import Record, decode, encode
+from chain.errors import CodecError
+from chain.ids import Hash, HashField, Height, Natural
+from chain.payload import MAX_PAYLOAD_BYTES
+from storage.base import ChainStore, PayloadStore
+from storage.check import payload_refs
+from storage.errors import DamagedError, ForeignGenesisError, StorageError
+from storage.files import sync_directory
+
+MAGIC: Final = b"fedchain chain export 1\n"
+MAX_RECORD_BYTES: Final = MAX_PAYLOAD_BYTES + 1024
+
+
+class StartRecord(Record, tag="start"):
+    """The genesis document this chain belongs to."""
+
+    genesis: HashField
+
+
+class PayloadRecord(Record, tag="payload"):
+    """A payload that the next block refers to."""
+
+    payload: bytes
+
+
+class BlockRecord(Record, tag="block"):
+    """A block."""
+
+    block: Block
+
+
+class EndRecord(Record, tag="end"):
+    """The end of the file: the blocks in it, and SHA-256 of every byte before this record."""
+
+    blocks: Natural
+    digest: HashField
+
+
+ExportRecord: TypeAlias = StartRecord | PayloadRecord | BlockRecord | EndRecord
+ExportedItem: TypeAlias = Block | bytes
+"""A block, or the bytes of a payload that a block after it refers to."""
+
+
+def export_chain(store: ChainStore, payloads: PayloadStore, path: Path) -> int:
+    """Write the main chain to a new file and return the number of blocks, genesis included.
+
+    The file has its name only when it is complete. Payloads that are not there (pruned) are left out.
+    """
+    aside = path.with_name(f".{path.name}.tmp")
+    try:
+        with open(aside, "wb") as stream:
+            count = _write(store, payloads, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.rename(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+    sync_directory(path.parent)
+    return count
+
+
+def _write(store: ChainStore, payloads: PayloadStore, stream: BinaryIO) -> int:
+    digest = sha256()
+
+    def put(data: bytes) -> None:
+        digest.update(data)
+        stream.write(data)
+
+    put(MAGIC)
+    put(_framed(StartRecord(store.genesis)))
+    count = store.height() + 1
+    for height in range(count):
+        block = _block_at(store, height)
+        for ref in payload_refs(block.body):
+            payload = payloads.get(ref.id)
+            if payload is not None:
+                put(_framed(PayloadRecord(payload)))
+        put(_framed(BlockRecord(block)))
+    stream.write(_framed(EndRecord(count, Hash(digest.digest()))))
+    return count
+
+
+def _block_at(store: ChainStore, height: int) -> Block:
+    id = store.block_id_at(Height(height))
+    header = None if id is None else store.header(id)
+    body = None if id is None else store.body(id)
+    if header is None or body is None:
+        raise StorageError(f"the block at height {height} is not stored whole: see `fedchain db check`")
+    return Block(header, body)
+
+
+def _framed(record: ExportRecord) -> bytes:
+    encoded = encode(record)
+    return len(encoded).to_bytes(4, "big") + encoded
+
+
+def read_export(path: Path, genesis: Hash) -> Iterator[ExportedItem]:
+    """Iterate over a file's payloads and blocks from genesis up, each checked.
+
+    ``ForeignGenesisError`` if it is another network's chain, ``DamagedError`` at the first byte that is wrong or
+    missing. The digest over all is only known at the end, so an importer that wants all or nothing reads twice.
+    """
+    digest = sha256()
+    with open(path, "rb") as stream:
+        head = stream.read(len(MAGIC))
+        if head != MAGIC:
+            raise DamagedError(f"{path} is not a chain export of this version: it begins with {head!r}")
+        digest.update(head)
+        blocks, parent = 0, None
+        while True:
+            record, framed = _read_record(stream, path)
+            if isinstance(record, EndRecord):
+                _check_end(record, blocks, digest.digest(), stream, path)
+                return
+            digest.update(framed)
+            if isinstance(record, StartRecord):
+                _check_start(record, genesis, path)
+            elif isinstance(record, PayloadRecord):
+                yield record.payload
+            else:
+                _check_block(record.block, blocks, parent, path)
+                blocks, parent = blocks + 1, block_id(record.block.header)
+                yield record.block
+
+
+def _read_record(stream: BinaryIO, path: Path) -> tuple[ExportRecord, bytes]:
+    position = stream.tell()
+    head = stream.read(4)
+    length = int.from_bytes(head, "big")
+    if len(head) == 4 and length > MAX_RECORD_BYTES:
+        raise DamagedError(f"{path}: a record of {length} bytes at byte {position}; at most {MAX_RECORD_BYTES}")
+    encoded = stream.read(length)
+    if len(head) < 4 or len(encoded) < length:
+        raise DamagedError(f"{path} is cut short at byte {position}: copy or export it again")
+    try:
+        record: ExportRecord = decode(encoded, ExportRecord, MAX_RECORD_BYTES)  # type: ignore[arg-type]
+    except CodecError as error:
+        raise DamagedError(f"{path}: at byte {position} {error}") from None
+    return record, head + encoded
+
+
+def _check_start(record: StartRecord, genesis: Hash, path: Path) -> None:
+    if record.genesis != genesis:
+        raise ForeignGenesisError(
+            f"{path} holds the chain of the network with genesis {record.genesis.hex()}, not {genesis.hex()}"
+        )
+
+
+def _check_block(block: Block, height: int, parent: Hash | None, path: Path) -> None:
+    if block.header.height != height or (parent is not None and block.header.parent != parent):
+        raise DamagedError(f"{path}: block {block.id.hex()} does not follow the one before it, at height {height}")
+    if not has_matching_body(block.header, block.body):
+        raise DamagedError(f"{path}: the body of block {block.id.hex()} does not have the roots in its header")
+
+
+def _check_end(record: EndRecord, blocks: int, digest: bytes, stream: BinaryIO, path: Path) -> None:
+    if record.blocks != blocks or record.digest != digest:
+        raise DamagedError(f"{path}: its digest is not that of its {blocks} blocks: copy or export it again")
+    if stream.read(1):
+        raise DamagedError(f"{path}: there is more after its end")

@@ -1,0 +1,103 @@
+"""The keys of the chain database, its schema version, and how older ones become this one.
+
+One byte says what a key is; heights and sequence numbers are 8 bytes big-endian, so that LevelDB's order is theirs.
+
+    m schema          schema version, 4 bytes big-endian
+    m genesis         id of the genesis document
+    m tip             id of the last block of the main chain
+    n ‖ sequence      a header, canonical; sequence numbers count up in the order of arrival
+    h ‖ block id      the header's sequence number
+    b ‖ block id      a body, canonical
+    k ‖ block id      empty; there where a body is (bodies are large, this index is quick to read)
+    i ‖ block id      why the block is invalid, UTF-8
+    c ‖ height        id of the main chain's block at this height
+    u ‖ block id      undo bytes; for blocks of the main chain alone, genesis aside
+    e ‖ block id      events bytes; for blocks of the main chain alone
+    x ‖ transaction   where on the main chain it is: a ``TransactionPlace``, canonical
+    s ‖ state key     a value of the state after the tip, or a node of its tree
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Final, Protocol
+
+from storage.errors import SchemaError
+
+SCHEMA_VERSION: Final = 1
+
+META_SCHEMA: Final = b"mschema"
+META_GENESIS: Final = b"mgenesis"
+META_TIP: Final = b"mtip"
+HEADER: Final = b"n"
+SEQUENCE: Final = b"h"
+BODY: Final = b"b"
+HAS_BODY: Final = b"k"
+INVALID: Final = b"i"
+CHAIN: Final = b"c"
+UNDO: Final = b"u"
+EVENTS: Final = b"e"
+PLACE: Final = b"x"
+STATE: Final = b"s"
+
+
+class Writer(Protocol):
+    """What a migration may do: put and delete keys. All of it is written at once, or nothing."""
+
+    def put(self, key: bytes, value: bytes) -> None:
+        """Write a key."""
+        ...
+
+    def delete(self, key: bytes) -> None:
+        """Remove a key."""
+        ...
+
+
+class Reader(Protocol):
+    """What a migration may read."""
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the value under a key."""
+        ...
+
+    def scan(self, prefix: bytes, start: bytes = b"") -> "ScanResult":
+        """Iterate over the keys that begin with ``prefix``, in order, from ``prefix + start`` on."""
+        ...
+
+
+class ScanResult(Protocol):
+    """An iteration over keys (without the prefix) and values."""
+
+    def __iter__(self) -> "ScanResult": ...
+    def __next__(self) -> tuple[bytes, bytes]: ...
+
+
+Migration = Callable[[Reader, Writer], None]
+"""Writes what takes a database from one version to the next; the version itself is written with it."""
+
+MIGRATIONS: Final[Mapping[int, Migration]] = {}
+"""From which version each migration leads, one step up. Version 1 is the first: nothing to migrate from yet."""
+
+
+def number_key(prefix: bytes, number: int) -> bytes:
+    """Return the key of a height or a sequence number."""
+    return prefix + number.to_bytes(8, "big")
+
+
+def encode_version(version: int) -> bytes:
+    """Return the value of ``META_SCHEMA``."""
+    return version.to_bytes(4, "big")
+
+
+def plan_migrations(found: int, migrations: Mapping[int, Migration], version: int, where: str) -> list[Migration]:
+    """Return the steps from schema ``found`` to ``version``. ``SchemaError`` if there is no way."""
+    if found > version:
+        raise SchemaError(
+            f"{where} was written by a newer fedchain (schema {found}; this one knows {version}): "
+            "upgrade fedchain, or move the directory away and sync again"
+        )
+    missing = [step for step in range(found, version) if step not in migrations]
+    if missing:
+        raise SchemaError(
+            f"{where} has schema {found}, which this fedchain can't read any more (it knows {version}): "
+            "open it once with a version in between, or move the directory away and sync again"
+        )
+    return [migrations[step] for step in range(found, version)]

@@ -1,0 +1,356 @@
+"""The chain store on disk.
+
+Invariants, and who keeps them:
+
+- A commit is one synced batch: changes of the state, height index, undo, events, transaction index and tip are all
+  those of one block, at any instant, whatever happens to the process or the machine.
+- Headers and bodies are written without waiting. LevelDB keeps the order of writes, so when a commit is durable the
+  headers and bodies it rests on are. After a crash some later ones may be missing: they are fetched again.
+- A body is written with its ``k`` mark in one batch, a header with its sequence number.
+- A new database is made beside its place and renamed into it complete, so a directory without a tip was cut short.
+
+So a restart repairs nothing: what is found is a state the process was in.
+"""
+
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from chain.block import Body, Header, block_id
+from chain.codec import R, decode, encode
+from chain.errors import CodecError
+from chain.ids import Hash, Height
+from storage.base import CommitBatch, GenesisData, StoredHeader, TransactionPlace
+from storage.commit import check_commit
+from storage.database import Database, DatabaseSnapshot
+from storage.errors import ForeignGenesisError, UseError
+from storage.files import sync_directory
+from storage.layout import (
+    BODY,
+    CHAIN,
+    EVENTS,
+    HAS_BODY,
+    HEADER,
+    INVALID,
+    META_GENESIS,
+    META_SCHEMA,
+    META_TIP,
+    MIGRATIONS,
+    PLACE,
+    SCHEMA_VERSION,
+    SEQUENCE,
+    STATE,
+    UNDO,
+    Migration,
+    Writer,
+    encode_version,
+    number_key,
+)
+from storage.lock import DirectoryLock
+
+_EMPTY: Final = b""
+
+
+class LevelSnapshot:
+    """The state after one block, as the database holds it."""
+
+    __slots__ = ("_snapshot", "_tip")
+
+    def __init__(self, snapshot: DatabaseSnapshot, tip: Hash) -> None:
+        self._snapshot = snapshot
+        self._tip = tip
+
+    @property
+    def tip(self) -> Hash:
+        """The block after which this is the state."""
+        return self._tip
+
+    def get(self, key: bytes, /) -> bytes | None:
+        """Return the value under a state key, or None."""
+        return self._snapshot.get(STATE + key)
+
+    def close(self) -> None:
+        """Release the snapshot."""
+        self._snapshot.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class LevelChainStore:
+    """A ``ChainStore`` in a LevelDB directory."""
+
+    def __init__(self, database: Database) -> None:
+        """Use ``open_chain_store``: it creates, migrates and checks."""
+        self._database = database
+        self._genesis = Hash(self._need(META_GENESIS))
+        self._tip = Hash(self._need(META_TIP))
+        last = database.last(HEADER)
+        self._next_sequence = 0 if last is None else int.from_bytes(last[0], "big") + 1
+        tip = self.header(self._tip)
+        if tip is None:
+            raise database.damage(f"the header of its tip {self._tip.hex()} is missing")
+        self._height = tip.height
+
+    def _need(self, key: bytes) -> bytes:
+        value = self._database.get(key)
+        if value is None:
+            raise self._database.damage(f"key {key.decode()} is missing: it is cut short")
+        return value
+
+    def check_tip(self) -> None:
+        """Raise ``DamagedError`` unless what the last commit wrote is there. ``storage.check`` does the rest."""
+        if self.block_id_at(self._height) != self._tip or self.block_id_at(Height(self._height + 1)) is not None:
+            raise self._database.damage(f"the height index does not end in the tip {self._tip.hex()}")
+        if not self.has_body(self._tip) or self.events(self._tip) is None:
+            raise self._database.damage(f"body or events of the tip {self._tip.hex()} are missing")
+        if self._height > 0 and self.undo(self._tip) is None:
+            raise self._database.damage(f"the undo of the tip {self._tip.hex()} is missing")
+
+    @property
+    def genesis(self) -> Hash:
+        """The id of the genesis document this store belongs to."""
+        return self._genesis
+
+    @property
+    def database(self) -> Database:
+        """The database, for maintenance (``storage.check``, compaction)."""
+        return self._database
+
+    def view(self) -> LevelSnapshot:
+        """Return a snapshot of the state after the tip."""
+        snapshot = self._database.snapshot()
+        tip = snapshot.get(META_TIP)
+        assert tip is not None  # every batch that was ever written kept it
+        return LevelSnapshot(snapshot, Hash(tip))
+
+    def tip(self) -> Hash:
+        """Return the id of the last block of the main chain."""
+        return self._tip
+
+    def height(self) -> Height:
+        """Return the height of the tip."""
+        return self._height
+
+    def headers(self) -> Iterator[StoredHeader]:
+        """Iterate over all headers in the order they were put."""
+        bodies = {key for key, _ in self._database.scan(HAS_BODY)}
+        invalid = {key: reason.decode() for key, reason in self._database.scan(INVALID)}
+        for _, encoded in self._database.scan(HEADER):
+            header = self._decode(encoded, Header, "a header")
+            id = block_id(header)
+            yield StoredHeader(id, header, id in bodies, invalid.get(id))
+
+    def put_headers(self, headers: Iterable[Header]) -> None:
+        """Store headers; those already stored are left alone. ``UseError`` for one whose parent is not stored."""
+        new: dict[Hash, Header] = {}
+        for header in headers:
+            id = block_id(header)
+            if id in new or self._database.get(SEQUENCE + id) is not None:
+                continue
+            if header.parent not in new and self._database.get(SEQUENCE + header.parent) is None:
+                raise UseError(f"header of height {header.height} before its parent {header.parent.hex()}")
+            new[id] = header
+        if not new:
+            return
+
+        def fill(writer: Writer) -> None:
+            for sequence, (id, header) in enumerate(new.items(), self._next_sequence):
+                write_header(writer, sequence, id, header)
+
+        self._database.write(fill, sync=False)
+        self._next_sequence += len(new)
+
+    def header(self, id: Hash) -> Header | None:
+        """Return a stored header."""
+        sequence = self._database.get(SEQUENCE + id)
+        if sequence is None:
+            return None
+        encoded = self._database.get(HEADER + sequence)
+        if encoded is None:
+            raise self._database.damage(f"header {id.hex()} is indexed but missing")
+        return self._decode(encoded, Header, f"header {id.hex()}")
+
+    def put_body(self, id: Hash, body: Body) -> None:
+        """Store the body of a stored header."""
+        if self._database.get(SEQUENCE + id) is None:
+            raise UseError(f"body of {id.hex()}, whose header is not stored")
+
+        def fill(writer: Writer) -> None:
+            writer.put(BODY + id, encode(body))
+            writer.put(HAS_BODY + id, _EMPTY)
+
+        self._database.write(fill, sync=False)
+
+    def body(self, id: Hash) -> Body | None:
+        """Return a stored body."""
+        encoded = self._database.get(BODY + id)
+        return None if encoded is None else self._decode(encoded, Body, f"the body of {id.hex()}")
+
+    def has_body(self, id: Hash) -> bool:
+        """Is the body of this block stored?"""
+        return self._database.get(HAS_BODY + id) is not None
+
+    def undo(self, id: Hash) -> bytes | None:
+        """Return the undo bytes of a block of the main chain."""
+        return self._database.get(UNDO + id)
+
+    def events(self, id: Hash) -> bytes | None:
+        """Return the events bytes of a block of the main chain."""
+        return self._database.get(EVENTS + id)
+
+    def block_id_at(self, height: Height) -> Hash | None:
+        """Return the id of the main chain's block at this height."""
+        id = self._database.get(number_key(CHAIN, height)) if height >= 0 else None
+        return None if id is None else Hash(id)
+
+    def transaction_place(self, id: Hash) -> TransactionPlace | None:
+        """Return where on the main chain this transaction is."""
+        encoded = self._database.get(PLACE + id)
+        return None if encoded is None else self._decode(encoded, TransactionPlace, f"the place of {id.hex()}")
+
+    def commit(self, batch: CommitBatch) -> None:
+        """Apply a batch in one synced write; ``UseError`` and nothing changed if it does not fit."""
+        check_commit(self, batch)
+        height = self._height - len(batch.disconnected) + len(batch.connected)
+        self._database.write(lambda writer: self._fill(writer, batch), sync=True)
+        self._tip, self._height = batch.tip, Height(height)
+
+    def _fill(self, writer: Writer, batch: CommitBatch) -> None:
+        # Deletions come first: a transaction or a height of an old block may be there again in a new one.
+        for distance, id in enumerate(batch.disconnected):
+            body = self.body(id)
+            if body is None:
+                raise self._database.damage(f"the body of main-chain block {id.hex()} is missing")
+            for transaction in body.transactions:
+                writer.delete(PLACE + transaction.id)
+            writer.delete(UNDO + id)
+            writer.delete(EVENTS + id)
+            writer.delete(number_key(CHAIN, self._height - distance))
+        for block in batch.connected:
+            writer.put(UNDO + block.id, block.undo)
+            write_connected(writer, block.id, block.height, block.events, block.transactions)
+        write_state(writer, batch.changes)
+        writer.put(META_TIP, batch.tip)
+
+    def mark_invalid(self, id: Hash, reason: str) -> None:
+        """Remember durably that this block is invalid."""
+        header = self.header(id)
+        if header is None:
+            raise UseError(f"block {id.hex()} marked invalid, but its header is not stored")
+        if self.block_id_at(header.height) == id:
+            raise UseError(f"block {id.hex()} marked invalid, but it is on the main chain")
+        self._database.write(lambda writer: writer.put(INVALID + id, reason.encode()), sync=True)
+
+    def invalid_reason(self, id: Hash) -> str | None:
+        """Return why this block was marked invalid."""
+        reason = self._database.get(INVALID + id)
+        return None if reason is None else reason.decode()
+
+    def _decode(self, encoded: bytes, kind: type[R], what: str) -> R:
+        try:
+            return decode(encoded, kind, len(encoded))
+        except CodecError as error:
+            raise self._database.damage(f"{what} is {error}") from None
+
+    def close(self) -> None:
+        """Wait for reads under way, then close. Twice does no harm."""
+        self._database.close()
+
+
+def write_header(writer: Writer, sequence: int, id: Hash, header: Header) -> None:
+    """Put a header under its sequence number."""
+    writer.put(number_key(HEADER, sequence), encode(header))
+    writer.put(SEQUENCE + id, number_key(b"", sequence))
+
+
+def write_connected(writer: Writer, id: Hash, height: int, events: bytes, transactions: Iterable[Hash]) -> None:
+    """Put what the indexes say of a block of the main chain."""
+    writer.put(EVENTS + id, events)
+    writer.put(number_key(CHAIN, height), id)
+    for position, transaction in enumerate(transactions):
+        writer.put(PLACE + transaction, encode(TransactionPlace(id, position)))
+
+
+def write_state(writer: Writer, changes: Iterable[tuple[bytes, bytes | None]]) -> None:
+    """Put the new values of changed state keys."""
+    for key, new in changes:
+        if new is None:
+            writer.delete(STATE + key)
+        else:
+            writer.put(STATE + key, new)
+
+
+def create_chain_database(path: Path, lock: DirectoryLock, genesis: GenesisData) -> None:
+    """Make a database that holds the genesis block and its state, whole or not at all."""
+    aside = path.with_name(path.name + ".new")
+    if aside.exists():
+        shutil.rmtree(aside)  # an earlier attempt that did not get as far as the rename
+    block, id = genesis.block, genesis.block.id
+
+    def fill(writer: Writer) -> None:
+        writer.put(META_SCHEMA, encode_version(SCHEMA_VERSION))
+        writer.put(META_GENESIS, genesis.genesis)
+        write_header(writer, 0, id, block.header)
+        writer.put(BODY + id, encode(block.body))
+        writer.put(HAS_BODY + id, _EMPTY)
+        write_connected(writer, id, 0, genesis.events, [transaction.id for transaction in block.body.transactions])
+        write_state(writer, genesis.changes)
+        writer.put(META_TIP, id)
+
+    with Database(aside, lock, create=True) as database:
+        database.write(fill, sync=True)
+    aside.rename(path)
+    sync_directory(path.parent)
+
+
+def open_chain_store(
+    path: Path,
+    lock: DirectoryLock,
+    genesis: GenesisData | None = None,
+    *,
+    migrations: Mapping[int, Migration] = MIGRATIONS,
+    version: int = SCHEMA_VERSION,
+) -> LevelChainStore:
+    """Open the chain store in directory ``path``; create it with ``genesis`` if there is none.
+
+    Without ``genesis`` only an existing one opens (for the tools). ``SchemaError`` for one that was written by a newer
+    version, ``ForeignGenesisError`` for another network's, ``DamagedError`` for one that is cut short.
+    """
+    if not path.exists():
+        if genesis is None:
+            raise UseError(f"{path} does not exist: no node has run in this data directory yet")
+        create_chain_database(path, lock, genesis)
+    database = Database(path, lock)
+    try:
+        database.migrate(migrations, version)
+        store = LevelChainStore(database)
+        _check_genesis(store, path, genesis)
+        store.check_tip()
+    except BaseException:
+        database.close()
+        raise
+    return store
+
+
+def _check_genesis(store: LevelChainStore, path: Path, genesis: GenesisData | None) -> None:
+    if genesis is None:
+        return
+    first = store.block_id_at(Height(0))
+    if store.genesis != genesis.genesis:
+        raise ForeignGenesisError(
+            f"{path} belongs to the network with genesis {store.genesis.hex()}, not {genesis.genesis.hex()}: "
+            "use that network's genesis.json, or another data directory"
+        )
+    if first != genesis.block.id:
+        raise ForeignGenesisError(
+            f"{path} begins with another block than this version of fedchain makes of the same genesis: "
+            "move it away and sync again"
+        )

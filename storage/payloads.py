@@ -1,0 +1,109 @@
+"""Payloads as files, named by their content: ``payloads/ab/cdef…``.
+
+Files and not LevelDB, because payloads are large, written once, and deleted when they are pruned: LevelDB would copy
+each several times while compacting and give the room back late. A file has all its bytes before it has its name, so
+what a crash can leave is a missing payload, which is fetched again, and temporary files, which ``PayloadFiles``
+removes when it opens. Bytes are compared with their name at every read.
+
+Threads: any thread may read; one writes.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from chain.hashing import content_id
+from chain.ids import Hash
+from chain.payload import MAX_PAYLOAD_BYTES
+from storage.capacity import check_capacity
+from storage.errors import DamagedError
+from storage.files import sync_directory, write_file
+
+_SHARD_DIGITS: Final = 2
+
+
+class PayloadFiles:
+    """A ``PayloadStore`` in a directory."""
+
+    def __init__(
+        self, path: Path, *, max_payload_bytes: int = MAX_PAYLOAD_BYTES, max_total_bytes: int | None = None
+    ) -> None:
+        """Open the directory, which exists; count what is in it and remove what a crash left half written."""
+        self.path = path
+        self._max_payload_bytes = max_payload_bytes
+        self._max_total_bytes = max_total_bytes
+        self._total = 0
+        for file in path.glob("*/*"):
+            if file.name.endswith(".tmp"):
+                file.unlink()
+            else:
+                self._total += file.stat().st_size
+
+    def _file(self, id: Hash) -> Path:
+        name = id.hex()
+        return self.path / name[:_SHARD_DIGITS] / name[_SHARD_DIGITS:]
+
+    def has(self, id: Hash) -> bool:
+        """Is this payload stored?"""
+        return self._file(id).exists()
+
+    def get(self, id: Hash) -> bytes | None:
+        """Return the payload, its digest checked; None if not stored."""
+        file = self._file(id)
+        try:
+            payload = file.read_bytes()
+        except FileNotFoundError:
+            return None
+        if content_id(payload) != id:
+            raise DamagedError(
+                f"payload file {file} does not hold what its name says: delete it, and the node fetches it again"
+            )
+        return payload
+
+    def payload(self, id: Hash, /) -> bytes | None:
+        """Return what ``get`` does."""
+        return self.get(id)
+
+    def put(self, payload: bytes, sync: bool = False) -> Hash:
+        """Store bytes and return their id; durable on return if ``sync``."""
+        id = content_id(payload)
+        file = self._file(id)
+        if file.exists():
+            if sync:
+                sync_directory(file.parent)
+            return id
+        check_capacity(len(payload), self._total, self._max_payload_bytes, self._max_total_bytes)
+        if not file.parent.exists():
+            file.parent.mkdir(mode=0o700)
+            if sync:
+                sync_directory(self.path)
+        write_file(file, payload, sync=sync)
+        self._total += len(payload)
+        return id
+
+    def delete(self, id: Hash) -> None:
+        """Forget a payload."""
+        file = self._file(id)
+        try:
+            size = file.stat().st_size
+            file.unlink()
+        except FileNotFoundError:
+            return
+        self._total -= size
+
+    def ids(self) -> Iterator[Hash]:
+        """Iterate over the ids of all payloads, in ascending order. Files with other names are passed over."""
+        for shard in sorted(self.path.iterdir()):
+            if not shard.is_dir():
+                continue
+            for file in sorted(shard.iterdir()):
+                try:
+                    id = bytes.fromhex(shard.name + file.name)
+                except ValueError:
+                    continue
+                if len(id) == 32:
+                    yield Hash(id)
+
+    def total_bytes(self) -> int:
+        """Return the sum of the sizes of all payloads."""
+        return self._total
