@@ -11,7 +11,7 @@ together here from small parts; which part hears which message is one table (``_
 
 from collections.abc import Callable
 
-from chain.ids import AccountId, Hash, Millis
+from chain.ids import AccountId, Hash, Height, Millis
 from chain.transaction import SignedTransaction
 from node.core.chain import Chain
 from node.core.config import CoreConfig
@@ -220,6 +220,10 @@ class NodeCore:
     def status(self, now: Millis) -> Status:
         """Return the node's state and its figures."""
         return self._monitor.status(now)
+
+    def finalized(self) -> Height:
+        """Return the height up to which the head's chain is final."""
+        return self.world.engine.finalized(self.chain.tree, self.chain.head_id)
 
     def peers(self) -> tuple[PeerInfo, ...]:
         """Return the connected peers."""

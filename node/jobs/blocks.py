@@ -1,12 +1,12 @@
 """The jobs around blocks: run a branch, build a candidate, seal it."""
 
-from chain.block import Block, Header, transactions_root, updates_root
-from chain.ids import ZERO_HASH, Hash, Height
+from chain.block import Block, Header
+from chain.ids import Hash
 from consensus.branch import BranchOutcome, run_branch
 from consensus.context import BlockContext
 from consensus.engine import SealLimits
 from consensus.errors import MissingPayload
-from consensus.transition import fill
+from consensus.transition import fill, make_header
 from consensus.view import Delta, decode_delta
 from node.context import context_on
 from node.jobs.control import JobControl
@@ -91,20 +91,7 @@ def build_block(spec: BuildBlock, world: World, control: JobControl) -> JobResul
             filling = fill(view, context, spec.transactions, spec.updates, world.payloads, signatures=world.signatures)
         except MissingPayload as missing:
             return Declined(f"no block can be built: {missing}")
-    header = Header(
-        version=context.rules.version,
-        chain_id=context.chain_id,
-        height=Height(context.height),
-        parent=spec.parent,
-        time_ms=spec.time_ms,
-        producer=spec.producer,
-        tx_root=transactions_root(filling.body.transactions),
-        update_root=updates_root(filling.body.updates),
-        state_root=filling.execution.state_root,
-        engine=spec.engine,
-        extension=ZERO_HASH,
-        seal=b"",
-    )
+    header = make_header(context, spec.parent, filling.body, filling.execution, spec.engine)
     rejected = [BrokenRule(id, verdict.rule, verdict.detail, verdict.later) for id, verdict in filling.rejected.items()]
     return BlockBuilt(header, filling.body, tuple(rejected))
 

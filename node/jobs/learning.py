@@ -4,8 +4,6 @@ What a person can mend (a data file that does not fit the plan's schema) ends ``
 exception passes through.
 """
 
-from fl.kernels.warm import warm_up
-
 from chain.fixedpoint import from_bytes
 from consensus.problems import compile_document
 from consensus.stamps import find_stamp
@@ -29,13 +27,12 @@ from node.world import World
 
 
 def inspect_data(spec: InspectData, world: World, control: JobControl) -> JobResult:
-    """Read the device's data under the plan's role, count it, commit to it; compile what training will need."""
+    """Read the device's data under the plan's role, count it, commit to it."""
     problem = compile_document(spec.plan)
     try:
         data = _load(world, problem.plan, spec.role)
     except DataError as error:
         return Declined(str(error))
-    warm_up(problem)
     return DataInspected(rows(data), commit_to_data(data, world.key, problem.plan_id))
 
 
