@@ -104,6 +104,15 @@ def test_thousands_of_largest_terms_do_not_overflow(value: int) -> None:
     assert weighted_sum([vector] * 5000, [WEIGHT_MAX] * 5000) == [total, -total]
 
 
+@pytest.mark.parametrize("bits", range(5, 17))
+def test_sums_around_the_end_of_int64_are_exact(bits: int) -> None:
+    """Where the limbs stop fitting one int64 together, nothing wraps round."""
+    for values in ([VALUE_MAX, VALUE_MAX - 1], [-VALUE_MAX, 1 - VALUE_MAX], [VALUE_MAX, -VALUE_MAX]):
+        for weight in (2**bits - 1, 2**bits, 2**bits + 1):
+            vector = np.array(values, dtype=np.int64)
+            assert weighted_sum([vector], [weight]) == [weight * value for value in values]
+
+
 def test_a_sum_leaves_its_vectors_alone() -> None:
     """Vectors that cannot be written to, as those read from bytes may be, are summed all the same."""
     vector = np.array([3, -4], dtype=np.int64)
@@ -144,6 +153,7 @@ def test_squared_norms_are_exact(vector: Int64Vector) -> None:
 
 def test_squared_norms_are_exact_across_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """A vector longer than one block of sums is added up block by block."""
+    assert fixedpoint._NORM_BLOCK * (2**18) ** 2 < 2**63, "a block of largest products fits an int64"
     monkeypatch.setattr(fixedpoint, "_NORM_BLOCK", 3)
     values = [VALUE_MAX, -VALUE_MAX, 5, 2**18, -(2**36) - 1, 7, 1, -1]
     assert squared_norm(np.array(values, dtype=np.int64)) == sum(value**2 for value in values)

@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chain import keys
 from chain.errors import AddressError
 from chain.keys import KeyPair, verify
 from tests.chain.ed25519_reference import (
@@ -194,6 +195,8 @@ def test_points_of_small_order_are_refused_as_keys_and_commitments() -> None:
     assert len(SMALL_ORDER) == 8
     assert len(encodings) == 14
     key = KeyPair(bytes(32))
+    assert not any(keys._is_strict_point(point) for point in encodings), "the table itself, not libsodium's, decides"
+    assert keys._is_strict_point(key.account)
     for point in encodings:
         assert not verify(point, key.sign(b"m"), b"m")
         assert not verify(key.account, point + bytes(32), b"m")
@@ -280,6 +283,26 @@ def test_a_key_pair_does_not_show_its_secret() -> None:
     assert key.seed.hex() not in repr(key)
     with pytest.raises(AddressError, match="32 bytes, not 31"):
         KeyPair(bytes(31))
+
+
+def test_the_strict_rule_does_not_lean_on_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a library that accepts everything, S ≥ L and bad points are refused all the same."""
+    monkeypatch.setattr(keys.bindings, "crypto_sign_open", lambda signed, key: signed[64:])
+    key = KeyPair(bytes(32))
+    r = key.sign(b"m")[:32]
+    for s, verdict in ((0, True), (L - 1, True), (L, False), (L + 1, False), (2**256 - 1, False)):
+        assert verify(key.account, r + s.to_bytes(32, "little"), b"m") is verdict
+    for point in (*SMALL_ORDER, (P + 3).to_bytes(32, "little")):
+        assert not verify(point, r + bytes(32), b"m")
+        assert not verify(key.account, point + bytes(32), b"m")
+
+
+def test_a_libsodium_with_the_cofactor_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A library that accepts what only the cofactor hides would split the chain: the room does not load with it."""
+    keys._require_cofactorless()
+    monkeypatch.setattr(keys.bindings, "crypto_sign_open", lambda signed, key: signed[64:])
+    with pytest.raises(ImportError, match="cofactor"):
+        keys._require_cofactorless()
 
 
 def test_fresh_key_pairs_differ() -> None:
