@@ -159,9 +159,11 @@ class DeviceSettings:
     """Training on this machine's private data."""
 
     data: str = _setting(
-        "", _PATH, "The data file to train on (relative to this directory); empty = this node is no device."
+        "",
+        _PATH,
+        "The data file to train on (relative to this directory), or scheme:rest for a reader that a program "
+        "registered; empty = this node is no device.",
     )
-    source: str = _setting("", _PATH, "Reader that a program registered for the data; empty = by the file's ending.")
     consent: bool = _setting(
         False,
         _FLAG,

@@ -16,7 +16,7 @@ from consensus.queries import (
     list_plans,
 )
 from fl.plan.dimensions import parameter_count
-from fl.plan.parse import render_plan
+from fl.plan.render import render_plan
 from fl.plan.schema import Plan, encode_plan
 from fl.steps import step_table
 from node.rpc.doors import NodeDoors, Reader

@@ -1,0 +1,70 @@
+"""What the core publishes, on its way to subscribers, the log and the counters."""
+
+from typing import Any, Final
+
+from structlog.typing import EventDict, FilteringBoundLogger
+
+from chain.codec import Record
+from chain.ids import Millis
+from consensus.events import (
+    PlanCancelled,
+    PlanFinished,
+    PlanSubmitted,
+    RoundRetried,
+    RoundSettled,
+    TaskOpened,
+)
+from consensus.events import UpdateRefused as UpdateRefusedLate
+from node.effects import Publish
+from node.metrics import Metrics
+from node.notices import BlockRefused, LedgerNotice, Notice, TransactionSeen, UpdateRefused, UpdateSeen
+from node.rpc.hub import EventHub
+from node.rpc.render import show
+
+_DEBUG: Final = 10
+_INFO: Final = 20
+_WARNING: Final = 30
+_LEVELS: Final[dict[type[Record], int]] = {
+    TransactionSeen: _DEBUG,
+    UpdateSeen: _DEBUG,
+    BlockRefused: _WARNING,
+    UpdateRefused: _WARNING,
+}
+_TOLD: Final = (PlanSubmitted, PlanFinished, PlanCancelled, RoundSettled, RoundRetried, TaskOpened, UpdateRefusedLate)
+"""What happens in blocks and is worth a line at level info; the rest is for debugging."""
+
+
+class Announcer:
+    """Gives each notice to the hub, the log and the metrics. ``prefix`` is the network's, for addresses."""
+
+    def __init__(self, hub: EventHub, metrics: Metrics, logger: FilteringBoundLogger, prefix: str) -> None:
+        self._hub = hub
+        self._metrics = metrics
+        self._logger = logger
+        self._prefix = prefix
+
+    def announce(self, publish: Publish, now: Millis) -> None:
+        """Tell everybody."""
+        notice = publish.notice
+        self._metrics.count(notice)
+        shown: dict[str, Any] = show(notice, self._prefix)
+        self._hub.publish(publish.topic, shown, now)
+        fields = {name: value for name, value in shown.items() if name not in ("kind", "event")}
+        if isinstance(notice, LedgerNotice):
+            fields |= {"what" if name == "kind" else name: value for name, value in shown["event"].items()}
+        self._logger.log(_level_of(notice), shown["kind"], **fields)
+
+    def tell_log(self, event: EventDict, now: Millis) -> None:
+        """Give a line of the log to those who subscribed to them."""
+        if self._hub.wants("log"):
+            self._hub.publish("log", {name: _plain(value) for name, value in event.items()}, now)
+
+
+def _level_of(notice: Notice) -> int:
+    if isinstance(notice, LedgerNotice):
+        return _INFO if isinstance(notice.event, _TOLD) else _DEBUG
+    return _LEVELS.get(type(notice), _INFO)
+
+
+def _plain(value: object) -> object:
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)

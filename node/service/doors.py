@@ -1,0 +1,118 @@
+"""The service as its RPC sees it: questions go to snapshots in reader threads, orders to the core."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, TypeVar
+
+from chain.codec import Record
+from chain.genesis import Genesis
+from chain.ids import AccountId, Hash
+from chain.transaction import SignedTransaction
+from node.core.core import NodeCore
+from node.effects import Outcome
+from node.events import Event
+from node.rpc.doors import Figures, PoolFigures, Reader
+from node.rpc.jsonrpc import BUSY, RpcError
+from node.rpc.methods import package_version
+from node.service.runner import Runner
+from node.world import World
+from p2p.events import PeerInfo
+
+T = TypeVar("T")
+_READERS: Final = 2
+_REPLY_S: Final = 30.0
+
+
+class ServiceDoors:
+    """Implements ``node.rpc.doors.NodeDoors`` over a running core."""
+
+    def __init__(
+        self,
+        world: World,
+        core: NodeCore,
+        runner: Runner,
+        *,
+        listening: str,
+        roles: tuple[str, ...],
+        job_threads: int,
+        stop: Callable[[str], None],
+    ) -> None:
+        self._world = world
+        self._core = core
+        self._runner = runner
+        self._listening = listening
+        self._roles = roles
+        self._job_threads = job_threads
+        self._stop = stop
+        self._started = time.monotonic()
+        self._readers = ThreadPoolExecutor(_READERS, "read")
+
+    @property
+    def genesis(self) -> Genesis:
+        """The network's genesis."""
+        return self._world.genesis
+
+    @property
+    def account(self) -> AccountId:
+        """The node's own account."""
+        return self._world.key.account
+
+    async def read(self, question: Callable[[Reader], T]) -> T:
+        """Return what ``question`` finds in a snapshot; it runs in a reader thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._look, question)
+
+    def _look(self, question: Callable[[Reader], T]) -> T:
+        with self._world.store.view() as view:
+            return question(Reader(self._world.genesis, self._world.store, view))
+
+    async def ask(self, order: Callable[[int], Event]) -> Outcome:
+        """Give the core an order and return what came of it."""
+        try:
+            async with asyncio.timeout(_REPLY_S):
+                return await self._runner.ask(order)
+        except TimeoutError:
+            raise RpcError(BUSY, f"the node did not answer in {_REPLY_S:g} s", "try again later") from None
+
+    def figures(self) -> Figures:
+        """Return the service's own figures."""
+        core = self._core
+        return Figures(
+            version=package_version(),
+            status=core.status(self._runner.now()),
+            finalized=core.finalized(),
+            listening=self._listening,
+            roles=self._roles,
+            pools=PoolFigures(*core.pool_sizes()),
+            uptime_s=round(time.monotonic() - self._started, 3),
+            job_threads=self._job_threads,
+        )
+
+    def peers(self) -> tuple[PeerInfo, ...]:
+        """Return the connected peers."""
+        return self._core.peers()
+
+    def waiting(self) -> tuple[SignedTransaction, ...]:
+        """Return the transactions that wait for a block."""
+        return self._core.pending_transactions()
+
+    def waiting_transaction(self, id: Hash) -> SignedTransaction | None:
+        """Return a transaction that waits for a block."""
+        return self._core.pending_transaction(id)
+
+    def next_nonce(self, account: AccountId, in_state: int) -> int:
+        """Return the nonce after an account's waiting transactions."""
+        return max(in_state, self._core.next_nonce(account))
+
+    def role_report(self, role: str) -> Record | None:
+        """Return what a role of this node does, None if it is not played."""
+        return self._core.miner_status() if role == "miner" else self._core.device_status()
+
+    def stop(self, reason: str) -> None:
+        """Begin to stop the node."""
+        self._stop(reason)
+
+    def close(self) -> None:
+        """Answer no more questions."""
+        self._readers.shutdown(wait=False, cancel_futures=True)
