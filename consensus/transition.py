@@ -168,7 +168,7 @@ def check_transaction(
     ``context`` is the next block's. A transaction whose nonce is still to come is checked for form, signature and fee
     alone: what it may do depends on those before it.
     """
-    ledger = Ledger(view, context, payloads or EmptyView(), signatures)
+    ledger = Ledger(view, context, EmptyView() if payloads is None else payloads, signatures)
     check_form(context, signed, ledger.signatures)
     expected = get_account(view, signed.transaction.sender).nonce
     if signed.transaction.nonce > expected:

@@ -7,8 +7,8 @@
 
 The automaton is two tables: the steps of a phase come from ``fl.steps``, and ``_IS_OVER`` says when each step is over.
 Plans do not touch each other, so their order matters only for the work limit: phases that are ready settle in the order
-in which they became ready (plan ids break ties) while there is room, the rest wait for the next block. A phase alone
-always fits (``plan.submit`` checks it), so the first in the queue always settles and none waits for ever.
+in which they became ready (plan ids break ties) while there is room, the rest wait for the next block. The first in
+the queue always settles (``plan.submit`` checked that a phase alone fits), so none waits for ever.
 
 Rules of this file: it knows no algorithm and no policy; every wait ends by a deadline in blocks.
 """
@@ -123,12 +123,15 @@ def _advance_task(ledger: Ledger, entry: PlanEntry) -> None:
 
 
 def _settle_ready(ledger: Ledger) -> None:
-    """Settle the phases that are ready, oldest first, until the next does not fit the block's work limit."""
-    room = ledger.context.rules.max_block_work
+    """Settle the phases that are ready, oldest first, until the next does not fit the block's work limit.
+
+    The first settles even if a later rule has lowered the limit below what its plan was let in with.
+    """
+    spent = 0
     for entry, state, work in _get_ready(ledger):
-        if work > room:
+        if spent and spent + work > ledger.context.rules.max_block_work:
             return
-        room -= work
+        spent += work
         _settle(ledger, entry, state)
 
 

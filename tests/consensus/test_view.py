@@ -1,0 +1,69 @@
+"""Overlays and deltas: what is written over a view, and how it is taken back."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chain.codec import encode
+from consensus.errors import StateMismatch
+from consensus.view import Change, Delta, EmptyView, Overlay, apply_delta, decode_delta
+
+KEYS = st.binary(min_size=1, max_size=2)
+WRITES = st.lists(st.tuples(KEYS, st.none() | st.binary(max_size=3)), max_size=20)
+
+
+def overlay_of(writes: list[tuple[bytes, bytes | None]], base: Overlay | None = None) -> Overlay:
+    overlay = Overlay(base or EmptyView())
+    for key, value in writes:
+        overlay.put(key, value)
+    return overlay
+
+
+@given(WRITES, WRITES)
+def test_a_delta_applied_and_undone_changes_nothing(before, after):
+    """apply∘undo is the identity on every key."""
+    base = overlay_of(before)
+    delta = overlay_of(after, base).delta()
+    walked = Overlay(base)
+    apply_delta(walked, delta)
+    assert walked.changes() == delta.changes
+    apply_delta(walked, delta.undo())
+    assert walked.changes() == ()
+
+
+@given(WRITES, WRITES)
+def test_changes_are_sorted_and_real(before, after):
+    """A delta lists each key once, in order, and only where something changed."""
+    base = overlay_of(before)
+    changes = overlay_of(after, base).changes()
+    assert [change.key for change in changes] == sorted({change.key for change in changes})
+    assert all(change.old != change.new and change.old == base.get(change.key) for change in changes)
+
+
+@given(WRITES, WRITES)
+def test_folding_an_overlay_is_writing_below(before, after):
+    """A nested overlay, folded, leaves what direct writes would have left."""
+    below = overlay_of(before)
+    overlay_of(after, below).fold()
+    assert below.changes() == overlay_of(before + after).changes()
+
+
+def test_an_overlay_over_a_plain_view_cannot_be_folded():
+    """There is nothing to write into."""
+    with pytest.raises(TypeError):
+        Overlay(EmptyView()).fold()
+
+
+def test_a_delta_that_does_not_fit_writes_nothing():
+    """A delta that starts from another state is refused whole."""
+    overlay = overlay_of([(b"b", b"1")])
+    with pytest.raises(StateMismatch):
+        apply_delta(overlay, Delta((Change(b"a", None, b"2"), Change(b"b", b"0", b"2"))))
+    assert overlay.get(b"a") is None
+
+
+@given(WRITES)
+def test_a_delta_survives_its_encoding(writes):
+    """What is stored as undo bytes comes back equal."""
+    delta = overlay_of(writes).delta()
+    assert decode_delta(encode(delta)) == delta
