@@ -1,0 +1,61 @@
+"""A peer network without peers: it takes note of what the core asks of it."""
+
+from collections.abc import Collection, Sequence
+
+from chain.block import Header
+from chain.ids import Hash, Millis
+from p2p.events import Item, NetworkOutput, PeerId, PeerInfo, TransportEvent, Verdict, Want
+from p2p.network import PeerNetwork
+
+
+class QuietNetwork(PeerNetwork):
+    """Answers nothing, remembers everything."""
+
+    def __init__(self) -> None:
+        self.wanted: dict[Hash, Want] = {}
+        self.verdicts: list[tuple[PeerId, Verdict, str]] = []
+        self.blocks: list[Header] = []
+        self.transactions: list[Hash] = []
+        self.updates: list[Hash] = []
+
+    def handle(self, event: TransportEvent, now: Millis) -> list[NetworkOutput]:
+        return []
+
+    def announce_block(self, header: Header, now: Millis) -> list[NetworkOutput]:
+        self.blocks.append(header)
+        return []
+
+    def announce_transaction(self, id: Hash, now: Millis) -> list[NetworkOutput]:
+        self.transactions.append(id)
+        return []
+
+    def announce_update(self, id: Hash, now: Millis) -> list[NetworkOutput]:
+        self.updates.append(id)
+        return []
+
+    def verdict(
+        self, peer: PeerId, verdict: Verdict, reason: str, now: Millis, item: Item | None = None
+    ) -> list[NetworkOutput]:
+        self.verdicts.append((peer, verdict, reason))
+        return []
+
+    def want(self, items: Sequence[Want], now: Millis) -> list[NetworkOutput]:
+        self.wanted.update({item.id: item for item in items})
+        return []
+
+    def unwant(self, ids: Collection[Hash], now: Millis) -> list[NetworkOutput]:
+        for id in ids:
+            self.wanted.pop(id, None)
+        return []
+
+    def sync(self, now: Millis) -> list[NetworkOutput]:
+        return []
+
+    def dial(self, address: str, now: Millis) -> list[NetworkOutput]:
+        return []
+
+    def peers(self) -> tuple[PeerInfo, ...]:
+        return ()
+
+    def known_addresses(self) -> tuple[str, ...]:
+        return ()
