@@ -5,6 +5,7 @@
     │   ├── FrameError    a frame too long, or of no known class
     │   ├── MessageError  bytes that are no message, or a message out of place
     │   └── HandshakeError  another chain, another version, or a signature that proves nothing
+    │       └── SelfConnectionError  the peer is this node
     ├── EndpointError     a text that is no ``host:port``
     └── IdentityError     a certificate that carries no Ed25519 key
 
@@ -30,6 +31,10 @@ class MessageError(ProtocolError):
 
 class HandshakeError(ProtocolError):
     """The peers cannot work together, or one did not prove who it is."""
+
+
+class SelfConnectionError(HandshakeError):
+    """The node dialled itself."""
 
 
 class EndpointError(P2PError):

@@ -1,8 +1,8 @@
 """Gossip by announcement: telling peers by id what we have, and noting what they have.
 
 Nothing is announced to a peer that is known to have it. A new head travels as its header at once, but to one peer no
-more often than every ``HEAD_MS``, and then only the latest. Updates are announced at once, transactions gathered until the
-next tick.
+more often than every ``HEAD_MS``, and then only the latest. Updates are announced at once, transactions gathered
+until the next tick.
 
 An update gains attestations while it travels, so it is announced with the hash of what the sender has (its version).
 """
@@ -27,9 +27,9 @@ from p2p.session import Session
 class _Pending:
     """What a peer is to be told."""
 
-    transactions: dict[Hash, None] = field(default_factory=dict)
+    head_sent_at: Millis
     head: Header | None = None
-    head_sent_at: Millis = Millis(-HEAD_MS)
+    transactions: dict[Hash, None] = field(default_factory=dict)
 
 
 class Gossip:

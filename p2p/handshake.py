@@ -22,7 +22,7 @@ from chain.codec import encode
 from chain.hashing import DOMAIN_HANDSHAKE, digest
 from chain.ids import Hash
 from chain.keys import KeyPair, verify
-from p2p.errors import HandshakeError, IdentityError
+from p2p.errors import HandshakeError, IdentityError, SelfConnectionError
 from p2p.events import PeerId
 from p2p.identity import certificate_account
 from p2p.limits import PROTOCOL_VERSIONS
@@ -93,9 +93,9 @@ class ClientHandshake:
         self._certificate = certificate
         self._nonce = nonce
         self._status = status
-        self._server = _certificate_account(certificate)
-        if self._server == identity.account:
-            raise HandshakeError("connected to ourselves")
+        self.server = _certificate_account(certificate)
+        if self.server == identity.account:
+            raise SelfConnectionError("connected to ourselves")
         self._said: tuple[Challenge, ClientProof] | None = None
 
     def on_challenge(self, challenge: Challenge) -> ClientProof:
@@ -128,7 +128,7 @@ class ClientHandshake:
         if self._said is None:
             raise HandshakeError("a server's proof before its challenge")
         challenge, said = self._said
-        if proof.account != self._server:
+        if proof.account != self.server:
             raise HandshakeError("the server's account is not the key in its certificate")
         transcript = _server_transcript(self._certificate, challenge, said, proof)
         if not verify(proof.account, proof.signature, transcript):
@@ -159,7 +159,7 @@ class ServerHandshake:
                 f"{list(self._terms.versions)}"
             )
         if proof.account == self._identity.account:
-            raise HandshakeError("connected to ourselves")
+            raise SelfConnectionError("connected to ourselves")
         if not verify(proof.account, proof.signature, _client_transcript(self._certificate, self.challenge, proof)):
             raise HandshakeError("the client's signature does not cover this handshake")
         answer = ServerProof(self._identity.account, status, _UNSIGNED)

@@ -45,7 +45,7 @@ class ClassLimits:
 CLASSES: Final = {
     MessageClass.HANDSHAKE: ClassLimits(4 * KIB, 4 * KIB, 4, 16 * KIB),
     MessageClass.CONTROL: ClassLimits(4 * KIB, 4 * KIB, 256, 256 * KIB),
-    MessageClass.CONSENSUS: ClassLimits(16 * KIB, MAX_OBJECT_BYTES + KIB, 256, 4 * MIB),
+    MessageClass.CONSENSUS: ClassLimits(16 * KIB, MAX_OBJECT_BYTES + KIB, 256, 8 * MIB),
     MessageClass.UPDATES: ClassLimits(32 * KIB, 512 * KIB, 256, 2 * MIB),
     MessageClass.TRANSACTIONS: ClassLimits(16 * KIB, 2 * MIB, 256, 2 * MIB),
     MessageClass.PAYLOADS: ClassLimits(KIB, 257 * KIB, 64, 4 * MIB),
@@ -59,7 +59,7 @@ MAX_LOCATOR: Final = 64
 """Block ids in a locator."""
 MAX_HEADERS: Final = 2000
 """Headers in one answer."""
-MAX_HEADERS_BYTES: Final = 4 * MIB
+MAX_HEADERS_BYTES: Final = 2 * MIB
 """Bytes of the headers in one answer."""
 MAX_BODIES: Final = 16
 """Block bodies in one request; each is answered in its own frame."""
@@ -107,6 +107,8 @@ DIAL_MS: Final = 20_000
 DIAL_BACKOFF_MS: Final = 1_000
 """After the first failure to reach an address; doubles with each further one."""
 DIAL_BACKOFF_MAX_MS: Final = 300_000
+LASTING_MS: Final = 5_000
+"""A connection that lasts less counts as a failure of its address."""
 ADDRESSES_MS: Final = 120_000
 """Between two questions for addresses."""
 
@@ -138,6 +140,8 @@ MAX_STRIKES: Final = 6
 """Questions left unanswered and not made good by answers, at which a peer is let go."""
 MAX_DIALS: Final = 4
 """Dials under way at the same time, over all addresses."""
+MAX_BACKOFFS: Final = 4096
+"""Addresses of which a failure, or who is there, is remembered."""
 SERVED_PAYLOAD_BYTES: Final = 16 * MIB
 """Payloads of more than one chunk kept at hand while peers fetch them; the last one whatever its size."""
 

@@ -21,6 +21,7 @@ class Links:
         self.ready: dict[PeerId, Session] = {}
         self.on_up: list[Callable[[Session, Millis], None]] = []
         self.on_down: list[Callable[[Session, Millis], None]] = []
+        self.on_closed: list[Callable[[Session, Millis], None]] = []  # of every connection, whatever its stage was
         self._outputs: list[NetworkOutput] = []
         self._unsent: dict[int, Session] = {}  # those whose queue may have something to send
 
@@ -84,6 +85,8 @@ class Links:
             self.emit(PeerDown(session.peer, reason))
             for callback in self.on_down:
                 callback(session, now)
+        for callback in self.on_closed:
+            callback(session, now)
 
     def strike(self, session: Session, limit: int, now: Millis) -> None:
         """Count a question that was not answered in time; let the peer go at ``limit`` more of them than answers."""

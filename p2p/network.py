@@ -4,13 +4,18 @@ Rules of this file: no socket, no clock, no asyncio; everything comes in through
 the time it happens at. It composes the parts; what each part does stands in its own file.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from random import Random
+from typing import TypeVar, assert_never, cast
 
 from chain.block import Header
 from chain.ids import Hash, Millis
 from chain.keys import KeyPair
 from p2p.access import ChainAccess, NetworkConfig
+from p2p.addressbook import AddressBook
+from p2p.doorman import Doorman
+from p2p.endpoints import parse_endpoint
+from p2p.errors import HandshakeError, ProtocolError
 from p2p.events import (
     BodyArrived,
     Close,
@@ -38,6 +43,40 @@ from p2p.events import (
     Verdict,
     Want,
 )
+from p2p.exchange import AddressExchange
+from p2p.fetcher import Fetcher
+from p2p.gossip import Gossip
+from p2p.headersync import HeaderSync
+from p2p.links import Links
+from p2p.liveness import Liveness
+from p2p.messages import (
+    Addresses,
+    AnnounceTransactions,
+    AnnounceUpdates,
+    BlockBody,
+    Bye,
+    Challenge,
+    ClientProof,
+    GetAddresses,
+    GetBodies,
+    GetHeaders,
+    GetPayload,
+    GetTransactions,
+    GetUpdates,
+    Head,
+    Headers,
+    Message,
+    NoChunk,
+    NotFound,
+    PayloadChunk,
+    Ping,
+    Pong,
+    ServerProof,
+    Transactions,
+    Updates,
+)
+from p2p.serving import Server
+from p2p.session import Session
 
 __all__ = [
     "BodyArrived",
@@ -71,65 +110,206 @@ __all__ = [
 ]
 
 
+_M = TypeVar("_M", bound=Message)
+_Handler = Callable[[Session, Message, Millis], None]
+
+
 class PeerNetwork:
     """All peers of one node. Deterministic for the events, the chain's answers and the random numbers it is given.
 
     ``random`` must be seeded from the operating system outside of a simulation. Every method returns what to do, in
-    order; ``now`` never goes back.
+    order; ``now`` never goes back. ``EndpointError`` if the configuration names no proper addresses.
     """
 
     def __init__(self, config: NetworkConfig, identity: KeyPair, chain: ChainAccess, random: Random) -> None:
-        self.config = config
-        self.identity = identity
-        self.chain = chain
-        self.random = random
+        self._links = Links()
+        self._book = AddressBook(random)
+        for text in config.known:
+            endpoint = parse_endpoint(text)
+            self._book.add(endpoint, endpoint.host)
+        self._doorman = Doorman(self._links, config, identity, chain, random, self._book)
+        self._liveness = Liveness(self._links, random)
+        self._fetcher = Fetcher(self._links, random)
+        self._gossip = Gossip(self._links, chain, self._fetcher.offer)
+        self._server = Server(self._links, chain)
+        self._headers = HeaderSync(self._links, chain, random)
+        self._exchange = AddressExchange(self._links, self._book, random) if config.exchange_addresses else None
+        self._handlers: dict[type[object], _Handler] = {}
+        self._route()
+
+    def _route(self) -> None:
+        """Say who handles which message."""
+        self._on(Challenge, self._doorman.on_challenge)
+        self._on(ClientProof, self._doorman.on_client_proof)
+        self._on(ServerProof, self._doorman.on_server_proof)
+        self._on(Ping, self._liveness.on_ping)
+        self._on(Pong, self._liveness.on_pong)
+        self._on(Bye, self._on_bye)
+        self._on(Head, self._headers.on_head)
+        self._on(Headers, self._headers.on_headers)
+        self._on(AnnounceTransactions, self._gossip.on_transactions)
+        self._on(AnnounceUpdates, self._gossip.on_updates)
+        self._on(BlockBody, self._fetcher.on_body)
+        self._on(Transactions, self._fetcher.on_transactions)
+        self._on(Updates, self._fetcher.on_updates)
+        self._on(PayloadChunk, self._fetcher.on_chunk)
+        self._on(NoChunk, self._fetcher.on_no_chunk)
+        self._on(NotFound, self._fetcher.on_not_found)
+        self._on(GetHeaders, self._server.on_get_headers)
+        self._on(GetBodies, self._server.on_get_bodies)
+        self._on(GetTransactions, self._server.on_get_transactions)
+        self._on(GetUpdates, self._server.on_get_updates)
+        self._on(GetPayload, self._server.on_get_payload)
+        if self._exchange is not None:
+            self._on(GetAddresses, self._exchange.on_get_addresses)
+            self._on(Addresses, self._exchange.on_addresses)
+        else:
+            self._on(GetAddresses, self._decline_addresses)
+
+    def _on(self, kind: type[_M], handler: Callable[[Session, _M, Millis], None]) -> None:
+        self._handlers[kind] = cast(_Handler, handler)  # it is called with messages of its kind alone
+
+    # ── the transport ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def handle(self, event: TransportEvent, now: Millis) -> list[NetworkOutput]:
-        """Take what the transport reports."""
-        raise NotImplementedError
+        """Take what the transport reports. What concerns a connection that is closed already is left out."""
+        match event:
+            case Connected():
+                self._doorman.on_connected(event, now)
+            case Received():
+                self._receive(event, now)
+            case Sent():
+                session = self._links.sessions.get(event.connection)
+                if session is not None:
+                    self._links.sent(session, event.size, now)
+            case Closed():
+                session = self._links.sessions.get(event.connection)
+                if session is not None:
+                    self._links.gone(session, event.reason, now)
+            case DialFailed():
+                self._doorman.on_dial_failed(event.address, now)
+            case Tick():
+                self._tick(now)
+            case _:
+                assert_never(event)
+        return self._outputs(now)
+
+    def _receive(self, event: Received, now: Millis) -> None:
+        session = self._links.sessions.get(event.connection)
+        if session is None:
+            return
+        try:
+            for message in session.messages(event.data, now):
+                handler = self._handlers.get(type(message))
+                if handler is None:
+                    raise ProtocolError(f"a {type(message).__name__} that nobody asked for")
+                handler(session, message, now)
+        except HandshakeError as error:
+            self._links.close(session, str(error), now)
+        except ProtocolError as error:
+            self._doorman.reject(session, str(error), now)
+
+    def _tick(self, now: Millis) -> None:
+        self._liveness.tick(now)
+        self._fetcher.tick(now)
+        self._headers.tick(now)
+        self._gossip.tick(now)
+        if self._exchange is not None:
+            self._exchange.tick(now)
+        self._doorman.tick(now)
+
+    def _on_bye(self, session: Session, message: Bye, now: Millis) -> None:
+        reason = f"the peer closed: {message.reason}"
+        self._links.emit(Close(session.connection, reason))
+        self._links.gone(session, reason, now)
+
+    def _decline_addresses(self, session: Session, message: GetAddresses, now: Millis) -> None:
+        self._links.send(session, Addresses(()))
+
+    def _outputs(self, now: Millis) -> list[NetworkOutput]:
+        self._fetcher.schedule(now)
+        return self._links.take_outputs(now)
+
+    # ── the core ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     def announce_block(self, header: Header, now: Millis) -> list[NetworkOutput]:
         """Tell peers our new head, which ``ChainAccess`` must already call the head. The header travels in full."""
-        raise NotImplementedError
+        self._gossip.announce_block(header, now)
+        return self._outputs(now)
 
     def announce_transaction(self, id: Hash, now: Millis) -> list[NetworkOutput]:
         """Tell peers that we have a transaction (with the next tick, gathered)."""
-        raise NotImplementedError
+        self._gossip.announce_transaction(id)
+        return self._outputs(now)
 
     def announce_update(self, id: Hash, now: Millis) -> list[NetworkOutput]:
         """Tell peers that we have an update, or more attestations of it."""
-        raise NotImplementedError
+        self._gossip.announce_update(id, now)
+        return self._outputs(now)
 
     def verdict(
         self, peer: PeerId, verdict: Verdict, reason: str, now: Millis, item: Item | None = None
     ) -> list[NetworkOutput]:
         """Take the core's verdict on what ``peer`` sent. ACCEPT of a transaction or update announces it."""
-        raise NotImplementedError
+        is_rejected = verdict is Verdict.REJECT
+        if is_rejected:
+            self._doorman.bans.ban_peer(peer, now)
+            session = self._links.ready.get(peer)
+            if session is not None:
+                self._doorman.reject(session, reason, now)
+        if item is not None:
+            wire_id = self._fetcher.judged(peer, item, is_rejected=is_rejected, now=now)
+            if verdict is Verdict.IGNORE and wire_id is not None:
+                self._gossip.ignore(item.kind, wire_id, now)
+            elif verdict is Verdict.ACCEPT and item.kind is Kind.TRANSACTION:
+                self._gossip.announce_transaction(item.id)
+            elif verdict is Verdict.ACCEPT and item.kind is Kind.UPDATE:
+                self._gossip.announce_update(item.id, now)
+        return self._outputs(now)
 
     def want(self, items: Sequence[Want], now: Millis) -> list[NetworkOutput]:
         """Fetch bodies and payloads until they arrive. What is being fetched already gains sources."""
-        raise NotImplementedError
+        self._fetcher.want(items, now)
+        return self._outputs(now)
 
     def unwant(self, ids: Collection[Hash], now: Millis) -> list[NetworkOutput]:
-        """Stop fetching what has these ids."""
-        raise NotImplementedError
+        """Stop fetching the bodies and payloads that have these ids."""
+        self._fetcher.unwant(ids)
+        return self._outputs(now)
 
     def sync(self, now: Millis) -> list[NetworkOutput]:
         """Ask a peer that claims more weight than our best header for what follows it."""
-        raise NotImplementedError
+        self._headers.sync(now)
+        return self._outputs(now)
 
     def dial(self, address: str, now: Millis) -> list[NetworkOutput]:
         """Connect to ``host:port`` now and stay connected. ``EndpointError`` if the text is no address."""
-        raise NotImplementedError
+        self._doorman.dial(address, now)
+        return self._outputs(now)
 
     def disconnect(self, peer: PeerId, reason: str, now: Millis) -> list[NetworkOutput]:
         """Close the connection to a peer, telling it why. No ban."""
-        raise NotImplementedError
+        session = self._links.ready.get(peer)
+        if session is not None:
+            self._links.close(session, reason, now)
+        return self._outputs(now)
+
+    def close(self, reason: str, now: Millis) -> list[NetworkOutput]:
+        """Close every connection, telling the peers why: the node goes."""
+        for session in list(self._links.sessions.values()):
+            self._links.close(session, reason, now)
+        return self._outputs(now)
+
+    # ── for people ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def peers(self) -> tuple[PeerInfo, ...]:
         """Return every peer that is connected, in order of connection."""
-        raise NotImplementedError
+        return tuple([session.info() for session in self._links.ready.values()])
 
     def known_addresses(self) -> tuple[str, ...]:
         """Return the addresses worth remembering for the next run, those that worked first."""
-        raise NotImplementedError
+        return tuple([str(endpoint) for endpoint in self._book.remembered()])
+
+    def buffered_bytes(self) -> int:
+        """Return the bytes held for all connections: half-received messages and queued ones."""
+        return sum(session.buffered_bytes for session in self._links.sessions.values())

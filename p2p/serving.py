@@ -1,7 +1,7 @@
 """Answering peers' questions from what the node has.
 
-Every question gets its answer or a "not found" for each id, while there is room to send it; a peer that asks faster
-than it reads gets the rest not at all. Nothing is read from disk for which there is no room.
+Every question gets its answer or a "not found" for each id: also for what there is no room to send, when a peer asks
+faster than it reads. Nothing is read from disk for which there is no room.
 """
 
 from collections import OrderedDict
@@ -93,13 +93,9 @@ class Server:
         """Answer with one frame a body."""
         missing: list[Hash] = []
         for id in message.ids:
-            if not session.has_room(MessageClass.CONSENSUS, 1):
-                return
-            body = self._chain.body(id)
-            if body is None:
+            body = self._chain.body(id) if session.has_room(MessageClass.CONSENSUS, 1) else None
+            if body is None or not self._links.send(session, BlockBody(id, body)):
                 missing.append(id)
-            else:
-                self._links.send(session, BlockBody(id, body))
         self._not_found(session, Kind.BODY, missing)
 
     def on_get_transactions(self, session: Session, message: GetTransactions, now: Millis) -> None:
@@ -114,7 +110,8 @@ class Server:
                 found.append(transaction)
                 session.known.add((Kind.TRANSACTION, id), now)
         for part in _in_parts(found):
-            self._links.send(session, Transactions(part))
+            if not self._links.send(session, Transactions(part)):
+                missing += [transaction.id for transaction in part]
         self._not_found(session, Kind.TRANSACTION, missing)
 
     def on_get_updates(self, session: Session, message: GetUpdates, now: Millis) -> None:
@@ -129,7 +126,8 @@ class Server:
                 found.append(update)
                 session.known.add((Kind.UPDATE, notice.version), now)
         for part in _in_parts(found):
-            self._links.send(session, Updates(part))
+            if not self._links.send(session, Updates(part)):
+                missing += [version_of(update) for update in part]
         self._not_found(session, Kind.UPDATE, missing)
 
     def on_get_payload(self, session: Session, message: GetPayload, now: Millis) -> None:

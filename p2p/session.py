@@ -9,6 +9,7 @@ from enum import Enum
 from typing import Final, TypeAlias
 
 from chain.ids import Hash, Height, Millis
+from p2p.endpoints import Endpoint
 from p2p.errors import MessageError, ProtocolError
 from p2p.events import Kind, PeerId, PeerInfo
 from p2p.frames import FrameDecoder
@@ -84,12 +85,12 @@ class Session:
     def __init__(
         self,
         connection: int,
-        address: str,
+        endpoint: Endpoint,
         handshake: ClientHandshake | ServerHandshake,
         now: Millis,
     ) -> None:
         self.connection = connection
-        self.address = address
+        self.endpoint = endpoint
         self.handshake = handshake
         self.outbound = isinstance(handshake, ClientHandshake)
         self.stage = Stage.AWAITS_CHALLENGE if self.outbound else Stage.AWAITS_CLIENT_PROOF
@@ -123,6 +124,11 @@ class Session:
         assert self._established is not None
         return self._established
 
+    @property
+    def was_ready(self) -> bool:
+        """Was the handshake done, whatever happened since?"""
+        return self._established is not None
+
     def establish(self, established: Established) -> None:
         """Note that the handshake is done."""
         self._established = established
@@ -136,7 +142,7 @@ class Session:
             self.peer,
             self.connection,
             self.outbound,
-            self.address,
+            str(self.endpoint),
             self.established.status.agent,
             self.established.version,
             self.height,

@@ -1,0 +1,107 @@
+"""Network endpoints: ``host:port`` texts, and what an IP address says about where it belongs.
+
+Peers exchange IP addresses alone; names are for the operator's own configuration.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Final
+
+from p2p.errors import EndpointError
+from p2p.messages import PeerAddress
+
+MAX_HOST: Final = 253
+"""Characters of a host name (RFC 1035 §2.3.4, in text form)."""
+
+
+class Reach(IntEnum):
+    """How far an address reaches. A source may only tell of addresses that reach as far as its own."""
+
+    LOOPBACK = 0
+    PRIVATE = 1
+    GLOBAL = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A host, as a name or an IP address in its shortest text, and a port."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def parse_endpoint(text: str) -> Endpoint:
+    """Return the endpoint of ``host:port`` or ``[ipv6]:port``. ``EndpointError`` says what is wrong."""
+    host, separator, digits = text.rpartition(":")
+    if not separator or not host:
+        raise EndpointError(f"{text!r:.80} is no address: it must be HOST:PORT")
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= 5 and 1 <= int(digits) <= 65535):
+        raise EndpointError(f"{text!r:.80} has no port from 1 to 65535")
+    bracketed = host.startswith("[") and host.endswith("]")
+    host = host[1:-1] if bracketed else host
+    ip = _ip(host)
+    if bracketed != isinstance(ip, IPv6Address):
+        raise EndpointError(f"{text!r:.80}: an IPv6 address, and nothing else, stands in brackets")
+    if ip is None and not _is_name(host):
+        raise EndpointError(f"{text!r:.80} has no valid host name")
+    return Endpoint(host.lower() if ip is None else str(ip), int(digits))
+
+
+def _is_name(host: str) -> bool:
+    labels = host.split(".")
+    return len(host) <= MAX_HOST and all(
+        0 < len(label) <= 63 and label.isascii() and label.replace("-", "").replace("_", "").isalnum()
+        for label in labels
+    )
+
+
+@lru_cache(maxsize=4096)
+def _ip(host: str) -> IPv4Address | IPv6Address | None:
+    try:
+        ip = ip_address(host)
+    except ValueError:
+        return None
+    mapped = ip.ipv4_mapped if isinstance(ip, IPv6Address) else None
+    return mapped or ip
+
+
+def reach_of(host: str) -> Reach:
+    """Return how far the host reaches; a name counts as global."""
+    ip = _ip(host)
+    if ip is None:
+        return Reach.GLOBAL
+    if ip.is_loopback:
+        return Reach.LOOPBACK
+    return Reach.GLOBAL if ip.is_global else Reach.PRIVATE
+
+
+def group_of(host: str) -> bytes:
+    """Return the network a host belongs to, of which one attacker may hold many addresses: /16 for IPv4, /32 for IPv6.
+
+    Loopback is one group; a name is its own.
+    """
+    ip = _ip(host)
+    if ip is None:
+        return b"name:" + host.encode()
+    if ip.is_loopback:
+        return b"loopback"
+    return b"4" + ip.packed[:2] if isinstance(ip, IPv4Address) else b"6" + ip.packed[:4]
+
+
+def to_wire(endpoint: Endpoint) -> PeerAddress | None:
+    """Return the endpoint as peers tell it; None for a name."""
+    ip = _ip(endpoint.host)
+    return None if ip is None else PeerAddress(ip.packed, endpoint.port)
+
+
+def from_wire(address: PeerAddress) -> Endpoint | None:
+    """Return the endpoint a peer told of; None if nobody can listen there (unspecified, multicast, reserved)."""
+    ip = _ip(str(ip_address(address.ip)))
+    if ip is None or ip.is_unspecified or ip.is_multicast or ip.is_reserved:
+        return None
+    return Endpoint(str(ip), address.port)
