@@ -115,7 +115,7 @@ def _escaped(text: str) -> str:
 
 
 def command(function: Callable[P, R]) -> Callable[P, R]:
-    """Make a typer command obey this file's exit codes. Its ``as_json`` argument, if it has one, is the ``--json`` flag."""
+    """Make a typer command obey this file's exit codes. Its ``as_json`` argument is the ``--json`` flag."""
 
     @wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:

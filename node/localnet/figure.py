@@ -14,6 +14,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 _FEDERATED = "#c2410c"
 _CENTRAL = "#1d4ed8"
@@ -83,12 +84,13 @@ def _draw_scores(axes: Axes, figure: LearningFigure) -> None:
     axes.set_title("on test data that no training saw", fontsize=12, loc="left", color="#334155")
     measures = list(next(iter(figure.scores.values())))
     rows = [[name, *(f"{scores[measure]:.4f}" for measure in measures)] for name, scores in figure.scores.items()]
+    height = min(0.95, 0.07 * (len(rows) + 1))
     table = axes.table(
         cellText=rows,
         colLabels=["model", *(measure.replace("_", "-") for measure in measures)],
         colWidths=[0.4, *([0.6 / len(measures)] * len(measures))],
         cellLoc="right",
-        bbox=(0.0, 1.0 - min(0.95, 0.07 * (len(rows) + 1)), 1.0, min(0.95, 0.07 * (len(rows) + 1))),
+        bbox=Bbox.from_bounds(0.0, 1.0 - height, 1.0, height),
     )
     table.auto_set_font_size(False)
     table.set_fontsize(11)

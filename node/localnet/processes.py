@@ -7,7 +7,9 @@ together with its start time, so that a recycled process id is never hit.
 import asyncio
 import os
 import signal
+import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,16 +42,9 @@ class NodeProcess:
     @classmethod
     async def start(cls, home: NodeHome, *arguments: str) -> "NodeProcess":
         """Start the node of ``home``; what it prints goes to ``console.log`` in its home."""
-        console = (home.path / "console.log").open("ab")
-        try:
+        with (home.path / "console.log").open("ab") as console:
             process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "cli",
-                "node",
-                "start",
-                "--home",
-                str(home.path),
+                *command_line(home),
                 *arguments,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=console,
@@ -57,8 +52,6 @@ class NodeProcess:
                 env=child_environment(),
                 start_new_session=True,
             )
-        finally:
-            console.close()
         return cls(home, process)
 
     @property
@@ -73,10 +66,9 @@ class NodeProcess:
 
     def peak_rss_mb(self) -> float:
         """Return the largest resident memory seen so far, in MB (10**6 bytes)."""
-        try:
+        # A process that has ended keeps its last reading.
+        with suppress(psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
             self._peak_bytes = max(self._peak_bytes, peak_resident_bytes(self.pid), self._handle.memory_info().rss)
-        except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
-            pass  # it has ended: the last reading stands
         return self._peak_bytes / 1e6
 
     def check(self) -> None:
@@ -106,6 +98,26 @@ class NodeProcess:
             except TimeoutError:
                 self._process.kill()
         return await self._process.wait()
+
+
+def command_line(home: NodeHome) -> list[str]:
+    """Return the command that runs the node of a home."""
+    return [sys.executable, "-m", "cli", "node", "start", "--home", str(home.path)]
+
+
+def start_detached(home: NodeHome) -> int:
+    """Start the node of a home so that it outlives this program, and return its process id."""
+    with (home.path / "console.log").open("ab") as console:
+        process = subprocess.Popen(
+            command_line(home),
+            stdin=subprocess.DEVNULL,
+            stdout=console,
+            stderr=console,
+            env=child_environment(),
+            start_new_session=True,
+        )
+    process.returncode = 0  # it is not ours to wait for; without this Popen warns when it is forgotten
+    return process.pid
 
 
 def child_environment() -> dict[str, str]:

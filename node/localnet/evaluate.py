@@ -1,0 +1,132 @@
+"""Compare what the chain learnt with what could have been learnt otherwise, on the same test rows (paper §II.A).
+
+The central model has all rows in one place; each device alone has only its own. All are measured on the pooled
+test parts, which no training saw. Runs in a process of its own: ``python -m node.localnet.evaluate PLAN DATA OUT``
+reads ``OUT/chain.json`` and ``OUT/model.npz`` and writes ``OUT/scores.json`` and ``OUT/figure.json``.
+"""
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from fl.model_file import load_model
+from msgspec.structs import replace as with_fields
+
+from chain.fixedpoint import Float64Vector, Int64Vector, to_float
+from fl.data.sources import list_devices, load_dataset
+from fl.dataset import Dataset, concatenate, rows
+from fl.metrics import evaluate
+from fl.models import initial_model
+from fl.plan.bind import load_plan
+from fl.plan.schema import Plan
+from fl.problem import Problem, compile_problem
+from fl.train import mean_objective, train_central, train_federated, train_local
+from node.localnet.figure import LearningFigure, save
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """The devices' training parts by name, and the pooled rows that scores are measured on."""
+
+    train: dict[str, Dataset]
+    test: Dataset
+    is_unseen: bool
+
+
+def read_material(plan: Plan, directory: Path) -> Material:
+    """Return the data of all devices. Without any test part, scores can only be on the training rows, and say so."""
+    role = plan.roles[0]
+    files = list_devices(directory)
+    train = {file.name: load_dataset(file.train, role) for file in files}
+    tests = [load_dataset(file.test, role) for file in files if file.test is not None]
+    return Material(train, concatenate(tests or list(train.values())), bool(tests))
+
+
+def score(problem: Problem, weights: Float64Vector, data: Dataset) -> dict[str, float]:
+    """Return the measures that have a meaning for the model."""
+    measured = evaluate(problem.model.outputs(weights, data), data.y, problem.model.loss)
+    names = ("accuracy", "auc", "log_loss", "rmse", "r2")
+    return {name: value for name in names if (value := getattr(measured, name)) is not None}
+
+
+def alone(problem: Problem) -> Problem:
+    """Return the plan's problem for one device: the same algorithm over the same rounds without a federation."""
+    plan = problem.plan
+    participation = with_fields(plan.participation, min_devices=1, goal_devices=1, max_devices=1)
+    return compile_problem(with_fields(plan, participation=participation))
+
+
+def follow(problem: Problem, data: Dataset, material: Material) -> tuple[float, ...]:
+    """Return the objective over every device's rows after each round of the plan's algorithm on ``data`` alone."""
+    models: list[Int64Vector] = [initial_model(problem.plan)]
+    train_federated(alone(problem), {"alone": data}, on_round=lambda report: models.append(report.model))
+    return tuple(mean_objective(problem, model, list(material.train.values())) for model in models)
+
+
+def compare(problem: Problem, model: Int64Vector, material: Material) -> dict[str, Any]:
+    """Return the scores: federated, central, each device alone and their mean weighted by samples."""
+    federated = score(problem, to_float(model, problem.fraction_bits), material.test)
+    central = train_central(problem, list(material.train.values()))
+    devices = {
+        name: score(problem, train_local(problem, data).weights, material.test) for name, data in material.train.items()
+    }
+    central_scores = score(problem, central.weights, material.test)
+    document: dict[str, Any] = {
+        "federated": federated,
+        "central": central_scores,
+        "local": {name: mean(scores[name] for scores in devices.values()) for name in federated} | {"devices": devices},
+        "central_method": central.method,
+        "optimum": central.loss,
+        "test_rows": rows(material.test),
+        "train_rows": {name: rows(data) for name, data in material.train.items()},
+        "scores_on": "test parts" if material.is_unseen else "training rows (no device has a test part)",
+    }
+    if "accuracy" in federated:
+        document["delta_accuracy"] = abs(federated["accuracy"] - central_scores["accuracy"])
+    return document
+
+
+def picture(
+    problem: Problem, model: Int64Vector, material: Material, chain: dict[str, Any], scores: dict[str, Any]
+) -> LearningFigure:
+    """Return what the run's picture shows."""
+    parts = list(material.train.values())
+    federated = [*chain["losses"], mean_objective(problem, model, parts)]
+    rows_of = {"federated": scores["federated"], "central": scores["central"]}
+    nodes = chain["miners"] + chain["devices"]
+    return LearningFigure(
+        title=problem.plan.title,
+        subtitle=(
+            f"{problem.plan.model.type} model, {problem.dimension} parameters, {problem.algorithm.name}, "
+            f"{chain['rounds']} rounds, {chain['devices']} devices, {chain['miners']} miners ({chain['engine']})"
+        ),
+        footer=(
+            f"block {chain['blocks']}  head {chain['head'][:16]}…  state root {chain['state_root'][:16]}…  "
+            f"model {chain['model_digest'][:16]}…  "
+            + (f"all {nodes} nodes agree" if chain["agreed"] else f"the {nodes} nodes do NOT agree")
+        ),
+        federated=tuple(federated),
+        central=follow(problem, concatenate(parts), material),
+        local={name: follow(problem, data, material) for name, data in material.train.items()},
+        optimum=scores["optimum"],
+        scores=rows_of | {f"{name} alone": measures for name, measures in scores["local"]["devices"].items()},
+    )
+
+
+def main() -> None:
+    """Compare and write what the tables and the picture show."""
+    plan_file, data, out = map(Path, sys.argv[1:4])
+    problem = compile_problem(load_plan(plan_file).plan)
+    chain = json.loads((out / "chain.json").read_text())
+    model = load_model(out / "model.npz").fixed
+    material = read_material(problem.plan, data)
+    scores = compare(problem, model, material)
+    (out / "scores.json").write_text(json.dumps(scores) + "\n")
+    save(picture(problem, model, material, chain, scores), out / "figure.json")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,157 @@
+"""The data directories of a localnet: one genesis, one home a node, every node told where the miners are."""
+
+import shutil
+import socket
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from msgspec.structs import replace as with_fields
+
+from chain.genesis import Genesis
+from chain.genesis_default import COIN, default_genesis, default_rules
+from chain.keys import KeyPair
+from fl.data.sources import list_devices
+from fl.plan.bind import read_plan_text
+from fl.plan.dimensions import plan_work
+from fl.plan.parse import parse_draft
+from fl.plan.render import render_plan
+from fl.plan.schema import Plan
+from node.config import Config, DeviceSettings, LogSettings, MiningSettings, NetworkSettings, RpcSettings, join_address
+from node.errors import LocalnetError
+from node.home import create_home
+from node.localnet.processes import NodeHome
+from node.localnet.spec import HASHES_A_SECOND, OWNER_COINS, LocalnetSpec
+
+LOOPBACK: Final = "127.0.0.1"
+RECORD: Final = "localnet.json"
+"""Written by ``node.localnet.detached`` while the processes run on their own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """A localnet on disk. The first miner owns the plan."""
+
+    out: Path
+    data: Path
+    plan_file: Path
+    plan: Plan
+    genesis: Genesis
+    miners: tuple[NodeHome, ...]
+    devices: tuple[NodeHome, ...]
+
+    @property
+    def homes(self) -> tuple[NodeHome, ...]:
+        """All nodes, miners first."""
+        return self.miners + self.devices
+
+    @property
+    def owner(self) -> NodeHome:
+        """The node whose key submits the plan."""
+        return self.miners[0]
+
+
+def lay_out(spec: LocalnetSpec) -> Layout:
+    """Make the directories of a localnet below ``spec.out`` and return them.
+
+    Raises ``PlanError``, ``DataError`` or ``LocalnetError`` for what does not fit together, before any process starts.
+    """
+    prepare_out(spec.out)
+    plan, plan_file = _write_plan(spec)
+    files = list_devices(spec.data)
+    if len(files) < plan.participation.min_devices:
+        raise LocalnetError(
+            f"{spec.data} holds {len(files)} device files; the plan needs {plan.participation.min_devices} devices",
+            "add files, or lower participation.min_devices",
+        )
+    miners = [f"miner-{number}" for number in range(1, spec.miners + 1)]
+    data = {file.name: file.train for file in files}
+    names = [*miners, *data]
+    if len(set(names)) < len(names):
+        raise LocalnetError("a device's file is named like a miner", "name it otherwise: miner-1 … are the miners")
+    keys = {name: _key(spec, name) for name in names}
+    genesis = _make_genesis(spec, plan, keys, miners)
+    ports = dict(zip(names, free_ports(len(names)), strict=True))
+    seeds = {name: join_address(LOOPBACK, ports[name]) for name in miners}
+    homes: dict[str, NodeHome] = {}
+    for name in names:
+        homes[name] = NodeHome(name, "miner" if name in seeds else "device", spec.out / "nodes" / name)
+        others = tuple(address for miner, address in seeds.items() if miner != name)
+        config = _config(NetworkSettings(host=LOOPBACK, port=ports[name], connect=others), genesis, data.get(name))
+        create_home(homes[name].path, genesis, config, key=keys[name])
+    return Layout(
+        out=spec.out,
+        data=spec.data,
+        plan_file=plan_file,
+        plan=plan,
+        genesis=genesis,
+        miners=tuple(homes[name] for name in miners),
+        devices=tuple(homes[name] for name in data),
+    )
+
+
+def prepare_out(out: Path) -> None:
+    """Make an empty output directory; only one that an earlier, stopped localnet made is cleared."""
+    marker = out / ".localnet"
+    if out.exists():
+        if (out / RECORD).exists():
+            raise LocalnetError(f"{out} holds a localnet that is up", f"stop it: fedchain localnet down --out {out}")
+        if not marker.exists() and any(out.iterdir()):
+            raise LocalnetError(f"{out} is not empty and was not made by a localnet", "name another --out")
+        shutil.rmtree(out)
+    out.mkdir(parents=True)
+    marker.touch()
+
+
+def _write_plan(spec: LocalnetSpec) -> tuple[Plan, Path]:
+    """Write the plan as this run uses it and return it; what the command line overrides is in it."""
+    draft = parse_draft(read_plan_text(spec.plan))
+    plan = draft.plan
+    if spec.rounds is not None:
+        plan = with_fields(plan, stopping=with_fields(plan.stopping, rounds=spec.rounds))
+    holdout = None if draft.holdout_file is None else str((spec.plan.parent / draft.holdout_file).resolve())
+    path = spec.out / "plan.toml"
+    path.write_text(render_plan(plan, holdout_file=holdout))
+    return plan, path
+
+
+def _key(spec: LocalnetSpec, name: str) -> KeyPair:
+    seed = spec.key_seed(name)
+    return KeyPair.generate() if seed is None else KeyPair(seed)
+
+
+def _make_genesis(spec: LocalnetSpec, plan: Plan, keys: dict[str, KeyPair], miners: list[str]) -> Genesis:
+    """Return a genesis in which the first miner can pay for the plan and every miner can bond."""
+    rules = default_rules()
+    need = plan.rewards.devices + plan.rewards.miners + plan_work(plan) * rules.work_price // 10**6
+    allocations = {keys[name].account: 2 * rules.min_bond for name in miners}
+    allocations[keys[miners[0]].account] += 2 * need + OWNER_COINS * COIN
+    return default_genesis(
+        f"localnet-{'random' if spec.seed is None else spec.seed}",
+        allocations,
+        time_ms=time.time_ns() // 10**6,
+        block_ms=spec.block_ms,
+        hashes_per_block=max(1, HASHES_A_SECOND * spec.miners * spec.block_ms // 1000),
+    )
+
+
+def _config(network: NetworkSettings, genesis: Genesis, data: Path | None) -> Config:
+    rpc, log = RpcSettings(host=LOOPBACK, port=0), LogSettings(json=True)
+    if data is None:
+        mining = MiningSettings(enabled=True, max_hashrate=HASHES_A_SECOND, bond=genesis.rules_at(0).min_bond)
+        return Config(network=network, rpc=rpc, mining=mining, log=log)
+    device = DeviceSettings(data=str(data.resolve()), consent=True, any_plan=True)
+    return Config(network=network, rpc=rpc, device=device, log=log)
+
+
+def free_ports(count: int) -> list[int]:
+    """Return TCP ports of the loopback address that nothing listens on now, all different."""
+    with ExitStack() as stack:
+        ports = []
+        for _ in range(count):
+            door = stack.enter_context(socket.socket())
+            door.bind((LOOPBACK, 0))
+            ports.append(int(door.getsockname()[1]))
+        return ports

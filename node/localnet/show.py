@@ -1,0 +1,68 @@
+"""The tables a run ends with, for people, at 80 columns."""
+
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+_COIN = 10**6
+
+
+def result(summary: dict[str, Any]) -> RenderableType:
+    """Return the tables of a finished run: scores, rewards with computation times, and what the nodes agree on."""
+    return Group(_scores(summary), Text(""), _rewards(summary), Text(""), _agreement(summary))
+
+
+def _scores(summary: dict[str, Any]) -> Table:
+    measures = list(summary["federated"])
+    table = Table(title="On test data that no training saw", title_justify="left", width=78)
+    table.add_column("model", no_wrap=True)
+    for measure in measures:
+        table.add_column(measure.replace("_", "-"), justify="right", no_wrap=True)
+    table.add_row("federated", *(f"{summary['federated'][name]:.4f}" for name in measures), style="bold")
+    table.add_row("central (all rows pooled)", *(f"{summary['central'][name]:.4f}" for name in measures))
+    for device, scores in summary["local"]["devices"].items():
+        table.add_row(f"{device} alone", *(f"{scores[name]:.4f}" for name in measures), style="dim")
+    if "delta_accuracy" in summary:
+        table.caption = f"δ-accuracy loss |federated − central| = {summary['delta_accuracy']:.4f}"
+        table.caption_justify = "left"
+    return table
+
+
+def _rewards(summary: dict[str, Any]) -> Table:
+    table = Table(title="Rewards, in coins", title_justify="left", width=78)
+    table.add_column("node", no_wrap=True)
+    for heading in ("training", "verification", "blocks", "median compute"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    rewards = summary["rewards"]
+    for name, earned in sorted(rewards["devices"].items()):
+        compute = summary["computation_ms"].get(name)
+        table.add_row(name, _coins(earned), "", "", "" if compute is None else f"{compute:.2f} ms")
+    for name in sorted({*rewards["miners_verification"], *rewards["miners_blocks"]}):
+        verification, blocks = rewards["miners_verification"].get(name, 0), rewards["miners_blocks"].get(name, 0)
+        table.add_row(name, "", _coins(verification), _coins(blocks), "")
+    return table
+
+
+def _coins(amount: int) -> str:
+    return f"{amount / _COIN:,.2f}"
+
+
+def _agreement(summary: dict[str, Any]) -> Text:
+    nodes = summary["miners"] + summary["devices"]
+    text = Text()
+    if summary["agreed"]:
+        text.append(f"All {nodes} nodes agree", style="bold green")
+    else:
+        text.append(f"The {nodes} nodes do NOT agree", style="bold red")
+    text.append(f" at block {summary['blocks']}, after {summary['rounds']} rounds, in {summary['seconds']:.0f} s\n")
+    for label, name in (("head", "head"), ("state root", "state_root"), ("model", "model_digest")):
+        text.append(f"  {label:<11}{summary[name]}\n")
+    text.append(
+        f"  updates    {summary['updates_accepted']} accepted, {summary['updates_refused']} refused; supply "
+        f"{'conserved' if summary['supply_conserved'] else 'NOT CONSERVED'}; "
+        f"largest process {summary['peak_rss_mb']:.0f} MB\n"
+    )
+    text.append(f"  written    {summary['out']}", style="dim")
+    return text

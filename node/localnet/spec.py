@@ -1,0 +1,39 @@
+"""What a localnet is made of: how many miners, which devices, how fast the chain, where it all goes."""
+
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Final, Literal
+
+DEFAULT_BLOCK_MS: Final = 700
+DEFAULT_MINERS: Final = 3
+HASHES_A_SECOND: Final = 20_000
+"""Hash rate of each miner. Difficulty starts where the miners together meet the block interval, so a higher rate would
+buy nothing but heat: training and verification have the cores."""
+OWNER_COINS: Final = 10**6
+"""Coins (of 10**6 units) that the plan's owner has beside the plan's escrow."""
+
+
+@dataclass(frozen=True, slots=True)
+class LocalnetSpec:
+    """One run: a plan, a directory with one file a device, and the network to make.
+
+    ``rounds`` overrides the plan's. With a ``seed`` all keys are drawn from it, so that the same seed gives the same
+    accounts (never use such keys elsewhere); without one they are random.
+    """
+
+    plan: Path
+    data: Path
+    out: Path
+    miners: int = DEFAULT_MINERS
+    engine: Literal["pow"] = "pow"
+    block_ms: int = DEFAULT_BLOCK_MS
+    seed: int | None = None
+    rounds: int | None = None
+    timeout_s: float = 3600.0
+
+    def key_seed(self, name: str) -> bytes | None:
+        """Return the 32-byte key seed of a node, ``None`` for a random one."""
+        if self.seed is None:
+            return None
+        return sha256(f"fedchain localnet {self.seed} {name}".encode()).digest()
