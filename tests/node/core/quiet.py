@@ -9,9 +9,10 @@ from p2p.network import PeerNetwork
 
 
 class QuietNetwork(PeerNetwork):
-    """Answers nothing, remembers everything."""
+    """Says what a test put into ``outbox``, remembers what it was asked."""
 
     def __init__(self) -> None:
+        self.outbox: list[NetworkOutput] = []
         self.wanted: dict[Hash, Want] = {}
         self.verdicts: list[tuple[PeerId, Verdict, str]] = []
         self.blocks: list[Header] = []
@@ -19,7 +20,8 @@ class QuietNetwork(PeerNetwork):
         self.updates: list[Hash] = []
 
     def handle(self, event: TransportEvent, now: Millis) -> list[NetworkOutput]:
-        return []
+        outputs, self.outbox = self.outbox, []
+        return outputs
 
     def announce_block(self, header: Header, now: Millis) -> list[NetworkOutput]:
         self.blocks.append(header)
