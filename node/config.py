@@ -78,7 +78,8 @@ def join_address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _is_address(value: object) -> bool:
+def is_address(value: object) -> bool:
+    """Is this a HOST:PORT?"""
     try:
         return isinstance(value, str) and bool(split_address(value))
     except ValueError:
@@ -100,7 +101,7 @@ _PATH: Final = Check("must be a path in quotes", lambda value: isinstance(value,
 _TEXT: Final = Check(
     "must be a text of at most 200 characters", lambda value: isinstance(value, str) and len(value) <= 200
 )
-_ADDRESSES: Final = Check('must be a list of "HOST:PORT"', _is_list_of(_is_address))
+_ADDRESSES: Final = Check('must be a list of "HOST:PORT"', _is_list_of(is_address))
 _PLANS: Final = Check("must be a list of plan ids (64 hex digits each)", _is_list_of(_is_plan))
 
 

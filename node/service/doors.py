@@ -42,7 +42,7 @@ class ServiceDoors:
         self._world = world
         self._core = core
         self._runner = runner
-        self._listening = listening
+        self.listening = listening
         self._roles = roles
         self._job_threads = job_threads
         self._stop = stop
@@ -82,7 +82,7 @@ class ServiceDoors:
             version=package_version(),
             status=core.status(self._runner.now()),
             finalized=core.finalized(),
-            listening=self._listening,
+            listening=self.listening,
             roles=self._roles,
             pools=PoolFigures(*core.pool_sizes()),
             uptime_s=round(time.monotonic() - self._started, 3),

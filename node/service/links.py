@@ -39,6 +39,10 @@ class LinkLimits:
     links: int
 
 
+def _drop(event: Event) -> None:
+    raise RuntimeError(f"nobody takes {type(event).__name__}")
+
+
 class _Link:
     """One connection's streams, its write queue, and whether and why we end it."""
 
@@ -65,11 +69,10 @@ class _Link:
 
 
 class Links:
-    """All connections of one node. ``deliver`` takes what the core must hear of them."""
+    """All connections of one node. Set ``deliver``, which takes what the core must hear, before accepting any."""
 
     def __init__(
         self,
-        deliver: Callable[[Event], None],
         tasks: asyncio.TaskGroup,
         *,
         server: ssl.SSLContext,
@@ -79,7 +82,7 @@ class Links:
         metrics: Metrics,
         logger: FilteringBoundLogger,
     ) -> None:
-        self._deliver = deliver
+        self.deliver: Callable[[Event], None] = _drop
         self._tasks = tasks
         self._server_context = server
         self._client_context = client
@@ -92,8 +95,8 @@ class Links:
         self._next = 1
         self._server: asyncio.Server | None = None
 
-    async def listen(self, host: str, port: int) -> tuple[str, int]:
-        """Accept connections; return the address bound. ``OSError`` if it can't be."""
+    async def bind(self, host: str, port: int) -> tuple[str, int]:
+        """Take an address and return it, its port chosen if it was 0. ``OSError`` if it can't be had."""
         self._server = await asyncio.start_server(
             self._on_accept,
             host,
@@ -102,9 +105,15 @@ class Links:
             ssl_handshake_timeout=_TLS_S,
             ssl_shutdown_timeout=_FLUSH_S,
             limit=_READ_BYTES,
+            start_serving=False,
         )
         bound = self._server.sockets[0].getsockname()
         return str(bound[0]), int(bound[1])
+
+    async def accept(self) -> None:
+        """Begin to accept connections at the address bound."""
+        if self._server is not None:
+            await self._server.start_serving()
 
     # --- orders of the core --------------------------------------------------------------------------
 
@@ -135,10 +144,16 @@ class Links:
             link.wake.set()
 
     async def stop(self) -> None:
-        """Accept nothing more, and end every link and dial."""
+        """Accept nothing more, and end every link and dial; what waits to be sent has a second to leave."""
         if self._server is not None:
             self._server.close()
-        tasks = [link.task for link in self._links.values() if link.task is not None] + list(self._dials)
+        for link in self._links.values():
+            link.is_closing = True
+            link.wake.set()
+        ends = [link.task for link in self._links.values() if link.task is not None]
+        if ends:
+            await asyncio.wait(ends, timeout=_FLUSH_S)
+        tasks = [*ends, *self._dials]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -179,7 +194,7 @@ class Links:
 
     def _fail_dial(self, address: str, reason: str) -> None:
         self._logger.debug("no connection", address=address, reason=reason)
-        self._deliver(DialFailed(address, reason[:200]))
+        self.deliver(DialFailed(address, reason[:200]))
 
     def _start(
         self,
@@ -193,7 +208,7 @@ class Links:
         self._next += 1
         self._links[link.number] = link
         link.task = self._tasks.create_task(self._run(link), name=f"link {address}")
-        self._deliver(Connected(link.number, outbound, address, certificate))
+        self.deliver(Connected(link.number, outbound, address, certificate))
 
     async def _run(self, link: _Link) -> None:
         """Read and write until either side ends it; then tell the core, unless it asked for the end itself."""
@@ -215,14 +230,14 @@ class Links:
         if not link.is_closing:
             link.is_closing = True
             self._logger.info("connection closed", by="peer", address=link.address, reason=reason)
-            self._deliver(Closed(link.number, reason[:200]))
+            self.deliver(Closed(link.number, reason[:200]))
 
     async def _read(self, link: _Link) -> str:
         while data := await link.reader.read(_READ_BYTES):
             self._metrics.received_bytes.inc(len(data))
             if link.is_closing:
                 continue
-            self._deliver(Received(link.number, data))
+            self.deliver(Received(link.number, data))
         return ""
 
     async def _write(self, link: _Link) -> str:
@@ -239,7 +254,7 @@ class Links:
                 link.waiting_bytes -= len(data)
                 self._metrics.sent_bytes.inc(len(data))
                 if not link.is_closing:
-                    self._deliver(Sent(link.number, len(data)))
+                    self.deliver(Sent(link.number, len(data)))
             if link.is_closing:
                 await self._finish(link)
                 return ""

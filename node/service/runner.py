@@ -29,6 +29,7 @@ from node.effects import (
 )
 from node.eventlog import EventRecorder, Handler
 from node.events import Event, Tick
+from node.jobs.specs import JobSpec
 from node.metrics import Metrics
 
 _STOPPING: Final = Refused("stopping", "the node is about to stop")
@@ -53,7 +54,7 @@ class Transport(Protocol):
 class JobRunner(Protocol):
     """What runs jobs (``node.service.workers``)."""
 
-    def start(self, job: int, spec: object) -> None:
+    def start(self, job: int, spec: JobSpec) -> None:
         """Run a job."""
         ...
 
@@ -75,7 +76,7 @@ class Clock:
 
 
 class Runner:
-    """Drives a core. Set ``transport`` and ``jobs`` before the first event.
+    """Drives a core. Set ``jobs`` before the first event.
 
     on_publish   is given each ``Publish`` with its time
     on_halt      the reason of a ``Halt``; on_fault an exception of the core. After either, events are dropped

@@ -1,0 +1,226 @@
+"""A node's data directory: made by ``init``, opened by the one process that runs it.
+
+    config.toml   the operator's settings            keys/node.json   the node's own key
+    logs/         node.log and its predecessors      holdout/         sets kept for plans of this owner
+    rpc.json      where the running node answers     rpc.cookie       its secret for those who may command it
+    peers.json    addresses of peers that worked
+
+The rest is ``storage.directory``'s.
+"""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from types import TracebackType
+from typing import Final, Self
+
+from chain.codec import encode
+from chain.genesis import Genesis
+from chain.ids import AccountId, Hash
+from chain.keys import KeyPair
+from consensus.engines import make_engine
+from consensus.transition import genesis_block, genesis_execution
+from fl.data.sources import DataSource, open_source
+from fl.errors import DataError
+from node.config import Config, is_address, read_config, render_config
+from node.core.config import CoreConfig, DeviceConfig, MinerConfig, PoolLimits
+from node.errors import StartupError
+from node.service.holdout import FileHoldout
+from node.world import World
+from p2p.access import NetworkConfig
+from p2p.limits import CLASSES, MessageClass
+from storage.base import ChainStore, GenesisData, PayloadStore, ReleaseJournal
+from storage.directory import DataDirectory
+from storage.files import write_file
+from storage.lock import DirectoryLock
+
+NODE_KEY: Final = "node"
+"""The name of the key that is the node's account: peers know it by it, and its roles sign with it."""
+_MAX_KNOWN: Final = 200
+
+
+def create_home(
+    path: Path,
+    genesis: Genesis,
+    config: Config | None = None,
+    *,
+    key: KeyPair | None = None,
+    password: str | None = None,
+) -> AccountId:
+    """Make a data directory and return the node's account.
+
+    ``key`` is generated if not given; with a password its file is encrypted. ``storage.errors.UseError`` if the
+    directory is in use or holds something else, ``GenesisError`` for a genesis that contradicts itself.
+    """
+    key = KeyPair.generate() if key is None else key
+    directory = DataDirectory.create(path, genesis)
+    directory.keystore().add(NODE_KEY, key, password)
+    write_file(directory.config_file, render_config(Config() if config is None else config).encode())
+    return key.account
+
+
+@dataclass(frozen=True, slots=True)
+class OpenHome:
+    """A data directory that this process holds, with its stores open. Close it, or use it as a context manager."""
+
+    directory: DataDirectory
+    lock: DirectoryLock
+    genesis: Genesis
+    key: KeyPair
+    store: ChainStore
+    payloads: PayloadStore
+    journal: ReleaseJournal
+
+    @property
+    def path(self) -> Path:
+        """The directory."""
+        return self.directory.path
+
+    def close(self) -> None:
+        """Close the stores, then let the next process in."""
+        self.journal.close()
+        self.store.close()
+        self.lock.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+
+def open_home(path: Path, password: str | None = None) -> OpenHome:
+    """Take a data directory for this process and open its stores.
+
+    Raises the room ``storage``'s errors: ``LockedError`` if a node runs in it, ``UseError`` if it is none,
+    ``KeystoreError`` for its key, ``SchemaError`` or ``DamagedError`` for its database.
+    """
+    directory = DataDirectory.find(path)
+    genesis = directory.genesis()
+    key = directory.keystore().load(NODE_KEY, password)
+    lock = directory.lock()
+    try:
+        store = directory.open_chain(lock, first_data(genesis))
+        payloads = directory.open_payloads(lock)
+        journal = directory.open_journal()
+    except BaseException:
+        lock.release()
+        raise
+    return OpenHome(directory, lock, genesis, key, store, payloads, journal)
+
+
+def first_data(genesis: Genesis) -> GenesisData:
+    """Return what a new chain store of this network begins with."""
+    execution = genesis_execution(genesis)
+    changes = [(change.key, change.new) for change in execution.delta.changes]
+    return GenesisData(genesis.id, genesis_block(genesis), changes, encode(execution.events))
+
+
+# --- from settings to what the core is given -------------------------------------------------------
+
+
+def make_world(home: OpenHome, config: Config, seed: bytes) -> World:
+    """Return the world of a node. ``StartupError`` if its data can't be opened."""
+    return World(
+        genesis=home.genesis,
+        engine=make_engine(home.genesis),
+        store=home.store,
+        payloads=home.payloads,
+        journal=home.journal,
+        key=home.key,
+        random=Random(seed),
+        data=_open_data(home.path, config),
+        holdout=FileHoldout(home.path),
+    )
+
+
+def _open_data(home: Path, config: Config) -> DataSource | None:
+    location = config.device.data
+    if not location:
+        return None
+    beside = home / location
+    try:
+        return open_source(str(beside) if beside.is_file() else location)
+    except DataError as error:
+        raise StartupError(f"device.data: {error}", f"name a data file in {home}/config.toml, [device] data") from None
+
+
+def core_config(config: Config) -> CoreConfig:
+    """Return the core's part of the settings."""
+    mining, device, limits = config.mining, config.device, config.limits
+    return CoreConfig(
+        miner=MinerConfig(bond=mining.bond, register=mining.register, max_hashrate=mining.max_hashrate)
+        if mining.enabled
+        else None,
+        device=DeviceConfig(
+            consent=device.consent,
+            plans=tuple(Hash(bytes.fromhex(plan)) for plan in device.plans),
+            any_plan=device.any_plan,
+            role=device.role,
+            lifetime_budget=device.lifetime_budget,
+        )
+        if device.data
+        else None,
+        owner=True,
+        pools=PoolLimits(
+            transactions=limits.transactions,
+            transaction_bytes=limits.transaction_bytes,
+            updates=limits.updates,
+            update_bytes=limits.update_bytes,
+        ),
+    )
+
+
+def network_config(config: Config, genesis: Genesis, agent: str, port: int, known: tuple[str, ...]) -> NetworkConfig:
+    """Return the peer network's part of the settings; ``port`` is the one bound, ``known`` an earlier run's peers."""
+    most_body = max(rules.max_block_bytes for rules in genesis.schedule)
+    most_payload = max(rules.max_payload_bytes for rules in genesis.schedule)
+    defaults = NetworkConfig()
+    return NetworkConfig(
+        agent=agent,
+        listen_port=port,
+        connect=config.network.connect,
+        known=known,
+        outbound=config.network.outbound,
+        max_inbound=config.network.max_inbound,
+        exchange_addresses=config.network.exchange_addresses,
+        max_body_bytes=min(most_body, defaults.max_body_bytes, CLASSES[MessageClass.CONSENSUS].answer_bytes),
+        max_payload_bytes=min(most_payload, defaults.max_payload_bytes),
+    )
+
+
+# --- small files -----------------------------------------------------------------------------------
+
+
+def read_settings(path: Path) -> Config:
+    """Return the settings of a data directory. ``ConfigError``."""
+    return read_config(DataDirectory.find(path).config_file)
+
+
+def read_known_peers(home: Path) -> tuple[str, ...]:
+    """Return the addresses that an earlier run wrote; a file that is damaged is no reason not to start."""
+    try:
+        known = json.loads((home / "peers.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return ()
+    return tuple(filter(is_address, known))[:_MAX_KNOWN] if isinstance(known, list) else ()
+
+
+def write_known_peers(home: Path, addresses: tuple[str, ...]) -> None:
+    """Remember addresses for the next run."""
+    write_file(home / "peers.json", (json.dumps(addresses[:_MAX_KNOWN], indent=1) + "\n").encode())
+
+
+def write_rpc_files(home: Path, url: str, listening: str, cookie: str) -> None:
+    """Say where the running node answers, and what opens it to those who may read this directory."""
+    write_file(home / "rpc.cookie", (cookie + "\n").encode())
+    document = {"url": url, "listening": listening, "pid": os.getpid()}
+    write_file(home / "rpc.json", (json.dumps(document, indent=1) + "\n").encode())
+
+
+def remove_rpc_files(home: Path) -> None:
+    """Say that no node runs here any more."""
+    for name in ("rpc.json", "rpc.cookie"):
+        (home / name).unlink(missing_ok=True)

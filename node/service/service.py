@@ -1,0 +1,334 @@
+"""One node, running: what starts, in which order, and how it all ends.
+
+    start   listen for peers (bound, silent) → core → RPC → accept peers → Started
+    stop    Shutdown to the core → RPC and peers closed → jobs cancelled → logs and stores closed by the caller
+
+``run`` ends with the exit code: 0 after a stop that was asked for, 1 after a ``Halt`` or a fault of ours.
+
+Rules of this file: composition and lifetime. What anything does stands in the modules named here.
+"""
+
+import asyncio
+import errno
+import os
+import secrets
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from aiohttp import web
+from structlog.typing import EventDict
+
+from chain.address import format_account
+from node.config import Config, join_address
+from node.core.core import NodeCore
+from node.errors import StartupError
+from node.eventlog import EventRecorder, LogHeader
+from node.events import Shutdown, Started, Tick
+from node.logs import NodeLog
+from node.metrics import Metrics
+from node.rpc.hub import EventHub
+from node.rpc.methods import make_registry, openrpc_document, package_version
+from node.rpc.server import RpcServer, ServerLimits
+from node.service.announce import Announcer
+from node.service.doors import ServiceDoors
+from node.service.home import (
+    OpenHome,
+    core_config,
+    make_world,
+    network_config,
+    read_known_peers,
+    remove_rpc_files,
+    write_known_peers,
+    write_rpc_files,
+)
+from node.service.links import LinkLimits, Links
+from node.service.runner import Runner
+from node.service.tls import make_client_context, make_server_context
+from node.service.workers import Workers
+from p2p.identity import make_certificate
+from p2p.limits import TICK_MS
+from p2p.network import PeerNetwork
+
+_SPARE_LINKS: Final = 16
+"""Connections that may be shaking hands beside those that are peers."""
+_REMEMBER_S: Final = 600.0
+_RPC_STOP_S: Final = 0.5
+_JOBS_STOP_S: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """Where a running node can be reached."""
+
+    url: str
+    listening: str
+
+
+@dataclass(slots=True)
+class _Parts:
+    """What a service is made of, and what of it has been started."""
+
+    core: NodeCore
+    runner: Runner
+    links: Links
+    workers: Workers
+    doors: ServiceDoors
+    hub: EventHub
+    metrics: Metrics
+    web_runner: web.AppRunner | None = None
+    helpers: list[asyncio.Task[None]] = field(default_factory=list)
+
+
+class Service:
+    """A node over an open data directory. ``record`` names a file for its event log (``node.eventlog``)."""
+
+    def __init__(self, home: OpenHome, config: Config, log: NodeLog, *, record: Path | None = None) -> None:
+        self._home = home
+        self._config = config
+        self._log = log
+        self._logger = log.logger
+        self._record = record
+        self._stopping = asyncio.Event()
+        self._code = 0
+        self.running: asyncio.Future[Running] = asyncio.get_running_loop().create_future()
+        self.jobs_ended = True
+        """After ``run``: have all threads of jobs ended? If not, the process must not wait for them."""
+
+    @property
+    def is_stopping(self) -> bool:
+        """Was it asked to stop?"""
+        return self._stopping.is_set()
+
+    def stop(self, reason: str) -> None:
+        """Begin to stop."""
+        if not self._stopping.is_set():
+            self._logger.info("stopping", reason=reason)
+            self._stopping.set()
+
+    async def run(self) -> int:
+        """Run until stopped; return the exit code. ``StartupError`` if it can't start.
+
+        A fault in one of the node's own tasks stops it, in order, and is raised afterwards.
+        """
+        recorder, seed = self._open_recorder()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                parts = await self._assemble(tasks, recorder, seed)
+                try:
+                    await self._live(tasks, parts)
+                finally:
+                    await self._end(parts)
+        except BaseExceptionGroup as group:
+            if len(group.exceptions) == 1 and isinstance(group.exceptions[0], StartupError):
+                raise group.exceptions[0] from None
+            raise
+        finally:
+            if recorder is not None:
+                recorder.close()
+        return self._code
+
+    def _open_recorder(self) -> tuple[EventRecorder | None, bytes]:
+        seed = secrets.token_bytes(32)
+        if self._record is None:
+            return None, seed
+        header = LogHeader(package_version(), self._home.genesis.id, self._home.key.account, seed)
+        try:
+            return EventRecorder(self._record, header), seed
+        except FileExistsError:
+            raise StartupError(f"{self._record} exists already", "choose another file for the event log") from None
+
+    # --- putting it together ---------------------------------------------------------------------------
+
+    async def _assemble(self, tasks: asyncio.TaskGroup, recorder: EventRecorder | None, seed: bytes) -> _Parts:
+        """Make everything and take the peers' port; nothing runs yet."""
+        home, config = self._home, self._config
+        genesis = home.genesis
+        metrics = Metrics(package_version(), genesis.chain_id, genesis.id.hex())
+        hub = EventHub()
+        announcer = Announcer(hub, metrics, self._logger, genesis.prefix)
+        world = make_world(home, config, seed)
+        links = self._make_links(tasks, metrics)
+        host, port = await _bind(links, config)
+        agent = f"fedchain/{package_version()}"
+        network = network_config(config, genesis, agent, port, read_known_peers(home.path))
+        core = NodeCore(world, core_config(config), lambda chain: PeerNetwork(network, world.key, chain, world.random))
+        runner = Runner(
+            core,
+            links,
+            metrics,
+            recorder=recorder,
+            on_publish=announcer.announce,
+            on_halt=self._on_halt,
+            on_fault=self._on_fault,
+        )
+        threads = config.limits.job_threads or os.cpu_count() or 1
+        workers = Workers(world, runner.deliver, threads, metrics, self._logger)
+        runner.jobs = workers
+        links.deliver = runner.deliver
+        doors = ServiceDoors(
+            world,
+            core,
+            runner,
+            listening=join_address(host, port),
+            roles=_roles(config),
+            job_threads=threads,
+            stop=self.stop,
+        )
+        self._forward_log(announcer, runner)
+        return _Parts(core, runner, links, workers, doors, hub, metrics)
+
+    def _make_links(self, tasks: asyncio.TaskGroup, metrics: Metrics) -> Links:
+        network = self._config.network
+        certificate = make_certificate(self._home.key.seed)
+        return Links(
+            tasks,
+            server=make_server_context(certificate),
+            client=make_client_context(),
+            certificate=certificate.der,
+            limits=LinkLimits(
+                self._config.limits.write_queue_bytes, network.outbound + network.max_inbound + _SPARE_LINKS
+            ),
+            metrics=metrics,
+            logger=self._logger,
+        )
+
+    # --- life ------------------------------------------------------------------------------------------
+
+    async def _live(self, tasks: asyncio.TaskGroup, parts: _Parts) -> None:
+        """Open the doors, run until asked to stop."""
+        home, genesis, listening = self._home, self._home.genesis, parts.doors.listening
+        url = ""
+        if self._config.rpc.enabled:
+            cookie = secrets.token_hex(32)
+            url = await self._open_rpc(parts, cookie)
+            write_rpc_files(home.path, url, listening, cookie)
+        await parts.links.accept()
+        parts.runner.deliver(Started())
+        parts.helpers += [
+            tasks.create_task(_tick(parts.runner, parts.metrics), name="tick"),
+            tasks.create_task(_remember(parts.core, home.path), name="remember peers"),
+        ]
+        self._logger.info(
+            "node started",
+            account=format_account(home.key.account, genesis.prefix),
+            chain_id=genesis.chain_id,
+            genesis=genesis.id,
+            height=parts.core.chain.height,
+            listening=listening,
+            rpc=url,
+            roles=_roles(self._config),
+        )
+        self.running.set_result(Running(url, listening))
+        await self._stopping.wait()
+
+    async def _end(self, parts: _Parts) -> None:
+        """Close the doors, end the jobs, remember the peers."""
+        for helper in parts.helpers:
+            helper.cancel()
+        parts.runner.deliver(Shutdown())
+        parts.runner.stop()
+        self._log.on_event = None
+        parts.hub.close()
+        remove_rpc_files(self._home.path)
+        if parts.web_runner is not None:
+            await parts.web_runner.cleanup()
+        await parts.links.stop()
+        parts.doors.close()
+        self.jobs_ended = await parts.workers.stop(_JOBS_STOP_S)
+        write_known_peers(self._home.path, parts.core.known_addresses())
+        self._logger.info("node stopped", code=self._code)
+
+    # --- RPC -----------------------------------------------------------------------------------------
+
+    async def _open_rpc(self, parts: _Parts, cookie: str) -> str:
+        """Serve RPC and return its URL."""
+        rpc, limits = self._config.rpc, self._config.limits
+        registry = make_registry()
+        doors, metrics = parts.doors, parts.metrics
+        server = RpcServer(
+            registry,
+            doors,
+            parts.hub,
+            lambda: metrics.render(doors.figures()),
+            cookie=cookie,
+            hosts=(rpc.host, *rpc.hosts),
+            limits=ServerLimits(limits.rpc_body_bytes, limits.rpc_batch),
+            openrpc=openrpc_document(registry),
+            logger=self._logger,
+        )
+        runner = web.AppRunner(
+            server.application(), handle_signals=False, access_log=None, shutdown_timeout=_RPC_STOP_S
+        )
+        parts.web_runner = runner
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, rpc.host, rpc.port).start()
+        except OSError as error:
+            raise _cannot_listen("RPC", rpc.host, rpc.port, "[rpc] port", error) from None
+        host, port = runner.addresses[0][:2]
+        return f"http://{join_address(host, port)}"
+
+    def _forward_log(self, announcer: Announcer, runner: Runner) -> None:
+        """Let subscribers of the log's topic have its lines, whichever thread wrote them."""
+        loop = asyncio.get_running_loop()
+
+        def tell(event: EventDict) -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(announcer.tell_log, dict(event), runner.now())
+
+        self._log.on_event = tell
+
+    # --- ends ----------------------------------------------------------------------------------------
+
+    def _on_halt(self, reason: str) -> None:
+        self._code = 1
+        self._logger.error("the node halts: something happened that no rule foresees", reason=reason)
+        self.stop("halted")
+
+    def _on_fault(self, error: BaseException) -> None:
+        self._code = 1
+        self._logger.error("the node halts: a fault of its own", exc_info=error)
+        self.stop("a fault")
+
+
+async def _bind(links: Links, config: Config) -> tuple[str, int]:
+    host, port = config.network.host, config.network.port
+    try:
+        return await links.bind(host, port)
+    except OSError as error:
+        raise _cannot_listen("peers", host, port, "[network] port", error) from None
+
+
+def _cannot_listen(what: str, host: str, port: int, setting: str, error: OSError) -> StartupError:
+    place = join_address(host, port)
+    if error.errno == errno.EADDRINUSE:
+        return StartupError(
+            f"port {port} ({place}, for {what}) is in use by another program",
+            f"stop that program, or set {setting} in config.toml to another one (0 takes any free port)",
+        )
+    return StartupError(f"can't listen at {place} for {what}: {error.strerror or error}", f"check {setting} and host")
+
+
+def _roles(config: Config) -> tuple[str, ...]:
+    roles = {"miner": config.mining.enabled, "device": bool(config.device.data)}
+    return tuple(role for role, is_played in roles.items() if is_played)
+
+
+async def _tick(runner: Runner, metrics: Metrics) -> None:
+    """Give the core the passing of time, and measure how late the loop is."""
+    loop = asyncio.get_running_loop()
+    due = loop.time()
+    while True:
+        due += TICK_MS / 1000
+        await asyncio.sleep(max(0.0, due - loop.time()))
+        metrics.loop_lag_seconds.observe(max(0.0, loop.time() - due))
+        due = max(due, loop.time() - TICK_MS / 1000)  # after a long pause, no burst of ticks
+        runner.deliver(Tick())
+
+
+async def _remember(core: NodeCore, home: Path) -> None:
+    """Write down now and then whom to call after a crash."""
+    while True:
+        await asyncio.sleep(_REMEMBER_S)
+        await asyncio.to_thread(write_known_peers, home, core.known_addresses())
