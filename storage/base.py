@@ -276,7 +276,7 @@ class KeyInfo:
 class Keystore(Protocol):
     """Named Ed25519 keys."""
 
-    def keys(self) -> tuple[KeyInfo, ...]:
+    def list_keys(self) -> tuple[KeyInfo, ...]:
         """Return all keys in ascending order of name."""
         ...
 

@@ -124,7 +124,7 @@ class Database:
         with self._gate:
             try:
                 return action(key)
-            except plyvel.CorruptionError as error:
+            except (plyvel.CorruptionError, plyvel.IOError) as error:
                 raise self.damage(str(error)) from None
 
     def get(self, key: bytes) -> bytes | None:
@@ -143,7 +143,7 @@ class Database:
                 try:
                     with prefixed.iterator(start=position, include_start=include) as iterator:
                         chunk = [item for item, _ in zip(iterator, range(_SCAN_CHUNK), strict=False)]
-                except plyvel.CorruptionError as error:
+                except (plyvel.CorruptionError, plyvel.IOError) as error:
                     raise self.damage(str(error)) from None
             yield from chunk
             if len(chunk) < _SCAN_CHUNK:
@@ -152,8 +152,12 @@ class Database:
 
     def last(self, prefix: bytes) -> tuple[bytes, bytes] | None:
         """Return the last of the keys that begin with ``prefix``, without it, and its value."""
-        with self._gate, self._db.prefixed_db(prefix).iterator(reverse=True) as iterator:
-            return next(iterator, None)
+        with self._gate:
+            try:
+                with self._db.prefixed_db(prefix).iterator(reverse=True) as iterator:
+                    return next(iterator, None)
+            except (plyvel.CorruptionError, plyvel.IOError) as error:
+                raise self.damage(str(error)) from None
 
     def write(self, fill: Callable[[Writer], None], *, sync: bool) -> None:
         """Write in one atomic batch what ``fill`` puts and deletes; nothing if it raises. Durable if ``sync``."""
@@ -189,7 +193,7 @@ class Database:
                 with self._db.iterator(verify_checksums=True, fill_cache=False) as iterator:
                     for _ in iterator:
                         count += 1
-            except plyvel.CorruptionError as error:
+            except (plyvel.CorruptionError, plyvel.IOError) as error:
                 raise self.damage(str(error)) from None
         return count
 

@@ -1,7 +1,8 @@
 """A chain in one file: the main chain's blocks and their payloads, to move, archive and check.
 
-The file: a magic line; records ``length (4 bytes, big-endian) ‖ canonical record``; the last is an ``EndRecord`` with the
-number of blocks and SHA-256 of all bytes before that record. Each block comes after the payloads it refers to. The
+The file: a magic line, then records ``length (4 bytes, big-endian) ‖ canonical record``: first a ``StartRecord``,
+last an ``EndRecord`` with the number of blocks and SHA-256 of all bytes before it. Each block comes after the
+payloads it refers to. The
 reader trusts nothing: it checks ids, links, roots and the digest at the end, and stops with ``DamagedError`` at the
 first thing that is wrong. Whether the blocks follow the ledger's rules is for the importing node to find out.
 """
@@ -115,12 +116,8 @@ def read_export(path: Path, genesis: Hash) -> Iterator[ExportedItem]:
     ``ForeignGenesisError`` if it is another network's chain, ``DamagedError`` at the first byte that is wrong or
     missing. The digest over all is only known at the end, so an importer that wants all or nothing reads twice.
     """
-    digest = sha256()
     with open(path, "rb") as stream:
-        head = stream.read(len(MAGIC))
-        if head != MAGIC:
-            raise DamagedError(f"{path} is not a chain export of this version: it begins with {head!r}")
-        digest.update(head)
+        digest = sha256(_read_start(stream, genesis, path))
         blocks, parent = 0, None
         while True:
             record, framed = _read_record(stream, path)
@@ -128,14 +125,29 @@ def read_export(path: Path, genesis: Hash) -> Iterator[ExportedItem]:
                 _check_end(record, blocks, digest.digest(), stream, path)
                 return
             digest.update(framed)
-            if isinstance(record, StartRecord):
-                _check_start(record, genesis, path)
-            elif isinstance(record, PayloadRecord):
+            if isinstance(record, PayloadRecord):
                 yield record.payload
-            else:
+            elif isinstance(record, BlockRecord):
                 _check_block(record.block, blocks, parent, path)
                 blocks, parent = blocks + 1, block_id(record.block.header)
                 yield record.block
+            else:
+                raise DamagedError(f"{path}: a second start after {blocks} blocks")
+
+
+def _read_start(stream: BinaryIO, genesis: Hash, path: Path) -> bytes:
+    """Return the bytes up to the first payload or block, after a look at whose chain it is."""
+    magic = stream.read(len(MAGIC))
+    if magic != MAGIC:
+        raise DamagedError(f"{path} is not a chain export of this version: it begins with {magic!r}")
+    record, framed = _read_record(stream, path)
+    if not isinstance(record, StartRecord):
+        raise DamagedError(f"{path} does not say which network's chain it holds")
+    if record.genesis != genesis:
+        raise ForeignGenesisError(
+            f"{path} holds the chain of the network with genesis {record.genesis.hex()}, not {genesis.hex()}"
+        )
+    return magic + framed
 
 
 def _read_record(stream: BinaryIO, path: Path) -> tuple[ExportRecord, bytes]:
@@ -152,13 +164,6 @@ def _read_record(stream: BinaryIO, path: Path) -> tuple[ExportRecord, bytes]:
     except CodecError as error:
         raise DamagedError(f"{path}: at byte {position} {error}") from None
     return record, head + encoded
-
-
-def _check_start(record: StartRecord, genesis: Hash, path: Path) -> None:
-    if record.genesis != genesis:
-        raise ForeignGenesisError(
-            f"{path} holds the chain of the network with genesis {record.genesis.hex()}, not {genesis.hex()}"
-        )
 
 
 def _check_block(block: Block, height: int, parent: Hash | None, path: Path) -> None:

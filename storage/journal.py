@@ -7,9 +7,10 @@ The file: a magic line, then records of
 
     length (4 bytes, big-endian) ‖ CRC-32 of the length (4) ‖ SHA-256 of the entry (32) ‖ entry (canonical)
 
-A crash while appending leaves a record that ends before its length says, or zeros that a file system had not filled
-yet: it was never acknowledged, and is cut off when the journal opens. Anything else that does not check is damage:
-the journal refuses to open, for to go on without its entries could cost privacy.
+A crash while appending leaves a record that ends before its length says, or zeros in place of the whole record or of
+its entry, which a file system had not filled yet: it was never acknowledged, and is cut off when the journal opens.
+Anything else that does not check is damage: the journal refuses to open, for to go on without its entries could cost
+privacy.
 
 The journal lies with the device's data, not with the chain: a device that syncs anew keeps it.
 """
@@ -36,7 +37,7 @@ MAGIC: Final = b"fedchain release journal 1\n"
 _MAGIC_STEM: Final = b"fedchain release journal "
 _LENGTH_BYTES: Final = 4
 _GUARD_BYTES: Final = 8
-_HEAD_BYTES: Final = _GUARD_BYTES + 32
+HEAD_BYTES: Final = _GUARD_BYTES + 32
 MAX_ENTRY_BYTES: Final = MAX_PAYLOAD_BYTES + 4096
 _ZERO_CHUNK: Final = 1 << 16
 
@@ -98,17 +99,17 @@ class FileReleaseJournal:
 
     def _read_record(self, start: int, size: int) -> tuple[JournalEntry | None, int]:
         """Return the entry at ``start`` and its length in bytes; no entry where only an unfinished record is left."""
-        head = os.pread(self._handle, _HEAD_BYTES, start)
-        if len(head) < _HEAD_BYTES or (not any(head) and self._is_zero_from(start, size)):
+        head = os.pread(self._handle, HEAD_BYTES, start)
+        if len(head) < HEAD_BYTES or (not any(head) and self._is_zero_from(start, size)):
             return None, 0
         length = int.from_bytes(head[:_LENGTH_BYTES], "big")
         if head[:_GUARD_BYTES] != _guarded_length(length) or not 0 < length <= MAX_ENTRY_BYTES:
             raise self._damage(f"at byte {start} a record's length does not match its checksum")
-        entry = os.pread(self._handle, length, start + _HEAD_BYTES)
+        entry = os.pread(self._handle, length, start + HEAD_BYTES)
         if len(entry) < length:
             return None, 0
         if head[_GUARD_BYTES:] != sha256(entry).digest():
-            if self._is_zero_from(start + _HEAD_BYTES, size):
+            if self._is_zero_from(start + HEAD_BYTES, size):
                 return None, 0
             raise self._damage(f"the record at byte {start} does not match its checksum")
         return self._decode(entry, start), length
@@ -133,8 +134,8 @@ class FileReleaseJournal:
 
     def _remember(self, entry: JournalEntry, length: int) -> None:
         self._releases.add(entry, len(self._places))
-        self._places.append((self._end + _HEAD_BYTES, length))
-        self._end += _HEAD_BYTES + length
+        self._places.append((self._end + HEAD_BYTES, length))
+        self._end += HEAD_BYTES + length
 
     def _append(self, data: bytes, position: int) -> None:
         os.lseek(self._handle, position, os.SEEK_SET)
@@ -143,7 +144,7 @@ class FileReleaseJournal:
 
     def _at(self, place: int) -> JournalEntry:
         start, length = self._places[place]
-        head = os.pread(self._handle, _HEAD_BYTES, start - _HEAD_BYTES)
+        head = os.pread(self._handle, HEAD_BYTES, start - HEAD_BYTES)
         entry = os.pread(self._handle, length, start)
         if head[_GUARD_BYTES:] != sha256(entry).digest():
             raise self._damage(f"the record at byte {start} changed since it was opened")

@@ -48,6 +48,20 @@ def check_name(name: str) -> str:
     return name
 
 
+def check_password(password: str | None) -> None:
+    """Raise ``KeystoreError`` for a new password that can't be one."""
+    if password == "":
+        raise KeystoreError("an empty password protects nothing: give one, or none at all")
+
+
+def check_given(name: str, password: str | None, *, is_encrypted: bool) -> None:
+    """Raise ``WrongPasswordError`` if a password is missing, or given for a key that has none."""
+    if is_encrypted and password is None:
+        raise WrongPasswordError(f"key {name!r} has a password: give it")
+    if not is_encrypted and password is not None:
+        raise WrongPasswordError(f"key {name!r} has no password, but one was given")
+
+
 class KeyFiles:
     """A ``Keystore`` in a directory. ``scrypt_n`` is for tests, which can't wait."""
 
@@ -58,7 +72,7 @@ class KeyFiles:
     def _file(self, name: str) -> Path:
         return self.path / f"{check_name(name)}.json"
 
-    def keys(self) -> tuple[KeyInfo, ...]:
+    def list_keys(self) -> tuple[KeyInfo, ...]:
         """Return all keys in ascending order of name."""
         names = sorted(file.stem for file in self.path.glob("*.json") if not file.name.startswith("."))
         return tuple([self.find(name) for name in names])
@@ -83,12 +97,9 @@ class KeyFiles:
         file = self._file(name)
         document = _read(file)
         account = _bytes(document, "public_key", 32, file)
-        if "encryption" not in document:
-            if password is not None:
-                raise WrongPasswordError(f"key {name!r} has no password, but one was given")
+        check_given(name, password, is_encrypted="encryption" in document)
+        if password is None:
             seed = _bytes(document, "seed", SEED_BYTES, file)
-        elif password is None:
-            raise WrongPasswordError(f"key {name!r} has a password: give it")
         else:
             seed = _decrypt(_section(document, "encryption", file), account, password, name, file)
         key = KeyPair(seed)
@@ -111,8 +122,7 @@ class KeyFiles:
         return (json.dumps(document, indent=2) + "\n").encode()
 
     def _encrypt(self, key: KeyPair, password: str) -> Document:
-        if not password:
-            raise KeystoreError("an empty password protects nothing: give one, or none at all")
+        check_password(password)
         salt, nonce = secrets.token_bytes(16), secrets.token_bytes(12)
         secret = _derive(password, salt, self._scrypt_n, SCRYPT_R, SCRYPT_P)
         return {

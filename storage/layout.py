@@ -5,6 +5,7 @@ One byte says what a key is; heights and sequence numbers are 8 bytes big-endian
     m schema          schema version, 4 bytes big-endian
     m genesis         id of the genesis document
     m tip             id of the last block of the main chain
+    m commits         number of commits so far, 8 bytes big-endian (``storage.witness``)
     n ‖ sequence      a header, canonical; sequence numbers count up in the order of arrival
     h ‖ block id      the header's sequence number
     b ‖ block id      a body, canonical
@@ -27,6 +28,7 @@ SCHEMA_VERSION: Final = 1
 META_SCHEMA: Final = b"mschema"
 META_GENESIS: Final = b"mgenesis"
 META_TIP: Final = b"mtip"
+META_COMMITS: Final = b"mcommits"
 HEADER: Final = b"n"
 SEQUENCE: Final = b"h"
 BODY: Final = b"b"

@@ -34,6 +34,7 @@ from storage.layout import (
     HAS_BODY,
     HEADER,
     INVALID,
+    META_COMMITS,
     META_GENESIS,
     META_SCHEMA,
     META_TIP,
@@ -49,6 +50,7 @@ from storage.layout import (
     number_key,
 )
 from storage.lock import DirectoryLock
+from storage.witness import CommitWitness
 
 _EMPTY: Final = b""
 
@@ -92,12 +94,14 @@ class LevelChainStore:
         self._database = database
         self._genesis = Hash(self._need(META_GENESIS))
         self._tip = Hash(self._need(META_TIP))
+        self._commits = int.from_bytes(self._need(META_COMMITS), "big")
         last = database.last(HEADER)
         self._next_sequence = 0 if last is None else int.from_bytes(last[0], "big") + 1
         tip = self.header(self._tip)
         if tip is None:
             raise database.damage(f"the header of its tip {self._tip.hex()} is missing")
         self._height = tip.height
+        self._witness = CommitWitness(database.path / "COMMITS")
 
     def _need(self, key: bytes) -> bytes:
         value = self._database.get(key)
@@ -107,6 +111,9 @@ class LevelChainStore:
 
     def check_tip(self) -> None:
         """Raise ``DamagedError`` unless what the last commit wrote is there. ``storage.check`` does the rest."""
+        acknowledged = self._witness.read()
+        if acknowledged > self._commits:
+            raise self._database.damage(f"it was cut short: {acknowledged - self._commits} commits are missing")
         if self.block_id_at(self._height) != self._tip or self.block_id_at(Height(self._height + 1)) is not None:
             raise self._database.damage(f"the height index does not end in the tip {self._tip.hex()}")
         if not self.has_body(self._tip) or self.events(self._tip) is None:
@@ -222,6 +229,8 @@ class LevelChainStore:
         height = self._height - len(batch.disconnected) + len(batch.connected)
         self._database.write(lambda writer: self._fill(writer, batch), sync=True)
         self._tip, self._height = batch.tip, Height(height)
+        self._commits += 1
+        self._witness.write(self._commits)
 
     def _fill(self, writer: Writer, batch: CommitBatch) -> None:
         # Deletions come first: a transaction or a height of an old block may be there again in a new one.
@@ -239,6 +248,7 @@ class LevelChainStore:
             write_connected(writer, block.id, block.height, block.events, block.transactions)
         write_state(writer, batch.changes)
         writer.put(META_TIP, batch.tip)
+        writer.put(META_COMMITS, number_key(b"", self._commits + 1))
 
     def mark_invalid(self, id: Hash, reason: str) -> None:
         """Remember durably that this block is invalid."""
@@ -263,6 +273,7 @@ class LevelChainStore:
     def close(self) -> None:
         """Wait for reads under way, then close. Twice does no harm."""
         self._database.close()
+        self._witness.close()
 
 
 def write_header(writer: Writer, sequence: int, id: Hash, header: Header) -> None:
@@ -304,6 +315,7 @@ def create_chain_database(path: Path, lock: DirectoryLock, genesis: GenesisData)
         write_connected(writer, id, 0, genesis.events, [transaction.id for transaction in block.body.transactions])
         write_state(writer, genesis.changes)
         writer.put(META_TIP, id)
+        writer.put(META_COMMITS, number_key(b"", 0))
 
     with Database(aside, lock, create=True) as database:
         database.write(fill, sync=True)
@@ -332,10 +344,14 @@ def open_chain_store(
     try:
         database.migrate(migrations, version)
         store = LevelChainStore(database)
+    except BaseException:
+        database.close()
+        raise
+    try:
         _check_genesis(store, path, genesis)
         store.check_tip()
     except BaseException:
-        database.close()
+        store.close()
         raise
     return store
 

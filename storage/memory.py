@@ -12,11 +12,13 @@ import immutables
 from chain.block import Body, Header, block_id
 from chain.hashing import content_id
 from chain.ids import AccountId, Hash, Height
+from chain.keys import KeyPair
 from chain.payload import MAX_PAYLOAD_BYTES
-from storage.base import CommitBatch, GenesisData, JournalEntry, StoredHeader, TransactionPlace
+from storage.base import CommitBatch, GenesisData, JournalEntry, KeyInfo, StoredHeader, TransactionPlace
 from storage.capacity import check_capacity
 from storage.commit import check_commit
-from storage.errors import UseError
+from storage.errors import KeystoreError, UseError, WrongPasswordError
+from storage.keystore import check_given, check_name, check_password
 from storage.releases import Releases
 
 State = immutables.Map[bytes, bytes]
@@ -282,3 +284,48 @@ class MemoryReleaseJournal:
         """Return this journal opened again, as a process that restarts finds it."""
         self._is_closed = False
         return self
+
+
+class MemoryKeystore:
+    """A ``Keystore`` in a dictionary, passwords beside the keys: for tests, it protects nothing."""
+
+    def __init__(self) -> None:
+        self._keys: dict[str, tuple[KeyPair, str | None]] = {}
+
+    def list_keys(self) -> tuple[KeyInfo, ...]:
+        """Return all keys in ascending order of name."""
+        return tuple([self.find(name) for name in sorted(self._keys)])
+
+    def find(self, name: str) -> KeyInfo:
+        """Return one key's public facts."""
+        key, password = self._get(name)
+        return KeyInfo(name, key.account, password is not None)
+
+    def _get(self, name: str) -> tuple[KeyPair, str | None]:
+        entry = self._keys.get(check_name(name))
+        if entry is None:
+            raise KeystoreError(f"there is no key {name!r} in memory")
+        return entry
+
+    def add(self, name: str, key: KeyPair, password: str | None = None) -> KeyInfo:
+        """Keep a key under a new name."""
+        if check_name(name) in self._keys:
+            raise KeystoreError(f"there is already a key {name!r}: choose another name")
+        check_password(password)
+        self._keys[name] = (key, password)
+        return self.find(name)
+
+    def load(self, name: str, password: str | None = None) -> KeyPair:
+        """Return a key."""
+        key, expected = self._get(name)
+        check_given(name, password, is_encrypted=expected is not None)
+        if password != expected:
+            raise WrongPasswordError(f"wrong password for key {name!r}")
+        return key
+
+    def change_password(self, name: str, old: str | None, new: str | None) -> KeyInfo:
+        """Keep a key under another password; None = unencrypted."""
+        key = self.load(name, old)
+        check_password(new)
+        self._keys[name] = (key, new)
+        return self.find(name)

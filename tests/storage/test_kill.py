@@ -1,0 +1,93 @@
+"""kill −9 at any instant: what was acknowledged is there, what is there is whole, and nothing needs repair."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from storage.check import check_stores
+from storage.journal import FileReleaseJournal
+from storage.leveldb import open_chain_store
+from storage.lock import DirectoryLock
+from storage.payloads import PayloadFiles
+from tests.storage.chains import make_genesis, make_release
+
+WRITER = """
+import sys
+from pathlib import Path
+from storage.journal import FileReleaseJournal
+from storage.leveldb import open_chain_store
+from storage.lock import DirectoryLock
+from storage.payloads import PayloadFiles
+from tests.storage.chains import batch, make_block, make_genesis, make_release
+
+path = Path(sys.argv[1])
+lock = DirectoryLock(path / ".lock")
+store = open_chain_store(path / "chain", lock, make_genesis())
+payloads = PayloadFiles(path / "payloads")
+journal = FileReleaseJournal(path / "releases.log")
+while True:
+    height = store.height() + 1
+    payload = b"payload %d " % height * 200
+    payloads.put(payload, sync=True)
+    journal.record(make_release(b"%d" % height, payload=payload, loss=1, total=height))
+    block = make_block(store.header(store.tip()), transactions=(2 * height, 2 * height + 1), payloads=(payload,))
+    store.put_headers([block.header])
+    store.put_body(block.id, block.body)
+    store.commit(batch([block], [(b"s/height", b"%d" % height), (b"s/%d" % height, payload)]))
+    print(height, flush=True)
+"""
+KILLS = 6
+
+
+@pytest.mark.processes
+def test_a_killed_writer_loses_nothing_it_acknowledged(tmp_path):
+    """A process that writes as fast as it can is killed again and again; each time all it said is found, and sound."""
+    draw = random.Random(7)
+    (tmp_path / "payloads").mkdir()
+    acknowledged = killed = 0
+    for _ in range(KILLS):
+        acknowledged = max(acknowledged, write_until_killed(tmp_path, draw.uniform(0.0, 0.15)))
+        killed += 1
+        height = inspect(tmp_path)
+        assert height in (acknowledged, acknowledged + 1)
+        acknowledged = height
+    assert killed == KILLS
+    assert acknowledged > KILLS
+
+
+def write_until_killed(path, seconds: float) -> int:
+    """Return the last height the writer acknowledged before it was killed."""
+    writer = subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True)
+    assert writer.stdout is not None
+    first = writer.stdout.readline()
+    time.sleep(seconds)
+    os.kill(writer.pid, signal.SIGKILL)
+    lines = [line for line in (first + writer.stdout.read()).splitlines(keepends=True) if line.endswith("\n")]
+    assert writer.wait() == -signal.SIGKILL, "the writer was to be killed, not to end"
+    writer.stdout.close()
+    return int(lines[-1])
+
+
+def inspect(path) -> int:
+    """Return the height found, everything having been checked; no repair is asked for."""
+    with DirectoryLock(path / ".lock") as lock, FileReleaseJournal(path / "releases.log") as journal:
+        store, payloads = open_chain_store(path / "chain", lock, make_genesis()), PayloadFiles(path / "payloads")
+        report = check_stores(store, payloads, journal)
+        assert report.problems == ()
+        assert report.payloads_missing == 0
+        height = store.height()
+        with store.view() as view:
+            assert view.get(b"s/height") == b"%d" % height
+            assert view.get(b"s/%d" % height) is not None
+            assert view.get(b"s/%d" % (height + 1)) is None
+        for number in range(1, height + 1):
+            expected = make_release(b"%d" % number, payload=b"payload %d " % number * 200, loss=1, total=number)
+            assert journal.lookup(expected.task, expected.device) == expected
+        assert journal.total(expected.device) in (height, height + 1)
+        store.close()
+    return height
