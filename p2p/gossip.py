@@ -7,7 +7,7 @@ until the next tick.
 An update gains attestations while it travels, so it is announced with the hash of what the sender has (its version).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -61,13 +61,26 @@ class Gossip:
     def announce_update(self, id: Hash, now: Millis) -> None:
         """Tell peers of an update as we have it now."""
         update = self._chain.update(id)
-        if update is None:
-            return
-        version = version_of(update)
-        for session in self._links.ready.values():
-            known = session.known.has((Kind.UPDATE, version), now)
-            if not known and self._links.send(session, AnnounceUpdates((UpdateNotice(id, version),))):
-                session.known.add((Kind.UPDATE, version), now)
+        if update is not None:
+            notice = UpdateNotice(id, version_of(update))
+            for session in self._links.ready.values():
+                self._tell_updates(session, [notice], now)
+
+    def introduce(self, session: Session, transactions: Sequence[Hash], updates: Sequence[Hash], now: Millis) -> None:
+        """Tell one peer of all this: updates at once, transactions with the next ticks."""
+        pending = self._pending[session.peer].transactions
+        for id in transactions[: max(0, MAX_PENDING_ANNOUNCEMENTS - len(pending))]:
+            pending[id] = None
+        found = [(id, self._chain.update(id)) for id in updates]
+        notices = [UpdateNotice(id, version_of(update)) for id, update in found if update is not None]
+        for start in range(0, len(notices), MAX_IDS):
+            self._tell_updates(session, notices[start : start + MAX_IDS], now)
+
+    def _tell_updates(self, session: Session, notices: list[UpdateNotice], now: Millis) -> None:
+        unknown = [notice for notice in notices if not session.known.has((Kind.UPDATE, notice.version), now)]
+        if unknown and self._links.send(session, AnnounceUpdates(tuple(unknown))):
+            for notice in unknown:
+                session.known.add((Kind.UPDATE, notice.version), now)
 
     def ignore(self, kind: Kind, wire_id: Hash, now: Millis) -> None:
         """Do not fetch this again for a while: the core had no use for it."""

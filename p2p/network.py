@@ -247,6 +247,15 @@ class PeerNetwork:
         self._gossip.announce_update(id, now)
         return self._outputs(now)
 
+    def introduce(
+        self, peer: PeerId, transactions: Sequence[Hash], updates: Sequence[Hash], now: Millis
+    ) -> list[NetworkOutput]:
+        """Tell a peer that came up what is in our pools: it may have been away when that was announced."""
+        session = self._links.ready.get(peer)
+        if session is not None:
+            self._gossip.introduce(session, transactions, updates, now)
+        return self._outputs(now)
+
     def verdict(
         self, peer: PeerId, verdict: Verdict, reason: str, now: Millis, item: Item | None = None
     ) -> list[NetworkOutput]:
