@@ -1,0 +1,497 @@
+"""The round machine on a real chain: enrolment, steps, deadlines, retries, openings, ends."""
+
+import numpy as np
+import pytest
+from msgspec.structs import replace
+
+from chain.fixedpoint import from_bytes, to_float
+from chain.hashing import content_id
+from chain.ids import Hash
+from chain.number import Number
+from chain.transaction import CancelPlan, OpenHoldout
+from chain.update import AttestedUpdate
+from consensus.errors import Invalid, MissingPayload
+from consensus.events import (
+    LedgerEvent,
+    PhaseSettled,
+    PlanCancelled,
+    PlanFinished,
+    RewardPaid,
+    RoundRetried,
+    RoundSettled,
+    StepOpened,
+    TaskOpened,
+    UpdateRefused,
+)
+from consensus.queries import (
+    expected_opening,
+    get_history,
+    get_model,
+    get_open_task,
+    get_plan_document,
+    get_supply,
+    needed_payloads,
+)
+from consensus.rounds import machine
+from consensus.rounds.selection import draw_numbers, get_selected_digest
+from consensus.state import get_active
+from consensus.transition import check_transaction, execute, fill
+from fl.dataset import DenseData
+from fl.holdout import HoldoutSet, commit_holdout
+from fl.payload import write_payload
+from fl.plan.dimensions import settle_work
+from fl.plan.schema import FedAvg, Holdout
+from tests.consensus.harness import DEVICES, OTHER, OWNER, PRODUCER, Chain, make_data, make_plan, make_rules
+
+FOUR = DEVICES[:4]
+
+
+def kinds(events: tuple[LedgerEvent, ...]) -> list[type]:
+    return [type(event) for event in events]
+
+
+def ended(chain: Chain, plan: Hash, status: str, reason: str) -> None:
+    """The plan has ended so, and nothing of its escrow or its open task is left."""
+    entry = chain.entry(plan)
+    assert (entry.status, entry.reason) == (status, reason)
+    assert (entry.funds.total, get_supply(chain).escrowed) == (0, 0)
+    assert get_open_task(chain, plan) is None
+    left = {key.split(b"/")[1] for key in chain.state if key.startswith(b"s/") and plan in key}
+    assert left <= {b"plan", b"document", b"model", b"enrolment", b"enrolled", b"history"}
+    assert chain.audit().is_conserved
+
+
+# --- enrolment ------------------------------------------------------------------------------------
+
+
+def test_a_full_enrolment_opens_the_first_task_in_its_block():
+    """The block that carries the last join opens the task, with the parent's beacon and the frozen first model."""
+    chain = Chain()
+    plan = chain.start(make_plan(devices=(2, 3, 4), over_select=100), FOUR)
+    task = chain.task(plan)
+    assert chain.entry(plan).status == "running"
+    assert (task.opened, task.deadline, task.step, task.goal) == (2, 5, "reveal", 3)
+    assert task.task.beacon == chain.contexts[-1].beacon
+    assert task.task.model == content_id(get_model(chain, plan))
+    assert task.task.selected == get_selected_digest(task.selected)
+    assert len(set(task.selected)) == 3
+    assert set(task.selected) < {device.account for device in FOUR}
+
+
+def test_enrolment_closes_at_its_deadline():
+    """With enough devices the plan runs from its deadline on; joins come until then."""
+    chain = Chain()
+    plan = chain.submit(make_plan(devices=(2, 3, 4), blocks=(3, 3, 2)))
+    chain.mine()
+    chain.register(*FOUR)
+    chain.join(plan, FOUR[0])
+    chain.mine(2)
+    assert chain.entry(plan).status == "enrolling"
+    chain.join(plan, FOUR[1])
+    chain.mine()
+    assert (chain.height, chain.entry(plan).status, chain.entry(plan).enrolled) == (4, "running", 2)
+
+
+def test_too_few_devices_cancel_the_plan():
+    """At the deadline the escrow, but for the joins' fees, goes back."""
+    chain = Chain()
+    plan = chain.submit(make_plan(devices=(2, 3, 4), blocks=(2, 3, 2)))
+    chain.mine()
+    escrow, before = chain.entry(plan).funds.total, chain.balance(OWNER)
+    chain.register(FOUR[0])
+    chain.join(plan, FOUR[0])
+    execution = chain.mine(2)
+    ended(chain, plan, "cancelled", "1 devices joined, 2 needed")
+    assert chain.balance(OWNER) == before + escrow - chain.entry(plan).join_fee
+    assert kinds(execution.events) == [PlanCancelled]
+
+
+# --- rounds ---------------------------------------------------------------------------------------
+
+
+def test_a_plan_runs_all_its_rounds():
+    """Two phases a round; the last update's block settles and opens what follows; rewards add up to the pools."""
+    chain = Chain()
+    plan = chain.start(make_plan(devices=(2, 4, 4), rounds=3), FOUR)
+    models = [get_model(chain, plan)]
+    for round_number in range(3):
+        chain.reveal(plan, *FOUR)
+        events = chain.mine().events
+        assert kinds(events)[4:] == [StepOpened, PhaseSettled, TaskOpened]
+        chain.reveal(plan, *FOUR)
+        events = chain.mine().events
+        following = PlanFinished if round_number == 2 else TaskOpened
+        assert kinds(events)[4:] == [StepOpened, PhaseSettled, *[RewardPaid] * 5, RoundSettled, following]
+        models.append(get_model(chain, plan))
+    ended(chain, plan, "finished", "all 3 rounds are settled")
+    history, document = get_history(chain, plan), get_plan_document(chain, plan)
+    assert document is not None
+    assert [record.model for record in history] == [content_id(model) for model in models[1:]]
+    losses = [record.loss for record in history]
+    assert losses[0] == pytest.approx(np.log(2) * 2**24, rel=1e-6)  # a model of zeros
+    assert losses == sorted(losses, reverse=True)
+    paid = sum(report.reward for record in history for report in record.devices)
+    assert document.rewards.devices - 4 * 3 < paid <= document.rewards.devices
+    assert sum(report.reward for record in history for report in record.miners) == document.rewards.miners
+    assert {report.miner for record in history for report in record.miners} == {PRODUCER.account}
+
+
+def test_devices_are_paid_by_their_samples():
+    """A device with three times the samples earns three times the reward; what rounding leaves goes back."""
+    chain = Chain()
+    plan = chain.submit(make_plan(devices=(2, 2, 2), rounds=1, pools=(1_000_003, 0)), extra=11)
+    chain.mine()
+    chain.register(*FOUR[:2])
+    chain.join(plan, FOUR[0], samples=10)
+    chain.join(plan, FOUR[1], samples=30)
+    chain.mine()
+    owner = chain.balance(OWNER) + chain.entry(plan).funds.total
+    for _ in range(2):
+        chain.reveal(plan, *FOUR[:2])
+        chain.mine()
+    assert [chain.balance(device) for device in FOUR[:2]] == [250_000, 750_002]
+    entry = chain.entry(plan)
+    work = 2 * entry.work_price * (2 * 3) // 10**6  # two phases of two devices and three coordinates
+    assert chain.balance(OWNER) == owner - 1_000_002 - 4 * entry.update_fee - work
+    ended(chain, plan, "finished", "all 1 rounds are settled")
+
+
+def test_the_reveal_step_closes_at_the_goal():
+    """Over-selected devices that come after the goal are not waited for; the next phase asks those that settled."""
+    chain = Chain()
+    plan = chain.start(make_plan(devices=(2, 2, 4), over_select=200), FOUR)
+    assert len(chain.task(plan).selected) == 4
+    fast = chain.selected(plan)[1:3]
+    chain.reveal(plan, *fast)
+    chain.mine()
+    task = chain.task(plan)
+    assert (task.task.phase, task.selected, task.goal) == (1, tuple(key.account for key in sorted_by(task, fast)), 2)
+
+
+def sorted_by(task: object, keys: list) -> list:
+    return sorted(keys, key=lambda key: task.selected.index(key.account))  # type: ignore[attr-defined]
+
+
+def test_a_deadline_settles_with_those_who_came():
+    """At its deadline a phase settles with the least number of updates; the drop-out of phase two counts as zero."""
+    chain = Chain()
+    plan = chain.start(make_plan(devices=(2, 4, 4), rounds=1), FOUR)
+    chain.reveal(plan, *FOUR[:3])
+    chain.mine(2)
+    assert chain.task(plan).task.phase == 0
+    chain.mine()
+    assert (chain.task(plan).task.phase, len(chain.task(plan).selected)) == (1, 3)
+    late = chain.release(plan, FOUR[3], b"x")
+    chain.updates.append(AttestedUpdate(late, ()))
+    chain.reveal(plan, *FOUR[:2])
+    chain.mine(3)
+    ended(chain, plan, "finished", "all 1 rounds are settled")
+    (record,) = get_history(chain, plan)
+    assert {report.device for report in record.devices} == {device.account for device in FOUR[:2]}
+
+
+def test_drop_outs_do_not_renormalise():
+    """n, K and ω are those of phase one: the step of two of three devices is theirs alone, not scaled up."""
+    chain = Chain()
+    plan = chain.start(make_plan(devices=(2, 3, 3), rounds=1), FOUR[:3])
+    chain.reveal(plan, *FOUR[:3])
+    chain.mine()
+    vectors = [from_bytes(chain.train(plan, device), 3) for device in FOUR[:2]]
+    chain.reveal(plan, *FOUR[:2])
+    chain.mine(3)
+    model = from_bytes(get_model(chain, plan), 3)
+    expected = sum(to_float(vector, 24) for vector in vectors) / 3  # dense features: A is 1
+    assert to_float(model, 24) == pytest.approx(expected, abs=2**-23)
+
+
+def test_too_few_updates_retry_the_round_and_then_cancel():
+    """Each attempt is another task with another draw; when retries are used up the plan ends and is refunded."""
+    chain = Chain()
+    plan = chain.start(make_plan(devices=(2, 3, 4), retries=2), FOUR)
+    owner, escrow, digests = chain.balance(OWNER), chain.entry(plan).funds.total, set()
+    for attempt in range(3):
+        task = chain.task(plan)
+        assert (task.task.attempt, task.task.round, task.task.phase) == (attempt, 0, 0)
+        digests.add(task.task.digest)
+        chain.reveal(plan, *chain.selected(plan)[:1])
+        execution = chain.mine(3)
+        assert kinds(execution.events)[0] == (RoundRetried if attempt < 2 else PlanCancelled)
+    assert len(digests) == 3
+    ended(chain, plan, "cancelled", "round 0: 1 devices revealed, 2 needed; 2 retries are used up")
+    assert chain.balance(OWNER) == owner + escrow - 3 * chain.entry(plan).update_fee
+
+
+def test_a_failed_second_phase_starts_the_round_again():
+    """The retry opens at phase one: gradient and cohort are new."""
+    chain = Chain()
+    plan = chain.start(make_plan(devices=(3, 3, 3)), FOUR[:3])
+    chain.reveal(plan, *FOUR[:3])
+    chain.mine()
+    chain.reveal(plan, *FOUR[:2])
+    chain.mine(3)
+    task = chain.task(plan)
+    assert (task.task.attempt, task.task.phase, task.carry, task.revealed) == (1, 0, b"", ())
+    for _ in range(2):
+        chain.reveal(plan, *FOUR[:3])
+        chain.mine()
+    (record,) = get_history(chain, plan)
+    assert record.attempts == 2
+    assert [report.samples for report in record.miners] == [120]  # the failed attempt's verification is not paid
+
+
+def test_a_small_gradient_stops_the_plan():
+    """The rule is met at the start of a round; that round is finished and paid, the rest refunded."""
+    chain = Chain()
+    plan = chain.start(make_plan(devices=(2, 2, 2), rounds=50, gradient_norm=Number.of(9)), FOUR[:2])
+    for _ in range(2):
+        chain.reveal(plan, *FOUR[:2])
+        chain.mine()
+    ended(chain, plan, "finished", "the gradient's norm met the stopping rule")
+    assert chain.entry(plan).rounds == 1
+
+
+def test_single_phase_algorithms_use_the_same_machine():
+    """FedAvg settles its model after one exchange."""
+    chain = Chain()
+    plan = chain.start(make_plan(algorithm=FedAvg(Number.of("0.1"), 1, 5), devices=(2, 2, 2), rounds=2), FOUR[:2])
+    for _ in range(2):
+        chain.reveal(plan, *FOUR[:2])
+        chain.mine()
+    ended(chain, plan, "finished", "all 2 rounds are settled")
+
+
+def test_cancelling_a_running_plan_lets_its_round_finish():
+    """Those who work on a round are paid for it; then the rest is refunded."""
+    chain = Chain()
+    plan = chain.start(make_plan(devices=(2, 2, 2), rounds=9), FOUR[:2])
+    chain.send(OWNER, CancelPlan(plan))
+    chain.reveal(plan, *FOUR[:2])
+    chain.mine()
+    assert (chain.entry(plan).status, chain.entry(plan).cancelling) == ("running", True)
+    again = chain.sign(OWNER, CancelPlan(plan))
+    with pytest.raises(Invalid, match=r"plan\.cancel\.known"):
+        check_transaction(chain, chain.context(), again)
+    chain.reveal(plan, *FOUR[:2])
+    chain.mine()
+    ended(chain, plan, "cancelled", "cancelled by its owner")
+    assert all(chain.balance(device) > 0 for device in FOUR[:2])
+
+
+def test_a_cancelled_attempt_is_not_retried():
+    """A plan that is being cancelled ends when its attempt fails, at the latest at the deadline."""
+    chain = Chain()
+    plan = chain.start(make_plan(devices=(2, 2, 2), retries=5), FOUR[:2])
+    chain.send(OWNER, CancelPlan(plan))
+    chain.mine(3)
+    ended(chain, plan, "cancelled", "cancelled by its owner")
+
+
+def test_a_settling_phase_asks_for_payloads_that_are_gone():
+    """Payloads are needed until the task settles; without them a block is incomplete, not invalid."""
+    chain = Chain()
+    plan = chain.start(make_plan(devices=(2, 2, 2)), FOUR[:2])
+    chain.reveal(plan, FOUR[0])
+    chain.mine()
+    (ref,) = needed_payloads(chain, plan)
+    payload = chain.store.pop(ref.id)
+    chain.reveal(plan, FOUR[1])
+    with pytest.raises(MissingPayload) as caught:
+        chain.mine()
+    assert caught.value.refs == (ref,)
+    chain.store[ref.id] = payload
+    chain.mine()
+    assert chain.task(plan).task.phase == 1
+
+
+# --- the holdout set ------------------------------------------------------------------------------
+
+
+def with_holdout(rows: int = 30, tolerance: str = "0.5") -> tuple[Chain, Hash, HoldoutSet]:
+    """A running FedAvg plan of three devices with a holdout set of three chunks."""
+    random = np.random.default_rng(7)
+    x = random.uniform(-1, 1, (rows, 2))
+    holdout = commit_holdout(DenseData(x, (x[:, 0] > 0).astype(np.float64)), 3, b"owner's secret")
+    policy = Holdout(holdout.root, 3, rows // 3, Number.of(tolerance))
+    chain = Chain()
+    plan = make_plan(algorithm=FedAvg(Number.of("0.1"), 1, 5), devices=(2, 3, 3), rounds=2, policies=[policy])
+    return chain, chain.start(plan, FOUR[:3]), holdout
+
+
+def opening(chain: Chain, plan: Hash, holdout: HoldoutSet, chunk: int | None = None, **changes: object) -> OpenHoldout:
+    """The transaction body that opens the chunk that is asked for, or another."""
+    asked = expected_opening(chain, plan) if chunk is None else chunk
+    assert asked is not None
+    payload = chain.keep(holdout.payloads[asked])
+    number = chain.task(plan).task.round
+    body = OpenHoldout(plan, number, asked, holdout.salts[asked], holdout.proofs[asked], payload)
+    return replace(body, **changes)
+
+
+def test_an_opened_chunk_judges_the_updates():
+    """After the reveal step the owner opens the chunk the beacon names; a harmful update is refused and unpaid."""
+    chain, plan, holdout = with_holdout()
+    chain.reveal(plan, *FOUR[:2])
+    harm = write_payload(np.array([-(9 << 24), 0, 0], dtype=np.int64), 1)
+    chain.updates.append(AttestedUpdate(chain.release(plan, FOUR[2], harm), ()))
+    assert expected_opening(chain, plan) is None
+    chain.mine()
+    assert chain.task(plan).step == "open"
+    chain.send(OWNER, opening(chain, plan, holdout))
+    execution = chain.mine()
+    (refused,) = [event for event in execution.events if isinstance(event, UpdateRefused)]
+    assert refused.device == FOUR[2].account
+    assert "holdout" in refused.reason
+    (record,) = get_history(chain, plan)
+    assert [(refusal.device, refusal.phase) for refusal in record.refused] == [(FOUR[2].account, 0)]
+    assert {report.device for report in record.devices} == {device.account for device in FOUR[:2]}
+    assert chain.balance(FOUR[2]) == 0
+    assert chain.task(plan).task.round == 1
+
+
+def test_an_owner_who_does_not_open_settles_nothing_but_its_own_doubt():
+    """At the deadline of the open step the phase settles in full: withholding the chunk can't withhold pay."""
+    chain, plan, _ = with_holdout()
+    chain.reveal(plan, *FOUR[:3])
+    chain.mine()
+    assert (chain.task(plan).step, chain.task(plan).deadline) == ("open", chain.height + 2)
+    chain.mine(2)
+    (record,) = get_history(chain, plan)
+    assert len(record.devices) == 3
+
+
+def test_too_many_refusals_retry_the_round():
+    """When the chunk leaves too few updates the attempt has failed; nobody is paid for it."""
+    chain, plan, holdout = with_holdout()
+    harm = write_payload(np.array([-(9 << 24), 0, 0], dtype=np.int64), 1)
+    for device in FOUR[:3]:
+        chain.updates.append(AttestedUpdate(chain.release(plan, device, harm), ()))
+    chain.mine()
+    chain.send(OWNER, opening(chain, plan, holdout))
+    execution = chain.mine()
+    assert kinds(execution.events)[-2:] == [RoundRetried, TaskOpened]
+    assert get_history(chain, plan) == ()
+    assert all(chain.balance(device) == 0 for device in FOUR[:3])
+
+
+def test_wrong_openings_are_refused_by_name():
+    """Owner, step, chunk, proof and payload are each checked."""
+    chain, plan, holdout = with_holdout()
+    early = chain.sign(OWNER, opening(chain, plan, holdout, 0))
+    assert verdict(chain, early).rule == "plan.open_holdout.step"
+    chain.reveal(plan, *FOUR[:3])
+    chain.mine()
+    asked = expected_opening(chain, plan)
+    assert asked is not None
+    other = (asked + 1) % 3
+    cases = [
+        (chain.sign(OTHER, opening(chain, plan, holdout)), "plan.open_holdout.owner"),
+        (chain.sign(OWNER, opening(chain, plan, holdout, round=1)), "plan.open_holdout.step"),
+        (chain.sign(OWNER, opening(chain, plan, holdout, other)), "plan.open_holdout.chunk"),
+        (chain.sign(OWNER, opening(chain, plan, holdout, salt=bytes(32))), "plan.open_holdout.proof"),
+        (chain.sign(OWNER, opening(chain, plan, holdout, payload=chain.keep(b"rows"))), "plan.open_holdout.proof"),
+    ]
+    assert [verdict(chain, signed).rule for signed, _ in cases] == [rule for _, rule in cases]
+    chain.send(OWNER, opening(chain, plan, holdout))
+    chain.send(OWNER, opening(chain, plan, holdout))
+    second = chain.transactions[1]
+    chain.mine()
+    assert chain.rejected[second.id].rule == "plan.open_holdout.known"
+
+
+def test_rows_that_are_none_of_the_plans_are_refused():
+    """A commitment to rubbish is found out when it is opened."""
+    chain, plan, _ = with_holdout()
+    rubbish = commit_holdout(make_data(FOUR[0], 3), 3, b"secret")
+    document = get_plan_document(chain, plan)
+    assert document is not None
+    bounds, policy = document.verification.policies
+    spoilt = replace(policy, root=rubbish.root)  # chunks of one row, where the plan says ten
+    broken = replace(document, nonce=1, verification=replace(document.verification, policies=(bounds, spoilt)))
+    plan = chain.start(broken, FOUR[:3])
+    chain.reveal(plan, *FOUR[:3])
+    chain.mine()
+    assert verdict(chain, chain.sign(OWNER, opening(chain, plan, rubbish))).rule == "plan.open_holdout.rows"
+
+
+def verdict(chain: Chain, signed: object) -> Invalid:
+    with pytest.raises(Invalid) as caught:
+        check_transaction(chain, chain.context(), signed, chain)  # type: ignore[arg-type]
+    return caught.value
+
+
+def test_a_missing_chunk_is_asked_for():
+    """An opening whose payload is not here is incomplete."""
+    chain, plan, holdout = with_holdout()
+    chain.reveal(plan, *FOUR[:3])
+    chain.mine()
+    signed = chain.sign(OWNER, opening(chain, plan, holdout))
+    chain.store.clear()
+    with pytest.raises(MissingPayload):
+        check_transaction(chain, chain.context(), signed, chain)
+
+
+# --- several plans --------------------------------------------------------------------------------
+
+
+def several(count: int, **changes: object) -> tuple[Chain, list[Hash]]:
+    """A chain on which ``count`` FedAvg plans run, their first reveals waiting for the next block."""
+    chain = Chain(make_rules(**changes))
+    plans = []
+    for nonce in range(count):
+        spec = make_plan(algorithm=FedAvg(Number.of("0.1"), 1, 5), nonce=nonce, devices=(2, 2, 2), rounds=1)
+        spec = replace(spec, deadlines=replace(spec.deadlines, reveal_blocks=20))
+        plans.append(chain.start(spec, FOUR[:2]))
+    for plan in plans:
+        chain.reveal(plan, *FOUR[:2])
+    return chain, plans
+
+
+def test_the_work_limit_settles_plans_in_turn():
+    """Plans that are ready in one block settle in the order of their ids, one a block if there is room for one."""
+    work = settle_work(make_plan(algorithm=FedAvg(Number.of("0.1"), 1, 5), devices=(2, 2, 2)))
+    chain, plans = several(3, max_block_work=work * 2 - 1)
+    done = []
+    for _ in range(3):
+        events = chain.mine().events
+        done.append([event.plan for event in events if isinstance(event, PhaseSettled)])
+    assert done == [[plan] for plan in sorted(plans)]
+    assert all(chain.entry(plan).status == "finished" for plan in plans)
+
+
+def test_a_plan_let_in_under_a_larger_limit_still_settles():
+    """A later rule that lowers the work limit can't leave a running plan stuck."""
+    chain, plans = several(2)
+    chain.change_rules(max_block_work=1)
+    chain.mine(2)
+    assert all(chain.entry(plan).status == "finished" for plan in plans)
+
+
+def test_the_order_of_plans_does_not_matter(monkeypatch):
+    """Ticking the plans in another order gives the same state."""
+    chain, _ = several(4)
+    context = chain.context()
+    filling = fill(chain, context, chain.transactions, chain.updates, chain)
+    settled = [event for event in filling.execution.events if isinstance(event, PhaseSettled)]
+    assert len(settled) == 4
+    monkeypatch.setattr(machine, "get_active", lambda view: get_active(view)[::-1])
+    assert execute(chain, context, filling.body, chain).state_root == filling.execution.state_root
+
+
+# --- selection ------------------------------------------------------------------------------------
+
+
+def test_every_device_is_drawn_about_equally_often():
+    """Over many beacons no number is favoured (a χ² of 9 degrees of freedom, fixed beacons)."""
+    hits = np.zeros(10)
+    for seed in range(400):
+        beacon = content_id(seed.to_bytes(2, "big"))
+        drawn = draw_numbers(beacon, beacon, (0, 0, 0), 10, 4)
+        assert len(set(drawn)) == 4
+        hits[drawn] += 1
+    assert ((hits - 160) ** 2 / 160).sum() < 27.9  # p = 0.001
+
+
+def test_drawing_everybody_draws_everybody():
+    """Without a choice the draw is a permutation."""
+    beacon = content_id(b"")
+    assert sorted(draw_numbers(beacon, beacon, (1, 2, 0), 7, 7)) == list(range(7))
