@@ -161,7 +161,7 @@ class NodeCore:
         routes.on(UpdateArrived, updates.on_arrived)
         routes.on(HeadChanged, monitor.on_head, transactions.on_head, updates.on_head)
         routes.on(BlockMade, importer.on_block_made)
-        routes.on(PayloadStored, importer.on_payload_stored, updates.on_payload_stored)
+        routes.on(PayloadStored, importer.on_payload_stored, transactions.on_payload_stored, updates.on_payload_stored)
         routes.on(OwnTransaction, transactions.on_own)
         routes.on(UpdateReleased, updates.on_released)
         routes.on(AttestationMade, updates.on_attestation)

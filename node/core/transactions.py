@@ -5,18 +5,19 @@ After a reorganisation the transactions of the blocks that were taken back come 
 node's own are neither lost nor signed twice.
 """
 
+from collections import OrderedDict
 from typing import Final
 
 from msgspec.structs import replace
 
 from chain.codec import encode
-from chain.ids import Amount, Millis
+from chain.ids import Amount, Hash
 from chain.transaction import Body, JoinPlan, RegisterDevice, SignedTransaction, Transaction
-from consensus.errors import Invalid
+from consensus.errors import Invalid, MissingPayload
 from consensus.fees import get_minimum_fee
 from consensus.transition import check_transaction
 from node.core.chain import Chain
-from node.core.messages import HeadChanged, OwnTransaction, PoolGrew
+from node.core.messages import HeadChanged, OwnTransaction, PayloadStored, PoolGrew
 from node.core.payloads import transaction_payload
 from node.core.refused import RefusedItems
 from node.core.turn import Turn
@@ -31,6 +32,7 @@ from p2p.network import PeerNetwork
 TRANSACTION_VERSION: Final = 1
 _FREE_KINDS = (RegisterDevice, JoinPlan)
 _RESEND_BLOCKS: Final = 8
+_MAX_PARKED: Final = 64
 
 
 class TransactionDesk:
@@ -44,6 +46,7 @@ class TransactionDesk:
         self._mempool = mempool
         self._refused = refused
         self._network = network
+        self._parked: OrderedDict[Hash, SignedTransaction] = OrderedDict()
 
     # --- who hands them in ------------------------------------------------------------------------
 
@@ -109,11 +112,17 @@ class TransactionDesk:
 
     def _admit(self, signed: SignedTransaction, sources: tuple[PeerId, ...], turn: Turn) -> Admitted:
         """Check against the head's state and put into the pool; fetch the payload it refers to."""
-        verdict = self._check(signed, turn.now)
-        if verdict is not None:
+        try:
+            context = self._chain.next_context(turn.now)
+            payloads, signatures = self._world.payloads, self._world.signatures
+            check_transaction(self._chain.view, context, signed, payloads, signatures=signatures)
+        except Invalid as verdict:
             if not verdict.later:
                 self._refused.add(signed.id)
             return Admitted(Admission.REFUSED, verdict.rule, verdict.detail)
+        except MissingPayload as missing:
+            self._park(signed, sources, turn)
+            return Admitted(Admission.REFUSED, "payload.missing", str(missing))
         admitted = self._mempool.admit(signed, self._chain.nonce(signed.transaction.sender), turn.now)
         if admitted.admission in (Admission.ADDED, Admission.REPLACED):
             kind = str(signed.transaction.body.__struct_config__.tag)
@@ -122,13 +131,20 @@ class TransactionDesk:
             turn.tell(PoolGrew())
         return admitted
 
-    def _check(self, signed: SignedTransaction, now: Millis) -> Invalid | None:
-        context = self._chain.next_context(now)
-        try:
-            check_transaction(self._chain.view, context, signed, signatures=self._world.signatures)
-        except Invalid as verdict:
-            return verdict
-        return None
+    def _park(self, signed: SignedTransaction, sources: tuple[PeerId, ...], turn: Turn) -> None:
+        """Keep a transaction that can be judged only with its payload, and fetch that."""
+        self._parked[signed.id] = signed
+        if len(self._parked) > _MAX_PARKED:
+            self._parked.popitem(last=False)
+        self._want_payload(signed, sources, turn)
+
+    def on_payload_stored(self, stored: PayloadStored, turn: Turn) -> None:
+        """Judge the transactions that waited for this payload, and announce those that are good."""
+        ready = [signed for signed in self._parked.values() if _needs(signed, stored.id)]
+        for signed in ready:
+            del self._parked[signed.id]
+            if self._admit(signed, (), turn).is_in:
+                turn.network(self._network.announce_transaction(signed.id, turn.now))
 
     def _want_payload(self, signed: SignedTransaction, sources: tuple[PeerId, ...], turn: Turn) -> None:
         ref = transaction_payload(signed)
@@ -148,3 +164,8 @@ class TransactionDesk:
         while signed.transaction.fee < (fee := get_minimum_fee(self._chain.rules, len(encode(signed)))):
             signed = replace(unsigned, fee=Amount(fee)).sign(self._world.key)
         return signed
+
+
+def _needs(signed: SignedTransaction, payload: Hash) -> bool:
+    ref = transaction_payload(signed)
+    return ref is not None and ref.id == payload

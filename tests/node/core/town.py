@@ -21,7 +21,7 @@ from fl.plan.schema import Role
 from node.core.config import CoreConfig, DeviceConfig, MinerConfig
 from node.core.core import NodeCore
 from node.effects import CancelJob, Close, Dial, Effect, Halt, Publish, Reply, Send, StartJob, Wake
-from node.events import Closed, Connected, Event, JobDone, JobFailed, Received, Sent, Started, Tick
+from node.events import Closed, Connected, DialFailed, Event, JobDone, JobFailed, Received, Sent, Started, Tick
 from node.jobs.control import JobControl
 from node.jobs.run import run_job
 from node.jobs.specs import JobSpec, SealBlock, TrainTask
@@ -40,6 +40,7 @@ BLOCK_MS = 1_000
 TICK_MS = 250
 LATENCY_MS = 5
 JOB_MS = 10
+STOPPED = "stopped by the test"
 
 
 class Rows:
@@ -101,13 +102,15 @@ PLAIN = CoreConfig()
 class House:
     """One core in town, and what it said."""
 
-    def __init__(self, core: NodeCore, address: str) -> None:
+    def __init__(self, core: NodeCore, address: str, network: NetworkConfig) -> None:
         self.core = core
+        self.network = network
         self.address = address
         self.notices: list[Notice] = []
         self.replies: list[Reply] = []
         self.halted: str | None = None
         self.running: dict[int, JobSpec] = {}
+        self.log: list[tuple[Millis, Event, list[Effect]]] = []
 
 
 class Town:
@@ -131,7 +134,7 @@ class Town:
         addresses = tuple(f"127.0.0.1:{7000 + other}" for other in connect)
         network = NetworkConfig(connect=addresses, listen_port=7000 + number, outbound=0, exchange_addresses=False)
         core = NodeCore(world, config, lambda chain: QuietNetwork()) if quiet else make_core(world, config, network)
-        house = House(core, f"127.0.0.1:{7000 + number}")
+        house = House(core, f"127.0.0.1:{7000 + number}", network)
         self.houses.append(house)
         self.at(0, lambda: self.send(number, Started()))
         self.at(TICK_MS, lambda: self._tick(number))
@@ -140,14 +143,20 @@ class Town:
     def restart(self, number: int, config: CoreConfig) -> None:
         """Kill a core and start another on what its disk holds."""
         old = self.houses[number]
+        self.stop(number)
+        addresses = tuple(house.address for house in self.houses if house is not old)
+        network = NetworkConfig(connect=addresses, listen_port=7000 + number, outbound=0, exchange_addresses=False)
+        old.core = make_core(old.core.world, config, network)
+        old.halted = None
+        self.send(number, Started())
+
+    def stop(self, number: int) -> None:
+        """Kill a core: its pipes break, its jobs are gone, it hears nothing any more."""
         for (house, connection), (other, mirror) in list(self._pipes.items()):
             if house == number:
                 self._cut(house, connection, other, mirror)
-        old.running.clear()
-        addresses = old.core.network.known_addresses()
-        network = NetworkConfig(connect=addresses, listen_port=7000 + number, outbound=0, exchange_addresses=False)
-        old.core = make_core(old.core.world, config, network)
-        self.send(number, Started())
+        self.houses[number].running.clear()
+        self.houses[number].halted = STOPPED
 
     # --- time ---
 
@@ -174,7 +183,9 @@ class Town:
     def send(self, number: int, event: Event) -> None:
         house = self.houses[number]
         if house.halted is None:
-            for effect in house.core.handle(event, self.now):
+            effects = house.core.handle(event, self.now)
+            house.log.append((self.now, event, effects))
+            for effect in effects:
                 self._do(number, house, effect)
 
     def _do(self, number: int, house: House, effect: Effect) -> None:
@@ -224,6 +235,9 @@ class Town:
 
     def _connect(self, number: int, address: str) -> None:
         other = next(index for index, house in enumerate(self.houses) if house.address == address)
+        if self.houses[other].halted is not None:
+            self.send(number, DialFailed(address, "nobody listens"))
+            return
         self._connections += 2
         mine, theirs = self._connections, self._connections + 1
         self._pipes[number, mine] = other, theirs
@@ -253,4 +267,5 @@ class Town:
             self.send(number, Closed(connection, "the other end closed"))
 
     def heads(self) -> set[bytes]:
-        return {house.core.chain.head_id for house in self.houses}
+        """The heads of the houses that run."""
+        return {house.core.chain.head_id for house in self.houses if house.halted is None}
