@@ -15,6 +15,7 @@ Rules of this file: knows RPC and the chain's objects, nothing of a running node
 """
 
 import asyncio
+import io
 import json
 from base64 import b64decode
 from collections.abc import AsyncIterator, Collection
@@ -209,7 +210,7 @@ class Client:
         try:
             async with self._open().post(
                 self.url + "/",
-                data=msgspec.json.encode(request),
+                data=io.BytesIO(msgspec.json.encode(request)),
                 headers={"Content-Type": "application/json"},
                 timeout=aiohttp.ClientTimeout(total=self._timeout_s),
             ) as response:

@@ -119,7 +119,11 @@ class NodeProcess:
         arguments = [sys.executable, "-c", _START, str(home)] + ([] if record is None else [str(record)])
         self.home = home
         self.process = subprocess.Popen(
-            arguments, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+            arguments,
+            cwd=ROOT,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
         )
 
     def __enter__(self) -> "NodeProcess":
