@@ -16,13 +16,19 @@ NODE_KEY: Final = "node"
 
 
 def create_home(
-    path: Path, genesis: Genesis, config: Config, *, key: KeyPair | None = None, password: str | None = None
+    path: Path,
+    genesis: Genesis,
+    config: Config | None = None,
+    *,
+    key: KeyPair | None = None,
+    password: str | None = None,
 ) -> DataDirectory:
     """Make a data directory with a fresh node key, or with ``key``, encrypted if a password is given.
 
-    Raises a ``StorageError`` if the directory is one already, holds something else, or can't be written.
+    Default settings if none are given. ``storage.errors.UseError`` if the directory is in use or holds something else,
+    ``GenesisError`` for a genesis that contradicts itself.
     """
     directory = DataDirectory.create(path, genesis)
     directory.keystore().add(NODE_KEY, key or KeyPair.generate(), password)
-    write_file(directory.config_file, render_config(config).encode())
+    write_file(directory.config_file, render_config(config or Config()).encode())
     return directory

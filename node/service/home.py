@@ -1,4 +1,4 @@
-"""A node's data directory: made by ``init``, opened by the one process that runs it.
+"""A node's data directory, opened by the one process that runs it (``node.home`` makes it).
 
     config.toml   the operator's settings            keys/node.json   the node's own key
     logs/         node.log and its predecessors      holdout/         sets kept for plans of this owner
@@ -18,15 +18,16 @@ from typing import Final, Self
 
 from chain.codec import encode
 from chain.genesis import Genesis
-from chain.ids import AccountId, Hash
+from chain.ids import Hash
 from chain.keys import KeyPair
 from consensus.engines import make_engine
 from consensus.transition import genesis_block, genesis_execution
 from fl.data.sources import DataSource, open_source
 from fl.errors import DataError
-from node.config import Config, is_address, read_config, render_config
+from node.config import Config, is_address, read_config
 from node.core.config import CoreConfig, DeviceConfig, MinerConfig, PoolLimits
 from node.errors import StartupError
+from node.home import NODE_KEY
 from node.service.holdout import FileHoldout
 from node.world import World
 from p2p.access import NetworkConfig
@@ -36,29 +37,7 @@ from storage.directory import DataDirectory
 from storage.files import write_file
 from storage.lock import DirectoryLock
 
-NODE_KEY: Final = "node"
-"""The name of the key that is the node's account: peers know it by it, and its roles sign with it."""
 _MAX_KNOWN: Final = 200
-
-
-def create_home(
-    path: Path,
-    genesis: Genesis,
-    config: Config | None = None,
-    *,
-    key: KeyPair | None = None,
-    password: str | None = None,
-) -> AccountId:
-    """Make a data directory and return the node's account.
-
-    ``key`` is generated if not given; with a password its file is encrypted. ``storage.errors.UseError`` if the
-    directory is in use or holds something else, ``GenesisError`` for a genesis that contradicts itself.
-    """
-    key = KeyPair.generate() if key is None else key
-    directory = DataDirectory.create(path, genesis)
-    directory.keystore().add(NODE_KEY, key, password)
-    write_file(directory.config_file, render_config(Config() if config is None else config).encode())
-    return key.account
 
 
 @dataclass(frozen=True, slots=True)
