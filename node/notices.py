@@ -46,11 +46,11 @@ class BlockMined(Record, tag="block-mined"):
 
 
 class TransactionSeen(Record, tag="transaction-seen"):
-    """A transaction waits for a block."""
+    """A transaction waits for a block. ``asks`` is the tag of its body."""
 
     id: HashField
     sender: AccountField
-    kind: str
+    asks: str
 
 
 class UpdateSeen(Record, tag="update-seen"):

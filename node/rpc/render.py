@@ -45,6 +45,8 @@ def _show_accounts(value: object, prefix: str) -> Any:
 @cache
 def _account_fields(kind: type[Record]) -> frozenset[str]:
     hints = get_type_hints(kind, include_extras=True)
+    if kind.__struct_config__.tag is not None and "kind" in hints:
+        raise TypeError(f"{kind.__name__} has a field that would hide its tag")
     return frozenset(name for name, hint in hints.items() if name in _ACCOUNT_NAMES or _is_account(hint))
 
 

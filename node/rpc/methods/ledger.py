@@ -146,10 +146,10 @@ async def _send(doors: NodeDoors, params: BodyParams) -> Done:
 
 async def _transaction(doors: NodeDoors, params: IdParams) -> TransactionView:
     id, prefix = read_id(params.id), doors.genesis.prefix
+    waiting = doors.waiting_transaction(id)  # asked first: it may get into a block while the store is read
     found = await doors.read(lambda reader: _included(reader, id, prefix))
     if found is not None:
         return found
-    waiting = doors.waiting_transaction(id)
     if waiting is None:
         raise not_found("transaction", params.id, "it was never seen here, was replaced, or has expired")
     return _transaction_view(waiting, prefix, "waiting")

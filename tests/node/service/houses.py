@@ -18,8 +18,9 @@ from chain.genesis_default import default_genesis
 from chain.keys import KeyPair
 from node.client import Client
 from node.config import Config, LogSettings, MiningSettings, NetworkSettings, RpcSettings
+from node.home import create_home
 from node.logs import NodeLog
-from node.service.home import create_home, open_home
+from node.service.home import open_home
 from node.service.service import Running, Service
 
 ROOT = Path(__file__).resolve().parents[3]
