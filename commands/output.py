@@ -1,11 +1,11 @@
-"""How every command answers: for people on a terminal, or as one JSON document with ``--json``.
+"""How every command answers: for people on a terminal, or as JSON with ``--json``.
 
 Exit codes: 0 the command did what was asked; 1 it could not; 2 it was used wrongly. This file is the one place
 where an exception becomes an exit code, a sentence for people and a JSON object for programs. What is not in the
 table is a bug: it keeps its traceback.
 
 Rules of this file: results go to standard output, everything else (progress, warnings, errors) to standard error,
-so that ``--json`` output can be piped.
+so that ``--json`` output can be piped. Nothing heavy is imported: every command pays for it.
 """
 
 import json
@@ -13,26 +13,30 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
-from typing import Annotated, ParamSpec, TypeVar
+from inspect import cleandoc
+from typing import Annotated, Final, ParamSpec, TypeVar
 
+import msgspec
 import typer
 from rich.console import Console, RenderableType
+from rich.text import Text
 
-from chain.errors import AddressError, CodecError, GenesisError
+from chain.errors import ChainError
 from fl.errors import FLError, PlanError
-from node.errors import ConfigError, NodeError, StartupError
+from node.errors import ConfigError, NodeError
 from storage.errors import StorageError
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-EXIT_FAILED = 1
-EXIT_USAGE = 2
+EXIT_FAILED: Final = 1
+EXIT_USAGE: Final = 2
+EXIT_INTERRUPTED: Final = 130
 
-console = Console()
-diagnostics = Console(stderr=True)
+console: Final = Console(highlight=False)
+diagnostics: Final = Console(stderr=True, highlight=False)
 
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
 class UsageFault(Exception):  # noqa: N818 - it names an outcome, not an error of ours
@@ -54,13 +58,26 @@ class CommandFailed(Exception):  # noqa: N818 - it names an outcome, not an erro
 
 
 def emit(as_json: bool, document: object, *human: RenderableType) -> None:
-    """Print the result: the document as JSON, or what people read."""
+    """Print the result: the document as JSON, or what people read. Records and shapes become objects."""
     if as_json:
-        json.dump(document, sys.stdout, indent=2, sort_keys=False)
-        sys.stdout.write("\n")
+        _write_json(document, indent=2)
     else:
         for item in human:
             console.print(item)
+
+
+def emit_line(as_json: bool, document: object, human: RenderableType) -> None:
+    """Print one of a stream of results: a JSON document on a line of its own, or a line for people."""
+    if as_json:
+        _write_json(document, indent=None)
+    else:
+        console.print(human)
+
+
+def _write_json(document: object, indent: int | None) -> None:
+    json.dump(msgspec.to_builtins(document), sys.stdout, indent=indent, allow_nan=False, ensure_ascii=False)
+    sys.stdout.write("\n")
+    sys.stdout.flush()
 
 
 def note(text: RenderableType) -> None:
@@ -68,19 +85,24 @@ def note(text: RenderableType) -> None:
     diagnostics.print(text)
 
 
+def warn(text: str) -> None:
+    """Tell people what they should think about (standard error)."""
+    diagnostics.print(Text.assemble(("Warning: ", "bold yellow"), text))
+
+
 def explain(error: BaseException) -> tuple[int, str, str] | None:
     """Return exit code, cause and remedy for an error a user can act on; ``None`` for a bug."""
     match error:
         case UsageFault():
             return EXIT_USAGE, error.cause, error.remedy
-        case CommandFailed() | StartupError():
+        case CommandFailed():
             return EXIT_FAILED, error.cause, error.remedy
         case PlanError() | ConfigError():
             return EXIT_FAILED, "\n".join(map(str, error.problems)), ""
-        case GenesisError() | AddressError() | CodecError() | FLError() | NodeError() | StorageError():
-            return EXIT_FAILED, str(error), str(getattr(error, "remedy", ""))
-        case FileNotFoundError() | IsADirectoryError() | NotADirectoryError() | PermissionError() | FileExistsError():
-            return EXIT_FAILED, f"{error.filename}: {error.strerror}", ""
+        case ChainError() | FLError() | NodeError() | StorageError():
+            return EXIT_FAILED, str(getattr(error, "cause", error)), str(getattr(error, "remedy", ""))
+        case OSError() if error.strerror is not None:
+            return EXIT_FAILED, f"{error.filename}: {error.strerror}" if error.filename else error.strerror, ""
         case _:
             return None
 
@@ -91,8 +113,8 @@ def exit_codes(as_json: bool) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        diagnostics.print("[yellow]Interrupted.[/]")
-        raise typer.Exit(130) from None
+        diagnostics.print(Text("Interrupted.", "yellow"))
+        raise typer.Exit(EXIT_INTERRUPTED) from None
     except BrokenPipeError:
         sys.stderr.close()
         raise typer.Exit(EXIT_FAILED) from None
@@ -102,24 +124,29 @@ def exit_codes(as_json: bool) -> Iterator[None]:
             raise
         code, cause, remedy = explained
         if as_json:
-            json.dump({"error": {"cause": cause, "remedy": remedy, "exit_code": code}}, sys.stdout, indent=2)
-            sys.stdout.write("\n")
-        diagnostics.print(f"[bold red]Error:[/] {_escaped(cause)}", highlight=False)
+            _write_json({"error": {"cause": cause, "remedy": remedy, "exit_code": code}}, indent=2)
+        diagnostics.print(Text.assemble(("Error: ", "bold red"), cause))
         if remedy:
-            diagnostics.print(f"[bold]Try:[/]   {_escaped(remedy)}", highlight=False)
+            diagnostics.print(Text.assemble(("Try:   ", "bold"), remedy))
         raise typer.Exit(code) from None
 
 
-def _escaped(text: str) -> str:
-    return text.replace("[", r"\[")
-
-
 def command(function: Callable[P, R]) -> Callable[P, R]:
-    """Make a typer command obey this file's exit codes. Its ``as_json`` argument is the ``--json`` flag."""
+    """Make a typer command obey this file's exit codes. Its ``as_json`` argument, if it has one, is ``--json``.
+
+    Its docstring becomes its help: every paragraph on one line, so that it fits any terminal.
+    """
 
     @wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         with exit_codes(bool(kwargs.get("as_json", False))):
             return function(*args, **kwargs)
 
+    paragraphs = cleandoc(function.__doc__ or "").split("\n\n")
+    run.__doc__ = "\n\n".join(paragraph.replace("\n", " ") for paragraph in paragraphs)
     return run
+
+
+def example(*lines: str) -> str:
+    """Return a command's epilog: its Example block, which the help and docs/cli.md show."""
+    return "\n".join(["[bold]Example[/]", *(f"  {line}".replace("[", r"\[") for line in lines)])

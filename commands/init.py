@@ -1,0 +1,170 @@
+"""``fedchain init``: make a node's data directory, for a network of one's own or one that exists."""
+
+import secrets
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from chain.address import format_account, parse_account
+from chain.genesis import Genesis
+from chain.genesis_default import COIN, HASHES_PER_BLOCK, default_genesis
+from chain.genesis_file import read_genesis
+from chain.ids import AccountId
+from chain.keys import KeyPair
+from commands.home import HomeOption, home_directory
+from commands.output import CommandFailed, JsonFlag, UsageFault, command, emit, example
+from commands.password import PasswordFileOption, new_password
+from commands.settings import ConnectOption, ListenOption, MineOption, RpcPortOption, with_flags
+from commands.show import facts, parse_amount
+from node.config import Config
+
+if TYPE_CHECKING:
+    from storage.directory import DataDirectory
+
+_BLOCK_MS = 2000
+_OWN_COINS = 1_000_000
+_OWN_NETWORK = "A network of your own"
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(
+        "init",
+        epilog=example(
+            "fedchain init --home alice --mine",
+            "fedchain init --home bob --genesis alice/genesis.json --connect 192.0.2.1:9470",
+        ),
+    )(init)
+
+
+@command
+def init(
+    home: HomeOption = None,
+    genesis: Annotated[
+        Path | None,
+        typer.Option("--genesis", help="Join the network of this genesis file.", show_default=False),
+    ] = None,
+    connect: ConnectOption = None,
+    listen: ListenOption = None,
+    rpc_port: RpcPortOption = None,
+    mine: MineOption = None,
+    ask_password: Annotated[
+        bool, typer.Option("--password", help="Encrypt the node's key with a password, asked for here.")
+    ] = False,
+    password_file: PasswordFileOption = None,
+    chain_id: Annotated[
+        str | None,
+        typer.Option(
+            "--chain-id", help="Its name; else a random one.", show_default=False, rich_help_panel=_OWN_NETWORK
+        ),
+    ] = None,
+    block_ms: Annotated[
+        int | None,
+        typer.Option(
+            "--block-ms",
+            min=1,
+            help=f"Milliseconds between blocks; else {_BLOCK_MS}.",
+            show_default=False,
+            rich_help_panel=_OWN_NETWORK,
+        ),
+    ] = None,
+    hashes: Annotated[
+        int | None,
+        typer.Option(
+            "--hashes-per-block",
+            min=1,
+            help=f"Work of the first block, in hashes; else {HASHES_PER_BLOCK}. Later blocks follow the miners.",
+            show_default=False,
+            rich_help_panel=_OWN_NETWORK,
+        ),
+    ] = None,
+    allocate: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--allocate",
+            metavar="ADDRESS=AMOUNT",
+            help=f"Who has coins at the start; else this node has {_OWN_COINS:,} coins. Can be repeated.",
+            show_default=False,
+            rich_help_panel=_OWN_NETWORK,
+        ),
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Make a node's data directory: its key, its settings, and the network it belongs to.
+
+    Without --genesis it starts a network of its own, with proof of work. Give the genesis.json it writes to whoever is
+    to take part; with --genesis their nodes join.
+    """
+    from node.home import create_home
+
+    path = home_directory(home)
+    password = new_password(ask_password, password_file)
+    key = KeyPair.generate()
+    if genesis is not None:
+        if any(option is not None for option in (chain_id, block_ms, hashes, allocate)):
+            raise UsageFault("--genesis names a network that exists: its options are for a network of your own")
+        network = _read_genesis(genesis)
+    else:
+        network = _new_genesis(key, chain_id, block_ms or _BLOCK_MS, hashes or HASHES_PER_BLOCK, allocate or [])
+    config = with_flags(Config(), connect=connect, listen=listen, rpc_port=rpc_port, mine=mine)
+    directory = create_home(path, network, config, key=key, password=password)
+    _report(as_json, directory, network, key.account, password is not None)
+
+
+def _read_genesis(file: Path) -> Genesis:
+    try:
+        return read_genesis(file.read_text(encoding="utf-8"))
+    except UnicodeDecodeError:
+        raise CommandFailed(f"{file}: is not UTF-8 text") from None
+
+
+def _new_genesis(key: KeyPair, chain_id: str | None, block_ms: int, hashes: int, allocate: list[str]) -> Genesis:
+    allocations: dict[AccountId, int] = {}
+    for text in allocate:
+        address, equals, amount = text.partition("=")
+        if not equals:
+            raise UsageFault(f"--allocate {text!r}: must be ADDRESS=AMOUNT")
+        account = parse_account(address)
+        if account in allocations:
+            raise UsageFault(f"--allocate names {address} twice")
+        allocations[account] = parse_amount(amount)
+    return default_genesis(
+        chain_id if chain_id is not None else f"fedchain-{secrets.token_hex(4)}",
+        allocations or {key.account: _OWN_COINS * COIN},
+        time_ms=time.time_ns() // 10**6,
+        block_ms=block_ms,
+        hashes_per_block=hashes,
+    )
+
+
+def _report(as_json: bool, directory: "DataDirectory", network: Genesis, account: AccountId, encrypted: bool) -> None:
+    address = format_account(account, network.prefix)
+    start = f"fedchain node start --home {directory.path}"
+    emit(
+        as_json,
+        {
+            "home": str(directory.path),
+            "account": address,
+            "chain_id": network.chain_id,
+            "genesis": network.id.hex(),
+            "genesis_file": str(directory.genesis_file),
+            "config_file": str(directory.config_file),
+            "encrypted": encrypted,
+            "next": [start],
+        },
+        facts(
+            [
+                ("data directory", directory.path),
+                ("account", address),
+                ("network", f"{network.chain_id}, one block in {network.engine.block_ms / 1000:g} s"),
+                ("genesis", network.id.hex()),
+                ("settings", directory.config_file),
+            ]
+        ),
+        "\nStart the node:\n"
+        f"  {start}\n"
+        "Let another machine join, with a copy of genesis.json:\n"
+        "  fedchain init --genesis genesis.json --connect THIS-MACHINE:PORT",
+    )

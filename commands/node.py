@@ -1,0 +1,206 @@
+"""``fedchain node``, ``status``, ``peers``: run a node, and ask it how it is."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import RenderableType
+from rich.text import Text
+
+from commands.home import HomeOption, home_directory
+from commands.node_call import ask
+from commands.output import JsonFlag, UsageFault, command, emit, emit_line, example, note
+from commands.password import PasswordFileOption, read_password_of
+from commands.settings import (
+    ConnectOption,
+    ConsentOption,
+    DeviceOption,
+    ListenOption,
+    MineOption,
+    RpcPortOption,
+    with_flags,
+)
+from commands.show import coins, facts, listing, moment, short, size, span
+from node.config import Config, read_config
+
+if TYPE_CHECKING:
+    from node.client import Client
+    from node.rpc.shapes import NodeStatus
+    from node.service.service import Running
+
+app = typer.Typer(help="Run a node, and stop it.", no_args_is_help=True)
+
+_STATE_STYLES = {"synced": "green", "syncing": "yellow", "connecting": "yellow", "offline": "red", "stalled": "red"}
+
+
+def add_to(root: typer.Typer) -> None:
+    """Add the group and the commands beside it."""
+    root.add_typer(app, name="node")
+    root.command("status", epilog=example("fedchain status --home alice"))(status)
+    root.command("peers", epilog=example("fedchain peers --home alice"))(peers)
+
+
+# --- running ---------------------------------------------------------------------------------------
+
+
+@app.command(
+    "start",
+    epilog=example(
+        "fedchain node start --home alice --mine",
+        "fedchain node start --home hospital --device patients.csv --consent",
+    ),
+)
+@command
+def start(
+    home: HomeOption = None,
+    mine: MineOption = None,
+    device: DeviceOption = None,
+    consent: ConsentOption = False,
+    connect: ConnectOption = None,
+    listen: ListenOption = None,
+    rpc_port: RpcPortOption = None,
+    password_file: PasswordFileOption = None,
+    record_events: Annotated[
+        Path | None,
+        typer.Option(
+            "--record-events", help="Record every event in this new file, for a replay of the run.", show_default=False
+        ),
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Run the node of a data directory until SIGTERM or Ctrl-C.
+
+    What the flags say holds for this run in place of config.toml. A device serves the plans that its settings name and
+    those it is told of with fedchain device join.
+    """
+    directory = home_directory(home)
+    config = with_flags(
+        _settings(directory),
+        mine=mine,
+        device=device,
+        consent=consent,
+        connect=connect,
+        listen=listen,
+        rpc_port=rpc_port,
+    )
+    if device is not None:
+        need_consent(config)
+    run(directory, config, password_file, record_events, as_json)
+
+
+def _settings(home: Path) -> Config:
+    from storage.directory import DataDirectory
+
+    return read_config(DataDirectory.find(home).config_file)
+
+
+def need_consent(config: Config) -> None:
+    """Raise ``UsageFault`` if nobody has said that the data's holder agrees."""
+    if not config.device.consent:
+        raise UsageFault(
+            "a device needs its holder's consent: what is learnt from the data is released to everybody, for ever",
+            "add --consent, or set consent = true under [device] in config.toml",
+        )
+
+
+def run(home: Path, config: Config, password_file: Path | None, record: Path | None, as_json: bool) -> None:
+    """Run a node in this process until it is told to stop; a fault of its own exits with code 1."""
+    from node.home import NODE_KEY
+    from node.service.process import run_node
+    from storage.directory import DataDirectory
+
+    password = read_password_of(DataDirectory.find(home), NODE_KEY, password_file)
+
+    def tell(running: "Running") -> None:
+        document = {"home": str(home), "rpc": running.url, "listening": running.listening}
+        line = f"The node runs; it listens for peers at {running.listening}. Ctrl-C stops it."
+        if as_json:
+            emit_line(True, document, "")
+        else:
+            note(line)
+
+    code = run_node(home, config=config, password=password, record=record, on_ready=tell)
+    if code:
+        raise typer.Exit(code)
+
+
+@app.command("stop", epilog=example("fedchain node stop --home alice"))
+@command
+def stop(home: HomeOption = None, as_json: JsonFlag = False) -> None:
+    """Stop the node that runs in a data directory."""
+    ask(home, lambda node: node.stop())
+    emit(as_json, {"stopped": str(home_directory(home))}, "The node stops.")
+
+
+# --- asking ----------------------------------------------------------------------------------------
+
+
+@command
+def status(home: HomeOption = None, as_json: JsonFlag = False) -> None:
+    """Show the state of a running node: its place in the chain, its peers, its roles, its coins."""
+
+    async def look(node: "Client") -> tuple["NodeStatus", int]:
+        view = await node.status()
+        return view, (await node.account(view.account)).balance
+
+    view, balance = ask(home, look)
+    document = as_document(view) | {"balance": balance}
+    emit(as_json, document, _status_facts(view, balance))
+
+
+def as_document(record: object) -> dict[str, Any]:
+    """Return a record of the RPC as a JSON object."""
+    import msgspec
+
+    document: dict[str, Any] = msgspec.to_builtins(record)
+    return document
+
+
+def _status_facts(view: "NodeStatus", balance: int) -> RenderableType:
+    state = Text(view.state, _STATE_STYLES[view.state])
+    if view.state == "syncing":
+        eta = "" if view.eta_s is None else f", about {span(view.eta_s)} left"
+        state.append(f" {view.height} of {view.target}, {view.rate:.1f} blocks/s{eta}")
+    elif view.reason:
+        state.append(f": {view.reason}")
+    return facts(
+        [
+            ("state", state),
+            ("height", f"{view.height}, final up to {view.finalized}"),
+            ("head", view.head),
+            ("head time", moment(view.head_time_ms)),
+            ("state root", view.state_root),
+            ("network", f"{view.chain_id}, genesis {short(view.genesis)}"),
+            ("account", view.account),
+            ("balance", coins(balance)),
+            ("roles", ", ".join(view.roles) or "none: follows the chain"),
+            ("peers", view.peers),
+            ("waiting", f"{view.transactions} transactions, {view.updates} local updates"),
+            ("listening", view.listening),
+            ("up", f"{span(view.uptime_s)}, fedchain {view.version}"),
+        ]
+    )
+
+
+@command
+def peers(home: HomeOption = None, as_json: JsonFlag = False) -> None:
+    """List the nodes that a running node is connected to."""
+    views = ask(home, lambda node: node.peers())
+    rows = [
+        (
+            view.peer[:SHOWN_ACCOUNT],
+            "out" if view.outbound else "in",
+            view.height,
+            "–" if view.latency_ms is None else f"{view.latency_ms} ms",
+            f"{size(view.bytes_received)} / {size(view.bytes_sent)}",
+            view.address,
+        )
+        for view in views
+    ]
+    headings = ("peer", "way", "height", "latency", "in / out", "address")
+    table = listing(headings, rows, numbers=("height", "latency", "in / out"))
+    emit(as_json, {"peers": views}, table if rows else "No peers.")
+
+
+SHOWN_ACCOUNT = 14
+"""Characters of an account that lists show."""

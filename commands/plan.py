@@ -1,0 +1,14 @@
+"""``fedchain plan``: write FL plans, put them on the chain, follow them.
+
+Rules of this file: it puts the group together; what needs no node stands in ``plan_files``, what asks one in
+``plan_submit`` and ``plan_follow``.
+"""
+
+import typer
+
+from commands import plan_files, plan_follow, plan_submit
+
+app = typer.Typer(help="FL plans: write them, put them on the chain, follow them.", no_args_is_help=True)
+
+for part in (plan_files, plan_submit, plan_follow):
+    part.add_to(app)

@@ -1,0 +1,166 @@
+"""``fedchain plan options`` and ``validate``, ``new``: plan files, with no node needed."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import RenderableType
+from rich.text import Text
+
+from commands.output import CommandFailed, JsonFlag, UsageFault, command, emit, example
+from commands.show import coins, facts, listing, size
+
+if TYPE_CHECKING:
+    from fl.plan.options import Option
+    from fl.plan.schema import Plan
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("options", epilog=example("fedchain plan options", "fedchain plan options verification"))(options)
+    app.command(
+        "validate",
+        epilog=example("fedchain plan validate examples/heart/plan.toml --data examples/heart/data"),
+    )(validate)
+
+
+# --- options ---------------------------------------------------------------------------------------
+
+
+@command
+def options(
+    part: Annotated[
+        str, typer.Argument(metavar="[PART]", help="Only fields whose path begins like this.", show_default=False)
+    ] = "",
+    as_json: JsonFlag = False,
+) -> None:
+    """Show everything a plan can say: each field, what is allowed, its default, what it means."""
+    from fl.plan.options import plan_options
+
+    found = [option for option in plan_options() if option.field.startswith(part)]
+    if not found:
+        sections = dict.fromkeys(_section(option.field) for option in plan_options())
+        raise UsageFault(f"no field of a plan begins with {part!r}", f"the parts are {', '.join(sections)}")
+    document = [
+        {"field": one.field, "allowed": one.allowed, "default": one.default or None, "meaning": one.meaning}
+        for one in found
+    ]
+    emit(as_json, {"options": document}, *_options_text(found))
+
+
+def _section(field: str) -> str:
+    return field.split(".")[0].split("(")[0].split("[")[0]
+
+
+def _options_text(found: "list[Option]") -> list[RenderableType]:
+    """Return the fields as people read them: path and default on a line, then what is allowed and what it means."""
+    blocks: list[RenderableType] = []
+    for option in found:
+        default = f"= {option.default}" if option.default else "required"
+        blocks.append(Text.assemble((option.field, "bold"), "  ", (default, "cyan" if option.default else "yellow")))
+        blocks.append(_indented(option.meaning[:1].upper() + option.meaning[1:]))
+        blocks.append(_indented(option.allowed, "dim"))
+    return blocks
+
+
+def _indented(text: str, style: str = "") -> RenderableType:
+    from rich.padding import Padding
+
+    return Padding(Text(text, style), (0, 0, 0, 4))
+
+
+# --- validate --------------------------------------------------------------------------------------
+
+
+@command
+def validate(
+    file: Annotated[
+        Path, typer.Argument(metavar="PLAN.toml", help="The plan.", exists=True, dir_okay=False, show_default=False)
+    ],
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", help="Check these devices' files against its schema too.", show_default=False),
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Check a plan, and name every problem at once.
+
+    Reads the public holdout file that the plan names. Shows what the plan comes to: the size of its model and of its
+    updates, and what it costs on a network with the default rules.
+    """
+    from fl.plan.bind import load_plan
+
+    plan = load_plan(file).plan
+    figures = _figures(plan)
+    devices = [] if data is None else _check_devices(data, plan)
+    emit(
+        as_json,
+        {"valid": True, "title": plan.title, **figures, "devices": devices},
+        Text.assemble((f"{file} is fine.", "green")),
+        facts(
+            [
+                ("title", plan.title),
+                ("model", f"{plan.model.type}, {figures['parameters']} parameters, {figures['inputs']} inputs"),
+                ("algorithm", f"{figures['algorithm']}, {figures['phases']} exchanges a round"),
+                ("rounds", f"at most {plan.stopping.rounds}"),
+                ("update", f"at most {size(figures['update_bytes'])}"),
+                ("worst case", _cost(figures)),
+            ]
+        ),
+        *([listing(("device", "rows", "file"), _device_rows(devices), numbers=("rows",))] if devices else []),
+    )
+
+
+def _figures(plan: "Plan") -> dict[str, Any]:
+    from chain.genesis_default import default_rules
+    from consensus.fees import get_required_escrow
+    from fl.plan.dimensions import feature_count, parameter_count, phase_count
+
+    parameters, inputs = parameter_count(plan), feature_count(plan.roles[0])
+    return {
+        "parameters": parameters,
+        "inputs": inputs,
+        "algorithm": str(plan.algorithm.__struct_config__.tag),
+        "phases": phase_count(plan),
+        "rounds": plan.stopping.rounds,
+        "update_bytes": 8 * parameters + 8 + 4 * inputs,
+        "escrow": get_required_escrow(plan, default_rules()),
+    }
+
+
+def _cost(figures: dict[str, Any]) -> str:
+    escrow = figures["escrow"]
+    return "more coins than can exist" if escrow is None else f"{coins(escrow)} on a network with default rules"
+
+
+def _check_devices(directory: Path, plan: "Plan") -> list[dict[str, Any]]:
+    """Return each device's rows; ``CommandFailed`` with what is wrong in every file that does not fit."""
+    from fl.data.sources import list_devices, load_dataset
+    from fl.dataset import rows
+    from fl.errors import DataError
+
+    found: list[dict[str, Any]] = []
+    problems: list[str] = []
+    limits = plan.participation
+    for device in list_devices(directory):
+        for path in (device.train, device.test):
+            if path is None:
+                continue
+            try:
+                count = rows(load_dataset(path, plan.roles[0]))
+            except DataError as error:
+                problems.append(str(error))
+                continue
+            found.append({"device": device.name, "file": path.name, "rows": count, "test": path != device.train})
+            if path == device.train and not limits.min_samples <= count <= limits.max_samples:
+                problems.append(
+                    f"{path.name}: has {count} rows; the plan takes devices with "
+                    f"{limits.min_samples} … {limits.max_samples}"
+                )
+    if problems:
+        raise CommandFailed("\n".join(problems))
+    return found
+
+
+def _device_rows(devices: list[dict[str, Any]]) -> list[tuple[object, ...]]:
+    return [(one["device"] + (" (test)" if one["test"] else ""), one["rows"], one["file"]) for one in devices]

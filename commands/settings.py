@@ -1,0 +1,104 @@
+"""Flags that say what config.toml can say, for ``init`` (which writes them) and ``node start`` (for one run)."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from commands.output import UsageFault
+from node.config import DEFAULT_PORT, Config, is_host, split_address
+
+ConnectOption = Annotated[
+    list[str] | None,
+    typer.Option("--connect", metavar="HOST:PORT", help="A node to connect to. Can be repeated.", show_default=False),
+]
+ListenOption = Annotated[
+    str | None,
+    typer.Option(
+        "--listen",
+        metavar="HOST:PORT",
+        help=f"Where to listen for other nodes; 0.0.0.0:{DEFAULT_PORT} is every interface, port 0 any free port.",
+        show_default=False,
+    ),
+]
+RpcPortOption = Annotated[
+    int | None,
+    typer.Option("--rpc-port", min=0, max=65535, help="Port of the RPC; 0 is any free port.", show_default=False),
+]
+MineOption = Annotated[
+    bool | None,
+    typer.Option("--mine/--no-mine", help="Build and seal blocks, for rewards.", show_default=False),
+]
+DeviceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--device", metavar="DATA", help="The data file to train on: makes the node a device.", show_default=False
+    ),
+]
+ConsentOption = Annotated[
+    bool,
+    typer.Option(
+        "--consent",
+        help="The data's holder agrees that what is learnt from them is released to everybody, for ever.",
+    ),
+]
+
+
+def with_flags(
+    config: Config,
+    *,
+    connect: list[str] | None = None,
+    listen: str | None = None,
+    rpc_port: int | None = None,
+    mine: bool | None = None,
+    device: str | None = None,
+    consent: bool = False,
+    plans: tuple[str, ...] = (),
+    any_plan: bool = False,
+    role: str | None = None,
+) -> Config:
+    """Return the settings with those that flags name in place of the file's. ``UsageFault`` if a flag does not fit."""
+    network, rpc, mining, holder = config.network, config.rpc, config.mining, config.device
+    if connect:
+        for address in connect:
+            _check_address("--connect", address)
+        network = replace(network, connect=tuple(connect))
+    if listen is not None:
+        host, port = _listening(listen)
+        network = replace(network, host=host, port=port)
+    if rpc_port is not None:
+        rpc = replace(rpc, port=rpc_port)
+    if mine is not None:
+        mining = replace(mining, enabled=mine)
+    if device is not None:
+        holder = replace(holder, data=_absolute(device))
+    if consent:
+        holder = replace(holder, consent=True)
+    if plans or any_plan:
+        holder = replace(holder, plans=plans, any_plan=any_plan)
+    if role is not None:
+        holder = replace(holder, role=role)
+    return replace(config, network=network, rpc=rpc, mining=mining, device=holder)
+
+
+def _check_address(flag: str, address: str) -> None:
+    try:
+        split_address(address)
+    except ValueError as error:
+        raise UsageFault(f"{flag} {error}") from None
+
+
+def _listening(text: str) -> tuple[str, int]:
+    """Return host and port to listen on; port 0 is allowed here, and nowhere to connect to."""
+    host, _, port = text.rpartition(":")
+    if port == "0" and is_host(host.strip("[]")):
+        return host.strip("[]"), 0
+    _check_address("--listen", text)
+    return split_address(text)
+
+
+def _absolute(data: str) -> str:
+    """Return a data file's absolute path (config.toml's are relative to the home); ``scheme:rest`` stays."""
+    path = Path(data).expanduser()
+    return str(path.resolve()) if path.exists() or ":" not in data else data
