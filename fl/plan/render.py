@@ -93,7 +93,11 @@ def _inline(record: Record, skip: Sequence[str] = ()) -> str:
 
 
 def _comment(lines: Iterable[str]) -> list[str]:
-    return [f"# {part}" for line in lines for part in wrap(line, _WIDTH - 2) or [""]]
+    return [f"# {part}" for line in lines for part in wrap(_printable(line), _WIDTH - 2) or [""]]
+
+
+def _printable(text: str) -> str:
+    return "".join(char if char.isprintable() else " " for char in text)
 
 
 class _Writer:
