@@ -14,7 +14,7 @@ from chain.codec import decode, encode
 from chain.errors import CodecError, GenesisError
 from chain.genesis import Allocation
 from chain.ids import INT_MAX, ZERO_HASH, AccountId, Amount, Hash, Height, Millis
-from chain.transaction import Transfer
+from chain.transaction import JoinPlan, RegisterDevice, Transfer
 from consensus.branch import run_branch
 from consensus.context import BlockContext
 from consensus.errors import BodyMismatch, ConsensusError, Invalid, MissingPayload, StateMismatch
