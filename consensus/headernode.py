@@ -49,11 +49,11 @@ def ancestor(node: Node, height: int) -> Node:
     while node.height > height:
         skip, parent = node.skip, node.parent
         assert parent is not None
-        node = skip if skip is not None and _is_good_jump(node, height) else parent
+        node = skip if skip is not None and is_good_jump(node, height) else parent
     return node
 
 
-def _is_good_jump(node: Node, height: int) -> bool:
+def is_good_jump(node: Node, height: int) -> bool:
     """Is the skip pointer the faster way? Not if it overshoots, or if the parent's gets much closer."""
     jump = _skip_height(node.height)
     if jump == height:
