@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from commands import config, init, keys, localnet, model, node, plan
+from commands import account, config, data, device, init, keys, localnet, model, node, plan
 
 app = typer.Typer(
     name="fedchain",
@@ -38,8 +38,11 @@ init.add_to(app)
 app.add_typer(keys.app, name="keys")
 app.add_typer(config.app, name="config")
 node.add_to(app)
+account.add_to(app)
 app.add_typer(plan.app, name="plan")
+app.add_typer(device.app, name="device")
 app.add_typer(model.app, name="model")
+app.add_typer(data.app, name="data")
 app.add_typer(localnet.app, name="localnet")
 
 

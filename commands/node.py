@@ -20,7 +20,7 @@ from commands.settings import (
     RpcPortOption,
     with_flags,
 )
-from commands.show import coins, facts, listing, moment, short, size, span
+from commands.show import SHOWN_ACCOUNT, coins, facts, listing, moment, short, size, span
 from node.config import Config, read_config
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def start(
     """
     directory = home_directory(home)
     config = with_flags(
-        _settings(directory),
+        read_settings(directory),
         mine=mine,
         device=device,
         consent=consent,
@@ -88,7 +88,8 @@ def start(
     run(directory, config, password_file, record_events, as_json)
 
 
-def _settings(home: Path) -> Config:
+def read_settings(home: Path) -> Config:
+    """Return the settings of a data directory."""
     from storage.directory import DataDirectory
 
     return read_config(DataDirectory.find(home).config_file)
@@ -200,7 +201,3 @@ def peers(home: HomeOption = None, as_json: JsonFlag = False) -> None:
     headings = ("peer", "way", "height", "latency", "in / out", "address")
     table = listing(headings, rows, numbers=("height", "latency", "in / out"))
     emit(as_json, {"peers": views}, table if rows else "No peers.")
-
-
-SHOWN_ACCOUNT = 14
-"""Characters of an account that lists show."""

@@ -7,7 +7,7 @@ import typer
 from rich.console import RenderableType
 from rich.text import Text
 
-from commands.output import CommandFailed, JsonFlag, UsageFault, command, emit, example
+from commands.output import CommandFailed, JsonFlag, UsageFault, command, emit, example, warn
 from commands.show import coins, facts, listing, size
 
 if TYPE_CHECKING:
@@ -17,11 +17,90 @@ if TYPE_CHECKING:
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
+    app.command(
+        "new",
+        epilog=example(
+            "fedchain plan new --data examples/heart/data --label disease --out plan.toml",
+            "fedchain localnet run plan.toml --data examples/heart/data",
+        ),
+    )(new)
     app.command("options", epilog=example("fedchain plan options", "fedchain plan options verification"))(options)
     app.command(
         "validate",
         epilog=example("fedchain plan validate examples/heart/plan.toml --data examples/heart/data"),
     )(validate)
+
+
+# --- new -------------------------------------------------------------------------------------------
+
+
+@command
+def new(
+    data: Annotated[
+        list[Path],
+        typer.Option(
+            "--data",
+            metavar="DIR|FILE",
+            help="A directory with one file a device, or a file. Can be repeated.",
+            exists=True,
+            show_default=False,
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option("--out", metavar="PLAN.toml", help="The plan to write.", dir_okay=False, show_default=False),
+    ],
+    label: Annotated[
+        str | None,
+        typer.Option("--label", metavar="NAME", help="The column to predict; else guessed.", show_default=False),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file if there is one.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Write a plan for the data it is shown: schema, model, sensible steps, every field explained.
+
+    The bounds it writes are read off the data. If those are private, put public bounds in their place before the plan
+    is submitted.
+    """
+    from fl.plan.infer import infer_plan
+
+    if out.exists() and not force:
+        raise CommandFailed(f"{out} exists already", "name another file, or add --force")
+    inferred = infer_plan(data, label, beside=out.parent)
+    out.write_text(inferred.toml(), encoding="utf-8")
+    for warning in inferred.warnings:
+        warn(warning)
+    plan = inferred.plan
+    directory = next((path for path in data if path.is_dir()), None)
+    run = f"fedchain localnet run {out}" + (f" --data {directory}" if directory else " --data DIR")
+    emit(
+        as_json,
+        {
+            "file": str(out),
+            "title": plan.title,
+            "label": plan.roles[0].label.name,
+            "features": len(plan.roles[0].features),
+            **_figures(plan),
+            "holdout_file": inferred.holdout_file,
+            "warnings": inferred.warnings,
+        },
+        _new_facts(out, plan),
+        f"\nTry it on a network of your own machine:\n  {run}",
+    )
+
+
+def _new_facts(out: Path, plan: "Plan") -> RenderableType:
+    figures, participation = _figures(plan), plan.participation
+    return facts(
+        [
+            ("plan", out),
+            ("learns", f"{plan.roles[0].label.name}, from {len(plan.roles[0].features)} columns"),
+            ("model", f"{plan.model.type}, {figures['parameters']} parameters"),
+            ("algorithm", f"{figures['algorithm']}, at most {plan.stopping.rounds} rounds"),
+            ("devices", f"{participation.min_devices} … {participation.max_devices}"),
+            ("worst case", _cost(figures)),
+        ]
+    )
 
 
 # --- options ---------------------------------------------------------------------------------------

@@ -20,6 +20,9 @@ from chain.ids import INT_MAX
 from commands.output import UsageFault
 
 SHORT: Final = 12
+"""Digits of an id that lists show."""
+SHOWN_ACCOUNT: Final = 14
+"""Characters of an account that lists show."""
 _AMOUNT: Final = re.compile(r"([0-9]{1,19})|([0-9]{1,13}(?:\.[0-9]{1,6})?) ?coins?")
 
 

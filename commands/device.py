@@ -1,0 +1,124 @@
+"""``fedchain device``: take part in plans with private data that never leave this machine."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import RenderableType
+
+from commands.home import HomeOption, home_directory
+from commands.node import as_document, need_consent, read_settings, run
+from commands.node_call import ask, find_plan
+from commands.output import JsonFlag, UsageFault, command, emit, example
+from commands.password import PasswordFileOption
+from commands.plan_submit import PlanArgument
+from commands.settings import ConnectOption, ConsentOption, ListenOption, RpcPortOption, with_flags
+from commands.show import facts, listing, short
+
+if TYPE_CHECKING:
+    from node.client import Client
+    from node.rpc.shapes import DeviceStatus
+
+app = typer.Typer(help="Train plans on private data that stay on this machine.", no_args_is_help=True)
+
+RoleOption = Annotated[
+    str | None,
+    typer.Option("--role", help="The plan's role to take; else its only one.", show_default=False),
+]
+
+
+@app.command("join", epilog=example("fedchain device join 3f9a41c2 --home hospital"))
+@command
+def join(plan: PlanArgument, home: HomeOption = None, role: RoleOption = None, as_json: JsonFlag = False) -> None:
+    """Have the device of a running node serve a plan.
+
+    It joins once its data are seen to fit the plan; fedchain device status tells.
+    """
+
+    async def order(node: "Client") -> str:
+        name = await find_plan(node, plan)
+        await node.join(name, role or "")
+        return name
+
+    name = ask(home, order)
+    emit(as_json, {"plan": name, "role": role or ""}, f"The device will join plan {name} if its data fit.")
+
+
+@app.command(
+    "run",
+    epilog=example(
+        "fedchain device run patients.csv --home hospital --any-plan --consent",
+        "fedchain device run patients.csv --home hospital --plan PLAN-ID --consent",
+    ),
+)
+@command
+def run_(
+    data: Annotated[str, typer.Argument(metavar="DATA", help="The data file to train on.", show_default=False)],
+    home: HomeOption = None,
+    consent: ConsentOption = False,
+    plans: Annotated[
+        list[str] | None,
+        typer.Option("--plan", metavar="ID", help="A plan to serve. Can be repeated.", show_default=False),
+    ] = None,
+    any_plan: Annotated[bool, typer.Option("--any-plan", help="Serve every plan that the data fit.")] = False,
+    role: RoleOption = None,
+    connect: ConnectOption = None,
+    listen: ListenOption = None,
+    rpc_port: RpcPortOption = None,
+    password_file: PasswordFileOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Run a node as a device until SIGTERM or Ctrl-C.
+
+    The data stay here. What is learnt from them, the local updates, is released to everybody, for ever: that is what
+    the holder of the data consents to.
+    """
+    directory = home_directory(home)
+    config = with_flags(
+        read_settings(directory),
+        device=data,
+        consent=consent,
+        plans=tuple(_plan_id(plan) for plan in plans or ()),
+        any_plan=any_plan,
+        role=role,
+        connect=connect,
+        listen=listen,
+        rpc_port=rpc_port,
+    )
+    need_consent(config)
+    run(directory, config, password_file, None, as_json)
+
+
+def _plan_id(text: str) -> str:
+    if len(text) != 64 or set(text.lower()) - set("0123456789abcdef"):
+        raise UsageFault(f"--plan {text!r}: must be the 64 hex digits of a plan's id")
+    return text.lower()
+
+
+@app.command("status", epilog=example("fedchain device status --home hospital"))
+@command
+def status(home: HomeOption = None, as_json: JsonFlag = False) -> None:
+    """Show what the device of a running node does: plans it serves or stays away from, and why."""
+    view = ask(home, lambda node: node.device_status())
+    emit(as_json, as_document(view), *_status(view))
+
+
+def _status(view: "DeviceStatus") -> list[RenderableType]:
+    if view.role is None:
+        return [f"{view.account} plays no device: start the node with --device DATA."]
+    shown: list[RenderableType] = [
+        facts(
+            [
+                ("account", view.account),
+                ("registered", "yes" if view.registered else "not yet"),
+                ("working on", view.role["working"] or "nothing"),
+                ("releases", f"{view.role['releases']} since the start"),
+                ("last error", view.role["last_error"] or None),
+            ]
+        )
+    ]
+    rows = [
+        (short(one["plan"]), one["role"], one["samples"], one["declined"] or "takes part") for one in view.role["plans"]
+    ]
+    if rows:
+        shown += ["", listing(("plan", "role", "samples", "standing"), rows, numbers=("samples",))]
+    return shown
