@@ -135,6 +135,11 @@ class Mempool:
         sender = self._senders.get(account)
         return () if sender is None else tuple([sender.by_nonce[nonce].signed for nonce in sorted(sender.by_nonce)])
 
+    def ready(self) -> tuple[SignedTransaction, ...]:
+        """Return each sender's transaction that a block could carry next, senders in the order they came."""
+        senders = self._senders.values()
+        return tuple([entry.signed for sender in senders if (entry := sender.by_nonce.get(sender.next)) is not None])
+
     def next_nonce(self, account: AccountId, in_state: int) -> int:
         """Return the nonce a new transaction of ``account`` needs, whose next nonce in the state is ``in_state``."""
         sender = self._senders.get(account)

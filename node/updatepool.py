@@ -18,7 +18,7 @@ from chain.payload import PayloadRef
 from chain.update import Attestation, AttestedUpdate, LocalUpdate
 from node.core.config import PoolLimits
 
-_MAX_ATTESTATIONS = 64
+MAX_ATTESTATIONS = 64
 
 
 class Stage(StrEnum):
@@ -153,6 +153,6 @@ def _merge(entry: PooledUpdate, attestations: Iterable[Attestation]) -> bool:
     """Add the attestations of miners that have none here yet; was there one?"""
     before = len(entry.attestations)
     for attestation in attestations:
-        if len(entry.attestations) < _MAX_ATTESTATIONS:
+        if len(entry.attestations) < MAX_ATTESTATIONS:
             entry.attestations.setdefault(attestation.miner, attestation)
     return len(entry.attestations) > before

@@ -101,7 +101,7 @@ class NodeCore:
         refused = RefusedItems()
         self.network = connect(Serving(world, self.chain, self.mempool, self.updates, refused))
         self._monitor = Monitor(config, self.chain, self.network)
-        self._peers = Peers(self.network)
+        self._peers = Peers(self.network, self.mempool, self.updates)
         self._importer = Importer(world, config, self.chain, self.network)
         self._transactions = TransactionDesk(world, self.chain, self.mempool, refused, self.network)
         self._update_desk = UpdateDesk(world, config, self.chain, self.updates, refused, self.network)
@@ -152,7 +152,7 @@ class NodeCore:
         routes.on(SubmitBody, transactions.on_submit_body)
         routes.on(JobDone, self._on_job_done)
         routes.on(JobFailed, self._on_job_failed)
-        routes.on(PeerUp, peers.on_up, monitor.on_peer_up, transactions.on_peer, updates.on_peer)
+        routes.on(PeerUp, peers.on_up, monitor.on_peer_up)
         routes.on(PeerDown, peers.on_down, monitor.on_peer_down)
         routes.on(HeadersArrived, importer.on_headers)
         routes.on(BodyArrived, importer.on_body)
@@ -198,7 +198,7 @@ class NodeCore:
             routes.on(HeadChanged, owner.on_head)
             routes.on(Shutdown, owner.on_shutdown)
             routes.on_job(OpenChunk, owner.on_opened)
-        routes.on(Shutdown, self._cancel_rest)
+        routes.on(Shutdown, self._cancel_rest, self._peers.on_shutdown)
 
     def _on_job_done(self, event: JobDone, turn: Turn) -> None:
         spec = self._jobs.end(event.job)

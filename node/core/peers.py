@@ -3,8 +3,10 @@
 from chain.ids import ZERO_HASH
 from node.core.turn import Turn
 from node.effects import Accepted, Refused
-from node.events import Closed, Connected, DialFailed, DialOrder, Received, Sent, Tick
+from node.events import Closed, Connected, DialFailed, DialOrder, Received, Sent, Shutdown, Tick
+from node.mempool import Mempool
 from node.notices import PeerJoined, PeerLeft
+from node.updatepool import Stage, UpdatePool
 from p2p.errors import EndpointError
 from p2p.events import PeerDown, PeerUp
 from p2p.network import PeerNetwork
@@ -13,8 +15,10 @@ from p2p.network import PeerNetwork
 class Peers:
     """Passes events to the network, and tells who came and went."""
 
-    def __init__(self, network: PeerNetwork) -> None:
+    def __init__(self, network: PeerNetwork, mempool: Mempool, updates: UpdatePool) -> None:
         self._network = network
+        self._mempool = mempool
+        self._updates = updates
 
     def on_transport(self, event: Connected | Received | Sent | Closed | DialFailed | Tick, turn: Turn) -> None:
         """Let the network handle what the transport reports."""
@@ -30,9 +34,16 @@ class Peers:
             turn.reply(order.request, Accepted(ZERO_HASH))
 
     def on_up(self, up: PeerUp, turn: Turn) -> None:
-        """Tell of a new peer."""
+        """Tell of a new peer, and tell the peer what waits here."""
         turn.publish(PeerJoined(up.peer))
+        transactions = [signed.id for signed in self._mempool.transactions()]
+        updates = [entry.id for entry in self._updates.entries() if entry.stage is Stage.VERIFIED]
+        turn.network(self._network.introduce(up.peer, transactions, updates, turn.now))
 
     def on_down(self, down: PeerDown, turn: Turn) -> None:
         """Tell of a peer that left."""
         turn.publish(PeerLeft(down.peer))
+
+    def on_shutdown(self, event: Shutdown, turn: Turn) -> None:
+        """Say goodbye."""
+        turn.network(self._network.close("the node stops", turn.now))

@@ -9,7 +9,7 @@ from chain.update import AttestedUpdate
 from node.core.chain import Chain
 from node.core.refused import RefusedItems
 from node.mempool import Mempool
-from node.updatepool import Stage, UpdatePool
+from node.updatepool import UpdatePool
 from node.world import World
 from p2p.events import Kind
 
@@ -84,6 +84,10 @@ class Serving:
         return self._mempool.get(id)
 
     def update(self, id: Hash) -> AttestedUpdate | None:
-        """Return a verified update in waiting with all its attestations."""
+        """Return an update in waiting with all its attestations.
+
+        Only verified ones are announced; the others are shown so that attestations which arrive while the update is
+        still being checked are seen as news.
+        """
         entry = self._updates.get(id)
-        return None if entry is None or entry.stage is not Stage.VERIFIED else entry.attested()
+        return None if entry is None else entry.attested()

@@ -5,34 +5,28 @@ After a reorganisation the transactions of the blocks that were taken back come 
 node's own are neither lost nor signed twice.
 """
 
-from collections import OrderedDict
 from typing import Final
 
-from msgspec.structs import replace
-
-from chain.codec import encode
-from chain.ids import Amount, Hash
-from chain.transaction import Body, JoinPlan, RegisterDevice, SignedTransaction, Transaction
+from chain.transaction import SignedTransaction
 from consensus.errors import Invalid, MissingPayload
-from consensus.fees import get_minimum_fee
 from consensus.transition import check_transaction
 from node.core.chain import Chain
 from node.core.messages import HeadChanged, OwnTransaction, PayloadStored, PoolGrew
+from node.core.own import OwnTransactions
 from node.core.payloads import transaction_payload
 from node.core.refused import RefusedItems
 from node.core.turn import Turn
+from node.core.waitingroom import WaitingRoom
 from node.effects import Accepted, Outcome, Refused
 from node.events import SubmitBody, SubmitTransaction
 from node.mempool import Admission, Admitted, Mempool
 from node.notices import RoleNotice, TransactionSeen
 from node.world import World
-from p2p.events import Item, Kind, PeerId, PeerUp, TransactionArrived, Verdict, Want
+from p2p.events import Item, Kind, PeerId, TransactionArrived, Verdict, Want
 from p2p.network import PeerNetwork
 
-TRANSACTION_VERSION: Final = 1
-_FREE_KINDS = (RegisterDevice, JoinPlan)
 _RESEND_BLOCKS: Final = 8
-_MAX_PARKED: Final = 64
+_RECHECKED: Final = 256
 
 
 class TransactionDesk:
@@ -46,7 +40,9 @@ class TransactionDesk:
         self._mempool = mempool
         self._refused = refused
         self._network = network
-        self._parked: OrderedDict[Hash, SignedTransaction] = OrderedDict()
+        self._own = OwnTransactions(world, chain, mempool)
+        self._waiting = WaitingRoom()
+        self._rechecked = 0
 
     # --- who hands them in ------------------------------------------------------------------------
 
@@ -57,11 +53,11 @@ class TransactionDesk:
 
     def on_submit_body(self, event: SubmitBody, turn: Turn) -> None:
         """Sign a user's request with this node's key and take it."""
-        turn.reply(event.request, self._take_local(self._sign(event.body), turn))
+        turn.reply(event.request, self._take_local(self._own.sign(event.body), turn))
 
     def on_own(self, wish: OwnTransaction, turn: Turn) -> None:
         """Sign what a role wants and take it."""
-        outcome = self._take_local(self._sign(wish.body), turn)
+        outcome = self._take_local(self._own.sign(wish.body), turn)
         if isinstance(outcome, Refused):
             kind = str(wish.body.__struct_config__.tag)
             turn.publish(RoleNotice("node", b"", f"own {kind} was refused: {outcome.rule}: {outcome.reason}"))
@@ -79,22 +75,39 @@ class TransactionDesk:
         verdict = Verdict.ACCEPT if is_new else Verdict.IGNORE
         turn.network(self._network.verdict(arrived.peer, verdict, admitted.reason, turn.now, item))
 
-    def on_peer(self, up: PeerUp, turn: Turn) -> None:
-        """Tell a new peer what waits here."""
-        for signed in self._mempool.transactions():
-            turn.network(self._network.announce_transaction(signed.id, turn.now))
-
     # --- the head moves ---------------------------------------------------------------------------
 
     def on_head(self, changed: HeadChanged, turn: Turn) -> None:
-        """Drop what the new blocks carry; bring back what only the old ones did; offer own ones again."""
+        """Drop what the new blocks carry; bring back what only the old ones did; judge again what had to wait."""
         self._mempool.settle(self._chain.nonce, turn.now)
         if changed.disconnected:
             self._refused.clear()
             for body in reversed(changed.disconnected):
                 for signed in body.transactions:
-                    self._admit(signed, (), turn)
-        if changed.head.header.height % _RESEND_BLOCKS == 0:
+                    self._readmit(signed, turn)
+        for signed in self._waiting.take_all():
+            self._readmit(signed, turn)
+        self._recheck(turn)
+        self._tend_own(changed.head.header.height, turn)
+
+    def _recheck(self, turn: Turn) -> None:
+        """Drop what the new state refuses for good; of a large pool a part at each head, in turns."""
+        ready = self._mempool.ready()
+        start = self._rechecked if self._rechecked < len(ready) else 0
+        part = ready[start : start + _RECHECKED]
+        self._rechecked = start + len(part)
+        for signed in part:
+            verdict = self._judge(signed, turn)
+            if isinstance(verdict, Invalid) and not verdict.later:
+                self._mempool.remove([signed.id])
+                self._refused.add(signed.id)
+
+    def _tend_own(self, height: int, turn: Turn) -> None:
+        """Close gaps among this node's own transactions, and tell peers of them again from time to time."""
+        filler = self._own.close_gap()
+        if filler is not None:
+            self._take_local(filler, turn)
+        if height % _RESEND_BLOCKS == 0:
             for signed in self._mempool.of(self._world.key.account):
                 turn.network(self._network.announce_transaction(signed.id, turn.now))
 
@@ -104,25 +117,33 @@ class TransactionDesk:
         return self._world.signatures.is_signed(signed.transaction.sender, signed.signature, signed.id)
 
     def _take_local(self, signed: SignedTransaction, turn: Turn) -> Outcome:
-        admitted = self._admit(signed, (), turn)
+        """Admit what a user or a role hands in, or say no: a no that must not turn into a yes behind their backs."""
+        verdict = self._judge(signed, turn)
+        admitted = self._pool(signed, (), turn) if verdict is None else self._refuse(signed, verdict)
         if not admitted.is_in:
             return Refused(admitted.rule, admitted.reason)
         turn.network(self._network.announce_transaction(signed.id, turn.now))
         return Accepted(signed.id)
 
     def _admit(self, signed: SignedTransaction, sources: tuple[PeerId, ...], turn: Turn) -> Admitted:
-        """Check against the head's state and put into the pool; fetch the payload it refers to."""
-        try:
-            context = self._chain.next_context(turn.now)
-            payloads, signatures = self._world.payloads, self._world.signatures
-            check_transaction(self._chain.view, context, signed, payloads, signatures=signatures)
-        except Invalid as verdict:
-            if not verdict.later:
-                self._refused.add(signed.id)
-            return Admitted(Admission.REFUSED, verdict.rule, verdict.detail)
-        except MissingPayload as missing:
-            self._park(signed, sources, turn)
-            return Admitted(Admission.REFUSED, "payload.missing", str(missing))
+        """Admit a peer's transaction, or let it wait if it may be good in a later block or with its payload."""
+        verdict = self._judge(signed, turn)
+        if verdict is None:
+            return self._pool(signed, sources, turn)
+        if isinstance(verdict, MissingPayload) or verdict.later:
+            self._waiting.put(signed)
+            self._want_payload(signed, sources, turn)
+        return self._refuse(signed, verdict)
+
+    def _refuse(self, signed: SignedTransaction, verdict: Invalid | MissingPayload) -> Admitted:
+        if isinstance(verdict, MissingPayload):
+            return Admitted(Admission.REFUSED, "payload.missing", str(verdict))
+        if not verdict.later:
+            self._refused.add(signed.id)
+        return Admitted(Admission.REFUSED, verdict.rule, verdict.detail)
+
+    def _pool(self, signed: SignedTransaction, sources: tuple[PeerId, ...], turn: Turn) -> Admitted:
+        """Put a good transaction into the pool, and fetch the payload it refers to."""
         admitted = self._mempool.admit(signed, self._chain.nonce(signed.transaction.sender), turn.now)
         if admitted.admission in (Admission.ADDED, Admission.REPLACED):
             kind = str(signed.transaction.body.__struct_config__.tag)
@@ -131,41 +152,27 @@ class TransactionDesk:
             turn.tell(PoolGrew())
         return admitted
 
-    def _park(self, signed: SignedTransaction, sources: tuple[PeerId, ...], turn: Turn) -> None:
-        """Keep a transaction that can be judged only with its payload, and fetch that."""
-        self._parked[signed.id] = signed
-        if len(self._parked) > _MAX_PARKED:
-            self._parked.popitem(last=False)
-        self._want_payload(signed, sources, turn)
-
     def on_payload_stored(self, stored: PayloadStored, turn: Turn) -> None:
-        """Judge the transactions that waited for this payload, and announce those that are good."""
-        ready = [signed for signed in self._parked.values() if _needs(signed, stored.id)]
-        for signed in ready:
-            del self._parked[signed.id]
-            if self._admit(signed, (), turn).is_in:
-                turn.network(self._network.announce_transaction(signed.id, turn.now))
+        """Judge the transactions that waited for this payload."""
+        for signed in self._waiting.take_needing(stored.id):
+            self._readmit(signed, turn)
+
+    def _readmit(self, signed: SignedTransaction, turn: Turn) -> None:
+        """Judge a transaction again, and announce it if it is good now."""
+        if self._admit(signed, (), turn).is_in:
+            turn.network(self._network.announce_transaction(signed.id, turn.now))
+
+    def _judge(self, signed: SignedTransaction, turn: Turn) -> Invalid | MissingPayload | None:
+        """Return what speaks against a transaction in the next block; None if nothing does."""
+        payloads, signatures = self._world.payloads, self._world.signatures
+        context = self._chain.next_context(turn.now)
+        try:
+            check_transaction(self._chain.view, context, signed, payloads, signatures=signatures)
+        except (Invalid, MissingPayload) as verdict:
+            return verdict
+        return None
 
     def _want_payload(self, signed: SignedTransaction, sources: tuple[PeerId, ...], turn: Turn) -> None:
         ref = transaction_payload(signed)
         if ref is not None and not self._world.payloads.has(ref.id):
             turn.network(self._network.want([Want(Kind.PAYLOAD, ref.id, ref.size, sources)], turn.now))
-
-    # --- own transactions -------------------------------------------------------------------------
-
-    def _sign(self, body: Body) -> SignedTransaction:
-        """Return ``body`` as this node's next transaction at the least fee it owes."""
-        account = self._world.key.account
-        nonce = self._mempool.next_nonce(account, self._chain.nonce(account))
-        unsigned = Transaction(TRANSACTION_VERSION, self._world.genesis.chain_id, account, nonce, Amount(0), body)
-        signed = unsigned.sign(self._world.key)
-        if isinstance(body, _FREE_KINDS):
-            return signed
-        while signed.transaction.fee < (fee := get_minimum_fee(self._chain.rules, len(encode(signed)))):
-            signed = replace(unsigned, fee=Amount(fee)).sign(self._world.key)
-        return signed
-
-
-def _needs(signed: SignedTransaction, payload: Hash) -> bool:
-    ref = transaction_payload(signed)
-    return ref is not None and ref.id == payload

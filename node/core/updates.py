@@ -19,9 +19,9 @@ from node.core.turn import Turn
 from node.jobs.results import BrokenRule, JobResult, UpdateVerified
 from node.jobs.specs import VerifyUpdate
 from node.notices import UpdateRefused, UpdateSeen
-from node.updatepool import Intake, PooledUpdate, Stage, UpdatePool
+from node.updatepool import MAX_ATTESTATIONS, Intake, PooledUpdate, Stage, UpdatePool
 from node.world import World
-from p2p.events import Item, Kind, PeerId, PeerUp, UpdateArrived, Verdict, Want
+from p2p.events import Item, Kind, PeerId, UpdateArrived, Verdict, Want
 from p2p.network import PeerNetwork
 
 _MAX_EARLY: Final = 256
@@ -73,10 +73,6 @@ class UpdateDesk:
         self._later: dict[Hash, None] = {}
         self._running = 0
 
-    def is_early(self, id: Hash) -> bool:
-        """Does this update wait for its task to open here?"""
-        return id in self._early
-
     # --- who hands them in ------------------------------------------------------------------------
 
     def on_arrived(self, arrived: UpdateArrived, turn: Turn) -> None:
@@ -105,12 +101,6 @@ class UpdateDesk:
         if self._pool.attest(made.update, made.attestation):
             turn.network(self._network.announce_update(made.update, turn.now))
             turn.tell(PoolGrew())
-
-    def on_peer(self, up: PeerUp, turn: Turn) -> None:
-        """Tell a new peer what waits here."""
-        for entry in self._pool.entries():
-            if entry.stage is Stage.VERIFIED:
-                turn.network(self._network.announce_update(entry.id, turn.now))
 
     def _find_bad_signature(self, attested: AttestedUpdate) -> str | None:
         update = attested.update
@@ -143,7 +133,10 @@ class UpdateDesk:
         return intake
 
     def _keep_early(self, attested: AttestedUpdate) -> None:
-        self._early[attested.id] = attested
+        known = self._early.pop(attested.id, attested)
+        both = {one.miner: one for one in (*known.attestations, *attested.attestations)}
+        ordered = [both[miner] for miner in sorted(both)][:MAX_ATTESTATIONS]
+        self._early[attested.id] = AttestedUpdate(attested.update, tuple(ordered))
         if len(self._early) > _MAX_EARLY:
             self._early.popitem(last=False)
 

@@ -61,3 +61,11 @@ class QuietNetwork(PeerNetwork):
 
     def known_addresses(self) -> tuple[str, ...]:
         return ()
+
+    def introduce(
+        self, peer: PeerId, transactions: Sequence[Hash], updates: Sequence[Hash], now: Millis
+    ) -> list[NetworkOutput]:
+        return []
+
+    def close(self, reason: str, now: Millis) -> list[NetworkOutput]:
+        return []

@@ -3,7 +3,7 @@
 from msgspec.structs import replace
 
 from chain.number import Number
-from consensus.queries import get_history, get_open_task
+from consensus.queries import get_history
 from fl.holdout import HoldoutSet, commit_holdout
 from fl.plan.schema import Holdout, Plan
 from node.core.config import CoreConfig, MinerConfig
@@ -166,24 +166,3 @@ def test_the_same_events_give_the_same_effects() -> None:
         for now, event, effects in house.log:
             assert effects == core.handle(event, now)
         assert house.core.chain.head_id == core.chain.head_id, number
-
-
-def test_a_device_asked_for_one_task_on_two_forks_releases_the_same_bytes() -> None:
-    """The journal answers the second fork: same digest, same update, same payload, though training is not repeated."""
-    town = make_town(miners=1, devices=2)
-    town.run(lambda: town.houses[0].core.chain.height >= 2, 60)
-    plan = submit(town, PLAN)
-    journal = town.houses[1].core.world.journal
-    assert town.run(lambda: bool(list(journal.entries())), 60)
-    entry = next(iter(journal.entries()))
-    state = get_open_task(town.houses[1].core.chain.view, plan)
-    assert state is not None
-    assert state.task.digest == entry.task
-    # another fork on which nobody has heard the device yet: a core that knows the journal and a chain up to the task
-    town.restart(1, DEVICE)
-    town.run(lambda: town.houses[1].core.updates.of_device(entry.task, entry.device) is not None, 5)
-    pooled = town.houses[1].core.updates.of_device(entry.task, entry.device)
-    assert pooled is not None
-    assert entry.update == pooled.update
-    assert entry.payload == town.houses[1].core.world.payloads.get(entry.update.release.payload.id)
-    assert [entry] == list(journal.entries())

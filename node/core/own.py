@@ -1,0 +1,55 @@
+"""This node's own transactions: signed at the next nonce, for the least fee they owe.
+
+A transaction that can never be included (the plan it would join is closed) blocks those signed after it. Then
+the gap is closed with one of those after it, signed again at the free nonce. Twins do no harm, because every
+kind but a transfer is refused a second time; so a transfer is never signed again, and a coin sent to oneself closes
+the gap before it.
+"""
+
+from typing import Final
+
+from msgspec.structs import replace
+
+from chain.codec import encode
+from chain.ids import Amount
+from chain.transaction import Body, JoinPlan, RegisterDevice, SignedTransaction, Transaction, Transfer
+from consensus.fees import get_minimum_fee
+from node.core.chain import Chain
+from node.mempool import Mempool
+from node.world import World
+
+TRANSACTION_VERSION: Final = 1
+_FREE_KINDS: Final = (RegisterDevice, JoinPlan)
+
+
+class OwnTransactions:
+    """Signs for this node's account."""
+
+    def __init__(self, world: World, chain: Chain, mempool: Mempool) -> None:
+        self._world = world
+        self._chain = chain
+        self._mempool = mempool
+
+    def sign(self, body: Body) -> SignedTransaction:
+        """Return ``body`` as this node's next transaction, at the first nonce that nothing has."""
+        account = self._world.key.account
+        nonce = self._mempool.next_nonce(account, self._chain.nonce(account))
+        unsigned = Transaction(TRANSACTION_VERSION, self._world.genesis.chain_id, account, nonce, Amount(0), body)
+        signed = unsigned.sign(self._world.key)
+        if isinstance(body, _FREE_KINDS):
+            return signed
+        while signed.transaction.fee < (fee := get_minimum_fee(self._chain.rules, len(encode(signed)))):
+            signed = replace(unsigned, fee=Amount(fee)).sign(self._world.key)
+        return signed
+
+    def close_gap(self) -> SignedTransaction | None:
+        """Return what to put at the account's next nonce if others wait behind it and nothing is there."""
+        account = self._world.key.account
+        waiting = self._mempool.of(account)
+        if not waiting or waiting[0].transaction.nonce <= self._chain.nonce(account):
+            return None
+        body = waiting[-1].transaction.body
+        if isinstance(body, Transfer):
+            return self.sign(Transfer(account, Amount(1)))
+        self._mempool.remove([waiting[-1].id])
+        return self.sign(body)

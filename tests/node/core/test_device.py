@@ -1,0 +1,223 @@
+"""The device: what it releases it journals first, and one task gets the same bytes for ever, on whatever fork."""
+
+from dataclasses import replace as replace_field
+
+import pytest
+
+from chain.block import Block
+from chain.ids import ZERO_HASH, Amount, Hash
+from chain.transaction import Body, JoinPlan, RegisterDevice, SignedTransaction, SubmitPlan, Transaction
+from consensus.fees import get_required_escrow
+from consensus.stamps import find_stamp
+from fl.errors import DataError
+from fl.plan.schema import Role, encode_plan, plan_id
+from node.core.config import CoreConfig, DeviceConfig
+from node.effects import Accepted, CancelJob, Refused, StartJob
+from node.events import JoinOrder
+from node.jobs.specs import InspectData, TrainTask
+from node.notices import RoleNotice
+from node.world import World
+from storage.base import JournalEntry
+from tests.consensus.harness import make_data, make_plan
+from tests.node.core.lonely import Lonely
+from tests.node.core.mint import Mint
+from tests.node.core.town import DEVICE, Rows, key_of, make_genesis, make_world
+
+ALICE, BOB, ONE, TWO = key_of(1), key_of(2), key_of(11), key_of(12)
+GENESIS = make_genesis([ALICE])
+PLAN = make_plan(devices=(2, 2, 2), rounds=1, blocks=(8, 8, 4))
+NAME = plan_id(PLAN)
+
+
+def sign(key_number: int, nonce: int, body: Body, fee: int = 0) -> SignedTransaction:
+    key = key_of(key_number)
+    return Transaction(1, GENESIS.chain_id, key.account, nonce, Amount(fee), body).sign(key)
+
+
+def founding() -> list[SignedTransaction]:
+    """A plan, and the registration of its two devices."""
+    escrow = get_required_escrow(PLAN, GENESIS.rules_at(1))
+    assert escrow is not None
+    stamps = {number: find_stamp(GENESIS.chain_id, key_of(number).account, 0) or 0 for number in (11, 12)}
+    registered = [sign(number, 0, RegisterDevice(0, stamp)) for number, stamp in stamps.items()]
+    return [sign(1, 0, SubmitPlan(encode_plan(PLAN), Amount(escrow)), 10_000), *registered]
+
+
+def joining() -> list[SignedTransaction]:
+    return [sign(number, 1, JoinPlan(NAME, "clinic", 20, ZERO_HASH)) for number in (11, 12)]
+
+
+def make_forks() -> tuple[Mint, Block, Block, Block, Block]:
+    """A first block, then two rivals that open the same task, and one more block on the second."""
+    mint = Mint(GENESIS)
+    first = mint.block(mint.root, founding(), producer=ALICE)
+    left = mint.block(first.id, joining(), producer=ALICE)
+    right = mint.block(first.id, joining(), producer=BOB)
+    return mint, first, left, right, mint.block(right.id, producer=BOB)
+
+
+def make_device(world: World | None = None) -> Lonely:
+    return Lonely(GENESIS, world or make_world(GENESIS, ONE, data=Rows(make_data(ONE))), DEVICE)
+
+
+def trainings(lonely: Lonely) -> list[TrainTask]:
+    """The trainings it started."""
+    started = [effect.spec for effect in lonely.effects if isinstance(effect, StartJob)]
+    return [spec for spec in started if isinstance(spec, TrainTask)]
+
+
+def released(lonely: Lonely) -> list[JournalEntry]:
+    return list(lonely.world.journal.entries())
+
+
+def test_two_forks_that_ask_for_one_task_get_the_same_bytes() -> None:
+    """A device that released on one fork, restarted on another with its journal, sends that very update again."""
+    _, first, left, right, _ = make_forks()
+    here = make_device()
+    here.give(first, left)
+    (entry,) = released(here)
+    assert len(trainings(here)) == 1
+    fresh = make_world(GENESIS, ONE, data=Rows(make_data(ONE)))
+    there = make_device(replace_field(fresh, journal=here.world.journal))
+    there.give(first, right)
+    assert right.id == there.head
+    assert trainings(there) == []
+    pooled = there.core.updates.of_device(entry.task, ONE.account)
+    assert pooled is not None
+    assert entry.update == pooled.update
+    assert entry.payload == there.world.payloads.get(entry.update.release.payload.id)
+    assert [entry] == released(here)
+
+
+def test_a_reorganisation_that_keeps_the_task_keeps_the_release() -> None:
+    """When the head moves to a rival block with the same task, the update goes on waiting; nothing is retrained."""
+    _, first, left, right, on_right = make_forks()
+    lonely = make_device()
+    lonely.give(first, left)
+    (entry,) = released(lonely)
+    lonely.give(right, on_right)
+    assert on_right.id == lonely.head
+    assert len(trainings(lonely)) == 1
+    pooled = lonely.core.updates.of_device(entry.task, ONE.account)
+    assert pooled is not None
+    assert entry.update == pooled.update
+
+
+def test_a_release_is_journalled_before_it_is_announced() -> None:
+    """At the moment the network first hears of an update the journal already holds it."""
+    _, first, left, _, _ = make_forks()
+    lonely = make_device()
+    seen: list[bool] = []
+    announce = lonely.network.announce_update
+
+    def watch(id: Hash, now: object) -> object:
+        seen.append(any(entry.update.id == id for entry in released(lonely)))
+        return announce(id, lonely.now)
+
+    lonely.network.announce_update = watch  # type: ignore[method-assign, assignment]
+    lonely.give(first, left)
+    assert seen == [True]
+
+
+def test_a_journal_that_cannot_write_lets_nothing_out() -> None:
+    """If the release can't be made durable the core stops with that error, and no update was announced."""
+    _, first, left, _, _ = make_forks()
+    lonely = make_device()
+
+    def fail(entry: JournalEntry) -> None:
+        raise OSError("no space left on device")
+
+    lonely.world.journal.record = fail  # type: ignore[method-assign]
+    with pytest.raises(OSError, match="no space left"):
+        lonely.give(first, left)
+    assert lonely.network.updates == []
+
+
+def test_training_stops_when_its_task_is_gone() -> None:
+    """A reorganisation to a branch without the task cancels the job, and its late end changes nothing."""
+    mint, first, left, right, _ = make_forks()
+    lonely = make_device()
+    lonely.headers(first, left, right)
+    lonely.body(first)
+    lonely.body(left)
+    while not any(isinstance(spec, TrainTask) for spec in lonely.jobs.values()):
+        lonely.end_job()
+    job = next(job for job, spec in lonely.jobs.items() if isinstance(spec, TrainTask))
+    other = [mint.block(first.id, producer=BOB)]
+    other.append(mint.block(other[0].id, producer=BOB))
+    lonely.headers(*other)
+    for block in other:
+        lonely.body(block)
+    while lonely.head != other[-1].id:
+        next_job = next(number for number, spec in lonely.jobs.items() if not isinstance(spec, TrainTask))
+        lonely.jobs = {next_job: lonely.jobs[next_job], **lonely.jobs}
+        lonely.end_job()
+    assert CancelJob(job) in lonely.effects
+    assert released(lonely) == []
+
+
+def test_without_consent_nothing_is_read() -> None:
+    """A device whose holder has not consented reads no data, joins nothing, and says so when it is told to."""
+    _, first, _, _, _ = make_forks()
+    config = CoreConfig(device=DeviceConfig(consent=False, any_plan=True))
+    lonely = Lonely(GENESIS, make_world(GENESIS, ONE, data=Rows(make_data(ONE))), config)
+    lonely.give(first)
+    lonely.send(JoinOrder(7, NAME, ""))
+    (reply,) = lonely.replies()
+    assert isinstance(reply.outcome, Refused)
+    assert "consent" in reply.outcome.reason
+    assert not [
+        effect for effect in lonely.effects if isinstance(effect, StartJob) and isinstance(effect.spec, InspectData)
+    ]
+
+
+def test_a_device_joins_only_what_it_was_told_to() -> None:
+    """Without ``any_plan`` an open plan is left alone until a user orders the device to join it."""
+    _, first, _, _, _ = make_forks()
+    config = CoreConfig(device=DeviceConfig(consent=True))
+    lonely = Lonely(GENESIS, make_world(GENESIS, ONE, data=Rows(make_data(ONE))), config)
+    lonely.give(first)
+    assert lonely.core.pending_transactions() == ()
+    lonely.send(JoinOrder(7, NAME, ""))
+    lonely.settle()
+    (reply,) = lonely.replies()
+    assert Accepted(NAME) == reply.outcome
+    (waiting,) = lonely.core.pending_transactions()
+    body = waiting.transaction.body
+    assert isinstance(body, JoinPlan)
+    assert (body.plan, body.role, body.samples) == (NAME, "clinic", 20)
+
+
+class Unreadable:
+    """Data that do not fit any plan."""
+
+    name = "broken.csv"
+
+    def load(self, role: Role) -> object:
+        raise DataError("broken.csv, row 3, column 'a': 'x' is no number")
+
+
+def test_data_that_do_not_fit_are_named_and_the_plan_is_left_alone() -> None:
+    """The reason stands in a notice and in the device's status; the node goes on."""
+    _, first, _, _, _ = make_forks()
+    lonely = make_device(make_world(GENESIS, ONE, data=Unreadable()))  # type: ignore[arg-type]
+    lonely.give(first)
+    (notice,) = lonely.notices(RoleNotice)
+    assert isinstance(notice, RoleNotice)
+    assert "row 3, column 'a'" in notice.text
+    status = lonely.core.device_status()
+    assert status is not None
+    assert "row 3, column 'a'" in status.plans[0].declined
+    assert lonely.core.pending_transactions() == ()
+    assert lonely.halts() == []
+
+
+def test_too_few_samples_keep_a_device_away() -> None:
+    """A device whose sample count the plan does not take stays away and says what is allowed."""
+    mint = Mint(GENESIS)
+    first = mint.block(mint.root, founding(), producer=ALICE)
+    lonely = make_device(make_world(GENESIS, ONE, data=Rows(make_data(ONE, 1001))))
+    lonely.give(first)
+    (notice,) = lonely.notices(RoleNotice)
+    assert isinstance(notice, RoleNotice)
+    assert "1001 samples; the plan takes 1 … 1000" in notice.text
