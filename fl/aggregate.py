@@ -1,7 +1,7 @@
 """Exact aggregation: sums of updates as integers of any width, one division rounded half to even (DESIGN §2.3).
 
-Rules of this file: no float anywhere; the order of devices never matters; nothing here can fail on contributions
-that passed ``bounds``.
+Rules of this file: no float anywhere; the order of devices never matters. That no coordinate of a model leaves
+±2**53 units follows from ``update_clip``, the devices and the rounds of the plan: ``fl.plan.validate`` proves it.
 """
 
 from collections.abc import Iterable, Sequence
@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from chain.fixedpoint import VALUE_MAX, Int64Vector, divide_half_even, weighted_sum
+from chain.fixedpoint import Float64Vector, Int64Vector, divide_half_even, weighted_sum
 from fl.algorithms.base import Settled
 
 _WIDE_BYTES: Final = 16
@@ -39,13 +39,11 @@ def mean_loss(settled: Sequence[Settled]) -> int:
 
 
 def moved(model: Int64Vector, sums: Sequence[int], samples: int) -> Int64Vector:
-    """Return model + sums / samples, each coordinate divided once and kept within ±2**53 units.
-
-    Keeping within the range (instead of failing) makes settling total: a plan whose model runs away ends in
-    numbers everybody agrees on, not in a stopped node.
-    """
-    divisor = max(samples, 1)
-    return _within([old + divide_half_even(total, divisor) for old, total in zip(model.tolist(), sums, strict=True)])
+    """Return model + sums / samples, each coordinate divided once."""
+    n = max(samples, 1)
+    return np.array(
+        [old + divide_half_even(total, n) for old, total in zip(model.tolist(), sums, strict=True)], dtype=np.int64
+    )
 
 
 def moved_scaled(
@@ -56,21 +54,18 @@ def moved_scaled(
     ``holders`` has ω^j for every parameter; where it is 0, a^j = 1.
     """
     n = max(samples, 1)
-    return _within(
+    return np.array(
         [
             old + (divide_half_even(devices * total, omega * n) if omega else divide_half_even(total, n))
             for old, total, omega in zip(model.tolist(), sums, holders, strict=True)
-        ]
+        ],
+        dtype=np.int64,
     )
 
 
 def mean_norm_squared(sums: Iterable[int], samples: int) -> int:
     """Return ‖sums / samples‖², in squared fixed-point units, rounded half to even."""
     return divide_half_even(sum(total * total for total in sums), max(samples, 1) ** 2)
-
-
-def _within(values: list[int]) -> Int64Vector:
-    return np.array([min(max(value, -VALUE_MAX), VALUE_MAX) for value in values], dtype=np.int64)
 
 
 def pack_wide(values: Sequence[int]) -> bytes:
@@ -80,6 +75,15 @@ def pack_wide(values: Sequence[int]) -> bytes:
 
 def unpack_wide(data: bytes) -> list[int]:
     """Return the integers ``pack_wide`` packed."""
-    words = np.frombuffer(data, dtype="<u8").reshape(-1, 2)
-    high = words[:, 1].astype(np.int64).tolist()
-    return [(top << 64) | bottom for top, bottom in zip(high, words[:, 0].tolist(), strict=True)]
+    return [
+        int.from_bytes(data[at : at + _WIDE_BYTES], "little", signed=True) for at in range(0, len(data), _WIDE_BYTES)
+    ]
+
+
+def unpack_wide_floats(data: bytes) -> Float64Vector:
+    """Return the integers ``pack_wide`` packed, each as the nearest float64 (ties to even)."""
+    words = np.frombuffer(data, dtype="<i8").reshape(-1, 2)
+    low, high = words[:, 0], words[:, 1]
+    if bool((high == low >> 63).all()):  # every sum fits 64 bits: the usual case, and the processor rounds alike
+        return low.astype(np.float64)
+    return np.array([float(value) for value in unpack_wide(data)])

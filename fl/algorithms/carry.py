@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from chain.codec import Record, decode, encode
 from chain.fixedpoint import Float64Vector
 from chain.ids import Natural
-from fl.aggregate import mean_loss, mean_norm_squared, pack_wide, summed, total_samples, unpack_wide
+from fl.aggregate import mean_loss, mean_norm_squared, pack_wide, summed, total_samples, unpack_wide_floats
 from fl.algorithms.base import PhaseOutcome, Settled
 from fl.objective import Objective
 
@@ -36,8 +36,7 @@ class Carry(Record):
 
     def mean_gradient(self, fraction_bits: int) -> Float64Vector:
         """Return ∇f(w) as float64 (d,): sum and n each rounded to float64, then divided."""
-        sums = np.array([float(total) for total in unpack_wide(self.gradient)])
-        return np.ldexp(sums / float(max(self.samples, 1)), -fraction_bits)
+        return np.ldexp(unpack_wide_floats(self.gradient) / float(max(self.samples, 1)), -fraction_bits)
 
     def feature_counts(self) -> NDArray[np.int64]:
         """Return n^j, int64 (p,)."""

@@ -1,0 +1,236 @@
+"""Learning without a chain: the federation in one process, and the baselines it is compared with.
+
+``train_federated`` goes the way a node goes, with the same functions: train → read_payload → check_update → settle,
+tasks and seeds included, so that what a researcher tries here is what the network computes. The central model (all rows
+in one place) and the local ones (each device alone) are the paper's δ-accuracy comparison (§II.A).
+
+Rules of this file: no consensus path calls it; scipy is imported where it is used.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from chain.fixedpoint import Float64Vector, Int64Vector, to_bytes, to_fixed, to_float
+from chain.hashing import DOMAIN_DRAW, content_id, digest
+from chain.ids import AccountId, Hash
+from fl.algorithms.base import Settled
+from fl.dataset import Dataset, concatenate, rows
+from fl.errors import FLError
+from fl.models import StepRule, initial_model
+from fl.permutation import shuffled
+from fl.policies import Facts, check_update
+from fl.problem import Problem
+from fl.task import Task, device_seed, draw
+
+MAX_ITERATIONS = 2000
+"""Iterations of the convex solver before it is stopped."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoundReport:
+    """One settled round: its number from 0, the mean of f_i at the model it started from (float), who took part."""
+
+    round: int
+    loss: float
+    gradient_norm: float | None
+    devices: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FederatedRun:
+    """A federation's end: the global model in fixed point, every round's report, and the mean of f_i at the end."""
+
+    model: Int64Vector
+    history: tuple[RoundReport, ...]
+    loss: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Baseline:
+    """A model trained in one place. ``history`` has the mean of f_i before each iteration or pass, and at the end."""
+
+    weights: Float64Vector
+    method: str
+    history: tuple[float, ...]
+
+    @property
+    def loss(self) -> float:
+        """The mean of f_i that was reached."""
+        return self.history[-1]
+
+
+OnRound = Callable[[RoundReport], None]
+Drops = Callable[[int, int, str], bool]
+
+
+def train_federated(
+    problem: Problem,
+    devices: Mapping[str, Dataset],
+    *,
+    seed: bytes = b"",
+    on_round: OnRound | None = None,
+    drops: Drops | None = None,
+) -> FederatedRun:
+    """Return the plan's run over these devices, all of them enrolled.
+
+    ``seed`` stands for the chain's randomness. ``on_round`` is called after each round; ``drops(round, phase, name)``
+    tells whether a device fails to send in a phase. Raises ``FLError`` if fewer than ``min_devices`` are left in a
+    phase, or an update is refused (the chain would retry; here it is a fault of the plan).
+    """
+    federation = _Federation(problem, dict(sorted(devices.items())), seed, drops)
+    model, history = initial_model(problem.plan), []
+    for number in range(problem.plan.stopping.rounds):
+        model, report, is_converged = federation.run_round(number, model)
+        history.append(report)
+        if on_round is not None:
+            on_round(report)
+        if is_converged:
+            break
+    return FederatedRun(model, tuple(history), mean_objective(problem, model, list(devices.values())))
+
+
+@dataclass(frozen=True, slots=True)
+class _Federation:
+    problem: Problem
+    devices: Mapping[str, Dataset]
+    seed: bytes
+    drops: Drops | None
+
+    def run_round(self, number: int, model: Int64Vector) -> tuple[Int64Vector, RoundReport, bool]:
+        """Return the next model, the report, and whether the gradient says that this round was the last."""
+        problem = self.problem
+        beacon = digest(DOMAIN_DRAW, self.seed, b"round", number.to_bytes(8, "big"))
+        cohort, carry, loss, norm_squared = self._drawn(beacon), b"", 0, None
+        next_model = model
+        for phase in range(len(problem.algorithm.phases)):
+            task = Task(
+                plan=problem.plan_id,
+                round=number,
+                attempt=0,
+                phase=phase,
+                model=content_id(to_bytes(model)),
+                carry=content_id(carry),
+                selected=content_id("\n".join(cohort).encode()),
+                beacon=beacon,
+            )
+            settled = self._collect(task, cohort, model, carry)
+            cohort = [name for name in cohort if name in settled]
+            outcome = problem.algorithm.settle(problem, phase, model, carry, list(settled.values()))
+            carry = outcome.carry
+            loss = loss if outcome.loss is None else outcome.loss
+            norm_squared = norm_squared if outcome.gradient_norm_squared is None else outcome.gradient_norm_squared
+            next_model = next_model if outcome.model is None else outcome.model
+        scale = 2.0**-problem.fraction_bits
+        norm = None if norm_squared is None else float(np.sqrt(float(norm_squared))) * scale
+        report = RoundReport(number, loss * scale, norm, tuple(cohort))
+        return next_model, report, problem.is_converged(norm_squared)
+
+    def _drawn(self, beacon: Hash) -> list[str]:
+        """Return the devices of a round: the goal count, in the beacon's order."""
+        order = sorted(self.devices, key=lambda name: draw(beacon, b"device", account_of(name)))
+        return order[: self.problem.plan.participation.goal_devices]
+
+    def _collect(self, task: Task, cohort: Sequence[str], model: Int64Vector, carry: bytes) -> dict[str, Settled]:
+        """Return what each device that does not drop out sends, read back and checked as a miner would."""
+        problem, settled = self.problem, {}
+        for name in cohort:
+            if self.drops is not None and self.drops(task.round, task.phase, name):
+                continue
+            data, account = self.devices[name], account_of(name)
+            seed = device_seed(task.digest, account)
+            payload = problem.algorithm.train(problem, task, task.phase, model, carry, data, seed)
+            contribution = problem.algorithm.read_payload(problem, task.phase, payload)
+            refusal = check_update(problem, task.phase, Facts(rows(data), 0, 0, 1), contribution)
+            if refusal is not None:
+                raise FLError(f"round {task.round}, device {name}: {refusal}")
+            settled[name] = Settled(account, rows(data), contribution)
+        if len(settled) < problem.plan.participation.min_devices:
+            raise FLError(
+                f"round {task.round}, phase {task.phase}: {len(settled)} devices sent an update, "
+                f"participation.min_devices is {problem.plan.participation.min_devices}"
+            )
+        return settled
+
+
+def account_of(name: str) -> AccountId:
+    """Return the account that stands for a device's name where there is no chain."""
+    return AccountId(content_id(name.encode()))
+
+
+def mean_objective(problem: Problem, model: Int64Vector, parts: Sequence[Dataset]) -> float:
+    """Return the mean of f_i at a fixed-point model over all rows of these datasets."""
+    weights = to_float(model, problem.fraction_bits)
+    return sum(problem.model.objective(weights, part) for part in parts) / sum(map(rows, parts))
+
+
+def train_central(
+    problem: Problem, parts: Sequence[Dataset], *, on_iteration: Callable[[int, float], None] | None = None
+) -> Baseline:
+    """Return the model trained on the union of the datasets: the same objective, all rows in one place.
+
+    Models without hidden layers are convex and go to the optimum by L-BFGS (scipy). Networks run central SVRG from the
+    plan's first weights: as many passes as the plan has rounds, with step h/n.
+    """
+    union = concatenate(parts)
+    if problem.model.activations:
+        return _train_svrg(problem, union, on_iteration)
+    return _train_lbfgs(problem, union, on_iteration)
+
+
+def train_local(
+    problem: Problem, data: Dataset, *, on_iteration: Callable[[int, float], None] | None = None
+) -> Baseline:
+    """Return the model one device trains alone on its own rows, by the method of ``train_central``."""
+    return train_central(problem, [data], on_iteration=on_iteration)
+
+
+def _train_lbfgs(problem: Problem, data: Dataset, on_iteration: Callable[[int, float], None] | None) -> Baseline:
+    from scipy.optimize import OptimizeResult, minimize
+
+    count, history = rows(data), []
+
+    def value_and_gradient(weights: Float64Vector) -> tuple[float, Float64Vector]:
+        total = problem.model.gradient(weights, data)
+        return total.loss / count, total.vector / count
+
+    def note(*, intermediate_result: OptimizeResult) -> None:
+        history.append(float(intermediate_result.fun))
+        if on_iteration is not None:
+            on_iteration(len(history), history[-1])
+
+    start = to_float(initial_model(problem.plan), problem.fraction_bits)
+    history.append(value_and_gradient(start)[0])
+    options = {"maxiter": MAX_ITERATIONS, "maxfun": 2 * MAX_ITERATIONS, "ftol": 1e-15, "gtol": 1e-9, "maxcor": 20}
+    result = minimize(value_and_gradient, start, jac=True, method="L-BFGS-B", callback=note, options=options)
+    return Baseline(np.asarray(result.x, dtype=np.float64), "L-BFGS", (*history, float(result.fun)))
+
+
+def _train_svrg(problem: Problem, data: Dataset, on_iteration: Callable[[int, float], None] | None) -> Baseline:
+    count, step = rows(data), float(problem.plan.algorithm.step)
+    weights = to_float(initial_model(problem.plan), problem.fraction_bits)
+    if problem.plan.algorithm.__struct_config__.tag != "fedavg":
+        step = step / count
+    history, penalty = [], problem.model.penalty()
+    for number in range(problem.plan.stopping.rounds):
+        gradient = problem.model.gradient(weights, data)
+        history.append(gradient.loss / count)
+        if on_iteration is not None:
+            on_iteration(number, history[-1])
+        rule = StepRule(
+            order=shuffled(count, b"central", number),
+            batch=1,
+            corrected=True,
+            decay=1.0 - step * penalty,
+            gain=np.full(problem.dimension, step),
+            drift=step * (gradient.vector / count),
+        )
+        weights = weights + problem.model.steps(weights, data, rule)
+    history.append(problem.model.objective(weights, data) / count)
+    return Baseline(weights, "SVRG", tuple(history))
+
+
+def to_model(problem: Problem, weights: Float64Vector) -> Int64Vector:
+    """Return float weights as the fixed-point model that files and chain hold."""
+    return to_fixed(weights, problem.fraction_bits)
