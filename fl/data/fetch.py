@@ -83,13 +83,17 @@ def fetch(
 
 
 def _is_whole(path: Path, file: RemoteFile) -> bool:
-    return path.is_file() and path.stat().st_size == file.size and digest_of(path) == file.sha256
+    fits = path.is_file() and file.size <= path.stat().st_size <= file.most
+    return fits and digest_of(path, file.is_text) == file.sha256
 
 
-def digest_of(path: Path) -> str:
-    """Return the SHA-256 of a file in hex."""
+def digest_of(path: Path, is_text: bool) -> str:
+    """Return the SHA-256 of a file in hex: of its bytes, or of its lines without trailing blanks."""
     state = sha256()
     with explained(path), path.open("rb") as stream:
+        if is_text:
+            for line in stream:
+                state.update(line.rstrip() + b"\n")
         while data := stream.read(_CHUNK):
             state.update(data)
     return state.hexdigest()
@@ -99,13 +103,12 @@ def digest_of(path: Path) -> str:
 
 
 def _source_of(file: RemoteFile, sources: Sequence[Path]) -> Path:
-    """Return the source with this original's digest; one of its name or size first."""
+    """Return the source with this original's digest; a file of its name that has another is refused."""
     for path in _candidates(sources):
-        if path.name == file.name or path.stat().st_size == file.size:
-            if _is_whole(path, file):
-                return path
-            if path.name == file.name:
-                raise DataError(f"{path}: has SHA-256 {digest_of(path)}; {file.name} has {file.sha256}")
+        if _is_whole(path, file):
+            return path
+        if path.name == file.name:
+            raise DataError(f"{path}: has SHA-256 {digest_of(path, file.is_text)}; {file.name} has {file.sha256}")
     raise DataError(
         f"{file.name}: is not among {', '.join(map(str, sources))} (SHA-256 {file.sha256}, {file.size} bytes)"
     )
@@ -148,7 +151,7 @@ def _download(file: RemoteFile, target: Path, progress: Progress | None, open_ur
 def _receive(url: str, part: Path, file: RemoteFile, progress: Progress | None, open_url: OpenUrl) -> None:
     """Append the rest of a file to its part; starts anew where the server does, or where the part is too long."""
     have = part.stat().st_size if part.is_file() else 0
-    if have >= file.size:
+    if have >= file.most:
         part.unlink(missing_ok=True)
         have = 0
     with open_url(url, have) as response:
@@ -157,18 +160,18 @@ def _receive(url: str, part: Path, file: RemoteFile, progress: Progress | None, 
         with explained(part), part.open("ab" if have else "wb") as stream:
             while data := response.read(_CHUNK):
                 have += len(data)
-                if have > file.size:
-                    raise DataError(f"{url}: sends more than the {file.size} bytes of {file.name}")
+                if have > file.most:
+                    raise DataError(f"{url}: sends more than the {file.most} bytes of {file.name}")
                 stream.write(data)
                 if progress is not None:
-                    progress(file.name, have, file.size)
+                    progress(file.name, have, max(have, file.size))
     if have < file.size:
         raise ConnectionError(f"ended after {have} of {file.size} bytes")
 
 
 def _finish(part: Path, target: Path, file: RemoteFile) -> None:
     """Check the part's digest and give it its name; a wrong part is thrown away."""
-    found = digest_of(part)
+    found = digest_of(part, file.is_text)
     if found != file.sha256:
         part.unlink()
         raise DataError(f"{file.name}: has SHA-256 {found}; {file.sha256} is pinned. Nothing was kept")
