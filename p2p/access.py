@@ -85,6 +85,7 @@ class NetworkConfig:
     known               addresses remembered from an earlier run (``PeerNetwork.known_addresses``)
     outbound            connections this node keeps open by dialling
     max_inbound         connections it accepts
+    max_per_host        of these, connections from one host other than this machine
     ban_ms              how long a rejected peer is not spoken to
     exchange_addresses  learn addresses from peers and tell them
     max_body_bytes, max_payload_bytes   the chain's own limits (``Rules``), within the protocol's
@@ -96,6 +97,7 @@ class NetworkConfig:
     known: tuple[str, ...] = ()
     outbound: int = 8
     max_inbound: int = 32
+    max_per_host: int = 16
     ban_ms: int = 60 * 60 * 1000
     exchange_addresses: bool = True
     max_body_bytes: int = MAX_OBJECT_BYTES

@@ -13,7 +13,7 @@ from p2p.access import ChainAccess, NetworkConfig
 from p2p.addressbook import AddressBook
 from p2p.bans import Bans
 from p2p.dialer import Dialer
-from p2p.endpoints import Endpoint, parse_endpoint
+from p2p.endpoints import Endpoint, Reach, parse_endpoint, reach_of
 from p2p.errors import HandshakeError, SelfConnectionError
 from p2p.events import Close, Connected, Dial, PeerId
 from p2p.handshake import ClientHandshake, Established, ServerHandshake, Terms
@@ -73,14 +73,19 @@ class Doorman:
         nonce = self._random.randbytes(32)
         handshake = ServerHandshake(self._identity, self._terms, event.server_certificate, nonce)
         session = Session(event.connection, endpoint, handshake, now)
-        inbound = sum(not each.outbound for each in self._links.sessions.values())
+        callers = [each.endpoint.host for each in self._links.sessions.values() if not each.outbound]
         self._links.open(session)
         if self.bans.has_host(endpoint.host, now):
             self._links.close(session, "banned for a while", now)
-        elif inbound >= self._config.max_inbound:
+        elif len(callers) >= self._config.max_inbound:
             self._links.close(session, f"no more than {self._config.max_inbound} connections are accepted", now)
+        elif self._is_crowded(endpoint.host, callers):
+            self._links.close(session, f"no more than {self._config.max_per_host} connections from one host", now)
         else:
             self._links.send(session, handshake.challenge)
+
+    def _is_crowded(self, host: str, callers: list[str]) -> bool:
+        return reach_of(host) is not Reach.LOOPBACK and callers.count(host) >= self._config.max_per_host
 
     def _status(self) -> Status:
         chain = self._chain

@@ -19,10 +19,10 @@ from p2p.events import BodyArrived, Item, Kind, PayloadArrived, PeerId, Transact
 from p2p.inventory import Fetch, Flight, Inventory
 from p2p.limits import (
     BODIES_IN_FLIGHT,
-    BODY_ANSWER_MS,
     CHUNKS_IN_FLIGHT,
     CHUNKS_OWED,
     FETCH_ANSWER_MS,
+    LONGEST_FETCH_MS,
     MAX_IDS,
     MAX_STRIKES,
     MIN_PAYLOAD_RATE,
@@ -70,8 +70,14 @@ class Fetcher:
         self.inventory = Inventory()
         self._links = links
         self._random = random
+        self._progress: dict[tuple[PeerId, Kind], Millis] = {}  # when the last body or chunk came from a peer
         links.on_up.append(lambda session, now: self.inventory.add_peer(session.peer))
-        links.on_down.append(lambda session, now: self.inventory.remove_peer(session.peer, now))
+        links.on_down.append(self._on_down)
+
+    def _on_down(self, session: Session, now: Millis) -> None:
+        for kind in Kind:
+            self._progress.pop((session.peer, kind), None)
+        self.inventory.remove_peer(session.peer, now)
 
     def offer(self, kind: Kind, wire_id: Hash, id: Hash, session: Session) -> None:
         """Note that a peer announced an item that is not known here."""
@@ -129,7 +135,7 @@ class Fetcher:
                 message = GetUpdates(tuple([UpdateNotice(fetch.id, fetch.wire_id) for fetch in fetches]))
         if not self._links.send(session, message):
             return
-        deadline = Millis(now + (BODY_ANSWER_MS if kind is Kind.BODY else FETCH_ANSWER_MS))
+        deadline = Millis(now + FETCH_ANSWER_MS)
         for fetch in fetches:
             session.owes(CLASS_OF_KIND[kind], fetch.wire_id)
             self.inventory.start(fetch, Flight(session.peer, now, deadline, None))
@@ -167,6 +173,8 @@ class Fetcher:
         self.inventory.tick(now)
         late: dict[PeerId, None] = {}
         for fetch, flight in self.inventory.overdue(now):
+            if self._is_coming(fetch, flight, now):
+                continue
             late[flight.peer] = None
             self.inventory.fail(fetch, flight.peer, now)
         for session in list(self._links.ready.values()):
@@ -174,6 +182,12 @@ class Fetcher:
                 self._links.strike(session, MAX_STRIKES, now)
             elif any(self._is_stuck(session, kind) for kind in Kind):
                 self._links.close(session, "owes more answers than it may", now)
+
+    def _is_coming(self, fetch: Fetch, flight: Flight, now: Millis) -> bool:
+        """Is the answer merely queued behind others on a slow line? Bodies and payloads may be."""
+        longest = LONGEST_FETCH_MS + fetch.size * 1000 // MIN_PAYLOAD_RATE
+        progress = self._progress.get((flight.peer, fetch.kind), flight.started)
+        return now - progress < FETCH_ANSWER_MS and now - flight.started < longest
 
     def _is_stuck(self, session: Session, kind: Kind) -> bool:
         """Are all the peer's slots taken by answers that are late?"""
@@ -185,6 +199,7 @@ class Fetcher:
 
     def on_body(self, session: Session, message: BlockBody, now: Millis) -> None:
         """Hand a wanted body to the core."""
+        self._progress[session.peer, Kind.BODY] = now
         if self._arrived(session, Kind.BODY, message.id, now):
             self._links.emit(BodyArrived(session.peer, message.id, message.body))
 
@@ -212,6 +227,7 @@ class Fetcher:
     def on_chunk(self, session: Session, message: PayloadChunk, now: Millis) -> None:
         """Add a chunk to its payload; hand the payload to the core when it is whole and what its id says."""
         session.settle(MessageClass.PAYLOADS, message.id, message.offset)
+        self._progress[session.peer, Kind.PAYLOAD] = now
         fetch = self.inventory.get(Kind.PAYLOAD, message.id)
         flight = None if fetch is None else fetch.flight
         if fetch is None or flight is None or flight.assembly is None or flight.peer != session.peer:
@@ -219,8 +235,6 @@ class Fetcher:
         assembly = flight.assembly
         assembly.add(message.offset, message.data)
         if not assembly.is_complete:
-            slowest = flight.started + FETCH_ANSWER_MS + fetch.size * 1000 // MIN_PAYLOAD_RATE
-            flight.deadline = Millis(min(now + FETCH_ANSWER_MS, slowest))
             self._ask_chunk(session, assembly)
             return
         payload = assembly.payload()

@@ -102,18 +102,19 @@ class Gossip:
                 }
 
     def _send_heads(self, now: Millis) -> None:
-        weight = b""
+        weight = self._chain.weight()
         for peer, pending in self._pending.items():
             header = pending.head
             if header is None or now - pending.head_sent_at < HEAD_MS:
                 continue
-            weight = weight or encode_weight(self._chain.weight())
+            pending.head = None
             session = self._links.ready[peer]
             id = block_id(header)
-            if session.known.has((None, id), now) or self._links.send(session, Head(header, weight)):
+            if session.weight > weight or session.known.has((None, id), now):
+                continue  # it is ahead of us, or had the block before us
+            if self._links.send(session, Head(header, encode_weight(weight))):
                 session.known.add((None, id), now)
                 pending.head_sent_at = now
-            pending.head = None
 
     # ── in ────────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -56,7 +56,7 @@ def _check_chain(terms: Terms, chain_id: str, genesis: Hash) -> None:
         raise HandshakeError(f"foreign chain: one side is on {chain_id[:60]!r}, the other on {terms.chain_id[:60]!r}")
     if genesis != terms.genesis:
         raise HandshakeError(
-            f"foreign genesis: one side's is {genesis.hex()[:16]}…, the other's {terms.genesis.hex()[:16]}…"
+            f"foreign genesis: one side's is {genesis.hex()[:16]}, the other's {terms.genesis.hex()[:16]}"
         )
 
 

@@ -92,10 +92,11 @@ HEAD_MS: Final = 20
 """Between two heads announced to one peer; only the latest is sent."""
 HEADERS_ANSWER_MS: Final = 15_000
 FETCH_ANSWER_MS: Final = 10_000
-"""For a transaction, an update, or the next chunk of a payload."""
-BODY_ANSWER_MS: Final = 20_000
-MIN_PAYLOAD_RATE: Final = 16 * KIB
-"""Bytes per second; a source that delivers a payload slower than that loses it."""
+"""For a transaction or update; for a body or chunk of a payload, since the last one from the same peer."""
+LONGEST_FETCH_MS: Final = 75_000
+"""For a body or payload however well others arrive: 4 MiB ahead of it in the queue at 64 KiB/s, and some."""
+MIN_PAYLOAD_RATE: Final = 64 * KIB
+"""Bytes per second that a payload may take on top of that."""
 RETRY_MS: Final = 2_000
 """Before a wanted item that no peer had is asked for again."""
 CLAIM_RETRY_MS: Final = 30_000

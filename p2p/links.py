@@ -9,7 +9,7 @@ from collections.abc import Callable
 from chain.ids import Millis
 from p2p.events import Close, NetworkOutput, PeerDown, PeerId, PeerUp, Send
 from p2p.handshake import Established
-from p2p.messages import Bye, Message, encode_message
+from p2p.messages import Bye, Message, encode_message, printable
 from p2p.session import Session, Stage
 
 
@@ -68,6 +68,7 @@ class Links:
         """Tell the peer why, and close."""
         if session.stage is Stage.CLOSED:
             return
+        reason = printable(reason)
         farewell = encode_message(Bye.of(reason))
         session.bytes_sent += len(farewell)
         self._outputs.append(Send(session.connection, farewell))

@@ -124,6 +124,11 @@ class NotFound(Record, tag="not_found"):
     ids: Annotated[tuple[HashField, ...], Meta(min_length=1, max_length=64)]
 
 
+def printable(text: str) -> str:
+    """Return the text with everything but printable ASCII replaced: a stranger may have had a part in it."""
+    return "".join(char if " " <= char <= "~" else "?" for char in text)
+
+
 class Bye(Record, tag="bye"):
     """The last frame before a node closes: why. Printable ASCII, because it goes to the other's log."""
 
@@ -132,7 +137,7 @@ class Bye(Record, tag="bye"):
     @classmethod
     def of(cls, reason: str) -> "Bye":
         """Return the message with ``reason`` made printable and cut to fit."""
-        return cls("".join(char if " " <= char <= "~" else "?" for char in reason[:MAX_REASON]))
+        return cls(printable(reason)[:MAX_REASON])
 
 
 # ── consensus ─────────────────────────────────────────────────────────────────────────────────────────────────────

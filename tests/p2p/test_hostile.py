@@ -336,6 +336,41 @@ def test_ignore_costs_the_peer_nothing() -> None:
     assert puppet.closed is None
 
 
+def test_a_slow_line_is_not_a_silent_one() -> None:
+    """While chunks keep coming a payload behind others is waited for; one that drips for ever is taken away."""
+    stage = Stage()
+    payloads = [bytes([number]) * 100 for number in range(12)]
+    slow, other = Puppet(stage, 1).greet(), Puppet(stage, 2, KEYS[21])
+    stage.take(stage.network.want([Want(Kind.PAYLOAD, PayloadRef.of(each).id, 100) for each in payloads], stage.now))
+    other.greet()
+    for payload in payloads[:4]:
+        stage.tick(FETCH_ANSWER_MS - 1000)
+        slow.say(PayloadChunk(PayloadRef.of(payload).id, 0, payload))
+    assert not [message for message in other.heard if isinstance(message, GetPayload)]
+    assert len([output for output in stage.told if isinstance(output, PayloadArrived)]) == 4
+    for payload in payloads[4:]:
+        stage.tick(FETCH_ANSWER_MS - 1000)
+        if slow.closed is None:
+            slow.say(PayloadChunk(PayloadRef.of(payload).id, 0, payload))
+    assert [message for message in other.heard if isinstance(message, GetPayload)]
+
+
+def test_one_host_has_its_share_of_the_door() -> None:
+    """Connections from one address are limited, unless it is this machine's."""
+    stage = Stage(max_per_host=2)
+    assert [Puppet(stage, 1 + 250 * number).closed is None for number in range(3)] == [True, True, False]
+    assert Puppet(stage, 2).closed is None
+
+
+def test_reasons_are_printable_in_both_logs() -> None:
+    """A stranger's text in an error message reaches no log with control characters."""
+    stage = Stage()
+    puppet = Puppet(stage, 1).greet()
+    stage.take(stage.network.disconnect(puppet.key.account, "bad \x1b[31m n\u00e4me\n", stage.now))
+    assert puppet.closed == "bad ?[31m n?me?"
+    assert puppet.heard[-1] == Bye("bad ?[31m n?me?")
+
+
 def test_a_second_connection_of_the_same_peer_replaces_the_first() -> None:
     """A peer that restarted is heard; the core sees it go down and come up."""
     stage = Stage()
