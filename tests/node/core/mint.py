@@ -9,11 +9,11 @@ from chain.genesis import Genesis
 from chain.ids import AccountId, Amount, Hash, Height, Millis
 from chain.keys import KeyPair
 from chain.transaction import SignedTransaction, Transaction, Transfer
+from chain.update import AttestedUpdate
 from consensus.context import BlockContext
 from consensus.engines import make_engine
 from consensus.headertree import HeaderTree
 from consensus.transition import fill, genesis_block, genesis_execution, make_header
-from consensus.view import EmptyView
 
 
 class DictView(dict[bytes, bytes]):
@@ -29,11 +29,16 @@ class Mint:
         first = genesis_block(genesis)
         self.tree = HeaderTree(self.engine, first.header)
         self.root = first.id
+        self.payloads: dict[Hash, bytes] = {}
         self.blocks: dict[Hash, Block] = {first.id: first}
         delta = genesis_execution(genesis).delta
         self.states: dict[Hash, DictView] = {
             first.id: DictView({change.key: change.new for change in delta.changes if change.new is not None})
         }
+
+    def payload(self, id: Hash, /) -> bytes | None:
+        """A payload, if somebody put it into ``payloads``."""
+        return self.payloads.get(id)
 
     def block(
         self,
@@ -41,6 +46,7 @@ class Mint:
         transactions: Sequence[SignedTransaction] = (),
         *,
         producer: KeyPair,
+        updates: Sequence[AttestedUpdate] = (),
         spoil: Callable[[Header], Header] | None = None,
     ) -> Block:
         """Make a block a second after its parent; ``spoil`` changes the header before it is sealed."""
@@ -56,7 +62,7 @@ class Mint:
             beacon=self.engine.beacon(above),
             rules=self.genesis.rules_at(above.height + 1),
         )
-        filling = fill(self.states[parent], context, transactions, (), EmptyView())
+        filling = fill(self.states[parent], context, transactions, updates, self)
         assert not filling.rejected
         header = make_header(context, parent, filling.body, filling.execution, prepared.engine)
         if spoil is not None:

@@ -1,0 +1,135 @@
+"""Local updates on their way: checked before they are passed on, kept while they may still be right."""
+
+from msgspec.structs import replace
+
+from chain.block import Block
+from chain.payload import PayloadRef
+from chain.update import Attestation, AttestedUpdate, LocalUpdate, Release
+from node.notices import UpdateRefused, UpdateSeen
+from node.updatepool import Stage
+from p2p.events import Kind, PayloadArrived, UpdateArrived, Verdict
+from storage.base import JournalEntry
+from tests.node.core.lonely import PEER, Lonely
+from tests.node.core.test_device import GENESIS, ONE, TWO, make_device, make_forks, released
+from tests.node.core.town import key_of
+
+STRANGER = key_of(90)
+
+
+def make_release() -> tuple[Block, Block, JournalEntry]:
+    """Two blocks that open a task, and what a device released for it."""
+    _, first, left, _, _ = make_forks()
+    device = make_device()
+    device.give(first, left)
+    (entry,) = released(device)
+    return first, left, entry
+
+
+def arrive(lonely: Lonely, update: LocalUpdate, *attestations: Attestation) -> None:
+    lonely.hear(UpdateArrived(PEER, AttestedUpdate(update, attestations)))
+
+
+def pay_in(lonely: Lonely, ref: PayloadRef, payload: bytes) -> None:
+    lonely.network.wanted.pop(ref.id)
+    lonely.hear(PayloadArrived(PEER, ref, payload))
+    lonely.settle()
+
+
+def last_verdict(lonely: Lonely) -> Verdict:
+    return lonely.network.verdicts[-1][1]
+
+
+def test_an_update_is_passed_on_only_after_its_payload_was_checked() -> None:
+    """It is fetched from whoever sent it, verified by a job, then announced."""
+    first, left, entry = make_release()
+    lonely = Lonely(GENESIS)
+    lonely.give(first, left)
+    arrive(lonely, entry.update)
+    want = lonely.network.wanted[entry.update.release.payload.id]
+    assert (Kind.PAYLOAD, entry.update.release.payload.size, (PEER,)) == (want.kind, want.size, want.sources)
+    assert lonely.network.updates == []
+    pay_in(lonely, entry.update.release.payload, entry.payload)
+    assert [entry.update.id] == lonely.network.updates
+    assert lonely.notices(UpdateSeen)
+
+
+def test_an_update_that_breaks_its_plan_is_refused_by_name() -> None:
+    """A payload that is no vector is found out, told with the rule it breaks, and never passed on."""
+    first, left, entry = make_release()
+    bad = b"not a vector of numbers"
+    release: Release = replace(entry.update.release, payload=PayloadRef.of(bad))
+    lonely = Lonely(GENESIS)
+    lonely.give(first, left)
+    arrive(lonely, release.sign(ONE))
+    pay_in(lonely, release.payload, bad)
+    (notice,) = lonely.notices(UpdateRefused)
+    assert isinstance(notice, UpdateRefused)
+    assert notice.rule == "update.payload"
+    assert lonely.network.updates == []
+    assert len(lonely.core.updates) == 0
+
+
+def test_only_bad_signatures_condemn_a_peer() -> None:
+    """An update or an attestation that its signer did not sign is the peer's fault; a foreign task is not."""
+    first, left, entry = make_release()
+    lonely = Lonely(GENESIS)
+    lonely.give(first, left)
+    release = entry.update.release
+    arrive(lonely, LocalUpdate(release, TWO.sign(release.id)))
+    assert last_verdict(lonely) is Verdict.REJECT
+    arrive(lonely, entry.update, Attestation(STRANGER.account, ONE.sign(Attestation.message(entry.update.id))))
+    assert last_verdict(lonely) is Verdict.REJECT
+    foreign: Release = replace(release, task=release.plan)
+    arrive(lonely, foreign.sign(ONE))
+    assert last_verdict(lonely) is Verdict.IGNORE
+    uninvited: Release = replace(release, device=STRANGER.account)
+    arrive(lonely, uninvited.sign(STRANGER))
+    assert last_verdict(lonely) is Verdict.IGNORE
+    assert len(lonely.core.updates) == 0
+
+
+def test_an_update_that_comes_before_its_task_waits_for_it() -> None:
+    """A node that lags a block behind takes the update up when the block is there."""
+    first, left, entry = make_release()
+    lonely = Lonely(GENESIS)
+    lonely.give(first)
+    arrive(lonely, entry.update)
+    assert len(lonely.core.updates) == 0
+    lonely.give(left)
+    assert entry.update.id in lonely.core.updates
+    assert entry.update.release.payload.id in lonely.network.wanted
+
+
+def test_attestations_of_strangers_are_left_out() -> None:
+    """Only registered miners' attestations are kept and passed on."""
+    first, left, entry = make_release()
+    lonely = Lonely(GENESIS)
+    lonely.give(first, left)
+    arrive(lonely, entry.update, Attestation.of(entry.update.id, STRANGER))
+    pooled = lonely.core.updates.get(entry.update.id)
+    assert pooled is not None
+    assert pooled.attestations == {}
+
+
+def test_a_reorganisation_brings_an_included_update_back() -> None:
+    """An update whose block is taken back waits again, verified anew, because its task is still open."""
+    mint, first, left, right, _ = make_forks()
+    device = make_device()
+    device.give(first, left)
+    (entry,) = released(device)
+    ref = entry.update.release.payload
+    mint.payloads[ref.id] = entry.payload
+    carrying = mint.block(left.id, updates=[AttestedUpdate(entry.update, ())], producer=ONE)
+    rivals = [mint.block(left.id, producer=TWO)]
+    rivals.append(mint.block(rivals[0].id, producer=TWO))
+    lonely = Lonely(GENESIS)
+    lonely.headers(first, left, right)
+    lonely.give(first, left, carrying)
+    pay_in(lonely, ref, entry.payload)
+    assert carrying.id == lonely.head
+    assert len(lonely.core.updates) == 0
+    lonely.give(*rivals)
+    assert rivals[1].id == lonely.head
+    pooled = lonely.core.updates.get(entry.update.id)
+    assert pooled is not None
+    assert pooled.stage is Stage.VERIFIED
