@@ -170,7 +170,7 @@ class Client:
     @classmethod
     def from_home(cls, home: Path | str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> "Client":
         """Return a client of the node that runs in a data directory. ``ConnectionRefused`` if none does."""
-        home = Path(home)
+        home = Path(home).expanduser()
         try:
             url = json.loads((home / "rpc.json").read_text(encoding="utf-8"))["url"]
             cookie = (home / "rpc.cookie").read_text(encoding="ascii").strip()
