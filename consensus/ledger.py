@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 from msgspec.structs import replace
 
-from chain.ids import INT_MAX, AccountId, Amount
+from chain.ids import INT_MAX, AccountId, Amount, Hash
 from consensus.context import BlockContext
 from consensus.errors import ConsensusError, Invalid
 from consensus.events import LedgerEvent
@@ -39,6 +39,7 @@ class Ledger:
     context    the block's
     payloads   payload bytes by id
     events     what happened, in order
+    stirred    plans that something happened to in this block: their clock ticks at its end
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Ledger:
         self.payloads = payloads
         self.signatures = signatures or SignatureCache(0)
         self.events: list[LedgerEvent] = []
+        self.stirred: frozenset[Hash] = frozenset()
         self._income = 0
         self._circulating = 0
         self._escrowed = 0
@@ -59,16 +61,21 @@ class Ledger:
         """Note what happened."""
         self.events.append(event)
 
+    def stir(self, plan: Hash) -> None:
+        """Note that a plan's step may be over now."""
+        self.stirred |= {plan}
+
     @contextmanager
     def attempt(self) -> Iterator[None]:
         """Keep what happens inside if it succeeds; on a ``ConsensusError`` forget it all and let the error through."""
-        outer, told = self.view, len(self.events)
+        outer, told, stirred = self.view, len(self.events), self.stirred
         flows = self._income, self._circulating, self._escrowed, self._bonded
         self.view = Overlay(outer)
         try:
             yield
         except ConsensusError:
             del self.events[told:]
+            self.stirred = stirred
             self._income, self._circulating, self._escrowed, self._bonded = flows
             raise
         else:

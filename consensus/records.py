@@ -121,6 +121,16 @@ class PlanEntry(Record):
     reason: ShortText
 
 
+class Link(Record):
+    """A plan's neighbours in the ring of plans that are enrolling or running.
+
+    The ring starts and ends at 32 zero bytes; leaving it is the same for its neighbours in whatever order plans leave.
+    """
+
+    before: HashField
+    after: HashField
+
+
 class Enrolment(Record):
     """A device's place in a plan: its number in order of joining and what is frozen for the plan."""
 

@@ -5,7 +5,9 @@
     s/account/ACCOUNT              Account            s/device/ACCOUNT   Device
     s/miner/ACCOUNT                Miner              s/miners           Accounts, sorted
     s/plans                        number of plans    s/plan_at/NUMBER   plan id
-    s/active                       ids of the plans that are enrolling or running, sorted
+    s/active/PLAN                  Link: the ring of the plans that are enrolling or running
+    s/due/HEIGHT                   number of plans    s/due_at/HEIGHT NUMBER  plan with a deadline at that height
+    s/ready                        ids of the plans whose phase waits to settle, sorted
     s/plan/PLAN                    PlanEntry          s/document/PLAN    the plan's canonical bytes
     s/model/PLAN                   int64 little-endian bytes of the global model
     s/carry/PLAN                   what the last phase settled for the next
@@ -15,19 +17,20 @@
     s/revealed/PLAN POSITION       RevealedUpdate     s/opening/PLAN             Opening
     s/history/PLAN ROUND           RoundRecord
 
-Numbers in keys are 4 bytes, big-endian. Rules of this file: no decision is taken here; a value that does not
+Numbers in keys are 4 bytes, heights 8, big-endian. Rules of this file: no decision is taken here; a value that does not
 decode is damage to this node's database, so its ``CodecError`` is let through and stops the node.
 """
 
 from typing import Final, TypeVar
 
 from chain.codec import Record, decode, encode
-from chain.ids import AccountId, Amount, Hash, HashField
+from chain.ids import ZERO_HASH, AccountId, Amount, Hash, HashField
 from consensus.records import (
     Account,
     Accounts,
     Device,
     Enrolment,
+    Link,
     Miner,
     Opening,
     PlanEntry,
@@ -45,7 +48,7 @@ GENESIS_KEY: Final = b"s/genesis"
 SUPPLY_KEY: Final = b"s/supply"
 MINERS_KEY: Final = b"s/miners"
 PLANS_KEY: Final = b"s/plans"
-ACTIVE_KEY: Final = b"s/active"
+READY_KEY: Final = b"s/ready"
 
 R = TypeVar("R", bound=Record)
 
@@ -82,6 +85,21 @@ def miner_key(miner: AccountId) -> bytes:
 def plan_at_key(number: int) -> bytes:
     """Return the key of the id of the plan that was submitted as number ``number`` (from 0)."""
     return b"s/plan_at/" + number_key(number)
+
+
+def active_key(plan: Hash) -> bytes:
+    """Return the key of a plan's ``Link``; 32 zero bytes have the ring's start and end."""
+    return b"s/active/" + plan
+
+
+def due_key(height: int) -> bytes:
+    """Return the key of how many plans have (had) a deadline at a height."""
+    return b"s/due/" + height.to_bytes(8, "big")
+
+
+def due_at_key(height: int, number: int) -> bytes:
+    """Return the key of the id of one of them."""
+    return b"s/due_at/" + height.to_bytes(8, "big") + number_key(number)
 
 
 def plan_key(plan: Hash) -> bytes:
@@ -210,9 +228,24 @@ def get_plan(view: StateView, plan: Hash) -> PlanEntry | None:
     return get_record(view, plan_key(plan), PlanEntry)
 
 
+def get_link(view: StateView, plan: Hash) -> Link:
+    """Return a plan's neighbours among the active plans; a ring nobody is in has its start for neighbour."""
+    return get_record(view, active_key(plan), Link) or Link(ZERO_HASH, ZERO_HASH)
+
+
 def get_active(view: StateView) -> tuple[Hash, ...]:
-    """Return the plans that are enrolling or running, sorted by id."""
-    record = get_record(view, ACTIVE_KEY, Ids)
+    """Return the plans that are enrolling or running, in the order in which they were submitted."""
+    found: list[Hash] = []
+    plan = get_link(view, ZERO_HASH).after
+    while plan != ZERO_HASH:
+        found.append(plan)
+        plan = get_link(view, plan).after
+    return tuple(found)
+
+
+def get_ready(view: StateView) -> tuple[Hash, ...]:
+    """Return the plans whose phase is ready and waits to settle, sorted by id."""
+    record = get_record(view, READY_KEY, Ids)
     return () if record is None else record.ids
 
 

@@ -1,4 +1,4 @@
-"""How a plan ends: its escrow goes back, its place among the active plans and all that its rounds needed goes.
+"""How a plan ends: its escrow goes back, and all that its rounds needed goes.
 
 What stays for ever: the plan, its standing, its model, its enrolments and its settled rounds.
 """
@@ -9,15 +9,12 @@ from chain.ids import Amount, Hash
 from consensus.events import PlanCancelled, PlanFinished
 from consensus.ledger import Ledger
 from consensus.records import Funds, PlanEntry, Status
+from consensus.rounds.queue import leave_active
 from consensus.state import (
-    ACTIVE_KEY,
-    Ids,
     carry_key,
-    get_active,
     get_selected,
     opening_key,
     progress_key,
-    put_record,
     revealed_key,
     round_key,
     seat_key,
@@ -40,17 +37,16 @@ def cancel_plan(ledger: Ledger, entry: PlanEntry, reason: str) -> None:
 
 
 def _close(ledger: Ledger, entry: PlanEntry, status: Status, reason: str) -> int:
-    """Refund the rest of the escrow to the owner, take the plan off the active ones; return the refund."""
+    """Refund the rest of the escrow to the owner, clear what only a running plan needs; return the refund."""
     refund = entry.funds.total
     ledger.put_plan(
         replace(entry, status=status, funds=NO_FUNDS, closed=ledger.context.height, reason=reason, cancelling=False)
     )
     ledger.credit(entry.owner, refund)
+    leave_active(ledger, entry.plan)
     clear_task(ledger, entry.plan)
     for key in (round_key(entry.plan), carry_key(entry.plan), progress_key(entry.plan)):
         ledger.view.put(key, None)
-    left = tuple([plan for plan in get_active(ledger.view) if plan != entry.plan])
-    put_record(ledger.view, ACTIVE_KEY, Ids(left))
     return refund
 
 

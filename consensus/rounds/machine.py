@@ -18,38 +18,46 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from chain.ids import Height
+from chain.ids import Hash, Height
 from consensus.events import RoundRetried, StepOpened
 from consensus.ledger import Ledger
 from consensus.problems import get_problem
 from consensus.records import PlanEntry, RoundState
 from consensus.rounds.closing import cancel_plan, finish_plan
 from consensus.rounds.opening import open_attempt, open_next_phase
+from consensus.rounds.queue import drop_ready, put_due, put_ready, take_due
 from consensus.rounds.settling import settle_phase, settle_round
 from consensus.state import (
-    get_active,
     get_opening,
     get_progress,
-    get_round,
+    get_ready,
     need_record,
     plan_key,
     put_record,
     round_key,
 )
 from fl.plan.dimensions import settle_work
-from fl.plan.schema import Plan
-from fl.steps import PhaseSteps, StepSpec, step_table
+from fl.steps import PhaseSteps, step_table
 
 
 def tick(ledger: Ledger) -> None:
-    """Move every active plan on as far as this block lets it, then settle what is ready within the work limit."""
-    for plan in get_active(ledger.view):
+    """Move the plans whose step may be over as far as this block lets them, then settle within the work limit."""
+    for plan in get_plans_to_move(ledger):
         entry = need_record(ledger.view, plan_key(plan), PlanEntry)
         if entry.status == "enrolling":
             _advance_enrolment(ledger, entry)
-        else:
+        elif entry.status == "running":
             _advance_task(ledger, entry)
     _settle_ready(ledger)
+
+
+def get_plans_to_move(ledger: Ledger) -> tuple[Hash, ...]:
+    """Return the plans whose step may be over, sorted: something happened to them, or a deadline of theirs is here.
+
+    A deadline may have been overtaken; the plan is then looked at for nothing. No other plan can have a step that is
+    over, so a block costs what happens in it, however many plans there are.
+    """
+    return tuple(sorted(ledger.stirred | set(take_due(ledger))))
 
 
 # --- enrolment ------------------------------------------------------------------------------------
@@ -93,11 +101,6 @@ _IS_OVER: Final[dict[str, Callable[[Ledger, RoundState], bool]]] = {
 }
 
 
-def get_step(plan: Plan, state: RoundState) -> StepSpec:
-    """Return the step that a task is in."""
-    return step_table(plan)[state.task.phase].steps[state.step]
-
-
 def _advance_task(ledger: Ledger, entry: PlanEntry) -> None:
     """Move a task through the steps that are over; too few reveals end the attempt."""
     plan = get_problem(ledger.view, entry.plan).plan
@@ -116,6 +119,10 @@ def _advance_task(ledger: Ledger, entry: PlanEntry) -> None:
     beacon = ledger.context.beacon if step.name == "reveal" else state.chunk_beacon
     state = replace(state, step=state.step + 1, stepped=ledger.context.height, deadline=deadline, chunk_beacon=beacon)
     put_record(ledger.view, round_key(entry.plan), state)
+    if deadline:
+        put_due(ledger, entry.plan, deadline)
+    if following.name == "settle":
+        put_ready(ledger, entry.plan)
     ledger.tell(StepOpened(entry.plan, state.task.digest, following.name, deadline))
 
 
@@ -128,25 +135,22 @@ def _settle_ready(ledger: Ledger) -> None:
     The first settles even if a later rule has lowered the limit below what its plan was let in with.
     """
     spent = 0
-    for entry, state, work in _get_ready(ledger):
+    for entry, state, work in _get_queue(ledger):
         if spent and spent + work > ledger.context.rules.max_block_work:
             return
         spent += work
+        drop_ready(ledger, entry.plan)
         _settle(ledger, entry, state)
 
 
-def _get_ready(ledger: Ledger) -> list[tuple[PlanEntry, RoundState, int]]:
+def _get_queue(ledger: Ledger) -> list[tuple[PlanEntry, RoundState, int]]:
     """Return the plans whose task is in its settle step, in the order in which they settle, with the work it takes."""
-    ready: list[tuple[PlanEntry, RoundState, int]] = []
-    for name in get_active(ledger.view):
-        state = get_round(ledger.view, name)
-        if state is None:
-            continue
-        plan = get_problem(ledger.view, name).plan
-        if get_step(plan, state).name == "settle":
-            entry = need_record(ledger.view, plan_key(name), PlanEntry)
-            ready.append((entry, state, settle_work(plan, state.task.phase)))
-    return sorted(ready, key=lambda each: (each[1].stepped, each[0].plan))
+    queue: list[tuple[PlanEntry, RoundState, int]] = []
+    for name in get_ready(ledger.view):
+        state = need_record(ledger.view, round_key(name), RoundState)
+        entry = need_record(ledger.view, plan_key(name), PlanEntry)
+        queue.append((entry, state, settle_work(get_problem(ledger.view, name).plan, state.task.phase)))
+    return sorted(queue, key=lambda each: (each[1].stepped, each[0].plan))
 
 
 def _settle(ledger: Ledger, entry: PlanEntry, state: RoundState) -> None:

@@ -11,6 +11,7 @@ from consensus.ledger import Ledger
 from consensus.problems import get_problem
 from consensus.records import Accounts, PlanEntry, RoundProgress, RoundState, Seat
 from consensus.rounds.closing import clear_task
+from consensus.rounds.queue import put_due
 from consensus.rounds.selection import draw_numbers, get_selected_digest
 from consensus.state import (
     carry_key,
@@ -93,4 +94,5 @@ def _open_task(ledger: Ledger, entry: PlanEntry, attempt: int, phase: int) -> No
         chunk_beacon=ZERO_HASH,
     )
     put_record(view, round_key(plan), state)
+    put_due(ledger, plan, deadline)
     ledger.tell(TaskOpened(plan, Hash(task.digest), task.round, attempt, phase, len(devices), deadline))

@@ -39,6 +39,7 @@ def join_plan(ledger: Ledger, transaction: Transaction, body: JoinPlan) -> None:
     paid = take_funds(entry, fees=entry.join_fee)
     ledger.earn(entry.join_fee)
     ledger.put_plan(replace(paid, enrolled=entry.enrolled + 1, samples=entry.samples + body.samples))
+    ledger.stir(body.plan)
     ledger.tell(DeviceJoined(body.plan, device, body.samples, entry.enrolled + 1))
 
 

@@ -49,4 +49,5 @@ def open_holdout(ledger: Ledger, transaction: Transaction, body: OpenHoldout) ->
     except PayloadError as error:
         raise Invalid("plan.open_holdout.rows", str(error)) from None
     put_record(view, opening_key(body.plan), Opening(task, chunk, body.payload))
+    ledger.stir(body.plan)
     ledger.tell(HoldoutOpened(body.plan, state.task.round, chunk))

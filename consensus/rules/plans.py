@@ -1,6 +1,5 @@
 """Rules of FL plans: putting one on the chain with its escrow, and cancelling it."""
 
-from bisect import insort
 from typing import Final
 
 from msgspec.structs import replace
@@ -17,19 +16,16 @@ from consensus.ledger import Ledger
 from consensus.problems import compile_document
 from consensus.records import Funds, PlanEntry
 from consensus.rounds.closing import cancel_plan
+from consensus.rounds.queue import enter_active, put_due
 from consensus.rules.common import need_plan
 from consensus.state import (
-    ACTIVE_KEY,
     PLANS_KEY,
-    Ids,
     document_key,
-    get_active,
     get_plan,
     get_plan_count,
     model_key,
     number_key,
     plan_at_key,
-    put_record,
 )
 from fl.errors import FLError
 from fl.models import initial_model
@@ -51,13 +47,12 @@ def submit_plan(ledger: Ledger, transaction: Transaction, body: SubmitPlan) -> N
     funds = check_escrow(plan, rules, body.escrow)
     deadline = Height(height + plan.deadlines.enrol_blocks)
     number = get_plan_count(ledger.view)
-    active = list(get_active(ledger.view))
-    insort(active, name)
     ledger.view.put(document_key(name), body.plan)
     ledger.view.put(model_key(name), to_bytes(initial_model(plan)))
     ledger.view.put(plan_at_key(number), name)
     ledger.view.put(PLANS_KEY, number_key(number + 1))
-    put_record(ledger.view, ACTIVE_KEY, Ids(tuple(active)))
+    enter_active(ledger, name)
+    put_due(ledger, name, deadline)
     entry = PlanEntry(
         plan=name,
         owner=transaction.sender,

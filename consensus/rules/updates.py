@@ -211,4 +211,5 @@ def reveal(
     entry = need_plan(view, plan, "update.plan")
     ledger.earn(entry.update_fee)
     ledger.put_plan(take_funds(entry, fees=entry.update_fee))
+    ledger.stir(plan)
     ledger.tell(UpdateRevealed(plan, release.task, release.id, release.device, state.revealed + 1))

@@ -201,8 +201,10 @@ class LedgerMachine(RuleBasedStateMachine):
     @invariant()
     def every_plan_stands_where_its_deadlines_allow(self) -> None:
         height = self.chain.height
+        dues = [int.from_bytes(key[6:], "big") for key in self.chain.state if key.startswith(b"s/due/")]
+        assert all(due > height for due in dues)
         entries = list_plans(self.chain)
-        assert list(get_active(self.chain)) == sorted(e.plan for e in entries if e.status in ("enrolling", "running"))
+        assert list(get_active(self.chain)) == [e.plan for e in entries if e.status in ("enrolling", "running")]
         for entry in entries:
             task, plan = get_open_task(self.chain, entry.plan), get_plan_document(self.chain, entry.plan)
             assert (task is not None) == (entry.status == "running")

@@ -34,7 +34,6 @@ from consensus.queries import (
 )
 from consensus.rounds import machine
 from consensus.rounds.selection import draw_numbers, get_selected_digest
-from consensus.state import get_active
 from consensus.transition import check_transaction, execute, fill
 from fl.dataset import DenseData
 from fl.holdout import HoldoutSet, commit_holdout
@@ -471,9 +470,11 @@ def test_the_order_of_plans_does_not_matter(monkeypatch):
     chain, _ = several(4)
     context = chain.context()
     filling = fill(chain, context, chain.transactions, chain.updates, chain)
-    settled = [event for event in filling.execution.events if isinstance(event, PhaseSettled)]
+    settled = [event for event in filling.execution.events if isinstance(event, PlanFinished)]
     assert len(settled) == 4
-    monkeypatch.setattr(machine, "get_active", lambda view: get_active(view)[::-1])
+    get_plans_to_move, get_queue = machine.get_plans_to_move, machine._get_queue
+    monkeypatch.setattr(machine, "get_plans_to_move", lambda ledger: get_plans_to_move(ledger)[::-1])
+    monkeypatch.setattr(machine, "_get_queue", lambda ledger: get_queue(ledger)[::-1])
     assert execute(chain, context, filling.body, chain).state_root == filling.execution.state_root
 
 
