@@ -33,7 +33,10 @@ A header of an eligible branch may refer to such a header (a stale sibling); it 
 
 
 class Outcome(StrEnum):
-    """What became of a header that was offered."""
+    """What became of a header that was offered.
+
+    A header that is ``ADDED`` is in the tree; one that is ``TOO_DEEP`` may be (``header`` tells), to judge others by.
+    """
 
     ADDED = "added"
     KNOWN = "known"
@@ -327,5 +330,5 @@ class HeaderTree:
         return tuple(result[:limit])
 
     def _with_references(self, header: Header) -> list[Header]:
-        siblings = [self._decoded(self._nodes[id]) for id in self._engine.references(header)]
-        return [*sorted(siblings, key=lambda sibling: sibling.height), header]
+        known = [self._nodes[id] for id in self._engine.references(header) if id in self._nodes]
+        return [*[self._decoded(node) for node in sorted(known, key=lambda node: node.height)], header]

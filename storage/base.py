@@ -165,6 +165,10 @@ class ChainStore(Protocol):
         """Return the main-chain block that holds this transaction, and its position in the body."""
         ...
 
+    def state_items(self) -> Iterator[tuple[bytes, bytes]]:
+        """Iterate over the whole state after the tip in ascending order of key (audits). Nobody commits meanwhile."""
+        ...
+
     def commit(self, batch: CommitBatch) -> None:
         """Apply a batch in one synced write.
 

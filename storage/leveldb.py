@@ -223,6 +223,10 @@ class LevelChainStore:
         encoded = self._database.get(PLACE + id)
         return None if encoded is None else self._decode(encoded, TransactionPlace, f"the place of {id.hex()}")
 
+    def state_items(self) -> Iterator[tuple[bytes, bytes]]:
+        """Iterate over the whole state in ascending order of key."""
+        return self._database.scan(STATE)
+
     def commit(self, batch: CommitBatch) -> None:
         """Apply a batch in one synced write; ``UseError`` and nothing changed if it does not fit."""
         check_commit(self, batch)

@@ -161,6 +161,11 @@ class MemoryChainStore:
         self._check_open()
         return self._places.get(id)
 
+    def state_items(self) -> Iterator[tuple[bytes, bytes]]:
+        """Iterate over the whole state in ascending order of key."""
+        self._check_open()
+        yield from sorted(self._state.items())
+
     def commit(self, batch: CommitBatch) -> None:
         """Apply a batch; ``UseError`` and nothing changed if it does not fit."""
         check_commit(self, batch)

@@ -122,8 +122,12 @@ class Importer:
         self._advance(turn)
 
     def _keep_headers(self, offered: list[Offered]) -> None:
-        """Store the headers that were added; parents come before their children."""
-        added = [self._tree.header(result.id) for result in offered if result.outcome is Outcome.ADDED]
+        """Store the headers that the tree now holds; parents come before their children.
+
+        It also holds those of branches just below the limit: headers that can be chosen may refer to them.
+        """
+        kept = (Outcome.ADDED, Outcome.TOO_DEEP)
+        added = [self._tree.header(result.id) for result in offered if result.outcome in kept]
         self._world.store.put_headers([header for header in added if header is not None])
 
     def _examine(self, id: Hash, body: Body, sources: tuple[PeerId, ...], turn: Turn) -> None:

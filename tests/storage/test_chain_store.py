@@ -219,6 +219,9 @@ def describe(store: ChainStore, made) -> list[object]:
     """All that a store says about these blocks and the state."""
     with store.view() as view:
         state = [view.get(key) for key in [*STATE_KEYS, b"s/start"]]
+    items = list(store.state_items())
+    assert [dict(items).get(key) for key in [*STATE_KEYS, b"s/start"]] == state
+    assert items == sorted(items)
     return [
         store.tip(),
         store.height(),
