@@ -28,14 +28,18 @@ MAX_ITERATIONS = 2000
 """Iterations of the convex solver before it is stopped."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class RoundReport:
-    """One settled round: its number from 0, the mean of f_i at the model it started from (float), who took part."""
+    """One settled round: its number from 0, the mean of f_i at the model it started from, who took part.
+
+    ``model`` is the global model after the round, in fixed point.
+    """
 
     round: int
     loss: float
     gradient_norm: float | None
     devices: tuple[str, ...]
+    model: Int64Vector
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,7 +128,7 @@ class _Federation:
             next_model = next_model if outcome.model is None else outcome.model
         scale = 2.0**-problem.fraction_bits
         norm = None if norm_squared is None else float(np.sqrt(float(norm_squared))) * scale
-        report = RoundReport(number, loss * scale, norm, tuple(cohort))
+        report = RoundReport(number, loss * scale, norm, tuple(cohort), next_model)
         return next_model, report, problem.is_converged(norm_squared)
 
     def _drawn(self, beacon: Hash) -> list[str]:
