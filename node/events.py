@@ -20,6 +20,7 @@ __all__ = [
     "JobDone",
     "JobFailed",
     "JoinOrder",
+    "MiningOrder",
     "Received",
     "Sent",
     "Shutdown",
@@ -70,6 +71,13 @@ class JoinOrder(Record, tag="join-order"):
     role: ShortText
 
 
+class MiningOrder(Record, tag="mining-order"):
+    """A user tells the miner role to build and seal blocks, or to leave it (it goes on verifying updates)."""
+
+    request: Natural
+    enabled: bool
+
+
 class DialOrder(Record, tag="dial-order"):
     """A user asks for a connection to ``address`` (HOST:PORT)."""
 
@@ -94,6 +102,7 @@ Event = (
     | SubmitTransaction
     | SubmitBody
     | JoinOrder
+    | MiningOrder
     | DialOrder
     | Shutdown
 )

@@ -46,6 +46,7 @@ from node.events import (
     JobDone,
     JobFailed,
     JoinOrder,
+    MiningOrder,
     Received,
     Sent,
     Shutdown,
@@ -180,9 +181,12 @@ class NodeCore:
             routes.on(HeadChanged, miner.on_head)
             routes.on(PoolGrew, miner.on_pool_grew)
             routes.on(UpdateReady, miner.on_update_ready)
+            routes.on(MiningOrder, miner.on_mining_order)
             routes.on(Shutdown, miner.on_shutdown)
             routes.on_job(BuildBlock, miner.on_built)
             routes.on_job(SealBlock, miner.on_sealed)
+        else:
+            routes.on(MiningOrder, _refuse_mining)
         if device is not None:
             routes.on(Started, device.on_started)
             routes.on(HeadChanged, device.on_head)
@@ -256,6 +260,10 @@ class NodeCore:
     def miner_status(self) -> MinerStatus | None:
         """Return what the miner role does; None without it."""
         return None if self._miner is None else self._miner.status()
+
+
+def _refuse_mining(order: MiningOrder, turn: Turn) -> None:
+    turn.reply(order.request, Refused("miner.role", "this node does not play the miner role"))
 
 
 def _refuse_join(order: JoinOrder, turn: Turn) -> None:

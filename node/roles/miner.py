@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from chain.block import Body, Header
 from chain.codec import Record
-from chain.ids import Amount, Height, Millis, Natural
+from chain.ids import ZERO_HASH, Amount, Height, Millis, Natural
 from chain.transaction import RegisterMiner
 from chain.update import Attestation
 from consensus.fees import get_minimum_fee
@@ -21,7 +21,8 @@ from node.core.config import MinerConfig
 from node.core.messages import AttestationMade, BlockMade, HeadChanged, OwnTransaction, PoolGrew, UpdateReady
 from node.core.payloads import transaction_payload
 from node.core.turn import Turn
-from node.events import Shutdown, Started, Tick
+from node.effects import Accepted
+from node.events import MiningOrder, Shutdown, Started, Tick
 from node.jobs.results import BlockBuilt, BlockSealed, JobResult
 from node.jobs.specs import BuildBlock, SealBlock
 from node.roles.attesting import get_attesters, trim_attestations
@@ -43,6 +44,7 @@ class MinerStatus(Record):
     attestations: Natural
     height: Natural
     registered: bool
+    paused: bool
 
 
 class Miner:
@@ -60,12 +62,13 @@ class Miner:
         self._handed_over: Millis | None = None
         self._blocks = 0
         self._attestations = 0
+        self._paused = False
 
     def status(self) -> MinerStatus:
         """Return what the miner does."""
         height = 0 if self._candidate is None else self._candidate[0].height
         registered = get_miner(self._around.chain.view, self._around.account) is not None
-        return MinerStatus(self._blocks, self._attestations, height, registered)
+        return MinerStatus(self._blocks, self._attestations, height, registered, self._paused)
 
     # --- when to build ----------------------------------------------------------------------------
 
@@ -96,8 +99,20 @@ class Miner:
         if self._build is None and (due or turn.now - self._built_at >= _REFRESH_MS):
             self._start_build(turn)
 
+    def on_mining_order(self, order: MiningOrder, turn: Turn) -> None:
+        """Rest from building and sealing, or begin again. Verifying goes on."""
+        self._paused = not order.enabled
+        if self._paused:
+            self._rest(turn)
+        else:
+            self._start_build(turn)
+        turn.reply(order.request, Accepted(ZERO_HASH))
+
     def on_shutdown(self, event: Shutdown, turn: Turn) -> None:
         """Rest."""
+        self._rest(turn)
+
+    def _rest(self, turn: Turn) -> None:
         turn.cancel(self._seal)
         turn.cancel(self._build)
         self._seal = self._build = self._candidate = None
@@ -105,6 +120,8 @@ class Miner:
     def _may_mine(self, now: Millis) -> bool:
         """Is the head worth building on? Not while better blocks, one's own among them, are on their way."""
         monitor = self._around.monitor
+        if self._paused:
+            return False
         if self._handed_over is not None and now - self._handed_over < _REFRESH_MS:
             return False
         if monitor.state in ("syncing", "stalled"):

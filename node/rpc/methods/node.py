@@ -5,7 +5,7 @@ from typing import Any, Final
 from chain.genesis_file import write_genesis
 from consensus.queries import get_device, get_miner, get_miners
 from node.config import split_address
-from node.events import DialOrder, JoinOrder
+from node.events import DialOrder, JoinOrder, MiningOrder
 from node.rpc.doors import NodeDoors, Reader
 from node.rpc.jsonrpc import INVALID_PARAMS, RpcError
 from node.rpc.methods.convert import address, done, read_id
@@ -123,6 +123,14 @@ async def _miner_status(doors: NodeDoors, _params: Nothing) -> MinerStatus:
     )
 
 
+async def _miner_pause(doors: NodeDoors, _params: Nothing) -> Done:
+    return done(await doors.ask(lambda request: MiningOrder(request, enabled=False)))
+
+
+async def _miner_resume(doors: NodeDoors, _params: Nothing) -> Done:
+    return done(await doors.ask(lambda request: MiningOrder(request, enabled=True)))
+
+
 NODE_METHODS: Final[list[Method[NodeDoors, Any]]] = [
     Method("node.status", "Returns the node's state at a glance.", Nothing, NodeStatus, _status),
     Method("node.peers", "Returns the connected peers.", Nothing, tuple[PeerView, ...], _peers),
@@ -132,4 +140,6 @@ NODE_METHODS: Final[list[Method[NodeDoors, Any]]] = [
     Method("device.status", "Returns what this node's device does.", Nothing, DeviceStatus, _device_status),
     Method("device.join", "Makes this node's device serve a plan.", JoinParams, Done, _device_join, guarded=True),
     Method("miner.status", "Returns what this node's miner does.", Nothing, MinerStatus, _miner_status),
+    Method("miner.pause", "Stops building blocks; verifying goes on.", Nothing, Done, _miner_pause, guarded=True),
+    Method("miner.resume", "Builds blocks again.", Nothing, Done, _miner_resume, guarded=True),
 ]
