@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from commands import account, config, data, device, init, keys, localnet, model, node, plan
+from commands import account, config, data, db, device, init, keys, localnet, model, node, plan, train
 
 app = typer.Typer(
     name="fedchain",
@@ -43,6 +43,8 @@ app.add_typer(plan.app, name="plan")
 app.add_typer(device.app, name="device")
 app.add_typer(model.app, name="model")
 app.add_typer(data.app, name="data")
+app.add_typer(db.app, name="db")
+train.add_to(app)
 app.add_typer(localnet.app, name="localnet")
 
 

@@ -38,7 +38,9 @@ def account(
     home: HomeOption = None,
     prove: Annotated[
         bool,
-        typer.Option("--prove", help="Check the entry's proof against the head's state root, and show both."),
+        typer.Option(
+            "--prove", metavar="", help="Check the entry's proof against the head's state root, and show both."
+        ),
     ] = False,
     as_json: JsonFlag = False,
 ) -> None:

@@ -1,14 +1,78 @@
 """``fedchain data``: public data sets, and tables cut into devices' files."""
 
 from pathlib import Path
-from typing import Annotated
+from types import TracebackType
+from typing import Annotated, Self
 
 import typer
+from rich.progress import Progress, TaskID
 
-from commands.output import JsonFlag, UsageFault, command, emit, example
+from commands.output import JsonFlag, UsageFault, command, diagnostics, emit, example
 from commands.show import listing, size
 
 app = typer.Typer(help="Fetch public data sets; cut a table into devices' files.", no_args_is_help=True)
+
+
+@app.command("fetch", epilog=example("fedchain data fetch a9a --out data/a9a", "fedchain data fetch mnist --from DIR"))
+@command
+def fetch(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="The data set; an unknown name lists them.", show_default=False)
+    ],
+    sources: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--from",
+            metavar="FILE|DIR",
+            help="Take the originals from here; nothing is downloaded. Can be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Where they go; else data/NAME.", show_default=False),
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Get a public data set, checked by its pinned SHA-256, as files that fedchain reads.
+
+    What is there already is not fetched again; a download that was interrupted goes on where it stopped.
+    """
+    from fl.data.fetch import digest_of
+    from fl.data.fetch import fetch as get
+    from fl.data.known import KNOWN_SETS
+
+    if name not in KNOWN_SETS:
+        raise UsageFault(f"data set {name!r} is unknown", f"known are {', '.join(sorted(KNOWN_SETS))}")
+    directory = Path("data", name) if out is None else out
+    with _Download() as download:
+        files = get(name, directory, sources=sources or (), progress=download.show)
+    found = [{"file": str(file), "bytes": file.stat().st_size, "sha256": digest_of(file, False)} for file in files]
+    rows = [(size(file.stat().st_size), file) for file in files]
+    emit(as_json, {"name": name, "files": found}, listing(("size", "file"), rows, numbers=("size",)))
+
+
+class _Download:
+    """Shows how a download goes on: a bar on a terminal, nothing elsewhere. A context manager."""
+
+    def __init__(self) -> None:
+        self._bar = Progress(*Progress.get_default_columns(), console=diagnostics, transient=True)
+        self._tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> Self:
+        if diagnostics.is_terminal:
+            self._bar.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if diagnostics.is_terminal:
+            self._bar.stop()
+
+    def show(self, name: str, have: int, total: int) -> None:
+        """Show that ``have`` of ``total`` bytes of a file have come."""
+        if name not in self._tasks:
+            self._tasks[name] = self._bar.add_task(name)
+        self._bar.update(self._tasks[name], completed=have, total=total)
 
 
 @app.command(
@@ -23,28 +87,43 @@ def split(
     file: Annotated[
         Path, typer.Argument(metavar="FILE", help="The table.", exists=True, dir_okay=False, show_default=False)
     ],
-    devices: Annotated[int, typer.Option("--devices", min=1, help="Devices to make.", show_default=False)],
+    devices: Annotated[int, typer.Option("--devices", metavar="N", min=1, help="Devices to make.", show_default=False)],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where their files go.", show_default=False)],
     test: Annotated[
         Path | None,
         typer.Option(
-            "--test", help="A table of test rows, cut in the same way.", exists=True, dir_okay=False, show_default=False
+            "--test",
+            metavar="FILE",
+            help="A table of test rows, cut in the same way.",
+            exists=True,
+            dir_okay=False,
+            show_default=False,
         ),
     ] = None,
     labels: Annotated[
         int | None,
         typer.Option(
-            "--labels", min=1, help="Classes that each device holds; else shares of growing size.", show_default=False
+            "--labels",
+            metavar="N",
+            min=1,
+            help="Classes that each device holds; else shares of growing size.",
+            show_default=False,
         ),
     ] = None,
     label: Annotated[
-        str | None, typer.Option("--label", help="The label's column, for --labels.", show_default=False)
+        str | None,
+        typer.Option("--label", metavar="NAME", help="The label's column, for --labels.", show_default=False),
     ] = None,
-    holdout: Annotated[int, typer.Option("--holdout", min=0, help="Rows set aside as the public holdout set.")] = 0,
-    test_percent: Annotated[
-        int, typer.Option("--test-percent", min=0, max=90, help="Share of each device's rows kept for testing.")
+    holdout: Annotated[
+        int, typer.Option("--holdout", metavar="N", min=0, help="Rows set aside as the public holdout set.")
     ] = 0,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same files.")] = 0,
+    test_percent: Annotated[
+        int,
+        typer.Option(
+            "--test-percent", metavar="N", min=0, max=90, help="Share of each device's rows kept for testing."
+        ),
+    ] = 0,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="The same seed gives the same files.")] = 0,
     as_json: JsonFlag = False,
 ) -> None:
     """Cut a table into one file a device, as localnet run and train take them.

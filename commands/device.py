@@ -22,7 +22,7 @@ app = typer.Typer(help="Train plans on private data that stay on this machine.",
 
 RoleOption = Annotated[
     str | None,
-    typer.Option("--role", help="The plan's role to take; else its only one.", show_default=False),
+    typer.Option("--role", metavar="NAME", help="The plan's role to take; else its only one.", show_default=False),
 ]
 
 
@@ -59,7 +59,9 @@ def run_(
         list[str] | None,
         typer.Option("--plan", metavar="ID", help="A plan to serve. Can be repeated.", show_default=False),
     ] = None,
-    any_plan: Annotated[bool, typer.Option("--any-plan", help="Serve every plan that the data fit.")] = False,
+    any_plan: Annotated[
+        bool, typer.Option("--any-plan", metavar="", help="Serve every plan that the data fit.")
+    ] = False,
     role: RoleOption = None,
     connect: ConnectOption = None,
     listen: ListenOption = None,

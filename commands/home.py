@@ -14,7 +14,8 @@ HomeOption = Annotated[
     Path | None,
     typer.Option(
         "--home",
-        help="The node's data directory; else $FEDCHAIN_HOME, else the platform's place for user data.",
+        metavar="DIR",
+        help="The node's data directory; else $FEDCHAIN_HOME, else the platform's place for it.",
         show_default=False,
     ),
 ]

@@ -44,26 +44,31 @@ def init(
     home: HomeOption = None,
     genesis: Annotated[
         Path | None,
-        typer.Option("--genesis", help="Join the network of this genesis file.", show_default=False),
+        typer.Option("--genesis", metavar="FILE", help="Join the network of this genesis file.", show_default=False),
     ] = None,
     connect: ConnectOption = None,
     listen: ListenOption = None,
     rpc_port: RpcPortOption = None,
-    mine: MineOption = None,
+    mine: MineOption = False,
     ask_password: Annotated[
-        bool, typer.Option("--password", help="Encrypt the node's key with a password, asked for here.")
+        bool, typer.Option("--password", metavar="", help="Encrypt the node's key with a password, asked for here.")
     ] = False,
     password_file: PasswordFileOption = None,
     chain_id: Annotated[
         str | None,
         typer.Option(
-            "--chain-id", help="Its name; else a random one.", show_default=False, rich_help_panel=_OWN_NETWORK
+            "--chain-id",
+            metavar="NAME",
+            help="Its name; else a random one.",
+            show_default=False,
+            rich_help_panel=_OWN_NETWORK,
         ),
     ] = None,
     block_ms: Annotated[
         int | None,
         typer.Option(
             "--block-ms",
+            metavar="N",
             min=1,
             help=f"Milliseconds between blocks; else {_BLOCK_MS}.",
             show_default=False,
@@ -74,6 +79,7 @@ def init(
         int | None,
         typer.Option(
             "--hashes-per-block",
+            metavar="N",
             min=1,
             help=f"Work of the first block, in hashes; else {HASHES_PER_BLOCK}. Later blocks follow the miners.",
             show_default=False,

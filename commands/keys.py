@@ -22,7 +22,7 @@ def new(
     name: NameArgument,
     home: HomeOption = None,
     ask_password: Annotated[
-        bool, typer.Option("--password", help="Encrypt the key with a password, asked for here.")
+        bool, typer.Option("--password", metavar="", help="Encrypt the key with a password, asked for here.")
     ] = False,
     password_file: PasswordFileOption = None,
     as_json: JsonFlag = False,

@@ -1,20 +1,31 @@
 """``fedchain model``: take a trained model from the chain, and use it."""
 
+import csv
+import sys
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from commands.home import HomeOption
 from commands.node_call import ask, find_plan
-from commands.output import JsonFlag, command, emit, example
+from commands.output import JsonFlag, command, emit, example, note
 from commands.plan_submit import PlanArgument
-from commands.show import facts
+from commands.show import facts, measure
 
 if TYPE_CHECKING:
     from node.client import Client, FetchedModel
 
 app = typer.Typer(help="Take a trained model from the chain, and use it.", no_args_is_help=True)
+
+ModelArgument = Annotated[
+    Path,
+    typer.Argument(metavar="MODEL.npz", help="A model's file.", exists=True, dir_okay=False, show_default=False),
+]
+DataArgument = Annotated[
+    Path, typer.Argument(metavar="DATA", help="A data file.", exists=True, dir_okay=False, show_default=False)
+]
 
 
 @app.command("export", epilog=example("fedchain model export 3f9a41c2 --out heart.npz"))
@@ -58,3 +69,63 @@ def export(
             ]
         ),
     )
+
+
+@app.command(
+    "predict",
+    epilog=example("fedchain model predict heart.npz patients.csv --out predictions.csv"),
+)
+@command
+def predict(
+    model: ModelArgument,
+    data: DataArgument,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE.csv", help="Write here; else print.", show_default=False, dir_okay=False),
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Predict the label of each row of a data file, as CSV. The file needs no label column.
+
+    For classes each one's probability follows the prediction, in a column of its own.
+    """
+    from fl.model_file import load_model
+    from fl.plan.schema import ClassLabel
+
+    trained = load_model(model)
+    rows = trained.load_rows(data, labelled=False)
+    label = trained.plan.roles[0].label
+    predictions = trained.predict(rows)
+    classes = label.classes if isinstance(label, ClassLabel) else ()
+    chances = trained.probabilities(rows).tolist() if classes else [[] for _ in predictions]
+    document: dict[str, Any] = {"label": label.name, "predictions": predictions}
+    if classes:
+        document |= {"classes": classes, "probabilities": chances}
+    if as_json:
+        emit(True, document)
+        return
+    heading: list[object] = [label.name, *(f"P({name})" for name in classes)]
+    table: list[list[object]] = [
+        heading,
+        *([one, *(f"{p:.6f}" for p in row)] for one, row in zip(predictions, chances, strict=True)),
+    ]
+    if out is None:
+        csv.writer(sys.stdout, lineterminator="\n").writerows(table)
+        return
+    with out.open("w", newline="", encoding="utf-8") as stream:
+        csv.writer(stream, lineterminator="\n").writerows(table)
+    note(f"{len(predictions)} predictions in {out}")
+
+
+@app.command("evaluate", epilog=example("fedchain model evaluate heart.npz examples/heart/data/va.test.csv"))
+@command
+def evaluate(model: ModelArgument, data: DataArgument, as_json: JsonFlag = False) -> None:
+    """Measure a model on the labelled rows of a data file."""
+    from fl.model_file import load_model
+
+    trained = load_model(model)
+    measured = trained.evaluate(trained.load_rows(data))
+    figures = {name: value for name, value in asdict(measured).items() if value is not None}
+    scores = [(name.replace("_", "-"), measure(value)) for name, value in figures.items() if name != "rows"]
+    document = {"model": str(model), "data": str(data), "digest": trained.digest.hex(), **figures}
+    emit(as_json, document, facts([("rows", measured.rows), *scores]))

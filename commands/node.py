@@ -53,7 +53,7 @@ def add_to(root: typer.Typer) -> None:
 @command
 def start(
     home: HomeOption = None,
-    mine: MineOption = None,
+    mine: MineOption = False,
     device: DeviceOption = None,
     consent: ConsentOption = False,
     connect: ConnectOption = None,
@@ -63,7 +63,10 @@ def start(
     record_events: Annotated[
         Path | None,
         typer.Option(
-            "--record-events", help="Record every event in this new file, for a replay of the run.", show_default=False
+            "--record-events",
+            metavar="FILE",
+            help="Record every event in this new file, for a replay of the run.",
+            show_default=False,
         ),
     ] = None,
     as_json: JsonFlag = False,

@@ -19,11 +19,12 @@ from typing import Annotated, Final, ParamSpec, TypeVar
 import msgspec
 import typer
 from rich.console import Console, RenderableType
+from rich.table import Table
 from rich.text import Text
 
 from chain.errors import ChainError
-from fl.errors import FLError, PlanError
-from node.errors import ConfigError, NodeError
+from fl.errors import FLError, Problem
+from node.errors import NodeError
 from storage.errors import StorageError
 
 P = ParamSpec("P")
@@ -36,7 +37,7 @@ EXIT_INTERRUPTED: Final = 130
 console: Final = Console(highlight=False)
 diagnostics: Final = Console(stderr=True, highlight=False)
 
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+JsonFlag = Annotated[bool, typer.Option("--json", metavar="", help="Print JSON instead of text.")]
 
 
 class UsageFault(Exception):  # noqa: N818 - it names an outcome, not an error of ours
@@ -97,8 +98,6 @@ def explain(error: BaseException) -> tuple[int, str, str] | None:
             return EXIT_USAGE, error.cause, error.remedy
         case CommandFailed():
             return EXIT_FAILED, error.cause, error.remedy
-        case PlanError() | ConfigError():
-            return EXIT_FAILED, "\n".join(map(str, error.problems)), ""
         case ChainError() | FLError() | NodeError() | StorageError():
             return EXIT_FAILED, str(getattr(error, "cause", error)), str(getattr(error, "remedy", ""))
         case OSError() if error.strerror is not None:
@@ -124,11 +123,27 @@ def exit_codes(as_json: bool) -> Iterator[None]:
             raise
         code, cause, remedy = explained
         if as_json:
-            _write_json({"error": {"cause": cause, "remedy": remedy, "exit_code": code}}, indent=2)
-        diagnostics.print(Text.assemble(("Error: ", "bold red"), cause))
-        if remedy:
-            diagnostics.print(Text.assemble(("Try:   ", "bold"), remedy))
+            shown: dict[str, object] = {"cause": cause, "remedy": remedy, "exit_code": code}
+            problems = [problem for problem in getattr(error, "problems", ()) if isinstance(problem, Problem)]
+            _write_json({"error": shown | ({"problems": problems} if problems else {})}, indent=2)
+        for line in _told(cause, remedy):
+            diagnostics.print(line)
         raise typer.Exit(code) from None
+
+
+def _told(cause: str, remedy: str) -> Iterator[RenderableType]:
+    """Yield an error as people read it: a sentence, or a list if there are several things wrong."""
+    lines = cause.splitlines() or [""]
+    if len(lines) == 1:
+        yield Text.assemble(("Error: ", "bold red"), cause)
+    else:
+        yield Text.assemble(("Error: ", "bold red"), f"{len(lines)} problems")
+        for line in lines:
+            bullet = Table.grid(padding=(0, 1))
+            bullet.add_row("  -", Text(line))
+            yield bullet
+    if remedy:
+        yield Text.assemble(("Try:   ", "bold"), remedy)
 
 
 def command(function: Callable[P, R]) -> Callable[P, R]:

@@ -16,6 +16,7 @@ PasswordFileOption = Annotated[
     Path | None,
     typer.Option(
         "--password-file",
+        metavar="FILE",
         help="A file whose first line is the key's password.",
         show_default=False,
     ),

@@ -54,7 +54,7 @@ def new(
         str | None,
         typer.Option("--label", metavar="NAME", help="The column to predict; else guessed.", show_default=False),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace the file if there is one.")] = False,
+    force: Annotated[bool, typer.Option("--force", metavar="", help="Replace the file if there is one.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Write a plan for the data it is shown: schema, model, sensible steps, every field explained.
@@ -158,7 +158,9 @@ def validate(
     ],
     data: Annotated[
         Path | None,
-        typer.Option("--data", help="Check these devices' files against its schema too.", show_default=False),
+        typer.Option(
+            "--data", metavar="DIR", help="Check these devices' files against its schema too.", show_default=False
+        ),
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:

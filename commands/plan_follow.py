@@ -33,7 +33,15 @@ def add_to(app: typer.Typer) -> None:
 @command
 def list_(
     home: HomeOption = None,
-    status: Annotated[Status | None, typer.Option("--status", help="Only these.", show_default=False)] = None,
+    status: Annotated[
+        Status | None,
+        typer.Option(
+            "--status",
+            metavar="STATUS",
+            help="Only those enrolling, running, finished or cancelled.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """List the plans on the chain."""
@@ -66,7 +74,7 @@ def _status(status: str) -> Text:
 def show(
     plan: PlanArgument,
     home: HomeOption = None,
-    toml: Annotated[bool, typer.Option("--toml", help="Print the plan itself instead, as TOML.")] = False,
+    toml: Annotated[bool, typer.Option("--toml", metavar="", help="Print the plan itself instead, as TOML.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Show a plan's standing, its open task, and its last rounds."""
@@ -139,7 +147,8 @@ def watch(
     plan: PlanArgument,
     home: HomeOption = None,
     timeout: Annotated[
-        float | None, typer.Option("--timeout", min=0.1, help="Give up after so many seconds.", show_default=False)
+        float | None,
+        typer.Option("--timeout", metavar="SECONDS", min=0.1, help="Give up after this time.", show_default=False),
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 PlanArgument = Annotated[
     str, typer.Argument(metavar="PLAN", help="The plan's id, or its first digits.", show_default=False)
 ]
-WaitOption = Annotated[bool, typer.Option("--wait", help="Wait until a block holds it.")]
-TimeoutOption = Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds to wait at most.")]
+WaitOption = Annotated[bool, typer.Option("--wait", metavar="", help="Wait until a block holds it.")]
+TimeoutOption = Annotated[float, typer.Option("--timeout", metavar="SECONDS", min=0.1, help="How long to wait.")]
 
 
 def add_to(app: typer.Typer) -> None:

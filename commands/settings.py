@@ -24,11 +24,13 @@ ListenOption = Annotated[
 ]
 RpcPortOption = Annotated[
     int | None,
-    typer.Option("--rpc-port", min=0, max=65535, help="Port of the RPC; 0 is any free port.", show_default=False),
+    typer.Option(
+        "--rpc-port", metavar="PORT", min=0, max=65535, help="Port of the RPC; 0 is any free port.", show_default=False
+    ),
 ]
 MineOption = Annotated[
-    bool | None,
-    typer.Option("--mine/--no-mine", help="Build and seal blocks, for rewards.", show_default=False),
+    bool,
+    typer.Option("--mine", metavar="", help="Build and seal blocks, for rewards."),
 ]
 DeviceOption = Annotated[
     str | None,
@@ -40,6 +42,7 @@ ConsentOption = Annotated[
     bool,
     typer.Option(
         "--consent",
+        metavar="",
         help="The data's holder agrees that what is learnt from them is released to everybody, for ever.",
     ),
 ]
@@ -51,7 +54,7 @@ def with_flags(
     connect: list[str] | None = None,
     listen: str | None = None,
     rpc_port: int | None = None,
-    mine: bool | None = None,
+    mine: bool = False,
     device: str | None = None,
     consent: bool = False,
     plans: tuple[str, ...] = (),
@@ -69,8 +72,8 @@ def with_flags(
         network = replace(network, host=host, port=port)
     if rpc_port is not None:
         rpc = replace(rpc, port=rpc_port)
-    if mine is not None:
-        mining = replace(mining, enabled=mine)
+    if mine:
+        mining = replace(mining, enabled=True)
     if device is not None:
         holder = replace(holder, data=_absolute(device))
     if consent:

@@ -38,6 +38,7 @@ class LearningFigure:
     local: dict[str, tuple[float, ...]]
     optimum: float | None
     scores: dict[str, dict[str, float]]
+    federated_label: str = "federated, from the chain"
 
 
 def draw(figure: LearningFigure, path: Path) -> None:
@@ -65,7 +66,7 @@ def _draw_curves(axes: Axes, figure: LearningFigure) -> None:
         lw=2.8,
         marker="o",
         ms=4,
-        label="federated, from the chain",
+        label=figure.federated_label,
     )
     if figure.optimum is not None:
         axes.axhline(figure.optimum, color="#0f172a", lw=1, ls=":", label=f"optimum {figure.optimum:.4f}")

@@ -11,19 +11,20 @@ _COIN = 10**6
 
 def result(summary: dict[str, Any]) -> RenderableType:
     """Return the tables of a finished run: scores, rewards with computation times, and what the nodes agree on."""
-    return Group(_scores(summary), Text(""), _rewards(summary), Text(""), _agreement(summary))
+    return Group(scores(summary), Text(""), _rewards(summary), Text(""), _agreement(summary))
 
 
-def _scores(summary: dict[str, Any]) -> Table:
+def scores(summary: dict[str, Any]) -> Table:
+    """Return the table that compares the federated model with the central one and each device alone."""
     measures = list(summary["federated"])
-    table = Table(title="On test data that no training saw", title_justify="left", width=78)
+    table = Table(title=f"Scores on the {summary['scores_on']}", title_justify="left", width=78)
     table.add_column("model", no_wrap=True)
     for measure in measures:
         table.add_column(measure.replace("_", "-"), justify="right", no_wrap=True)
     table.add_row("federated", *(f"{summary['federated'][name]:.4f}" for name in measures), style="bold")
     table.add_row("central (all rows pooled)", *(f"{summary['central'][name]:.4f}" for name in measures))
-    for device, scores in summary["local"]["devices"].items():
-        table.add_row(f"{device} alone", *(f"{scores[name]:.4f}" for name in measures), style="dim")
+    for device, measured in summary["local"]["devices"].items():
+        table.add_row(f"{device} alone", *(f"{measured[name]:.4f}" for name in measures), style="dim")
     if "delta_accuracy" in summary:
         table.caption = f"δ-accuracy loss |federated − central| = {summary['delta_accuracy']:.4f}"
         table.caption_justify = "left"

@@ -1,0 +1,125 @@
+"""``fedchain db``: look after what a node keeps, while no node runs there."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import RenderableType
+from rich.text import Text
+
+from commands.home import HomeOption, home_directory
+from commands.output import EXIT_FAILED, CommandFailed, JsonFlag, command, emit, example, note
+from commands.show import facts, size
+
+if TYPE_CHECKING:
+    from storage.check import CheckReport
+    from storage.journal import FileReleaseJournal
+    from storage.leveldb import LevelChainStore
+    from storage.payloads import PayloadFiles
+
+app = typer.Typer(help="Check, compact and export a node's database, while it does not run.", no_args_is_help=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stores:
+    """A data directory's stores, held by this process."""
+
+    chain: "LevelChainStore"
+    payloads: "PayloadFiles"
+    journal: "FileReleaseJournal"
+
+
+@contextmanager
+def _open(home: Path) -> Iterator[_Stores]:
+    """Open the stores of a data directory, so that no node can; a chain of another network is refused."""
+    from storage.directory import DataDirectory
+    from storage.errors import ForeignGenesisError
+
+    directory = DataDirectory.find(home)
+    with ExitStack() as stack:
+        lock = stack.enter_context(directory.lock())
+        chain = directory.open_chain(lock)
+        stack.callback(chain.close)
+        genesis = directory.genesis()
+        if chain.genesis != genesis.id:
+            raise ForeignGenesisError(
+                f"{directory.chain_path} belongs to the network with genesis {chain.genesis.hex()}; "
+                f"{directory.genesis_file} describes {genesis.id.hex()}"
+            )
+        journal = directory.open_journal()
+        stack.callback(journal.close)
+        yield _Stores(chain, directory.open_payloads(lock), journal)
+
+
+@app.command("check", epilog=example("fedchain db check --home alice"))
+@command
+def check(home: HomeOption = None, as_json: JsonFlag = False) -> None:
+    """Read everything a node keeps and compare it with its checksums, ids, roots and indexes. Changes nothing.
+
+    Exit code 1 if anything is wrong.
+    """
+    from storage.check import check_stores
+
+    with _open(home_directory(home)) as stores:
+        report = check_stores(stores.chain, stores.payloads, stores.journal)
+    emit(as_json, {"sound": report.is_sound, **asdict(report)}, *_report(report))
+    if not report.is_sound:
+        raise typer.Exit(EXIT_FAILED)
+
+
+def _report(report: "CheckReport") -> list[RenderableType]:
+    verdict = Text("sound", "green") if report.is_sound else Text(f"{len(report.problems)} problems", "bold red")
+    missing = f", {report.payloads_missing} pruned or missing" if report.payloads_missing else ""
+    return [
+        facts(
+            [
+                ("database", verdict),
+                ("main chain", f"{report.main_chain} blocks, {report.transactions} transactions"),
+                ("stored", f"{report.headers} headers, {report.bodies} bodies"),
+                ("payloads", f"{report.payloads}{missing}"),
+                ("releases", report.releases),
+            ]
+        ),
+        *(Text(problem, "red") for problem in report.problems),
+    ]
+
+
+@app.command("compact", epilog=example("fedchain db compact --home alice"))
+@command
+def compact(home: HomeOption = None, as_json: JsonFlag = False) -> None:
+    """Rewrite the chain database without what was deleted or overwritten."""
+    path = home_directory(home)
+    before = _size_of(path / "chain")
+    with _open(path) as stores:
+        stores.chain.database.compact()
+    after = _size_of(path / "chain")
+    emit(as_json, {"bytes_before": before, "bytes_after": after}, f"{size(before)} before, {size(after)} now.")
+
+
+def _size_of(directory: Path) -> int:
+    return sum(file.stat().st_size for file in directory.rglob("*") if file.is_file()) if directory.is_dir() else 0
+
+
+@app.command("export", epilog=example("fedchain db export --home alice --out chain.fed"))
+@command
+def export(
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FILE", help="The new file.", dir_okay=False, show_default=False)
+    ],
+    home: HomeOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Write the main chain with its payloads to one file, to move, archive or check it."""
+    from storage.export import export_chain
+
+    if out.exists():
+        raise CommandFailed(f"{out} exists already", "name another file")
+    with _open(home_directory(home)) as stores:
+        count = export_chain(stores.chain, stores.payloads, out)
+    length = out.stat().st_size
+    emit(as_json, {"file": str(out), "blocks": count, "bytes": length}, f"{count} blocks, {size(length)}: {out}")
+    if not as_json:
+        note("Payloads that were pruned are not in it.")
