@@ -32,12 +32,13 @@ from chain.address import format_account, parse_account
 from chain.codec import encode
 from chain.errors import ChainError
 from chain.fixedpoint import Float64Vector, Int64Vector, to_float
-from chain.genesis import Genesis
+from chain.genesis import Genesis, Rules
 from chain.genesis_file import read_genesis
 from chain.hashing import content_id
 from chain.ids import AccountId, Amount, Hash, Millis
 from chain.keys import KeyPair
 from chain.transaction import Body, JoinPlan, RegisterDevice, SignedTransaction, SubmitPlan, Transaction, Transfer
+from consensus.fees import compute_need, get_minimum_fee
 from fl.plan.schema import Plan, decode_plan, encode_plan, plan_id
 from node.errors import NodeError
 from node.rpc import jsonrpc
@@ -289,6 +290,14 @@ class Client:
         """Return what the node's miner does."""
         return await self._get(MinerStatus, "miner.status")
 
+    async def pause_miner(self) -> None:
+        """Have the node's miner build no more blocks; verifying goes on."""
+        await self._get(Done, "miner.pause")
+
+    async def resume_miner(self) -> None:
+        """Have the node's miner build blocks again."""
+        await self._get(Done, "miner.resume")
+
     # --- the ledger ----------------------------------------------------------------------------------
 
     async def account(self, account: AccountId | str, *, prove: bool = False) -> AccountView:
@@ -339,7 +348,7 @@ class Client:
             body=body,
         )
         if fee is None and not isinstance(body, RegisterDevice | JoinPlan):  # a stamp, or the plan's escrow, pays these
-            unsigned = _with_lowest_fee(unsigned, genesis.rules_at(account.height + 1).min_fee_per_byte)
+            unsigned = _with_lowest_fee(unsigned, genesis.rules_at(account.height + 1))
         return await self.submit(unsigned.sign(key))
 
     async def transfer(
@@ -378,9 +387,18 @@ class Client:
         return await self._get(HistoryView, "plan.history", plan=_hex(plan))
 
     async def submit_plan(
-        self, plan: Plan, key: KeyPair | None = None, *, escrow: int, fee: int | None = None
+        self, plan: Plan, key: KeyPair | None = None, *, escrow: int | None = None, fee: int | None = None
     ) -> tuple[Hash, Hash]:
-        """Put a plan on the chain with its escrow; return the plan's id and the transaction's."""
+        """Put a plan on the chain; return the plan's id and the transaction's.
+
+        ``escrow`` is the least that the rules ask for, if none is given; what the plan does not use comes back.
+        """
+        if escrow is None:
+            rules = (await self.genesis()).rules_at((await self.status()).height + 1)
+            need = compute_need(plan, rules)
+            if need is None:
+                raise Refused("the plan's worst case costs more coins than can exist", "lower its rewards or rounds")
+            escrow = need.total
         transaction = await self.send(SubmitPlan(encode_plan(plan), Amount(escrow)), key, fee=fee)
         return plan_id(plan), transaction
 
@@ -469,15 +487,13 @@ class _Deadline:
             raise Timeout(self._message) from None
 
 
-def _with_lowest_fee(unsigned: Transaction, fee_per_byte: int) -> Transaction:
+def _with_lowest_fee(unsigned: Transaction, rules: Rules) -> Transaction:
     """Return the transaction with the fee its own length asks for; the fee's digits are part of that length."""
-    fee = 0
     while True:
-        unsigned = msgspec.structs.replace(unsigned, fee=Amount(fee))
-        size = len(encode(SignedTransaction(unsigned, bytes(64))))
-        if size * fee_per_byte <= fee:
+        least = get_minimum_fee(rules, len(encode(SignedTransaction(unsigned, bytes(64)))))
+        if unsigned.fee >= least:
             return unsigned
-        fee = size * fee_per_byte
+        unsigned = msgspec.structs.replace(unsigned, fee=Amount(least))
 
 
 def _hex(id: Hash | str) -> str:

@@ -285,7 +285,7 @@ def _unknown(what: str, name: str, known: list[str]) -> str:
 
 
 def _shown(value: object) -> str:
-    text = _toml(value) if isinstance(value, bool | int | str | list | tuple) else repr(value)
+    text = to_toml(value) if isinstance(value, bool | int | str | list | tuple) else repr(value)
     return text if len(text) <= 80 else text[:80] + "…"
 
 
@@ -313,11 +313,12 @@ def render_config(config: Config) -> str:
         for setting in fields(kind):
             check: Check = setting.metadata["check"]
             lines += [f"# {line}" for line in wrap(f"{setting.metadata['meaning']} ({check.allowed})", 100)]
-            lines.append(f"{setting.name} = {_toml(getattr(section, setting.name))}")
+            lines.append(f"{setting.name} = {to_toml(getattr(section, setting.name))}")
     return "\n".join(lines) + "\n"
 
 
-def _toml(value: object) -> str:
+def to_toml(value: object) -> str:
+    """Return a setting's value as TOML writes it."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
@@ -327,5 +328,5 @@ def _toml(value: object) -> str:
         )
         return f'"{escaped}"'
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(_toml, value)) + "]"
+        return "[" + ", ".join(map(to_toml, value)) + "]"
     return str(value)
