@@ -9,6 +9,7 @@ from consensus.problems import compile_document
 from consensus.stamps import find_stamp
 from fl.dataset import Dataset, rows
 from fl.errors import DataError, DivergenceError
+from fl.models.warm import warm_up
 from fl.plan.schema import Plan, Role, decode_plan
 from fl.task import device_seed
 from node.jobs.commitment import commit_to_data
@@ -27,12 +28,13 @@ from node.world import World
 
 
 def inspect_data(spec: InspectData, world: World, control: JobControl) -> JobResult:
-    """Read the device's data under the plan's role, count it, commit to it."""
+    """Read the device's data under the plan's role, count it, commit to it; load the kernels training will need."""
     problem = compile_document(spec.plan)
     try:
         data = _load(world, problem.plan, spec.role)
     except DataError as error:
         return Declined(str(error))
+    warm_up(problem, data)
     return DataInspected(rows(data), commit_to_data(data, world.key, problem.plan_id))
 
 
@@ -43,6 +45,7 @@ def train_task(spec: TrainTask, world: World, control: JobControl) -> JobResult:
         data = _load(world, problem.plan, spec.role)
     except DataError as error:
         return Declined(str(error))
+    warm_up(problem, data)  # nothing is left to do if the inspection did it in this process
     model = from_bytes(spec.model, problem.dimension)
     seed = device_seed(spec.task.digest, spec.device)
     began = control.clock_us()
