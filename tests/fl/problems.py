@@ -89,9 +89,7 @@ def make_problem(features: int, model: str = "logistic", **options: object) -> P
     return compile_problem(make_plan(features, model, **options))  # type: ignore[arg-type]
 
 
-def random_data(
-    problem: Problem, rows: int, seed: int, *, density: float = 1.0, sparse: bool = False
-) -> Dataset:
+def random_data(problem: Problem, rows: int, seed: int, *, density: float = 1.0, sparse: bool = False) -> Dataset:
     """Return rows with features in ±1 and labels of the problem's kind."""
     random = np.random.default_rng(seed)
     x = random.uniform(-1.0, 1.0, (rows, problem.features))

@@ -1,0 +1,261 @@
+"""Kernels and their plain-Python references agree bit for bit (FORMULAS §9)."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from fl.dataset import Dataset, DenseData, SparseData, rows
+from fl.kernels import elementary, reference, sparse
+from fl.models import Model, StepRule
+from fl.permutation import SplitMix, pass_state, shuffled
+
+SHAPES = [
+    ("linear", (5, 1), ()),
+    ("logistic", (17, 1), ()),
+    ("softmax", (4, 3), ()),
+]
+NETWORKS = [
+    ("logistic", (3, 4, 1), ("tanh",)),
+    ("softmax", (4, 3, 2, 3), ("relu", "tanh")),
+    ("linear", (2, 9, 1), ("relu",)),
+]
+
+
+def a_model(shape: tuple[str, tuple[int, ...], tuple[str, ...]], intercept: bool) -> Model:
+    kind, sizes, activations = shape
+    return Model(kind, sizes, activations, intercept, 0.01)  # type: ignore[arg-type]
+
+
+def some_rows(model: Model, count: int, random: np.random.Generator, *, is_sparse: bool) -> Dataset:
+    x = random.normal(0.0, 1.0, (count, model.features)) * (random.random((count, model.features)) < 0.5)
+    y = random.normal(0.0, 1.0, count)
+    if model.loss != "linear":
+        y = random.integers(0, max(2, model.classes), count).astype(np.float64)
+    if not is_sparse:
+        return DenseData(x, y)
+    row, column = np.nonzero(x)
+    starts = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=count))]).astype(np.int64)
+    return SparseData(starts, column.astype(np.int32), x[row, column], model.features, y)
+
+
+def as_lists(data: Dataset) -> list[reference.Row] | list[reference.SparseRow]:
+    if isinstance(data, DenseData):
+        return [list(map(float, row)) for row in data.x]
+    bounds = data.indptr.tolist()
+    entries = list(zip(data.indices.tolist(), data.values.tolist(), strict=True))
+    return [entries[start:end] for start, end in pairwise(bounds)]
+
+
+def a_rule(model: Model, count: int, batch: int, corrected: bool, random: np.random.Generator) -> StepRule:
+    per_feature = random.uniform(0.9, 1.0, model.features)
+    return StepRule(
+        order=random.permutation(count).astype(np.int64),
+        batch=batch,
+        corrected=corrected,
+        decay=model.spread(per_feature, 1.0),
+        gain=random.uniform(0.0, 0.3, model.dimension),
+        drift=random.normal(0.0, 0.05, model.dimension),
+    )
+
+
+def as_reference(rule: StepRule) -> reference.Rule:
+    arrays = (rule.decay, rule.gain, rule.drift)
+    return reference.Rule(rule.order.tolist(), rule.batch, rule.corrected, *(array.tolist() for array in arrays))
+
+
+def same_bits(found: NDArray[np.float64], expected: list[float]) -> bool:
+    return bool(np.array_equal(found, np.array(expected)))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.sampled_from(SHAPES),
+    st.booleans(),
+    st.booleans(),
+    st.booleans(),
+    st.integers(1, 12),
+    st.integers(1, 4),
+    st.integers(0, 2**32),
+)
+def test_a_model_without_hidden_layers_computes_what_its_reference_says(
+    shape: tuple[str, tuple[int, ...], tuple[str, ...]],
+    intercept: bool,
+    is_sparse: bool,
+    corrected: bool,
+    count: int,
+    batch: int,
+    seed: int,
+) -> None:
+    """Gradient, loss and a pass of steps, dense and sparse, one output and several."""
+    random = np.random.default_rng(seed)
+    model = a_model(shape, intercept)
+    data, weights = some_rows(model, count, random, is_sparse=is_sparse), random.normal(0.0, 1.0, model.dimension)
+    rule = a_rule(model, count, batch, corrected, random)
+    lists, labels = as_lists(data), data.y.tolist()
+
+    from fl.models import compute
+
+    vector, loss = compute.gradient(model, weights, data)
+    expected, expected_loss = reference.gradient(
+        model.loss, lists, labels, weights.tolist(), model.features, model.classes, is_sparse=is_sparse
+    )
+    assert same_bits(vector, expected)
+    assert loss == expected_loss
+
+    steps = reference.sparse_steps if is_sparse else reference.dense_steps
+    moved = steps(
+        model.loss,
+        lists,
+        labels,
+        weights.tolist(),
+        model.features,
+        model.classes,
+        as_reference(rule),  # type: ignore[arg-type]
+    )
+    assert same_bits(model.steps(weights, data, rule), moved)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.sampled_from(NETWORKS), st.booleans(), st.booleans(), st.integers(1, 6), st.integers(1, 3), st.integers(0, 2**32)
+)
+def test_a_network_computes_what_its_reference_says(
+    shape: tuple[str, tuple[int, ...], tuple[str, ...]],
+    intercept: bool,
+    corrected: bool,
+    count: int,
+    batch: int,
+    seed: int,
+) -> None:
+    """Outputs, gradient, loss and a pass of steps; sparse rows give the same bits as the dense ones they stand for."""
+    random = np.random.default_rng(seed)
+    model = a_model(shape, intercept)
+    data, weights = some_rows(model, count, random, is_sparse=False), random.normal(0.0, 1.0, model.dimension)
+    twin = some_rows(model, count, np.random.default_rng(seed), is_sparse=True)
+    rule = a_rule(model, count, batch, corrected, random)
+    network = reference.Network(model.loss, model.sizes, model.activations, intercept)
+    lists, labels = [list(row) for row in as_lists(data)], data.y.tolist()
+
+    from fl.models import compute
+
+    expected, expected_loss = [0.0] * model.dimension, 0.0
+    for row, label in zip(lists, labels, strict=True):
+        expected_loss = expected_loss + network.add_gradient(1.0, row, label, weights.tolist(), expected)
+    vector, loss = compute.gradient(model, weights, data)
+    assert same_bits(vector, expected)
+    assert loss == expected_loss
+    assert same_bits(model.outputs(weights, data)[0], network.values(lists[0], weights.tolist())[-1])
+
+    moved = model.steps(weights, data, rule)
+    assert same_bits(moved, network.steps(lists, labels, weights.tolist(), as_reference(rule)))
+    assert moved.tobytes() == model.steps(weights, twin, rule).tobytes()
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.sampled_from(SHAPES), st.booleans(), st.integers(1, 3), st.integers(0, 2**32))
+def test_the_lazy_sparse_pass_is_the_dense_pass_up_to_rounding(
+    shape: tuple[str, tuple[int, ...], tuple[str, ...]], intercept: bool, batch: int, seed: int
+) -> None:
+    """Catching features up by powers is another way to write the same recursion."""
+    random = np.random.default_rng(seed)
+    model = a_model(shape, intercept)
+    dense, weights = some_rows(model, 30, random, is_sparse=False), random.normal(0.0, 1.0, model.dimension)
+    compressed = some_rows(model, 30, np.random.default_rng(seed), is_sparse=True)
+    rule = a_rule(model, 30, batch, True, random)
+    assert np.allclose(
+        model.steps(weights, dense, rule), model.steps(weights, compressed, rule), rtol=1e-11, atol=1e-12
+    )
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.one_of(st.just(1.0), st.floats(0.5, 1.5), st.floats(-0.5, 0.5)), st.integers(0, 300))
+def test_powers_sum_a_geometric_series(ratio: float, steps: int) -> None:
+    """(ρ^m, 1 + ρ + … + ρ^(m−1)) bit for bit as the reference, and close to the exact sums."""
+    power, total = sparse.powers(ratio, steps)
+    assert (power, total) == reference.powers(ratio, steps)
+    terms = [ratio**i for i in range(steps)]
+    assert power == pytest.approx(ratio**steps, rel=1e-12, abs=1e-300)
+    assert total == pytest.approx(sum(terms), rel=1e-9, abs=1e-9 * sum(map(abs, terms)))
+
+
+ELEMENTARY = [
+    ("exp", np.exp, (-745.0, 709.0), 1.0),
+    ("log", np.log, (1e-300, 1e3), 1.0),
+    ("log1p", np.log1p, (0.0, 1.0), 1.5),
+    ("tanh", np.tanh, (-25.0, 25.0), 2.5),
+    ("tanh", np.tanh, (-1.0, 1.0), 2.5),
+    ("sigmoid", lambda x: 1 / (1 + np.exp(-x)), (-40.0, 40.0), 2.5),
+    ("softplus", lambda x: np.logaddexp(np.longdouble(0), x), (-40.0, 40.0), 2.5),
+]
+
+
+@pytest.mark.skipif(np.finfo(np.longdouble).nmant < 60, reason="needs a long double of more than 64 bits")
+@pytest.mark.parametrize(("name", "exact", "span", "units"), ELEMENTARY)
+def test_elementary_functions_are_right_to_the_last_places(
+    name: str, exact: np.ufunc, span: tuple[float, float], units: float
+) -> None:
+    """Against the C library's extended precision, in units in the last place; bit-equal to the reference."""
+    random = np.random.default_rng(3)
+    function, twin = getattr(elementary, name), getattr(reference, name)
+    values = random.uniform(*span, 4000)
+    found = np.array([function(float(x)) for x in values])
+    truth = exact(values.astype(np.longdouble))
+    assert np.max(np.abs(found - truth) / np.spacing(np.abs(truth).astype(np.float64))) <= units
+    assert found[:1000].tolist() == [twin(float(x)) for x in values[:1000]]
+
+
+def test_exp_keeps_to_the_edges_of_float64() -> None:
+    """Zero, underflow into subnormals and to zero, overflow, NaN."""
+    for x in (0.0, -0.0, -740.0, -745.2, -1e9, 709.7, 709.8, 1e9, float("inf"), float("-inf")):
+        assert elementary.exp(x) == pytest.approx(float(np.exp(np.float64(min(x, 709.78)))), rel=1e-15) or x > 709.7
+    assert elementary.exp(0.0) == 1.0
+    assert elementary.exp(1e9) == float("inf")
+    assert elementary.exp(-1e9) == 0.0
+    assert np.isnan(elementary.exp(float("nan")))
+
+
+def test_a_permutation_is_fisher_yates_over_splitmix() -> None:
+    """The compiled shuffle draws what the readable generator draws, and every row is there once."""
+    for count in (0, 1, 2, 3, 10, 1000):
+        order = shuffled(count, b"seed", 4)
+        generator, expected = SplitMix(pass_state(b"seed", 4)), list(range(count))
+        for last in range(count - 1, 0, -1):
+            other = generator.below(last + 1)
+            expected[last], expected[other] = expected[other], expected[last]
+        assert order.tolist() == expected
+        assert sorted(expected) == list(range(count))
+
+
+def test_splitmix_gives_the_published_sequence() -> None:
+    """The first outputs for seed 1234567 of the reference implementation (prng.di.unimi.it)."""
+    generator = SplitMix(1234567)
+    assert [generator.word() for _ in range(3)] == [
+        6457827717110365317,
+        3203168211198807973,
+        9817491932198370423,
+    ]
+
+
+def test_permutations_are_uniform() -> None:
+    """All orders of three rows come up about equally often over many seeds."""
+    seen: dict[tuple[int, ...], int] = {}
+    for seed in range(1200):
+        order = tuple(shuffled(3, seed.to_bytes(4, "big"), 0).tolist())
+        seen[order] = seen.get(order, 0) + 1
+    assert len(seen) == 6
+    assert max(seen.values()) - min(seen.values()) < 100
+
+
+def test_rows_are_counted_by_their_labels() -> None:
+    """The helper of this file makes the sparse twin of a dense set, else the tests above compare nothing."""
+    model = a_model(SHAPES[0], True)
+    dense = some_rows(model, 9, np.random.default_rng(1), is_sparse=False)
+    compressed = some_rows(model, 9, np.random.default_rng(1), is_sparse=True)
+    assert rows(dense) == rows(compressed) == 9
+    assert isinstance(dense, DenseData)
+    assert isinstance(compressed, SparseData)
+    assert compressed.values.size == np.count_nonzero(dense.x) > 0
