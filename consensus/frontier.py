@@ -9,6 +9,7 @@ tie is a fair coin, γ = 1/2, for which Eyal and Sirer ("Majority is not enough"
 does not pay below a quarter of the hashing power.
 """
 
+from itertools import islice
 from typing import Final
 
 from chain.hashing import digest
@@ -32,6 +33,10 @@ class Frontier:
     def tips(self) -> tuple[Hash, ...]:
         """Return all tips in ascending order of id."""
         return tuple(sorted(self._tips))
+
+    def latest(self, count: int) -> list[Hash]:
+        """Return the ``count`` tips that were added last, the last first."""
+        return list(islice(reversed(self._tips), count))
 
     def extend(self, parent: Hash, id: Hash, weight: int) -> None:
         """Add a block; its parent is no tip any more."""

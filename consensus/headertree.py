@@ -25,6 +25,7 @@ from consensus.waiting import WaitingHeaders
 
 _RECENT: Final = 256
 """Decoded headers kept at hand; the others are kept encoded, in a quarter of the memory."""
+_RECENT_TIPS: Final = 8
 _KEPT_BELOW_FINAL: Final = 64
 """Blocks below the final height at which a branch may start and still be stored, though never chosen.
 
@@ -300,32 +301,35 @@ class HeaderTree:
     def locator(self, tip: Hash | None = None) -> tuple[Hash, ...]:
         """Return ids of the chain that ends in ``tip`` (the best), dense near it and ever sparser down to genesis.
 
-        Whoever knows one of them knows where our chains part; there are about 10 + log2(height) of them.
+        Whoever has one of them on its chain knows where to go on; there are about 10 + log2(height) of them. The tips
+        that grew last come before them: a branch that is being downloaded and not yet the best goes on where it was.
         """
         node: Node = self._nodes[self.best() if tip is None else tip]
-        ids: list[Hash] = []
+        ids: list[Hash] = [] if tip is not None else [id for id in self._tips.latest(_RECENT_TIPS) if id != node.id]
+        sparse_from = len(ids) + 10
         step = 1
         while node.parent is not None:
             ids.append(node.id)
-            if len(ids) >= 10:
+            if len(ids) >= sparse_from:
                 step *= 2
             node = ancestor(node, max(0, node.height - step))
         return (*ids, node.id)
 
     def headers_after(self, locator: Sequence[Hash], limit: int) -> tuple[Header, ...]:
-        """Return at most ``limit`` headers of the head's chain that follow the first id of ``locator`` we know.
+        """Return at most ``limit`` headers of the head's chain after the highest id of ``locator`` that is on it.
 
         Before each header come those it refers to (stale siblings), so that a receiver who knows the headers up to
-        there can judge every one; a ``limit`` of 3 or more always brings him on. Nothing if no id is known: the
+        there can judge every one; a ``limit`` of 3 or more always brings him on. Nothing if no id is on the chain: the
         other's genesis is not ours.
         """
-        known = next((self._nodes[id] for id in locator if id in self._nodes), None)
-        if known is None or limit <= 0:
+        known = [self._nodes[id] for id in locator if id in self._nodes]
+        shared = [node for node in known if fork_point(node, self._head) is node]
+        if not shared or limit <= 0:
             return ()
-        start = fork_point(known, self._head).height + 1
-        end = min(self._head.height, start + limit - 1)
+        start = max(shared, key=lambda node: node.height)
+        end = ancestor(self._head, min(self._head.height, start.height + limit))
         result: list[Header] = []
-        for node in [*downward(ancestor(self._head, end), ancestor(self._head, start - 1))][::-1]:
+        for node in [*downward(end, start)][::-1]:
             result += self._with_references(self._decoded(node))
         return tuple(result[:limit])
 

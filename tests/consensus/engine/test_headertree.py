@@ -229,17 +229,41 @@ def test_a_locator_is_dense_near_the_tip_and_reaches_genesis():
 
 
 def test_headers_after_a_locator_are_the_heads_chain():
-    """From the last block both know, at most as many as asked; from a fork of theirs, from where it leaves ours."""
+    """From the highest block of the locator that is on the head's chain, at most as many as asked."""
     tree, line = new_tree(), make_line(GENESIS, 30)
     branch = make_line(line[9], 3, salt=1)
     add(tree, *line, *branch)
     tree.set_head(block_id(line[-1]))
     assert tree.headers_after((ROOT,), 10) == tuple(line[:10])
     assert tree.headers_after((Hash(b"?" * 32), block_id(line[19]), ROOT), 100) == tuple(line[20:])
-    assert tree.headers_after((block_id(branch[-1]),), 3) == tuple(line[10:13])
+    assert tree.headers_after(tree.locator(block_id(branch[-1])), 3) == tuple(line[10:13])
+    assert tree.headers_after((ROOT, block_id(line[9]), block_id(line[4])), 3) == tuple(line[10:13])
+    assert tree.headers_after((block_id(branch[-1]),), 3) == ()
     assert tree.headers_after((block_id(line[-1]),), 10) == ()
     assert tree.headers_after((Hash(b"?" * 32),), 10) == ()
     assert tree.headers_after((ROOT,), 0) == ()
+
+
+@pytest.mark.parametrize(("shared", "ours", "theirs"), [(0, 40, 60), (50, 70, 71), (200, 1, 300), (5, 0, 9)])
+def test_a_heavier_branch_is_found_a_few_headers_at_a_time(shared, ours, theirs):
+    """Regression: a branch of which one answer does not outweigh ours was asked for from its beginning, for ever.
+
+    Every answer follows an id of the locator, as the peers that ask check.
+    """
+    common = make_line(GENESIS, shared)
+    parent = common[-1] if common else GENESIS
+    here, there = new_tree(), new_tree()
+    add(here, *common, *make_line(parent, ours, salt=1))
+    add(there, *common, *make_line(parent, theirs, salt=2))
+    there.set_head(there.best_complete())
+    for _ in range(theirs // 7 + 2):
+        locator = here.locator()
+        assert len(locator) <= 64
+        answer = there.headers_after(locator, 7)
+        assert not answer or answer[0].parent in locator
+        for header in answer:
+            here.accept(header, Millis(0))
+    assert here.best() == there.head
 
 
 def test_a_withheld_body_stops_nobody():
