@@ -194,6 +194,7 @@ TAG_HINTS: Final[Mapping[str, str]] = {
     "categories": "categorical",
     "size": "vector",
     "lower": "numeric",
+    "upper": "numeric",
     "classes": "classes",
 }
 """Keys that tell a feature's or a label's kind when ``type`` is left out; a label with bounds is a "number"."""

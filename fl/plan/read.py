@@ -174,7 +174,7 @@ class Reader:
         tag = table.get(key, REQUIRED)
         if tag is REQUIRED:
             hints = {TAG_HINTS[name] for name in TAG_HINTS if name in table} & members.keys()
-            if not hints and "lower" in table:
+            if not hints and ("lower" in table or "upper" in table):
                 hints = {"number"} & members.keys()
             tag = "vector" if "vector" in hints else next(iter(sorted(hints)), REQUIRED)
         known = " or ".join(f'"{name}"' for name in members)
