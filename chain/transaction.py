@@ -61,7 +61,7 @@ class SubmitPlan(Record, tag="plan.submit"):
 
 
 class CancelPlan(Record, tag="plan.cancel"):
-    """Cancel the sender's own plan; the unused escrow returns at the next block."""
+    """Cancel the sender's own plan; the unused escrow returns when the attempt in progress, if any, has ended."""
 
     plan: HashField
 

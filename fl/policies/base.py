@@ -24,7 +24,7 @@ class Facts:
 
     samples         n_k as frozen at enrolment
     computation_us  the local computation time the device reported, in microseconds
-    elapsed_ms      chain time from the block that opened the task to the parent of the block that includes the update
+    elapsed_ms      chain time from the block that opened the task to the block that includes the update
     step_blocks     blocks from the opening of the step to the one that includes the update
     """
 
