@@ -12,13 +12,13 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from fl.model_file import load_model
 from msgspec.structs import replace as with_fields
 
 from chain.fixedpoint import Float64Vector, Int64Vector, to_float
 from fl.data.sources import list_devices, load_dataset
 from fl.dataset import Dataset, concatenate, rows
 from fl.metrics import evaluate
+from fl.model_file import load_model
 from fl.models import initial_model
 from fl.plan.bind import load_plan
 from fl.plan.schema import Plan
@@ -112,8 +112,28 @@ def picture(
         central=follow(problem, concatenate(parts), material),
         local={name: follow(problem, data, material) for name, data in material.train.items()},
         optimum=scores["optimum"],
+        facts=facts(chain, scores),
         scores=rows_of | {f"{name} alone": measures for name, measures in scores["local"]["devices"].items()},
     )
+
+
+def facts(chain: dict[str, Any], scores: dict[str, Any]) -> tuple[str, ...]:
+    """Return what else the picture says in words."""
+    rewards, coin = chain["rewards"], 10**6
+    trained = sum(rewards["devices"].values()) / coin
+    verified = sum(rewards["miners_verification"].values()) / coin
+    training_rows = sum(scores["train_rows"].values())
+    lines = [
+        f"{training_rows:,} training rows stay on {chain['devices']} devices",
+        f"scores on {scores['test_rows']:,} rows ({scores['scores_on']})",
+        f"{chain['updates_accepted']} local updates accepted, {chain['updates_refused']} refused, "
+        f"in {chain['blocks']} blocks",
+        f"paid: {trained:,.2f} coins for training, {verified:,.2f} for verification",
+        f"supply {'conserved' if chain['supply_conserved'] else 'NOT CONSERVED'}",
+    ]
+    if "delta_accuracy" in scores:
+        lines.insert(0, f"δ-accuracy loss |federated − central| = {scores['delta_accuracy']:.4f}")
+    return tuple(lines)
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Bbox
 
 _FEDERATED = "#c2410c"
@@ -27,7 +28,7 @@ class LearningFigure:
 
     Curves hold the mean training loss over all devices' samples (the objective f) after each round, beginning
     with round 0; ``optimum`` is the least value the objective takes. ``scores`` maps a row's name to its measures on
-    the pooled test parts, in the order they are shown.
+    the pooled test parts, in the order they are shown; ``facts`` are lines of text below them.
     """
 
     title: str
@@ -38,6 +39,7 @@ class LearningFigure:
     local: dict[str, tuple[float, ...]]
     optimum: float | None
     scores: dict[str, dict[str, float]]
+    facts: tuple[str, ...] = ()
     federated_label: str = "federated, from the chain"
 
 
@@ -70,9 +72,11 @@ def _draw_curves(axes: Axes, figure: LearningFigure) -> None:
     )
     if figure.optimum is not None:
         axes.axhline(figure.optimum, color="#0f172a", lw=1, ls=":", label=f"optimum {figure.optimum:.4f}")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("round")
     axes.set_ylabel("mean training loss over every device's rows")
-    ceiling = 1.15 * max(max(figure.federated), max(figure.central))
+    highest = max(max(losses) for losses in (figure.federated, figure.central, *figure.local.values()))
+    ceiling = min(1.05 * highest, 1.6 * max(figure.federated))
     lowest = [min(figure.federated), min(figure.central)] + ([figure.optimum] if figure.optimum is not None else [])
     floor = min(lowest)
     axes.set_ylim(floor - 0.05 * (ceiling - floor), ceiling)
@@ -104,6 +108,8 @@ def _draw_scores(axes: Axes, figure: LearningFigure) -> None:
             cell.set_facecolor("#f1f5f9")
         elif rows[row - 1][0] == "federated":
             cell.set_facecolor("#ffedd5")
+    text = "\n".join(figure.facts)
+    axes.text(0.0, 0.95 - height, text, va="top", fontsize=11, color="#334155", linespacing=1.7)
 
 
 def save(figure: LearningFigure, path: Path) -> None:
@@ -117,6 +123,7 @@ def main() -> None:
     fields = json.loads(source.read_text())
     fields["federated"] = tuple(fields["federated"])
     fields["central"] = tuple(fields["central"])
+    fields["facts"] = tuple(fields["facts"])
     fields["local"] = {name: tuple(losses) for name, losses in fields["local"].items()}
     draw(LearningFigure(**fields), target)
 

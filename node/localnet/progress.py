@@ -75,12 +75,12 @@ class Progress:
 
 
 def round_line(glance: RunGlance) -> str:
-    """Return the line that stands for a settled round, at most 80 columns."""
+    """Return the line that stands for a settled round, at most 80 columns; updates verified (+) and refused (−)."""
     loss = "     –" if glance.loss is None else f"{glance.loss:.4f}"
     peers = min((node.peers for node in glance.nodes), default=0)
     return (
         f"round {glance.rounds:>3}/{glance.max_rounds}  loss {loss}  block {glance.blocks:>4}  "
-        f"updates {glance.accepted} ok {glance.refused} refused  peers ≥{peers}  {glance.seconds:5.1f} s"
+        f"updates +{glance.accepted} −{glance.refused}  peers ≥{peers}  {glance.seconds:5.1f} s"
     )
 
 

@@ -70,14 +70,18 @@ def _head(spec: LocalnetSpec, layout: Layout) -> dict[str, Any]:
 
 
 async def start_network(layout: Layout, stack: AsyncExitStack, progress: Progress) -> list[NodeProcess]:
-    """Start every node; those started are stopped when ``stack`` closes, in reverse order."""
+    """Start every node; those started are stopped, all at once, when ``stack`` closes."""
     progress.say(f"starting {len(layout.miners)} miners and {len(layout.devices)} devices as separate processes")
     processes: list[NodeProcess] = []
+    stack.push_async_callback(_stop_all, processes)
     for home in layout.homes:
         process = await NodeProcess.start(home)
-        stack.push_async_callback(process.stop)
-        processes.append(process)
+        processes.append(process)  # at once: a failure at the next one must find it here
     return processes
+
+
+async def _stop_all(processes: Sequence[NodeProcess]) -> None:
+    await asyncio.gather(*(process.stop() for process in processes))
 
 
 async def open_clients(layout: Layout, processes: Sequence[NodeProcess], stack: AsyncExitStack) -> list[Watched]:
