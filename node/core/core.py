@@ -155,7 +155,7 @@ class NodeCore:
         routes.on(JobFailed, self._on_job_failed)
         routes.on(PeerUp, peers.on_up, monitor.on_peer_up)
         routes.on(PeerDown, peers.on_down, monitor.on_peer_down)
-        routes.on(HeadersArrived, importer.on_headers)
+        routes.on(HeadersArrived, importer.on_headers, monitor.on_headers)
         routes.on(BodyArrived, importer.on_body)
         routes.on(PayloadArrived, importer.on_payload)
         routes.on(TransactionArrived, transactions.on_arrived)

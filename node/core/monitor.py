@@ -11,7 +11,7 @@ from node.core.turn import Turn
 from node.events import Started, Tick
 from node.notices import StatusChanged
 from node.status import State, Status
-from p2p.events import PeerDown, PeerUp
+from p2p.events import HeadersArrived, PeerDown, PeerUp
 from p2p.network import PeerNetwork
 
 _WINDOW_MS: Final = 10_000
@@ -64,6 +64,10 @@ class Monitor:
         """Take note of progress."""
         self._moved = turn.now
         self._moves.append((turn.now, self._chain.height))
+        self._refresh(turn)
+
+    def on_headers(self, arrived: HeadersArrived, turn: Turn) -> None:
+        """Look how far ahead others are."""
         self._refresh(turn)
 
     def on_tick(self, event: Tick, turn: Turn) -> None:

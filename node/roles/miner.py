@@ -166,6 +166,8 @@ class Miner:
         turn.cancel(self._seal)
         self._candidate = result.header, result.body
         self._seal = turn.start(SealBlock(result.header, self._config.max_hashrate))
+        if self._rebuild_at is not None and turn.now >= self._rebuild_at:
+            self._start_build(turn)
 
     def on_sealed(self, spec: SealBlock, result: JobResult, turn: Turn) -> None:
         """Hand the block to the importer."""

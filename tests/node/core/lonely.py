@@ -27,11 +27,13 @@ CONTROL = JobControl(lambda: False, lambda seconds: None, lambda: 0)
 class Lonely:
     """A core, what it asked for, and its jobs in waiting."""
 
-    def __init__(self, genesis: Genesis, world: World | None = None, config: CoreConfig = PLAIN) -> None:
+    def __init__(
+        self, genesis: Genesis, world: World | None = None, config: CoreConfig = PLAIN, now: int = START + 10**7
+    ) -> None:
         self.network = QuietNetwork()
         self.world = world or make_world(genesis, key_of(77))
         self.core = NodeCore(self.world, config, self._connect)
-        self.now = Millis(START + 10**7)
+        self.now = Millis(now)
         self.jobs: dict[int, JobSpec] = {}
         self.effects: list[Effect] = []
         self.send(Started())
