@@ -39,6 +39,7 @@ class DaneAlgorithm:
     summary: str = "DANE: gradients, then each device solves its corrected local problem by SVRG passes"
     phases: tuple[PhaseSpec, ...] = (GRADIENT_PHASE, UPDATE_PHASE)
 
+    @np.errstate(over="ignore", invalid="ignore")  # what diverges is refused when it is clipped
     def train(
         self, problem: Objective, task: Task, phase: int, model: Int64Vector, carry: bytes, data: Dataset, seed: bytes
     ) -> bytes:

@@ -31,6 +31,7 @@ class FederatedAveraging:
     summary: str = "Federated averaging: local SGD epochs, then the mean of the models"
     phases: tuple[PhaseSpec, ...] = (PhaseSpec("update", "drawn", releases_model=True),)
 
+    @np.errstate(over="ignore", invalid="ignore")  # what diverges is refused when it is clipped
     def train(
         self, problem: Objective, task: Task, phase: int, model: Int64Vector, carry: bytes, data: Dataset, seed: bytes
     ) -> bytes:

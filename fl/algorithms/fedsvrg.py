@@ -40,6 +40,7 @@ class FederatedSvrg:
     summary: str = "Federated SVRG: gradients, then one variance-reduced local pass, scaled for sparse non-IID data"
     phases: tuple[PhaseSpec, ...] = (GRADIENT_PHASE, UPDATE_PHASE)
 
+    @np.errstate(over="ignore", invalid="ignore")  # what diverges is refused when it is clipped
     def train(
         self, problem: Objective, task: Task, phase: int, model: Int64Vector, carry: bytes, data: Dataset, seed: bytes
     ) -> bytes:
