@@ -183,8 +183,11 @@ def test_back_off_doubles_up_to_its_limit() -> None:
         span = min(DIAL_BACKOFF_MAX_MS, DIAL_BACKOFF_MS * 2 ** (failures - 1))
         assert dial.next_dials(willing, Millis(now + span // 2 - 1)) == []
         now += span + 1
-    dial.worked(ip(1), KEYS[0].account)
     assert dial.next_dials(willing, Millis(now)) == [ip(1)]
+    dial.connected(ip(1))
+    dial.worked(ip(1), KEYS[0].account)
+    dial.closed(ip(1), Millis(now), was_of_use=False)
+    assert dial.next_dials(willing, Millis(now + DIAL_BACKOFF_MS)) == [ip(1)]  # as after a first failure
 
 
 def test_a_dial_without_an_answer_is_given_up() -> None:

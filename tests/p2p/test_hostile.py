@@ -146,7 +146,7 @@ def test_a_flood_of_questions_by_one_who_does_not_read_stays_within_the_caps() -
     puppet = Puppet(stage, 1, reads=False).greet()
     ids = tuple(stage.chain.main[1:17])
     cap = sum(limits.queue_bytes + limits.answer_bytes for limits in CLASSES.values())
-    for number in range(400):
+    for number in range(150):
         offset = number % 5 * CHUNK_BYTES
         puppet.say(GetBodies(ids), GetPayload(ref.id, offset), GetHeaders((stage.chain.first,)), Ping(number))
         assert stage.network.buffered_bytes() <= cap
@@ -155,6 +155,7 @@ def test_a_flood_of_questions_by_one_who_does_not_read_stays_within_the_caps() -
     assert puppet.bytes_heard <= SEND_WINDOW + WORST_FRAME
     stage.tick(STALL_MS + 1000)
     assert puppet.closed is not None
+    assert "read nothing" in puppet.closed
     assert stage.network.buffered_bytes() == 0
 
 
@@ -200,14 +201,9 @@ def test_a_false_weight_costs_one_question() -> None:
     stage = Stage()
     puppet = Puppet(stage, 1, weight=10**30).greet()
     stage.tick(250)
-    questions = [message for message in puppet.heard if isinstance(message, GetHeaders)]
-    for _ in range(3):
-        stage.take(stage.network.sync(stage.now))
-    puppet.heard.clear()
     puppet.say(Headers((), True))
     stage.tick(5_000)
     stage.take(stage.network.sync(stage.now))
-    assert len(questions) <= 1
     assert not [message for message in puppet.heard if isinstance(message, GetHeaders)]
 
 

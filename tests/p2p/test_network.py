@@ -162,6 +162,8 @@ def test_a_foreign_chain_is_named_in_both_logs(other: ToyChain, words: str, seed
     assert not there.ups
     assert any(words in reason for reason in here.closes)
     assert any(words in reason for reason in there.closes)
+    town.run(60_000)
+    assert len(there.closes) < 12, "a peer of another network counts as a failure of its address"
 
 
 def test_a_node_that_dials_itself_does_so_once(seed: int) -> None:

@@ -1,0 +1,299 @@
+"""Whom a network asks, how often, and when it gives up: one network and peers on strings."""
+
+from typing import TypeVar
+
+from chain.block import Body, Header, block_id
+from chain.ids import Hash, Height
+from chain.payload import PayloadRef
+from p2p.limits import (
+    CHUNKS_OWED,
+    CLAIM_RETRY_MS,
+    FETCH_ANSWER_MS,
+    HEADERS_ANSWER_MS,
+    IDLE_MS,
+    MAX_IDS,
+    MIB,
+    RETRY_MS,
+    STALL_MS,
+    VERDICT_MS,
+)
+from p2p.messages import (
+    AnnounceTransactions,
+    BlockBody,
+    GetBodies,
+    GetHeaders,
+    GetPayload,
+    GetTransactions,
+    Head,
+    Headers,
+    Message,
+    NotFound,
+    Ping,
+    Transactions,
+    encode_weight,
+)
+from p2p.network import BodyArrived, Item, Kind, PeerDown, Verdict, Want
+from tests.p2p.objects import EMPTY, FIRST, KEYS, make_chain, make_header, make_transaction
+from tests.p2p.puppet import Puppet, Stage
+
+M = TypeVar("M", bound=Message)
+IDS = [Hash(bytes([number]) * 32) for number in range(1, 100)]
+
+
+def heard(puppet: Puppet, kind: type[M]) -> list[M]:
+    """Return the messages of a kind a puppet heard, and forget them."""
+    found = [message for message in puppet.heard if isinstance(message, kind)]
+    puppet.heard = [message for message in puppet.heard if not isinstance(message, kind)]
+    return found
+
+
+# ── items ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_what_nobody_has_is_asked_for_again_later() -> None:
+    """A wanted body that no peer had is not forgotten: everybody is asked anew after a while."""
+    stage = Stage()
+    puppets = [Puppet(stage, 1).greet(), Puppet(stage, 2, KEYS[21]).greet()]
+    stage.take(stage.network.want([Want(Kind.BODY, IDS[0])], stage.now))
+    for round in range(3):
+        for _ in puppets:
+            asked = [puppet for puppet in puppets if heard(puppet, GetBodies)]
+            assert len(asked) == 1, f"round {round}"
+            asked[0].say(NotFound(Kind.BODY, (IDS[0],)))
+        stage.tick(RETRY_MS)
+    puppet = next(puppet for puppet in puppets if heard(puppet, GetBodies))
+    puppet.say(BlockBody(IDS[0], EMPTY))
+    assert stage.told[-1] == BodyArrived(puppet.key.account, IDS[0], EMPTY)
+    stage.tick(5 * RETRY_MS)
+    assert not [each for each in puppets if heard(each, GetBodies)]
+
+
+def test_what_is_not_wanted_any_more_is_not_asked_for() -> None:
+    """unwant ends it, wherever it stands; its late answer is let pass."""
+    stage = Stage()
+    puppet = Puppet(stage, 1).greet()
+    stage.take(stage.network.want([Want(Kind.BODY, IDS[0])], stage.now))
+    stage.take(stage.network.unwant([IDS[0]], stage.now))
+    puppet.heard.clear()
+    stage.told.clear()
+    puppet.say(BlockBody(IDS[0], EMPTY))
+    stage.tick(FETCH_ANSWER_MS)
+    assert not stage.told
+    assert not heard(puppet, GetBodies)
+    assert puppet.closed is None
+
+
+def test_a_debtor_is_not_asked_twice() -> None:
+    """One question, one answer: a peer that owes an item, late, is not asked for it again; its answer is welcome."""
+    stage = Stage()
+    puppet = Puppet(stage, 1).greet()
+    stage.take(stage.network.want([Want(Kind.BODY, IDS[0]), Want(Kind.PAYLOAD, IDS[1], 100)], stage.now))
+    assert len(heard(puppet, GetBodies)) == 1
+    assert len(heard(puppet, GetPayload)) == 1
+    stage.tick(FETCH_ANSWER_MS + 3 * RETRY_MS)
+    assert not heard(puppet, GetBodies)
+    assert not heard(puppet, GetPayload)
+    puppet.say(BlockBody(IDS[0], EMPTY))
+    assert stage.told[-1] == BodyArrived(puppet.key.account, IDS[0], EMPTY)
+
+
+def test_a_peer_whose_every_slot_is_late_is_let_go() -> None:
+    """It may answer other things as much as it likes: who owes all it may owe is of no use."""
+    stage = Stage()
+    puppet = Puppet(stage, 1).greet()
+    stage.take(stage.network.want([Want(Kind.BODY, id) for id in IDS[:30]], stage.now))
+    assert len(heard(puppet, GetBodies)[0].ids) == 8
+    for number in range(20):
+        transaction = make_transaction(number)
+        puppet.say(AnnounceTransactions((transaction.id,)))
+        puppet.say(Transactions((transaction,)))
+        stage.tick(1_000)
+        if puppet.closed:
+            break
+    assert puppet.closed == "owes more answers than it may"
+
+
+def test_an_ignored_item_is_left_alone_for_a_while() -> None:
+    """What the core had no use for is not fetched from the next peer that announces it, until some time later."""
+    stage = Stage()
+    first, second = Puppet(stage, 1).greet(), Puppet(stage, 2, KEYS[21]).greet()
+    transaction = make_transaction(1)
+    first.say(AnnounceTransactions((transaction.id,)))
+    first.say(Transactions((transaction,)))
+    item = Item(Kind.TRANSACTION, transaction.id)
+    stage.take(stage.network.verdict(first.key.account, Verdict.IGNORE, "nonce too high", stage.now, item))
+    second.say(AnnounceTransactions((transaction.id,)))
+    assert not heard(second, GetTransactions)
+    stage.tick(VERDICT_MS)
+    second.say(AnnounceTransactions((transaction.id,)))
+    assert heard(second, GetTransactions)
+
+
+def test_an_item_awaiting_its_verdict_is_not_fetched_again() -> None:
+    """Between arrival and verdict another announcement starts no second fetch."""
+    stage = Stage()
+    first, second = Puppet(stage, 1).greet(), Puppet(stage, 2, KEYS[21]).greet()
+    transaction = make_transaction(1)
+    first.say(AnnounceTransactions((transaction.id,)))
+    first.say(Transactions((transaction,)))
+    second.say(AnnounceTransactions((transaction.id,)))
+    stage.tick(1_000)
+    assert not heard(second, GetTransactions)
+    stage.take(
+        stage.network.verdict(
+            first.key.account, Verdict.REJECT, "bad", stage.now, Item(Kind.TRANSACTION, transaction.id)
+        )
+    )
+    assert heard(second, GetTransactions)
+
+
+def test_questions_are_gathered() -> None:
+    """Many announced ids are asked for in one message, within its limit and the peer's slots."""
+    stage = Stage()
+    puppet = Puppet(stage, 1).greet()
+    ids = tuple([Hash(number.to_bytes(32, "big")) for number in range(MAX_IDS)])
+    puppet.say(AnnounceTransactions(ids))
+    assert heard(puppet, GetTransactions) == [GetTransactions(ids)]
+
+
+def test_payloads_in_flight_are_bounded_in_number_and_bytes() -> None:
+    """No peer owes more chunks than its slots, and large payloads come one after the other."""
+    stage = Stage()
+    puppet = Puppet(stage, 1).greet()
+    stage.take(stage.network.want([Want(Kind.PAYLOAD, id, 100) for id in IDS], stage.now))
+    asked = heard(puppet, GetPayload)
+    assert CHUNKS_OWED - 4 < len(asked) <= CHUNKS_OWED
+    stage = Stage()
+    puppets = [Puppet(stage, number, KEYS[19 + number]).greet() for number in (1, 2, 3)]
+    stage.take(stage.network.want([Want(Kind.PAYLOAD, id, 40 * MIB) for id in IDS[:3]], stage.now))
+    assert len({message.id for puppet in puppets for message in heard(puppet, GetPayload)}) == 1
+
+
+def test_an_empty_payload_is_a_payload() -> None:
+    """Nothing is fetched like something."""
+    stage = Stage()
+    ref = PayloadRef.of(b"")
+    stage.chain.payloads[ref.id] = b""
+    puppet = Puppet(stage, 1).greet()
+    puppet.say(GetPayload(ref.id, 0))
+    assert [message.data for message in puppet.heard if hasattr(message, "data")] == [b""]
+    stage.take(stage.network.want([Want(Kind.PAYLOAD, ref.id, 0)], stage.now))
+    assert heard(puppet, GetPayload) == [GetPayload(ref.id, 0)]
+
+
+# ── headers ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_claim_that_is_not_borne_out_is_set_aside() -> None:
+    """No headers, or none that are new: not asked again before a while, or before it announces another head."""
+    stage = Stage()
+    puppet = Puppet(stage, 1)
+    puppet.weight = 10**30
+    puppet.greet()
+    headers = tuple([header for header, _ in make_chain(3)])
+    for answer in (Headers((), True), Headers((), False), Headers(headers, False)):
+        puppet.heard.clear()
+        puppet.say(answer)
+        stage.take(stage.network.sync(stage.now))
+        stage.tick(CLAIM_RETRY_MS - 500)
+        assert not heard(puppet, GetHeaders), answer.more
+        stage.tick(1_000)
+        assert heard(puppet, GetHeaders)
+    puppet.say(Headers((), False), Head(make_header(FIRST, Body((), ())), encode_weight(10**31)))
+    stage.take(stage.network.sync(stage.now))
+    assert heard(puppet, GetHeaders)
+
+
+def test_the_same_headers_over_and_over_get_a_peer_nowhere() -> None:
+    """Answers that promise more and leave our best header where it is are asked for once in a while only."""
+    stage = Stage()
+    puppet = Puppet(stage, 1, weight=10**9).greet()
+    headers = tuple([header for header, _ in make_chain(3)])
+    asked = 1
+    for _ in range(10):
+        if asked:
+            puppet.say(Headers(headers, True))
+        stage.tick(1_000)
+        asked = len(heard(puppet, GetHeaders))
+        assert not asked
+
+
+def test_a_late_answer_for_headers_lets_the_next_peer_be_asked() -> None:
+    """One question at a time: the second better peer is asked when the first let its time pass."""
+    stage = Stage()
+    silent = Puppet(stage, 1, weight=5)
+    silent.reads = True
+    silent.greet()
+    helpful = Puppet(stage, 2, KEYS[21], weight=5).greet()
+    stage.take(stage.network.sync(stage.now))
+    assert not heard(helpful, GetHeaders)
+    stage.tick(HEADERS_ANSWER_MS)
+    assert heard(helpful, GetHeaders)
+    blocks = make_chain(3)
+    helpful.say(Headers(tuple([header for header, _ in blocks]), False))
+    assert stage.told[-1].headers[0] == blocks[0][0]  # type: ignore[union-attr]
+    assert silent.closed is None
+
+
+def test_a_head_is_told_to_those_who_lack_it() -> None:
+    """Not to who announced it, nor to who claims to be ahead; twice in a moment only the latest goes out."""
+    stage = Stage()
+    behind, knowing, ahead = (
+        Puppet(stage, 1).greet(),
+        Puppet(stage, 2, KEYS[21]).greet(),
+        Puppet(stage, 3, KEYS[22], weight=100).greet(),
+    )
+    blocks = make_chain(4)
+    knowing.say(Head(blocks[0][0], encode_weight(1)))
+    announce(stage, blocks[:1])
+    assert [each.header for each in heard(behind, Head)] == [blocks[0][0]]
+    assert not heard(knowing, Head)
+    assert not heard(ahead, Head)
+    announce(stage, blocks[1:2])
+    announce(stage, blocks[2:])
+    assert not heard(behind, Head)
+    assert [each.weight for each in heard(knowing, Head)] == [encode_weight(2)]
+    stage.tick(250)
+    assert [(each.header, each.weight) for each in heard(behind, Head)] == [(blocks[3][0], encode_weight(4))]
+
+
+def announce(stage: Stage, blocks: list[tuple[Header, Body]]) -> None:
+    stage.chain.mine(blocks)
+    stage.take(stage.network.announce_block(blocks[-1][0], stage.now))
+    assert stage.chain.head() == block_id(blocks[-1][0])
+    assert stage.chain.height() == Height(blocks[-1][0].height)
+
+
+# ── alive or not ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_peer_that_talks_but_never_answers_a_ping_is_let_go() -> None:
+    """Its own pings do not show that it hears ours."""
+    stage = Stage()
+    puppet = Puppet(stage, 1).greet()
+    puppet.pong = lambda: None  # type: ignore[method-assign]
+    for number in range(3 * IDLE_MS // 5_000):
+        puppet.say(Ping(number))
+        stage.tick(5_000)
+    assert puppet.closed == f"did not answer a ping for {IDLE_MS // 1000} s"
+    assert isinstance(stage.told[-1], PeerDown)
+
+
+def test_a_peer_that_does_not_read_is_let_go() -> None:
+    """Bytes handed to the transport and none of them gone for the stall span, although it keeps talking."""
+    stage = Stage()
+    puppet = Puppet(stage, 1).greet()
+    puppet.reads = False
+    for number in range(STALL_MS // 5_000 + 2):
+        puppet.say(Ping(number))
+        stage.tick(5_000)
+    assert puppet.closed == f"read nothing for {STALL_MS // 1000} s"
+
+
+def test_a_peer_that_falls_silent_is_let_go_before_its_ping_is_due() -> None:
+    """Silence counts from the last byte."""
+    stage = Stage()
+    puppet = Puppet(stage, 1).greet()
+    puppet.pong = lambda: None  # type: ignore[method-assign]
+    stage.tick(IDLE_MS)
+    assert puppet.closed == f"silent for {IDLE_MS // 1000} s"
