@@ -9,10 +9,12 @@ from typing import Annotated
 import typer
 
 from commands import account, config, data, db, device, init, keys, localnet, model, node, plan, train
+from commands.output import PANEL_LEARNING, PANEL_NODE, example
 
 app = typer.Typer(
     name="fedchain",
     no_args_is_help=True,
+    epilog=example("fedchain plan new --data DIR --out plan.toml", "fedchain localnet run plan.toml --data DIR"),
     rich_markup_mode="rich",
     pretty_exceptions_show_locals=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -35,17 +37,20 @@ def _root(
 
 
 init.add_to(app)
-app.add_typer(keys.app, name="keys")
-app.add_typer(config.app, name="config")
 node.add_to(app)
 account.add_to(app)
-app.add_typer(plan.app, name="plan")
-app.add_typer(device.app, name="device")
-app.add_typer(model.app, name="model")
-app.add_typer(data.app, name="data")
-app.add_typer(db.app, name="db")
 train.add_to(app)
-app.add_typer(localnet.app, name="localnet")
+for name, group, panel in (
+    ("keys", keys.app, PANEL_NODE),
+    ("config", config.app, PANEL_NODE),
+    ("device", device.app, PANEL_NODE),
+    ("db", db.app, PANEL_NODE),
+    ("plan", plan.app, PANEL_LEARNING),
+    ("model", model.app, PANEL_LEARNING),
+    ("data", data.app, PANEL_LEARNING),
+    ("localnet", localnet.app, PANEL_LEARNING),
+):
+    app.add_typer(group, name=name, rich_help_panel=panel)
 
 
 def main() -> None:

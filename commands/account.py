@@ -9,7 +9,7 @@ from rich.text import Text
 from commands.home import HomeOption
 from commands.node import as_document
 from commands.node_call import ask
-from commands.output import CommandFailed, JsonFlag, UsageFault, command, emit, example
+from commands.output import PANEL_LEDGER, CommandFailed, JsonFlag, UsageFault, command, emit, example
 from commands.plan_submit import TimeoutOption, WaitOption
 from commands.show import SHOWN_ACCOUNT, coins, facts, listing, moment, parse_amount, short, size
 
@@ -22,9 +22,12 @@ _MAX_HEIGHT_DIGITS = 18
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command("account", epilog=example("fedchain account", "fedchain account fed1… --prove"))(account)
-    app.command("transfer", epilog=example("fedchain transfer fed1… 2.5coins --wait"))(transfer)
-    app.command("block", epilog=example("fedchain block", "fedchain block 42 --json"))(block)
+    for function, *lines in (
+        (account, "fedchain account", "fedchain account fed1… --prove"),
+        (transfer, "fedchain transfer fed1… 2.5coins --wait"),
+        (block, "fedchain block", "fedchain block 42 --json"),
+    ):
+        app.command(function.__name__, rich_help_panel=PANEL_LEDGER, epilog=example(*lines))(function)
 
 
 # --- accounts --------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from chain.genesis_file import read_genesis
 from chain.ids import AccountId
 from chain.keys import KeyPair
 from commands.home import HomeOption, home_directory
-from commands.output import CommandFailed, JsonFlag, UsageFault, command, emit, example
+from commands.output import PANEL_NODE, CommandFailed, JsonFlag, UsageFault, command, emit, example
 from commands.password import PasswordFileOption, new_password
 from commands.settings import ConnectOption, ListenOption, MineOption, RpcPortOption, with_flags
 from commands.show import facts, parse_amount
@@ -32,6 +32,7 @@ def add_to(app: typer.Typer) -> None:
     """Add the command."""
     app.command(
         "init",
+        rich_help_panel=PANEL_NODE,
         epilog=example(
             "fedchain init --home alice --mine",
             "fedchain init --home bob --genesis alice/genesis.json --connect 192.0.2.1:9470",

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from commands.home import HomeOption, home_directory
 from commands.node_call import ask
-from commands.output import JsonFlag, UsageFault, command, emit, emit_line, example, note
+from commands.output import PANEL_NODE, JsonFlag, UsageFault, command, emit, emit_line, example, note
 from commands.password import PasswordFileOption, read_password_of
 from commands.settings import (
     ConnectOption,
@@ -35,9 +35,9 @@ _STATE_STYLES = {"synced": "green", "syncing": "yellow", "connecting": "yellow",
 
 def add_to(root: typer.Typer) -> None:
     """Add the group and the commands beside it."""
-    root.add_typer(app, name="node")
-    root.command("status", epilog=example("fedchain status --home alice"))(status)
-    root.command("peers", epilog=example("fedchain peers --home alice"))(peers)
+    root.add_typer(app, name="node", rich_help_panel=PANEL_NODE)
+    root.command("status", rich_help_panel=PANEL_NODE, epilog=example("fedchain status --home alice"))(status)
+    root.command("peers", rich_help_panel=PANEL_NODE, epilog=example("fedchain peers --home alice"))(peers)
 
 
 # --- running ---------------------------------------------------------------------------------------

@@ -37,6 +37,11 @@ EXIT_INTERRUPTED: Final = 130
 console: Final = Console(highlight=False)
 diagnostics: Final = Console(stderr=True, highlight=False)
 
+PANEL_NODE: Final = "A node"
+PANEL_LEARNING: Final = "Learning"
+PANEL_LEDGER: Final = "The ledger"
+"""Where commands stand in ``fedchain --help``."""
+
 JsonFlag = Annotated[bool, typer.Option("--json", metavar="", help="Print JSON instead of text.")]
 
 

@@ -9,7 +9,7 @@ import typer
 from rich.console import RenderableType
 from rich.text import Text
 
-from commands.output import JsonFlag, command, emit, example, note
+from commands.output import PANEL_LEARNING, JsonFlag, command, emit, example, note
 from commands.show import measure, span
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ def add_to(app: typer.Typer) -> None:
     """Add the command."""
     app.command(
         "train",
+        rich_help_panel=PANEL_LEARNING,
         epilog=example("fedchain train examples/heart/plan.toml --data examples/heart/data --out build/train"),
     )(train)
 

@@ -1,0 +1,182 @@
+"""``init``, ``keys``, ``config``, ``db``: data directories, with no node running."""
+
+import json
+import stat
+from pathlib import Path
+
+import pytest
+
+from chain.genesis_file import read_genesis
+from node.config import read_config
+from storage.keystore import KeyFiles
+from tests.commands.conftest import QUICK
+from tests.commands.terminal import done, fedchain
+
+
+@pytest.fixture
+def password(tmp_path: Path) -> Path:
+    """A file with a password."""
+    file = tmp_path / "password"
+    file.write_text("open sesame\n")
+    return file
+
+
+# --- init ------------------------------------------------------------------------------------------
+
+
+def test_init_makes_a_directory_that_only_its_owner_reads(tmp_path: Path):
+    """Key, settings and genesis are there, and it says what to do next."""
+    made = done("init", "--home", tmp_path / "a", "--mine", "--connect", "192.0.2.1:9470", *QUICK)
+    home = Path(made["home"])
+    assert stat.S_IMODE(home.stat().st_mode) == 0o700
+    assert read_genesis(Path(made["genesis_file"]).read_text()).id.hex() == made["genesis"]
+    config = read_config(Path(made["config_file"]))
+    assert config.mining.enabled
+    assert config.network.connect == ("192.0.2.1:9470",)
+    assert made["next"] == [f"fedchain node start --home {home}"]
+    assert done("keys", "show", "--home", home)["account"] == made["account"]
+
+
+def test_a_second_node_joins_with_the_first_ones_genesis(tmp_path: Path):
+    """Both then belong to one network, under keys of their own."""
+    first = done("init", "--home", tmp_path / "a", "--chain-id", "ours")
+    second = done("init", "--home", tmp_path / "b", "--genesis", first["genesis_file"])
+    assert second["genesis"] == first["genesis"]
+    assert second["chain_id"] == "ours"
+    assert second["account"] != first["account"]
+
+
+def test_init_allocates_the_coins_it_is_told_to(tmp_path: Path):
+    """In units, or in coins."""
+    account = done("init", "--home", tmp_path / "a")["account"]
+    made = done("init", "--home", tmp_path / "b", "--allocate", f"{account}=2.5coins")
+    genesis = read_genesis(Path(made["genesis_file"]).read_text())
+    assert [allocation.amount for allocation in genesis.allocations] == [2_500_000]
+
+
+def test_init_speaks_to_people_too(tmp_path: Path):
+    """The account, and the next command."""
+    answer = fedchain("init", "--home", tmp_path / "a")
+    assert answer.code == 0
+    assert "fed1" in answer.out
+    assert f"fedchain node start --home {tmp_path / 'a'}" in answer.out
+
+
+def test_the_home_is_an_option_or_an_environment_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """``--home`` wins."""
+    monkeypatch.setenv("FEDCHAIN_HOME", str(tmp_path / "named"))
+    assert done("init")["home"] == str(tmp_path / "named")
+    assert done("init", "--home", tmp_path / "other")["home"] == str(tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "cause"),
+    [
+        (["--genesis", "G", "--chain-id", "mine"], 2, "--genesis names a network that exists"),
+        (["--genesis", "no-such-file"], 1, "No such file"),
+        (["--genesis", "BROKEN"], 1, "not JSON"),
+        (["--chain-id", "two words"], 1, "chain_id"),
+        (["--block-ms", "0"], 2, ""),
+        (["--allocate", "nobody"], 2, "ADDRESS=AMOUNT"),
+        (["--allocate", "fed1qqq=5"], 1, "checksum"),
+        (["--connect", "here"], 2, "is not HOST:PORT"),
+        (["--listen", "here:99999"], 2, "is not HOST:PORT"),
+        (["--password", "--password-file", "PASSWORD"], 2, "contradict each other"),
+        (["--password"], 2, "no terminal"),
+        (["--password-file", "EMPTY"], 1, "first line is empty"),
+    ],
+)
+def test_init_refuses_what_does_not_fit_and_makes_nothing(
+    home: Path, tmp_path: Path, password: Path, words: list[str], code: int, cause: str
+):
+    """The cause is named, and no half-made directory is left."""
+    (tmp_path / "broken.json").write_text("{")
+    (tmp_path / "empty").write_text("")
+    files = {"G": home / "genesis.json", "BROKEN": tmp_path / "broken.json", "PASSWORD": password}
+    files["EMPTY"] = tmp_path / "empty"
+    answer = fedchain("init", "--home", tmp_path / "new", *(files.get(word, word) for word in words))
+    assert answer.code == code
+    assert cause in " ".join(answer.err.split())
+    assert not (tmp_path / "new").exists()
+
+
+def test_init_never_touches_a_directory_in_use(home: Path, tmp_path: Path):
+    """Neither a node's, nor one with other things in it."""
+    before = (home / "keys" / "node.json").read_bytes()
+    assert "already is a data directory" in fedchain("init", "--home", home, "--json").error["cause"]
+    assert (home / "keys" / "node.json").read_bytes() == before
+    (tmp_path / "letters").mkdir()
+    (tmp_path / "letters" / "a.txt").write_text("dear")
+    answer = fedchain("init", "--home", tmp_path / "letters", "--json")
+    assert answer.code == 1
+    assert "is not empty" in answer.error["cause"]
+
+
+# --- keys ------------------------------------------------------------------------------------------
+
+
+def test_keys_are_made_listed_and_shown_and_their_secrets_are_not(home: Path, password: Path):
+    """A key with a password is encrypted."""
+    made = done("keys", "new", "savings", "--home", home, "--password-file", password)
+    assert made["encrypted"]
+    assert [key["name"] for key in done("keys", "list", "--home", home)["keys"]] == ["node", "savings"]
+    shown = fedchain("keys", "show", "savings", "--home", home)
+    assert made["account"] in shown.out
+    seed = KeyFiles(home / "keys").load("savings", "open sesame").seed.hex()
+    assert seed not in shown.out + fedchain("keys", "list", "--home", home).out
+
+
+def test_a_key_name_is_taken_once(home: Path):
+    """And a key that is not there is not made up."""
+    assert "already a key" in fedchain("keys", "new", "node", "--home", home, "--json").error["cause"]
+    assert "no key 'x'" in fedchain("keys", "show", "x", "--home", home, "--json").error["cause"]
+    assert fedchain("keys", "new", "Bad Name", "--home", home).code == 1
+
+
+def test_a_directory_without_a_node_says_so(tmp_path: Path):
+    """With the command that makes one."""
+    for words in (["keys", "list"], ["config", "check"], ["node", "start"], ["status"], ["db", "check"]):
+        error = fedchain(*words, "--home", tmp_path / "nothing", "--json").error
+        assert "is not a data directory" in error["cause"]
+        assert "fedchain init" in error["cause"]
+
+
+# --- config ----------------------------------------------------------------------------------------
+
+
+def test_config_check_shows_what_is_not_at_its_default(home: Path):
+    """What init wrote is fine."""
+    checked = done("config", "check", "--home", home)
+    assert checked["changed"] == {"network.port": 0, "rpc.port": 0}
+    assert checked["settings"]["mining"]["enabled"] is False
+    assert "is fine" in fedchain("config", "check", "--home", home).out
+
+
+def test_config_check_names_every_setting_that_does_not_fit(home: Path):
+    """With the value found and what is allowed; ``node start`` refuses the same file."""
+    (home / "config.toml").write_text('[rpc]\nport = "x"\n[network]\nconnect = ["here"]\nprot = 1\n')
+    for words in (["config", "check"], ["node", "start"]):
+        answer = fedchain(*words, "--home", home, "--json")
+        assert answer.code == 1
+        assert {one["field"] for one in answer.error["problems"]} == {"rpc.port", "network.connect", "network.prot"}
+    assert "rpc.port" in fedchain("config", "check", "--home", home).err
+
+
+# --- db --------------------------------------------------------------------------------------------
+
+
+def test_db_commands_say_that_no_node_has_run(home: Path, tmp_path: Path):
+    """There is nothing to check yet."""
+    for words in (["check"], ["compact"], ["export", "--out", tmp_path / "x"]):
+        error = fedchain("db", *words, "--home", home, "--json").error
+        assert "no node has run" in error["cause"]
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_damaged_key_file_or_genesis_is_named(home: Path):
+    """What to do is said with it."""
+    (home / "keys" / "node.json").chmod(0o644)
+    assert "chmod 600" in fedchain("keys", "list", "--home", home, "--json").error["cause"]
+    (home / "genesis.json").write_text(json.dumps({"chain_id": 7}))
+    error = fedchain("node", "start", "--home", home, "--json").error
+    assert "genesis" in error["cause"]
