@@ -42,6 +42,11 @@ class HeaderSync:
         links.on_up.append(self._on_up)
         links.on_down.append(self._on_down)
 
+    @property
+    def is_asking(self) -> bool:
+        """Is the answer to a question awaited?"""
+        return self._question is not None
+
     def sync(self, now: Millis) -> None:
         """Ask one better peer, unless one is being asked."""
         if self._question is not None:

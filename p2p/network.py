@@ -291,6 +291,10 @@ class PeerNetwork:
         self._headers.sync(now)
         return self._outputs(now)
 
+    def is_asking(self) -> bool:
+        """Is a peer with more weight being asked for its headers now?"""
+        return self._headers.is_asking
+
     def dial(self, address: str, now: Millis) -> list[NetworkOutput]:
         """Connect to ``host:port`` now and stay connected. ``EndpointError`` if the text is no address."""
         self._doorman.dial(address, now)

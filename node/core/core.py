@@ -23,6 +23,7 @@ from node.core.messages import (
     OwnTransaction,
     PayloadStored,
     PoolGrew,
+    StateChanged,
     UpdateReady,
     UpdateReleased,
 )
@@ -174,11 +175,13 @@ class NodeCore:
         miner, device, owner = self._miner, self._device, self._owner
         routes.on(PoolGrew)
         routes.on(UpdateReady)
+        routes.on(StateChanged)
         routes.on(Shutdown)
         if miner is not None:
             routes.on(Started, miner.on_started)
             routes.on(Tick, miner.on_tick)
             routes.on(HeadChanged, miner.on_head)
+            routes.on(StateChanged, miner.on_state)
             routes.on(PoolGrew, miner.on_pool_grew)
             routes.on(UpdateReady, miner.on_update_ready)
             routes.on(MiningOrder, miner.on_mining_order)
@@ -190,6 +193,7 @@ class NodeCore:
         if device is not None:
             routes.on(Started, device.on_started)
             routes.on(HeadChanged, device.on_head)
+            routes.on(StateChanged, device.on_state)
             routes.on(Shutdown, device.on_shutdown)
             routes.on(JoinOrder, device.on_join_order)
             routes.on_job(FindStamp, device.on_stamp)
@@ -200,6 +204,7 @@ class NodeCore:
         if owner is not None:
             routes.on(Started, owner.on_started)
             routes.on(HeadChanged, owner.on_head)
+            routes.on(StateChanged, owner.on_state)
             routes.on(Shutdown, owner.on_shutdown)
             routes.on_job(OpenChunk, owner.on_opened)
         routes.on(Shutdown, self._cancel_rest, self._peers.on_shutdown)

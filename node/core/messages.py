@@ -7,6 +7,7 @@ from chain.ids import Hash
 from chain.transaction import Body as TransactionBody
 from chain.update import Attestation, AttestedUpdate
 from consensus.events import LedgerEvent
+from node.status import State
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,3 +76,10 @@ class AttestationMade:
 @dataclass(frozen=True, slots=True)
 class PoolGrew:
     """There is more to put into a block than before."""
+
+
+@dataclass(frozen=True, slots=True)
+class StateChanged:
+    """The node's state (``node.status``) is another one now."""
+
+    state: State

@@ -1,4 +1,8 @@
-"""The monitor: in which state the node is, how fast it gets on, and when it will be there."""
+"""The monitor: in which state the node is, how fast it gets on, and when it will be there.
+
+A node that has just met its first peers is not synced before they have been asked what they know: until then its
+head may be of last week, and its roles must not act on it.
+"""
 
 from collections import deque
 from typing import Final
@@ -6,7 +10,7 @@ from typing import Final
 from chain.ids import Height, Millis
 from node.core.chain import Chain
 from node.core.config import CoreConfig
-from node.core.messages import HeadChanged
+from node.core.messages import HeadChanged, StateChanged
 from node.core.turn import Turn
 from node.events import Started, Tick
 from node.notices import StatusChanged
@@ -33,6 +37,7 @@ class Monitor:
         self._moved: Millis = Millis(0)
         self._behind_since: Millis | None = None
         self._peers = 0
+        self._has_asked_around = False
         self._state: State = "offline"
 
     @property
@@ -77,6 +82,10 @@ class Monitor:
     def _refresh(self, turn: Turn) -> None:
         while self._moves and self._moves[0][0] < turn.now - _WINDOW_MS:
             self._moves.popleft()
+        if self._peers == 0:
+            self._has_asked_around = False
+        elif self._chain.is_caught_up() and not self._network.is_asking():
+            self._has_asked_around = True
         if self._chain.is_caught_up():
             self._behind_since = None
         elif self._behind_since is None:
@@ -85,6 +94,7 @@ class Monitor:
         if status.state != self._state:
             self._state = status.state
             turn.publish(StatusChanged(status.state, status.reason))
+            turn.tell(StateChanged(status.state))
 
     def status(self, now: Millis) -> Status:
         """Return the node's state and its figures."""
@@ -104,7 +114,7 @@ class Monitor:
             if not is_near:
                 return "syncing", ""
         if self._peers:
-            return "synced", ""
+            return ("synced", "") if self._has_asked_around else ("syncing", "asking peers for their headers")
         if self._network.known_addresses():
             return "connecting", "no peer answers yet"
         return "offline", "no peer is known"

@@ -32,3 +32,8 @@ class Surroundings:
         """Does a transaction of this kind (for this plan, if named) of this node's wait for a block?"""
         bodies = [signed.transaction.body for signed in self.mempool.of(self.account)]
         return any(isinstance(body, kind) and plan in (None, getattr(body, "plan", None)) for body in bodies)
+
+    @property
+    def may_act(self) -> bool:
+        """Is the head worth acting on: the best that peers know, or is there nobody to ask?"""
+        return self.monitor.state in ("synced", "offline")

@@ -29,7 +29,7 @@ from consensus.state import (
 )
 from fl.plan.schema import Plan
 from node.core.config import DeviceConfig
-from node.core.messages import HeadChanged, OwnTransaction, PayloadStored, UpdateReleased
+from node.core.messages import HeadChanged, OwnTransaction, PayloadStored, StateChanged, UpdateReleased
 from node.core.turn import Turn
 from node.effects import Accepted, Refused
 from node.events import JoinOrder, Shutdown, Started
@@ -87,6 +87,7 @@ class Device:
         self._failed: dict[Hash, None] = {}
         self._sent: dict[Hash, int] = {}
         self._served: dict[Hash, int] = {}
+        self._stopped = False
         self._releases = 0
         self._last_error = ""
 
@@ -112,6 +113,10 @@ class Device:
             self._job, self._task, self._working = None, None, ""
         self._step(turn)
 
+    def on_state(self, changed: StateChanged, turn: Turn) -> None:
+        """Do what the state asks for, once it is known to be of today."""
+        self._step(turn)
+
     def on_join_order(self, order: JoinOrder, turn: Turn) -> None:
         """Serve one more plan."""
         if not self._config.consent:
@@ -125,14 +130,15 @@ class Device:
         self._step(turn)
 
     def on_shutdown(self, event: Shutdown, turn: Turn) -> None:
-        """Rest."""
+        """Stop."""
+        self._stopped = True
         turn.cancel(self._job)
         turn.cancel(self._stamp_job)
         self._job = self._stamp_job = self._task = None
 
     def _step(self, turn: Turn) -> None:
         """Do the next thing, if there is one."""
-        if not self._config.consent or self._around.monitor.state == "syncing":
+        if self._stopped or not self._config.consent or not self._around.may_act:
             return
         if get_device(self._around.chain.view, self._around.account) is None:
             self._register(turn)

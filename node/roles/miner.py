@@ -18,7 +18,15 @@ from consensus.fees import get_minimum_fee
 from consensus.queries import attestations_needed
 from consensus.state import get_account, get_miner
 from node.core.config import MinerConfig
-from node.core.messages import AttestationMade, BlockMade, HeadChanged, OwnTransaction, PoolGrew, UpdateReady
+from node.core.messages import (
+    AttestationMade,
+    BlockMade,
+    HeadChanged,
+    OwnTransaction,
+    PoolGrew,
+    StateChanged,
+    UpdateReady,
+)
 from node.core.payloads import transaction_payload
 from node.core.turn import Turn
 from node.effects import Accepted
@@ -99,6 +107,11 @@ class Miner:
         if self._build is None and (due or turn.now - self._built_at >= _REFRESH_MS):
             self._start_build(turn)
 
+    def on_state(self, changed: StateChanged, turn: Turn) -> None:
+        """Begin to build when the head has become worth it."""
+        if self._candidate is None:
+            self._start_build(turn)
+
     def on_mining_order(self, order: MiningOrder, turn: Turn) -> None:
         """Rest from building and sealing, or begin again. Verifying goes on."""
         self._paused = not order.enabled
@@ -109,7 +122,8 @@ class Miner:
         turn.reply(order.request, Accepted(ZERO_HASH))
 
     def on_shutdown(self, event: Shutdown, turn: Turn) -> None:
-        """Rest."""
+        """Stop."""
+        self._paused = True
         self._rest(turn)
 
     def _rest(self, turn: Turn) -> None:

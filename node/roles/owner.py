@@ -8,7 +8,7 @@ from chain.transaction import OpenHoldout
 from consensus.problems import compile_document
 from consensus.queries import expected_opening
 from consensus.state import document_key, get_active, get_plan, get_round, need_bytes
-from node.core.messages import HeadChanged, OwnTransaction, PayloadStored
+from node.core.messages import HeadChanged, OwnTransaction, PayloadStored, StateChanged
 from node.core.turn import Turn
 from node.events import Shutdown, Started
 from node.jobs.results import ChunkOpened, Declined, JobResult
@@ -26,6 +26,7 @@ class Owner:
         self._around = around
         self._jobs: dict[Hash, int] = {}
         self._declined: dict[Hash, None] = {}
+        self._stopped = False
 
     def on_started(self, event: Started, turn: Turn) -> None:
         """Begin."""
@@ -36,12 +37,19 @@ class Owner:
         self._step(turn)
 
     def on_shutdown(self, event: Shutdown, turn: Turn) -> None:
-        """Rest."""
+        """Stop."""
+        self._stopped = True
         for job in self._jobs.values():
             turn.cancel(job)
         self._jobs.clear()
 
+    def on_state(self, changed: StateChanged, turn: Turn) -> None:
+        """Open what is asked for, once the state is known to be of today."""
+        self._step(turn)
+
     def _step(self, turn: Turn) -> None:
+        if self._stopped or not self._around.may_act:
+            return
         view, account = self._around.chain.view, self._around.account
         for plan in get_active(view):
             entry = get_plan(view, plan)

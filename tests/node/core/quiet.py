@@ -13,6 +13,7 @@ class QuietNetwork(PeerNetwork):
 
     def __init__(self) -> None:
         self.outbox: list[NetworkOutput] = []
+        self.asking = False
         self.wanted: dict[Hash, Want] = {}
         self.verdicts: list[tuple[PeerId, Verdict, str]] = []
         self.blocks: list[Header] = []
@@ -52,6 +53,9 @@ class QuietNetwork(PeerNetwork):
 
     def sync(self, now: Millis) -> list[NetworkOutput]:
         return []
+
+    def is_asking(self) -> bool:
+        return self.asking
 
     def dial(self, address: str, now: Millis) -> list[NetworkOutput]:
         return []
