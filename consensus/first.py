@@ -36,7 +36,7 @@ def genesis_block(genesis: Genesis) -> Block:
     """Return the block at height 0: empty, unsealed, with the first state's root."""
     body = Body((), ())
     header = Header(
-        version=1,
+        version=genesis.rules_at(0).version,
         chain_id=genesis.chain_id,
         height=Height(0),
         parent=ZERO_HASH,

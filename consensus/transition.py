@@ -30,7 +30,6 @@ from consensus.tree import update as update_tree
 from consensus.view import EmptyView, PayloadView, StateView
 
 __all__ = [
-    "BLOCK_VERSION",
     "BlockContext",
     "Execution",
     "Filling",
@@ -45,7 +44,6 @@ __all__ = [
     "make_header",
 ]
 
-BLOCK_VERSION: Final = 1
 _BODY_FRAME: Final = 11
 """Bytes of a body around its transactions and updates: three array heads, the inner two of up to five bytes."""
 
@@ -137,7 +135,7 @@ def fill(
 def make_header(context: BlockContext, parent: Hash, body: Body, execution: Execution, engine: bytes) -> Header:
     """Return the unsealed header of a block with this body, as ``apply`` expects it."""
     return Header(
-        version=BLOCK_VERSION,
+        version=context.rules.version,
         chain_id=context.chain_id,
         height=context.height,
         parent=parent,
@@ -207,7 +205,7 @@ def _finish(ledger: Ledger) -> Execution:
 def _check_header(header: Header, context: BlockContext) -> None:
     """Check what a header says against where it stands. ``Invalid`` says what does not fit."""
     claims = (
-        ("version", header.version, BLOCK_VERSION),
+        ("version", header.version, context.rules.version),
         ("chain", header.chain_id, context.chain_id),
         ("height", header.height, context.height),
         ("time", header.time_ms, context.time_ms),
