@@ -2,6 +2,7 @@
 
     ClientError               the root; catches all of them
     ├── ConnectionRefused     nobody answers at the address
+    │   └── Disconnected      the connection broke before the answer: it may have been done, or not
     ├── Unauthorized          the call needs the node's cookie, or the cookie is wrong
     ├── Refused               the node, or the ledger's rules, say no; ``reason`` says why
     ├── NotFound              the node has no such block, plan, transaction …
@@ -35,7 +36,7 @@ from chain.fixedpoint import Float64Vector, Int64Vector, to_float
 from chain.genesis import Genesis, Rules
 from chain.genesis_file import read_genesis
 from chain.hashing import content_id
-from chain.ids import AccountId, Amount, Hash, Millis
+from chain.ids import AccountId, Amount, Hash
 from chain.keys import KeyPair
 from chain.transaction import Body, JoinPlan, RegisterDevice, SignedTransaction, SubmitPlan, Transaction, Transfer
 from consensus.fees import compute_need, get_minimum_fee
@@ -69,6 +70,7 @@ DEFAULT_TIMEOUT_S: Final = 30.0
 _RECONNECT_S: Final = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0)
 _POLL_S: Final = 0.5
 _MAX_ANSWER_BYTES: Final = 256 * 1024 * 1024
+_MAX_EVENT_BYTES: Final = 16 * 1024 * 1024
 _VERSION: Final = 1
 
 
@@ -89,6 +91,10 @@ class ClientError(NodeError):
 
 class ConnectionRefused(ClientError):  # noqa: N818
     """Nobody answers at the address."""
+
+
+class Disconnected(ConnectionRefused):
+    """The connection broke before the answer came: what was asked may have been done, or not."""
 
 
 class Unauthorized(ClientError):  # noqa: N818
@@ -163,6 +169,7 @@ class Client:
     def __init__(self, url: str, cookie: str | None = None, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
         self.url = url.rstrip("/")
         self._cookie = cookie
+        self._home: Path | None = None
         self._timeout_s = timeout_s
         self._session: aiohttp.ClientSession | None = None
         self._genesis: Genesis | None = None
@@ -172,14 +179,21 @@ class Client:
     def from_home(cls, home: Path | str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> "Client":
         """Return a client of the node that runs in a data directory. ``ConnectionRefused`` if none does."""
         home = Path(home).expanduser()
+        client = cls(*_read_door(home), timeout_s=timeout_s)
+        client._home = home
+        return client
+
+    def _find_again(self) -> bool:
+        """Has the node of our data directory started anew, with another address or cookie? Then use these."""
+        if self._home is None:
+            return False
         try:
-            url = json.loads((home / "rpc.json").read_text(encoding="utf-8"))["url"]
-            cookie = (home / "rpc.cookie").read_text(encoding="ascii").strip()
-        except FileNotFoundError:
-            raise ConnectionRefused(f"no node runs in {home}", f"start it: fedchain node start --home {home}") from None
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ProtocolError(f"{home}/rpc.json or rpc.cookie can't be read: {error}") from None
-        return cls(str(url), cookie, timeout_s=timeout_s)
+            url, cookie = _read_door(self._home)
+        except ClientError:
+            return False
+        is_new = (url, cookie) != (self.url, self._cookie)
+        self.url, self._cookie = url, cookie
+        return is_new
 
     async def __aenter__(self) -> Self:
         return self
@@ -197,22 +211,32 @@ class Client:
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
-            headers = {} if self._cookie is None else {"Authorization": f"Bearer {self._cookie}"}
-            self._session = aiohttp.ClientSession(headers=headers)
+            self._session = aiohttp.ClientSession()
         return self._session
+
+    def _headers(self) -> dict[str, str]:
+        return {} if self._cookie is None else {"Authorization": f"Bearer {self._cookie}"}
 
     def _refused_connection(self) -> ConnectionRefused:
         return ConnectionRefused(f"nobody answers at {self.url}", "is the node running? fedchain node start")
 
     async def call(self, method: str, /, **params: object) -> Any:
         """Call a method and return its result as JSON values. Raises a ``ClientError``."""
+        try:
+            return await self._call_once(method, params)
+        except (ConnectionRefused, Unauthorized) as error:
+            if isinstance(error, Disconnected) or not self._find_again():
+                raise
+        return await self._call_once(method, params)
+
+    async def _call_once(self, method: str, params: dict[str, object]) -> Any:
         self._number = number = self._number + 1
         request = {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
         try:
             async with self._open().post(
                 self.url + "/",
                 data=io.BytesIO(msgspec.json.encode(request)),
-                headers={"Content-Type": "application/json"},
+                headers=self._headers() | {"Content-Type": "application/json"},
                 timeout=aiohttp.ClientTimeout(total=self._timeout_s),
             ) as response:
                 if (response.content_length or 0) > _MAX_ANSWER_BYTES:
@@ -220,8 +244,11 @@ class Client:
                 body = await response.read()
         except TimeoutError:
             raise Timeout(f"{method}: no answer from {self.url} in {self._timeout_s:g} s") from None
-        except (aiohttp.ClientConnectionError, aiohttp.InvalidURL):
+        except (aiohttp.ClientConnectorError, aiohttp.InvalidURL):
             raise self._refused_connection() from None
+        except aiohttp.ClientConnectionError:
+            text = f"{method}: the connection to {self.url} broke before the answer"
+            raise Disconnected(text, "it may have been done, or not: look before you repeat it") from None
         except aiohttp.ClientError as error:
             raise ProtocolError(f"{method}: {error}", f"is {self.url} a fedchain node?") from None
         return self._result(method, number, body)
@@ -439,24 +466,30 @@ class Client:
 
         The first event, and one after every reconnection, has topic "connected" (number 0): what happened before it
         was not seen, so read the state anew. Without ``reconnect`` the end of the connection ends the iteration.
+        ``ConnectionRefused`` if nobody answers the first time.
         """
-        attempt = 0
+        attempt, was_connected = 0, False
         while True:
             try:
                 async with self._open().ws_connect(
-                    f"{self.url}/events", params={"topics": ",".join(topics)}, max_msg_size=16 * 1024 * 1024
+                    f"{self.url}/events",
+                    params={"topics": ",".join(topics)},
+                    headers=self._headers(),
+                    max_msg_size=_MAX_EVENT_BYTES,
                 ) as socket:
-                    attempt = 0
-                    yield NodeEvent(topic="connected", number=0, time_ms=Millis(0), data={"url": self.url})
+                    attempt, was_connected = 0, True
+                    yield NodeEvent(topic="connected", number=0, time_ms=0, data={"url": self.url})
                     async for message in socket:
                         if message.type is aiohttp.WSMsgType.TEXT:
                             yield msgspec.json.decode(message.data, type=NodeEvent)
             except aiohttp.WSServerHandshakeError as error:
-                kind = Unauthorized if error.status == 401 else ProtocolError
-                raise kind(f"events: the node answers {error.status} {error.message}") from None
+                if not (error.status == 401 and self._find_again()):
+                    kind = Unauthorized if error.status == 401 else ProtocolError
+                    raise kind(f"events: the node answers {error.status} {error.message}") from None
             except (aiohttp.ClientConnectionError, aiohttp.InvalidURL):
-                if not reconnect:
+                if not reconnect or not was_connected:
                     raise self._refused_connection() from None
+                self._find_again()
             except msgspec.MsgspecError as error:
                 raise ProtocolError(f"events: {error}") from None
             if not reconnect:
@@ -466,6 +499,17 @@ class Client:
 
     async def _address(self, account: AccountId | str) -> str:
         return account if isinstance(account, str) else format_account(account, (await self.genesis()).prefix)
+
+
+def _read_door(home: Path) -> tuple[str, str]:
+    """Return the address and the cookie of the node that runs in a data directory."""
+    try:
+        url = json.loads((home / "rpc.json").read_text(encoding="utf-8"))["url"]
+        return str(url), (home / "rpc.cookie").read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        raise ConnectionRefused(f"no node runs in {home}", f"start it: fedchain node start --home {home}") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ProtocolError(f"{home}/rpc.json or rpc.cookie can't be read: {error}") from None
 
 
 class _Deadline:

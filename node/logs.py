@@ -3,16 +3,21 @@
 Each service has its own ``NodeLog``; nothing here is global, so that two nodes in one process keep apart.
 The file always holds JSON lines; the terminal shows the same events for people unless asked for JSON.
 
-Rules of this file: ``redact`` runs before anything is written, published or formatted.
+Rules of this file: ``redact`` runs before anything is written, published or formatted; who logs never waits for
+a disk or a terminal.
 """
 
 import json
 import logging
 import logging.handlers
+import os
 import re
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
 from types import TracebackType
 from typing import Final, Self, TextIO
 
@@ -43,6 +48,8 @@ _BEARER: Final = re.compile(r"(?i)\bbearer\s+[\w.~+/=-]+")
 _PEM: Final = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVATE KEY-----|$)", re.DOTALL)
 _CONTROL: Final = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
 _MAX_BYTES_SHOWN: Final = 32
+_MAX_WAITING: Final = 20_000
+_CLOSE_S: Final = 1.0
 _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
@@ -69,6 +76,44 @@ def _redacted(key: object, value: object) -> object:
     return value
 
 
+class _Writer:
+    """A thread that writes lines in their order, so that a slow disk or a terminal nobody reads stops nobody else.
+
+    When ``_MAX_WAITING`` lines wait, what comes on top is dropped and counted. A place that is gone ends the writing.
+    """
+
+    def __init__(self, name: str, write: Callable[[str], None]) -> None:
+        self._write = write
+        self._lines: SimpleQueue[str | None] = SimpleQueue()
+        self._dropped = 0
+        self._thread = Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def put(self, line: str) -> None:
+        """Have a line written."""
+        if self._lines.qsize() >= _MAX_WAITING:
+            self._dropped += 1
+            return
+        if self._dropped:
+            dropped, self._dropped = self._dropped, 0
+            self._lines.put(json.dumps({"event": "lines were dropped", "level": "warning", "lines": dropped}))
+        self._lines.put(line)
+
+    def _run(self) -> None:
+        is_open = True
+        while (line := self._lines.get()) is not None:
+            if is_open:
+                try:
+                    self._write(line)
+                except (OSError, ValueError):  # the terminal was closed, or the pipe's reader has gone
+                    is_open = False
+
+    def close(self) -> None:
+        """Write what waits; a place that takes nothing is given up after a second."""
+        self._lines.put(None)
+        self._thread.join(_CLOSE_S)
+
+
 class NodeLog:
     """An open log. ``logger`` writes to it; close it (or leave its ``with`` block) to flush the file.
 
@@ -78,15 +123,17 @@ class NodeLog:
     def __init__(self, settings: LogSettings, file: Path | None, terminal: TextIO | None = None) -> None:
         """Open the log. ``file`` None keeps it to the terminal, ``terminal`` None is standard error."""
         self.on_event: Callable[[EventDict], None] | None = None
-        self._terminal: TextIO | None = sys.stderr if terminal is None else terminal
         self._as_json = settings.json
-        self._pretty = structlog.dev.ConsoleRenderer(colors=self._terminal.isatty())
-        self._file: logging.Handler | None = None
+        self._pretty = structlog.dev.ConsoleRenderer(colors=(terminal or sys.stderr).isatty())
+        self._terminal = _Writer("log terminal", _write_error if terminal is None else partial(print, file=terminal))
+        self._handler: logging.Handler | None = None
+        self._file: _Writer | None = None
         if file is not None:
             file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._file = logging.handlers.RotatingFileHandler(
+            self._handler = logging.handlers.RotatingFileHandler(
                 file, maxBytes=settings.file_bytes, backupCount=3, encoding="utf-8"
             )
+            self._file = _Writer("log file", self._write_file)
         self.logger: FilteringBoundLogger = structlog.wrap_logger(
             self,
             processors=[
@@ -104,33 +151,41 @@ class NodeLog:
         """Write one finished event. Only the logger calls this."""
         line = json.dumps(event, default=str)
         if self._file is not None:
-            self._file.handle(logging.makeLogRecord({"msg": line}))
+            self._file.put(line)
         if self.on_event is not None:
             self.on_event(event)
-        if self._terminal is None:
-            return
-        shown = line if self._as_json else self._for_people(dict(event))
-        try:
-            print(shown, file=self._terminal, flush=True)
-        except (BrokenPipeError, ValueError):  # nobody reads the terminal any more; the file goes on
-            self._terminal = None
+        self._terminal.put(line if self._as_json else self._for_people(dict(event)))
 
     debug = info = warning = error = critical = msg
+
+    def _write_file(self, line: str) -> None:
+        if self._handler is not None:
+            self._handler.handle(logging.makeLogRecord({"msg": line}))
 
     def _for_people(self, event: EventDict) -> str:
         event["timestamp"] = event.pop("time", "")
         return str(self._pretty(None, "", event))
 
     def close(self) -> None:
-        """Flush and close the file."""
+        """Write what waits, and close the file."""
+        self._terminal.close()
         if self._file is not None:
             self._file.close()
+        if self._handler is not None:
+            self._handler.close()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
+
+
+def _write_error(line: str) -> None:
+    """Write a line to standard error past Python's buffer, whose lock a blocked write would hold to the end."""
+    data = memoryview((line + "\n").encode())
+    while data:
+        data = data[os.write(sys.stderr.fileno(), data) :]
 
 
 def _as_argument(_logger: WrappedLogger, _method: str, event: EventDict) -> tuple[tuple[EventDict], dict[str, object]]:

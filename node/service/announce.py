@@ -54,10 +54,14 @@ class Announcer:
             fields |= {"what" if name == "kind" else name: value for name, value in shown["event"].items()}
         self._logger.log(_level_of(notice), shown["kind"], **fields)
 
+    @property
+    def is_log_wanted(self) -> bool:
+        """Has anybody subscribed to the log's lines?"""
+        return self._hub.wants("log")
+
     def tell_log(self, event: EventDict, now: Millis) -> None:
         """Give a line of the log to those who subscribed to them."""
-        if self._hub.wants("log"):
-            self._hub.publish("log", {name: _plain(value) for name, value in event.items()}, now)
+        self._hub.publish("log", {name: _plain(value) for name, value in event.items()}, now)
 
 
 def _level_of(notice: Notice) -> int:

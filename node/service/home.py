@@ -31,7 +31,6 @@ from node.home import NODE_KEY
 from node.service.holdout import FileHoldout
 from node.world import World
 from p2p.access import NetworkConfig
-from p2p.limits import CLASSES, MessageClass
 from storage.base import ChainStore, GenesisData, PayloadStore, ReleaseJournal
 from storage.directory import DataDirectory
 from storage.files import write_file
@@ -165,7 +164,7 @@ def network_config(config: Config, genesis: Genesis, agent: str, port: int, know
         outbound=config.network.outbound,
         max_inbound=config.network.max_inbound,
         exchange_addresses=config.network.exchange_addresses,
-        max_body_bytes=min(most_body, defaults.max_body_bytes, CLASSES[MessageClass.CONSENSUS].answer_bytes),
+        max_body_bytes=min(most_body, defaults.max_body_bytes),
         max_payload_bytes=min(most_payload, defaults.max_payload_bytes),
     )
 

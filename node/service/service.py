@@ -274,7 +274,7 @@ class Service:
         loop = asyncio.get_running_loop()
 
         def tell(event: EventDict) -> None:
-            if not loop.is_closed():
+            if announcer.is_log_wanted and not loop.is_closed():
                 loop.call_soon_threadsafe(announcer.tell_log, dict(event), runner.now())
 
         self._log.on_event = tell

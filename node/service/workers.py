@@ -3,7 +3,7 @@
 Work is kept in lanes, so that a long training never stands before a block that must be executed:
 
     chain    executes and builds blocks            seal     looks for a seal, at low priority
-    verify   checks local updates                  learn    trains, reads data, opens holdout chunks
+    verify   checks local updates, opens chunks    learn    reads data, trains, finds stamps
 
 Rules of this file: a job ends in exactly one ``JobDone`` or ``JobFailed``, delivered on the event loop's thread.
 """
@@ -24,7 +24,7 @@ from chain.codec import Record
 from node.events import Event, JobDone, JobFailed
 from node.jobs.control import JobControl
 from node.jobs.run import run_job
-from node.jobs.specs import BuildBlock, ExecuteBranch, JobSpec, SealBlock, VerifyUpdate
+from node.jobs.specs import BuildBlock, ExecuteBranch, JobSpec, OpenChunk, SealBlock, VerifyUpdate
 from node.metrics import Metrics
 from node.world import World
 
@@ -36,6 +36,7 @@ _LANES: Final[dict[type[Record], str]] = {
     BuildBlock: "chain",
     SealBlock: "seal",
     VerifyUpdate: "verify",
+    OpenChunk: "verify",
 }
 _OTHER_LANE: Final = "learn"
 

@@ -3,6 +3,9 @@
 import io
 import json
 import logging
+import os
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -101,6 +104,22 @@ def test_a_terminal_that_is_gone_does_not_stop_the_file(tmp_path):
         log.logger.info("one")
         log.logger.info("two")
     assert [line["event"] for line in lines_of(tmp_path / "log")] == ["one", "two"]
+
+
+def test_a_terminal_that_takes_nothing_stops_nobody(tmp_path):
+    """A pipe that nobody reads fills up: logging goes on at once, the file has every line, closing takes a second."""
+    reading, writing = os.pipe()
+    terminal = os.fdopen(writing, "w", buffering=1)
+    began = time.monotonic()
+    log = NodeLog(LogSettings(), tmp_path / "log", terminal)
+    for number in range(3000):
+        log.logger.info("x" * 80, number=number)
+    assert time.monotonic() - began < 5
+    log.close()
+    assert [line["number"] for line in lines_of(tmp_path / "log")] == list(range(3000))
+    os.close(reading)  # what was blocked ends
+    with suppress(BrokenPipeError):
+        terminal.close()
 
 
 def test_what_libraries_log_arrives_too(tmp_path):

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -119,12 +120,13 @@ class NodeProcess:
     def __init__(self, home: Path, *, record: Path | None = None) -> None:
         arguments = [sys.executable, "-c", _START, str(home)] + ([] if record is None else [str(record)])
         self.home = home
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed by __exit__
         self.process = subprocess.Popen(
             arguments,
             cwd=ROOT,
             env=os.environ | {"PYTHONPATH": str(ROOT)},
             stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
+            stderr=self._errors,
         )
 
     def __enter__(self) -> "NodeProcess":
@@ -133,7 +135,8 @@ class NodeProcess:
     def __exit__(self, *_: object) -> None:
         if self.process.poll() is None:
             self.process.kill()
-        self.process.communicate()
+        self.process.wait()
+        self._errors.close()
 
     async def client(self) -> Client:
         """A client, once the node answers."""
@@ -143,7 +146,9 @@ class NodeProcess:
 
     def errors(self) -> str:
         """What it wrote to standard error; waits for its end."""
-        return self.process.communicate(timeout=20)[1].decode()
+        self.process.wait(20)
+        self._errors.seek(0)
+        return self._errors.read()
 
     def stop(self, number: int = signal.SIGTERM) -> tuple[int, float]:
         """Send a signal; return the exit code and the seconds it took."""

@@ -164,6 +164,30 @@ async def test_a_fault_of_the_core_ends_the_node_loudly(tmp_path, monkeypatch):
     assert "no memory for the test's sake" in str(line["exception"])
 
 
+async def test_a_client_finds_a_node_that_started_anew(tmp_path):
+    """Another port and another cookie: calls and the stream of events go on, and the stream says where it was cut."""
+    home = make_home(tmp_path / "a", GENESIS)
+    marks: list[str] = []
+    mark = marks.append
+
+    async def listen(client: Client) -> None:
+        async for event in client.events(["status"]):
+            mark(str(event.data.get("url")))
+
+    async with running_service(home, make_config()) as first:
+        client = Client.from_home(home)
+        listener = asyncio.create_task(listen(client))
+        await until(lambda: first.running.url in marks)
+        await client.connect("127.0.0.1:9")
+    async with running_service(home, make_config()) as second:
+        assert second.running.url != first.running.url
+        await client.connect("127.0.0.1:9")
+        await until(lambda: second.running.url in marks)
+        listener.cancel()
+        await asyncio.gather(listener, return_exceptions=True)
+        await client.close()
+
+
 # --- data directories ------------------------------------------------------------------------------
 
 
