@@ -216,6 +216,25 @@ def test_the_same_headers_over_and_over_get_a_peer_nowhere() -> None:
         stage.tick(1_000)
         asked = len(heard(puppet, GetHeaders))
         assert not asked
+    stage.tick(CLAIM_RETRY_MS)
+    assert heard(puppet, GetHeaders)
+
+
+def test_an_answer_that_ends_ends_the_questions() -> None:
+    """Who says there is no more, but claims more weight than what it gave, is not asked on at once."""
+    stage = Stage()
+    puppet = Puppet(stage, 1, weight=10**9).greet()
+    headers = tuple([header for header, _ in make_chain(6)])
+    puppet.say(Headers(headers[:3], True))
+    for header in headers[:3]:
+        stage.chain.insert(header)
+    stage.take(stage.network.sync(stage.now))
+    assert heard(puppet, GetHeaders)
+    puppet.say(Headers(headers[3:], False))
+    for header in headers[3:]:
+        stage.chain.insert(header)
+    stage.take(stage.network.sync(stage.now))
+    assert not heard(puppet, GetHeaders)
 
 
 def test_a_late_answer_for_headers_lets_the_next_peer_be_asked() -> None:
