@@ -36,6 +36,7 @@ from node.core.serving import Serving
 from node.core.transactions import TransactionDesk
 from node.core.turn import JobTable, Turn
 from node.core.updates import UpdateDesk
+from node.core.wants import PayloadWants
 from node.effects import Effect, Refused
 from node.errors import CoreHalted
 from node.events import (
@@ -104,9 +105,10 @@ class NodeCore:
         self.network = connect(Serving(world, self.chain, self.mempool, self.updates, refused))
         self._monitor = Monitor(config, self.chain, self.network)
         self._peers = Peers(self.network, self.mempool, self.updates)
-        self._importer = Importer(world, config, self.chain, self.network)
-        self._transactions = TransactionDesk(world, self.chain, self.mempool, refused, self.network)
-        self._update_desk = UpdateDesk(world, config, self.chain, self.updates, refused, self.network)
+        self._wants = PayloadWants(world.payloads, self.network)
+        self._importer = Importer(world, config, self.chain, self.network, self._wants)
+        self._transactions = TransactionDesk(world, self.chain, self.mempool, refused, self.network, self._wants)
+        self._update_desk = UpdateDesk(world, config, self.chain, self.updates, refused, self.network, self._wants)
         around = Surroundings(world, config, self.chain, self.mempool, self.updates, self._monitor)
         self._miner = None if config.miner is None else Miner(around, config.miner)
         self._device = None if config.device is None else Device(around, config.device)
@@ -163,7 +165,8 @@ class NodeCore:
         routes.on(UpdateArrived, updates.on_arrived)
         routes.on(HeadChanged, monitor.on_head, transactions.on_head, updates.on_head)
         routes.on(BlockMade, importer.on_block_made)
-        routes.on(PayloadStored, importer.on_payload_stored, transactions.on_payload_stored, updates.on_payload_stored)
+        routes.on(PayloadStored, self._wants.on_payload_stored, importer.on_payload_stored)
+        routes.on(PayloadStored, transactions.on_payload_stored, updates.on_payload_stored)
         routes.on(OwnTransaction, transactions.on_own)
         routes.on(UpdateReleased, updates.on_released)
         routes.on(AttestationMade, updates.on_attestation)

@@ -21,6 +21,7 @@ from node.core.config import CoreConfig
 from node.core.messages import BlockMade, ConnectedBlock, HeadChanged, PayloadStored
 from node.core.payloads import body_payloads
 from node.core.turn import Turn
+from node.core.wants import PayloadWants
 from node.events import Started, Tick
 from node.jobs.results import BranchExecuted, BrokenRule, ExecutedBlock, JobResult
 from node.jobs.specs import ExecuteBranch
@@ -36,12 +37,15 @@ _REFILL_DIVISOR: Final = 2
 class Importer:
     """Owns the header tree and the main chain: nobody else writes them."""
 
-    def __init__(self, world: World, config: CoreConfig, chain: Chain, network: PeerNetwork) -> None:
+    def __init__(
+        self, world: World, config: CoreConfig, chain: Chain, network: PeerNetwork, wants: PayloadWants
+    ) -> None:
         self._world = world
         self._config = config
         self._chain = chain
         self._tree = chain.tree
         self._network = network
+        self._wants = wants
         self._incomplete = Completeness()
         self._wanted: dict[Hash, None] = {}
         self._wanted_for: Hash = chain.head_id
@@ -137,13 +141,9 @@ class Importer:
             self._tree.mark_complete(id)
             return
         self._incomplete.wait(id, refs.values())
-        self._want_payloads(tuple(refs.values()), sources, turn)
+        self._wants.want(id, refs.values(), sources, turn)
 
     # --- what is fetched --------------------------------------------------------------------------
-
-    def _want_payloads(self, refs: tuple[PayloadRef, ...], sources: tuple[PeerId, ...], turn: Turn) -> None:
-        wants = [Want(Kind.PAYLOAD, ref.id, ref.size, sources) for ref in refs]
-        turn.network(self._network.want(wants, turn.now))
 
     def _want_bodies(self, ids: tuple[Hash, ...], turn: Turn) -> None:
         self._wanted.update(dict.fromkeys(ids))
@@ -206,7 +206,7 @@ class Importer:
         if result.lacking is not None:
             lacking = [ref for ref in result.lacking.refs if not self._world.payloads.has(ref.id)]
             self._held = {ref.id: ref for ref in lacking}
-            self._want_payloads(tuple(lacking), (), turn)
+            self._wants.want(result.lacking.id, lacking, (), turn)
         self._advance(turn)
 
     def _is_better(self, spec: ExecuteBranch, result: BranchExecuted) -> bool:

@@ -17,12 +17,13 @@ from node.core.payloads import transaction_payload
 from node.core.refused import RefusedItems
 from node.core.turn import Turn
 from node.core.waitingroom import WaitingRoom
+from node.core.wants import PayloadWants
 from node.effects import Accepted, Outcome, Refused
 from node.events import SubmitBody, SubmitTransaction
 from node.mempool import Admission, Admitted, Mempool
 from node.notices import RoleNotice, TransactionSeen
 from node.world import World
-from p2p.events import Item, Kind, PeerId, TransactionArrived, Verdict, Want
+from p2p.events import Item, Kind, PeerId, TransactionArrived, Verdict
 from p2p.network import PeerNetwork
 
 _RESEND_BLOCKS: Final = 8
@@ -33,13 +34,20 @@ class TransactionDesk:
     """Owns the mempool: admits, announces and drops."""
 
     def __init__(
-        self, world: World, chain: Chain, mempool: Mempool, refused: RefusedItems, network: PeerNetwork
+        self,
+        world: World,
+        chain: Chain,
+        mempool: Mempool,
+        refused: RefusedItems,
+        network: PeerNetwork,
+        wants: PayloadWants,
     ) -> None:
         self._world = world
         self._chain = chain
         self._mempool = mempool
         self._refused = refused
         self._network = network
+        self._wants = wants
         self._own = OwnTransactions(world, chain, mempool)
         self._waiting = WaitingRoom()
         self._rechecked = 0
@@ -79,7 +87,8 @@ class TransactionDesk:
 
     def on_head(self, changed: HeadChanged, turn: Turn) -> None:
         """Drop what the new blocks carry; bring back what only the old ones did; judge again what had to wait."""
-        self._mempool.settle(self._chain.nonce, turn.now)
+        for id in self._mempool.settle(self._chain.nonce, turn.now):
+            self._wants.release(id, turn)
         if changed.disconnected:
             self._refused.clear()
             for body in reversed(changed.disconnected):
@@ -174,5 +183,5 @@ class TransactionDesk:
 
     def _want_payload(self, signed: SignedTransaction, sources: tuple[PeerId, ...], turn: Turn) -> None:
         ref = transaction_payload(signed)
-        if ref is not None and not self._world.payloads.has(ref.id):
-            turn.network(self._network.want([Want(Kind.PAYLOAD, ref.id, ref.size, sources)], turn.now))
+        if ref is not None:
+            self._wants.want(signed.id, (ref,), sources, turn)

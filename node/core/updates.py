@@ -16,12 +16,13 @@ from node.core.config import CoreConfig
 from node.core.messages import AttestationMade, HeadChanged, PayloadStored, PoolGrew, UpdateReady, UpdateReleased
 from node.core.refused import RefusedItems
 from node.core.turn import Turn
+from node.core.wants import PayloadWants
 from node.jobs.results import BrokenRule, JobResult, UpdateVerified
 from node.jobs.specs import VerifyUpdate
 from node.notices import UpdateRefused, UpdateSeen
 from node.updatepool import MAX_ATTESTATIONS, Intake, PooledUpdate, Stage, UpdatePool
 from node.world import World
-from p2p.events import Item, Kind, PeerId, UpdateArrived, Verdict, Want
+from p2p.events import Item, Kind, PeerId, UpdateArrived, Verdict
 from p2p.network import PeerNetwork
 
 _MAX_EARLY: Final = 256
@@ -61,6 +62,7 @@ class UpdateDesk:
         pool: UpdatePool,
         refused: RefusedItems,
         network: PeerNetwork,
+        wants: PayloadWants,
     ) -> None:
         self._world = world
         self._config = config
@@ -68,6 +70,7 @@ class UpdateDesk:
         self._pool = pool
         self._refused = refused
         self._network = network
+        self._wants = wants
         self._early: OrderedDict[Hash, AttestedUpdate] = OrderedDict()
         self._queue: dict[Hash, None] = {}
         self._later: dict[Hash, None] = {}
@@ -145,7 +148,7 @@ class UpdateDesk:
         if self._world.payloads.has(ref.id):
             self._check(entry, turn)
         else:
-            turn.network(self._network.want([Want(Kind.PAYLOAD, ref.id, ref.size, sources)], turn.now))
+            self._wants.want(entry.id, (ref,), sources, turn)
 
     def on_payload_stored(self, stored: PayloadStored, turn: Turn) -> None:
         """Check the updates that waited for this payload."""
@@ -200,7 +203,8 @@ class UpdateDesk:
 
     def on_head(self, changed: HeadChanged, turn: Turn) -> None:
         """Drop what no block can carry any more; try again what may fit now."""
-        self._pool.settle(lambda update: is_awaited(self._chain.view, update))
+        for entry in self._pool.settle(lambda update: is_awaited(self._chain.view, update)):
+            self._wants.release(entry.id, turn)
         self._queue.update(self._later)
         self._later.clear()
         self._start_checks(turn)

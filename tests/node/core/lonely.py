@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from chain.block import Block, Body
 from chain.genesis import Genesis
-from chain.ids import AccountId, Hash, Millis
+from chain.ids import ZERO_HASH, AccountId, Hash, Height, Millis
 from chain.payload import PayloadRef
 from node.core.config import CoreConfig
 from node.core.core import NodeCore
@@ -15,12 +15,13 @@ from node.jobs.run import run_job
 from node.jobs.specs import JobSpec
 from node.notices import Notice
 from node.world import World
-from p2p.events import BodyArrived, HeadersArrived, Kind, NetworkOutput, PayloadArrived
+from p2p.events import BodyArrived, HeadersArrived, Kind, NetworkOutput, PayloadArrived, PeerInfo
 from p2p.network import PeerNetwork
 from tests.node.core.quiet import QuietNetwork
 from tests.node.core.town import PLAIN, START, key_of, make_world
 
 PEER = AccountId(bytes([200]) * 32)
+INFO = PeerInfo(PEER, 1, True, "127.0.0.1:7000", "peer", 1, Height(0), 0, ZERO_HASH, -1, Millis(0), 0, 0)
 CONTROL = JobControl(lambda: False, lambda seconds: None, lambda: 0)
 
 
@@ -28,9 +29,14 @@ class Lonely:
     """A core, what it asked for, and its jobs in waiting."""
 
     def __init__(
-        self, genesis: Genesis, world: World | None = None, config: CoreConfig = PLAIN, now: int = START + 10**7
+        self,
+        genesis: Genesis,
+        world: World | None = None,
+        config: CoreConfig = PLAIN,
+        now: int = START + 10**7,
+        addresses: tuple[str, ...] = (),
     ) -> None:
-        self.network = QuietNetwork()
+        self.network = QuietNetwork(addresses)
         self.world = world or make_world(genesis, key_of(77))
         self.core = NodeCore(self.world, config, self._connect)
         self.now = Millis(now)

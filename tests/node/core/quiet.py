@@ -11,7 +11,8 @@ from p2p.network import PeerNetwork
 class QuietNetwork(PeerNetwork):
     """Says what a test put into ``outbox``, remembers what it was asked."""
 
-    def __init__(self) -> None:
+    def __init__(self, addresses: tuple[str, ...] = ()) -> None:
+        self.addresses = addresses
         self.outbox: list[NetworkOutput] = []
         self.asking = False
         self.wanted: dict[Hash, Want] = {}
@@ -64,7 +65,7 @@ class QuietNetwork(PeerNetwork):
         return ()
 
     def known_addresses(self) -> tuple[str, ...]:
-        return ()
+        return self.addresses
 
     def introduce(
         self, peer: PeerId, transactions: Sequence[Hash], updates: Sequence[Hash], now: Millis

@@ -13,13 +13,14 @@ from fl.errors import DataError
 from fl.plan.schema import Role, encode_plan, plan_id
 from node.core.config import CoreConfig, DeviceConfig
 from node.effects import Accepted, CancelJob, Refused, StartJob
-from node.events import JoinOrder
+from node.events import JoinOrder, Tick
 from node.jobs.specs import InspectData, TrainTask
 from node.notices import RoleNotice
 from node.world import World
+from p2p.events import PeerUp
 from storage.base import JournalEntry
 from tests.consensus.harness import make_data, make_plan
-from tests.node.core.lonely import Lonely
+from tests.node.core.lonely import INFO, PEER, Lonely
 from tests.node.core.mint import Mint
 from tests.node.core.town import DEVICE, Rows, key_of, make_genesis, make_world
 
@@ -221,3 +222,19 @@ def test_too_few_samples_keep_a_device_away() -> None:
     (notice,) = lonely.notices(RoleNotice)
     assert isinstance(notice, RoleNotice)
     assert "1001 samples; the plan takes 1 … 1000" in notice.text
+
+
+def test_a_device_that_comes_back_asks_around_before_it_works() -> None:
+    """With a head that may be of last week nothing is trained until peers have been asked what they know."""
+    _, first, left, _, _ = make_forks()
+    before = Lonely(GENESIS, make_world(GENESIS, ONE, data=Rows(make_data(ONE))), CoreConfig())
+    before.give(first, left)
+    lonely = Lonely(GENESIS, before.world, DEVICE, addresses=("127.0.0.1:7000",))
+    lonely.settle()
+    assert trainings(lonely) == []
+    lonely.network.asking = True
+    lonely.hear(PeerUp(PEER, INFO))
+    assert trainings(lonely) == []
+    lonely.network.asking = False
+    lonely.send(Tick())
+    assert len(trainings(lonely)) == 1

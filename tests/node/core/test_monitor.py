@@ -1,15 +1,13 @@
 """The node says in one word how it is, and what holds it up."""
 
-from chain.ids import ZERO_HASH, Height, Millis
+from chain.ids import Millis
 from node.core.config import CoreConfig
 from node.events import Tick
 from node.notices import StatusChanged
-from p2p.events import PeerDown, PeerInfo, PeerUp
-from tests.node.core.lonely import PEER, Lonely
+from p2p.events import PeerDown, PeerUp
+from tests.node.core.lonely import INFO, PEER, Lonely
 from tests.node.core.mint import Mint
 from tests.node.core.test_importer import ALICE, BLOCKS, GENESIS, PAYLOADS, grow
-
-INFO = PeerInfo(PEER, 1, True, "127.0.0.1:7000", "peer", 1, Height(0), 0, ZERO_HASH, -1, Millis(0), 0, 0)
 
 
 def state(lonely: Lonely) -> str:
@@ -25,8 +23,18 @@ def test_a_node_without_peers_is_offline_or_connecting() -> None:
     """It depends on whether it knows anybody to call."""
     lonely = Lonely(GENESIS)
     assert state(lonely) == "offline"
-    lonely.network.known_addresses = lambda: ("127.0.0.1:7000",)  # type: ignore[method-assign]
-    assert state(lonely) == "connecting"
+    assert state(Lonely(GENESIS, addresses=("127.0.0.1:7000",))) == "connecting"
+
+
+def test_a_node_is_synced_only_after_it_asked_around() -> None:
+    """While the first peers are asked for their headers the head may be old."""
+    lonely = Lonely(GENESIS)
+    lonely.network.asking = True
+    lonely.hear(PeerUp(PEER, INFO))
+    assert state(lonely) == "syncing"
+    lonely.network.asking = False
+    pass_time(lonely, 100)
+    assert state(lonely) == "synced"
 
 
 def test_a_node_with_a_peer_and_the_best_chain_is_synced() -> None:

@@ -133,3 +133,25 @@ def test_a_reorganisation_brings_an_included_update_back() -> None:
     pooled = lonely.core.updates.get(entry.update.id)
     assert pooled is not None
     assert pooled.stage is Stage.VERIFIED
+
+
+def test_a_payload_nobody_has_is_not_asked_for_for_ever() -> None:
+    """When its task has closed, an update that waits for its payload is dropped and the fetching called off."""
+    mint, first, left, right, on_right = make_forks()
+    device = make_device()
+    device.give(first, left)
+    (entry,) = released(device)
+    lonely = Lonely(GENESIS)
+    lonely.headers(first, left, right)
+    lonely.give(first, left)
+    arrive(lonely, entry.update)
+    wanted = entry.update.release.payload.id
+    assert wanted in lonely.network.wanted
+    parent = left
+    for _ in range(20):  # past the deadlines of the attempt and of its retry
+        parent = mint.block(parent.id, producer=ONE)
+        lonely.give(parent)
+    assert parent.id == lonely.head
+    assert on_right.id != lonely.head
+    assert wanted not in lonely.network.wanted
+    assert len(lonely.core.updates) == 0
