@@ -51,7 +51,7 @@ class ChainAccess(Protocol):
         ...
 
     def headers_after(self, locator: Sequence[Hash], limit: int) -> tuple[Header, ...]:
-        """Return up to ``limit`` main-chain headers after the first id of ``locator`` that is on the main chain."""
+        """Return ≤ ``limit`` headers of the main chain, and those they refer to, after the best id of ``locator``."""
         ...
 
     def has(self, kind: Kind, id: Hash) -> bool:

@@ -172,7 +172,7 @@ class PeerDown(Record, tag="peer_down"):
 
 
 class HeadersArrived(Record, tag="headers_arrived"):
-    """Headers in order, each the parent of the next; one alone if the peer announced its new head.
+    """Headers, parents before children, maybe with stale ones among them; one alone if it is the peer's new head.
 
     The core inserts them, then calls ``sync``. A head with an unknown parent is no fault: ``sync`` asks for the rest.
     """
