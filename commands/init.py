@@ -17,7 +17,7 @@ from commands.home import HomeOption, home_directory
 from commands.output import PANEL_NODE, CommandFailed, JsonFlag, UsageFault, command, emit, example
 from commands.password import PasswordFileOption, new_password
 from commands.settings import ConnectOption, ListenOption, MineOption, RpcPortOption, with_flags
-from commands.show import facts, parse_amount
+from commands.show import facts, parse_amount, steps
 from node.config import Config
 
 if TYPE_CHECKING:
@@ -170,8 +170,11 @@ def _report(as_json: bool, directory: "DataDirectory", network: Genesis, account
                 ("settings", directory.config_file),
             ]
         ),
-        "\nStart the node:\n"
-        f"  {start}\n"
-        "Let another machine join, with a copy of genesis.json:\n"
-        "  fedchain init --genesis genesis.json --connect THIS-MACHINE:PORT",
+        steps(
+            ("Start the node:", start),
+            (
+                "Let another machine join, with a copy of genesis.json:",
+                "fedchain init --genesis genesis.json --connect THIS-MACHINE:PORT",
+            ),
+        ),
     )

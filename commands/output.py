@@ -12,6 +12,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import wraps
 from inspect import cleandoc
 from typing import Annotated, Final, ParamSpec, TypeVar
@@ -63,13 +64,23 @@ class CommandFailed(Exception):  # noqa: N818 - it names an outcome, not an erro
         self.remedy = remedy
 
 
+@dataclass(frozen=True, slots=True)
+class AsIs:
+    """Text that is printed as it is: paths, ids and commands to copy must not be broken at the terminal's width."""
+
+    text: Text
+
+    def __rich__(self) -> Text:
+        return self.text
+
+
 def emit(as_json: bool, document: object, *human: RenderableType) -> None:
     """Print the result: the document as JSON, or what people read. Records and shapes become objects."""
     if as_json:
         _write_json(document, indent=2)
     else:
         for item in human:
-            console.print(item)
+            console.print(item, soft_wrap=isinstance(item, AsIs))
 
 
 def emit_line(as_json: bool, document: object, human: RenderableType) -> None:

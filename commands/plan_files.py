@@ -8,7 +8,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from commands.output import CommandFailed, JsonFlag, UsageFault, command, emit, example, warn
-from commands.show import coins, facts, listing, size
+from commands.show import coins, facts, listing, size, steps
 
 if TYPE_CHECKING:
     from fl.plan.options import Option
@@ -85,7 +85,7 @@ def new(
             "warnings": inferred.warnings,
         },
         _new_facts(out, plan),
-        f"\nTry it on a network of your own machine:\n  {run}",
+        steps(("Try it on a network of your own machine:", run)),
     )
 
 

@@ -8,9 +8,9 @@ import typer
 
 from commands.home import HomeOption, home_directory
 from commands.node_call import ask, find_plan
-from commands.output import CommandFailed, JsonFlag, command, emit, example, note
+from commands.output import CommandFailed, JsonFlag, command, emit, example
 from commands.password import PasswordFileOption, load_key
-from commands.show import coins, facts, parse_amount, short
+from commands.show import coins, facts, parse_amount, short, steps
 
 if TYPE_CHECKING:
     from chain.keys import KeyPair
@@ -175,9 +175,7 @@ def _report(as_json: bool, done: _Submitted, plan: "Plan") -> None:
             ("fee", coins(done.fee)),
         ]
     )
-    emit(as_json, document, human)
-    if not as_json:
-        note(f"\nFollow it: fedchain plan watch {short(done.plan)}")
+    emit(as_json, document, human, steps(("Follow it:", f"fedchain plan watch {short(done.plan)}")))
 
 
 @command

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
+from textwrap import wrap
 from typing import Final
 
 from rich.table import Table
@@ -17,12 +18,13 @@ from rich.text import Text
 
 from chain.genesis_default import COIN
 from chain.ids import INT_MAX
-from commands.output import UsageFault
+from commands.output import AsIs, UsageFault, console
 
 SHORT: Final = 12
 """Digits of an id that lists show."""
 SHOWN_ACCOUNT: Final = 14
 """Characters of an account that lists show."""
+_WIDEST: Final = 100
 _AMOUNT: Final = re.compile(r"([0-9]{1,19})|([0-9]{1,13}(?:\.[0-9]{1,6})?) ?coins?")
 
 
@@ -53,15 +55,27 @@ def short(id: str) -> str:
     return id[:SHORT]
 
 
-def facts(pairs: Iterable[tuple[str, object]]) -> Table:
-    """Return labelled facts, one a line; those that are None are left out. Ids of 64 digits fit on their line."""
-    table = Table.grid(padding=(0, 2))
-    table.add_column(no_wrap=True, style="dim")
-    table.add_column(overflow="fold")
-    for label, value in pairs:
-        if value is not None:
-            table.add_row(label, value if isinstance(value, Text) else Text(str(value)))
-    return table
+def facts(pairs: Iterable[tuple[str, object]]) -> AsIs:
+    """Return labelled facts, one a line; those that are None are left out. Long sentences go on below themselves."""
+    known = [(label, value) for label, value in pairs if value is not None]
+    width = max((len(label) for label, _ in known), default=0) + 2
+    room = max(20, min(console.width, _WIDEST) - width)
+    text = Text()
+    for label, value in known:
+        shown = value if isinstance(value, Text) else Text("\n".join(_wrapped(str(value), room)))
+        for place, line in enumerate(shown.split("\n", allow_blank=True)):
+            text.append(("" if place else label).ljust(width), "dim").append_text(line).append("\n")
+    text.right_crop(1)
+    return AsIs(text)
+
+
+def _wrapped(value: str, room: int) -> list[str]:
+    return wrap(value, room, break_long_words=False, break_on_hyphens=False) or [""]
+
+
+def steps(*parts: tuple[str, str]) -> AsIs:
+    """Return what to do next: sentences, each with the command that does it."""
+    return AsIs(Text("\n".join(f"\n{sentence}\n  {command}" for sentence, command in parts)))
 
 
 def listing(headings: Sequence[str], rows: Iterable[Sequence[object]], *, numbers: Sequence[str] = ()) -> Table:

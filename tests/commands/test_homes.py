@@ -8,6 +8,7 @@ import pytest
 
 from chain.genesis_file import read_genesis
 from node.config import read_config
+from node.service.home import open_home
 from storage.keystore import KeyFiles
 from tests.commands.conftest import QUICK
 from tests.commands.terminal import done, fedchain
@@ -177,6 +178,47 @@ def test_a_damaged_key_file_or_genesis_is_named(home: Path):
     """What to do is said with it."""
     (home / "keys" / "node.json").chmod(0o644)
     assert "chmod 600" in fedchain("keys", "list", "--home", home, "--json").error["cause"]
+    (home / "keys" / "node.json").chmod(0o600)
     (home / "genesis.json").write_text(json.dumps({"chain_id": 7}))
     error = fedchain("node", "start", "--home", home, "--json").error
     assert "genesis" in error["cause"]
+
+
+@pytest.fixture
+def used(home: Path) -> Path:
+    """A data directory with a database, as a node leaves it."""
+    with open_home(home):
+        pass
+    return home
+
+
+def test_a_sound_database_is_checked_compacted_and_exported(used: Path, tmp_path: Path):
+    """Exit code 0; an export is never overwritten."""
+    checked = done("db", "check", "--home", used)
+    assert checked["sound"]
+    assert checked["main_chain"] == 1
+    assert "sound" in fedchain("db", "check", "--home", used).out
+    assert done("db", "compact", "--home", used)["bytes_after"] > 0
+    assert done("db", "export", "--home", used, "--out", tmp_path / "chain.fed")["blocks"] == 1
+    assert "exists already" in fedchain("db", "export", "--home", used, "--out", tmp_path / "chain.fed").err
+
+
+def test_a_database_cut_short_is_told(used: Path):
+    """Exit code 1, with the directory that is damaged."""
+    with open_home(used) as opened:
+        opened.store.database.compact()
+    for file in (used / "chain").glob("*.ldb"):
+        file.write_bytes(file.read_bytes()[:40])
+    answer = fedchain("db", "check", "--home", used, "--json")
+    assert answer.code == 1
+    assert str(used / "chain") in answer.error["cause"]
+
+
+def test_a_foreign_genesis_is_refused(used: Path, tmp_path: Path):
+    """A chain of one network is not continued with the genesis of another."""
+    other = done("init", "--home", tmp_path / "other", *QUICK)
+    (used / "genesis.json").write_bytes(Path(other["genesis_file"]).read_bytes())
+    for words in (["db", "check"], ["node", "start"]):
+        answer = fedchain(*words, "--home", used, "--json")
+        assert answer.code == 1
+        assert "belongs to the network with genesis" in answer.error["cause"]

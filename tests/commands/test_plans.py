@@ -59,7 +59,7 @@ def test_validate_says_what_a_plan_comes_to(plan: Path):
 
 BAD_PLANS = {
     "wrong types": ("step = 5", 'step = "fast"', "algorithm.step"),
-    "a missing field": ("min_samples = 10", "", "participation.min_samples"),
+    "a missing field": ('title = "A small plan"', "", "title"),
     "an unknown field": ("rounds = 2", "rounds = 2\nturns = 3", "stopping.turns"),
     "contradicting numbers": ("min_devices = 1", "min_devices = 5", "participation"),
     "numbers that overflow": ("max_samples = 1000", "max_samples = 4000000000", "max_samples"),
@@ -89,7 +89,8 @@ def test_all_problems_of_a_plan_are_told_at_once(plan: Path):
 
 
 BAD_FILES = {
-    "a missing column": ("height,weight,smokes,ill\n", "height,smokes,ill\n", "weight"),
+    "a missing column": ("weight", "mass", "weight"),
+    "too few cells": ("height,weight,smokes,ill\n", "height,smokes,ill\n", "line 2"),
     "text for a number": ("\n150,", "\ntall,", "tall"),
     "an infinite number": ("\n150,", "\ninf,", "inf"),
     "a missing value": ("\n150,", "\nNaN,", "height"),
@@ -237,7 +238,7 @@ def test_predict_prints_csv_that_needs_no_label(model: Path, tmp_path: Path):
     assert done("model", "predict", model, tmp_path / "rows.csv")["predictions"] == ["1", "0"]
     written = fedchain("model", "predict", model, tmp_path / "rows.csv", "--out", tmp_path / "p.csv")
     assert written.out == ""
-    assert list(csv.DictReader((tmp_path / "p.csv").open())) == printed
+    assert list(csv.DictReader(io.StringIO((tmp_path / "p.csv").read_text()))) == printed
 
 
 def test_evaluate_measures_a_model(model: Path, plan: Path):
