@@ -10,6 +10,7 @@ Only numbers: loading never runs code from the file. ``ModelFileError`` names wh
 """
 
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -132,11 +133,11 @@ def load_model(path: Path) -> TrainedModel:
 
 def _arrays(path: Path) -> dict[str, NDArray[np.generic]]:
     try:
+        if not zipfile.is_zipfile(path):
+            raise ModelFileError(f"{path}: is not an NPZ archive, or not there")
         with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise ModelFileError(f"{path}: not an NPZ archive")
             return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, KeyError, NotImplementedError, zlib.error, zipfile.BadZipFile) as error:
         raise ModelFileError(f"{path}: cannot be read as an NPZ archive: {error}") from None
 
 
