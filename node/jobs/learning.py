@@ -32,7 +32,7 @@ def inspect_data(spec: InspectData, world: World, control: JobControl) -> JobRes
     problem = compile_document(spec.plan)
     try:
         data = _load(world, problem.plan, spec.role)
-    except DataError as error:
+    except (DataError, OSError) as error:
         return Declined(str(error))
     warm_up(problem, data)
     return DataInspected(rows(data), commit_to_data(data, world.key, problem.plan_id))
@@ -43,7 +43,7 @@ def train_task(spec: TrainTask, world: World, control: JobControl) -> JobResult:
     problem = compile_document(spec.plan)
     try:
         data = _load(world, problem.plan, spec.role)
-    except DataError as error:
+    except (DataError, OSError) as error:
         return Declined(str(error))
     warm_up(problem, data)  # nothing is left to do if the inspection did it in this process
     model = from_bytes(spec.model, problem.dimension)

@@ -84,8 +84,8 @@ class Device:
         self._job: int | None = None
         self._task: TrainTask | None = None
         self._working = ""
-        self._failed: dict[Hash, None] = {}
-        self._sent: dict[Hash, int] = {}
+        self._failed: dict[Hash, Hash] = {}  # by plan: the task that could not be trained
+        self._sent: dict[Hash, tuple[Hash, int]] = {}  # by plan: the task whose release was gossiped, at what height
         self._served: dict[Hash, int] = {}
         self._stopped = False
         self._releases = 0
@@ -253,10 +253,9 @@ class Device:
         task = state.task.digest
         entry = self._around.world.journal.lookup(task, self._around.account)
         if entry is None:
-            return task not in self._failed
-        height = self._around.chain.height
-        sent = self._sent.get(task)
-        if sent is None or height - sent >= self._config.resend_blocks:
+            return self._failed.get(plan) != task
+        sent, height = self._sent.get(plan, (None, 0))
+        if sent != task or self._around.chain.height - height >= self._config.resend_blocks:
             self._send(entry, turn)
         return False
 
@@ -282,7 +281,7 @@ class Device:
         self._step(turn)
 
     def _fail(self, spec: TrainTask, reason: str, turn: Turn) -> None:
-        self._failed[spec.task.digest] = None
+        self._failed[spec.task.plan] = spec.task.digest
         self._last_error = reason
         turn.publish(RoleNotice(ROLE, spec.task.plan, f"could not train: {reason}"))
 
@@ -315,5 +314,5 @@ class Device:
         if not self._around.world.payloads.has(entry.update.release.payload.id):
             self._around.world.payloads.put(entry.payload)
             turn.tell(PayloadStored(entry.update.release.payload.id))
-        self._sent[entry.task] = self._around.chain.height
+        self._sent[entry.update.release.plan] = entry.task, self._around.chain.height
         turn.tell(UpdateReleased(AttestedUpdate(entry.update, ())))

@@ -45,9 +45,10 @@ def entry_of(town: Town, plan: Hash, house: int = 0) -> PlanEntry | None:
 
 def is_over(town: Town, *plans: Hash) -> bool:
     """Has every house seen the end of these plans, and do all have one head?"""
+    if len(town.heads()) != 1:
+        return False
     entries = [entry_of(town, plan, house) for plan in plans for house in range(len(town.houses))]
-    closed = all(entry is not None and entry.status in ("finished", "cancelled") for entry in entries)
-    return closed and len(town.heads()) == 1
+    return all(entry is not None and entry.status in ("finished", "cancelled") for entry in entries)
 
 
 def models(town: Town, plan: Hash) -> set[bytes]:
