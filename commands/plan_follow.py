@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 Status = Literal["enrolling", "running", "finished", "cancelled"]
 _STATUS_STYLES = {"enrolling": "cyan", "running": "yellow", "finished": "green", "cancelled": "red"}
 _SHOWN_ROUNDS = 12
+_NEWS = {"plan.submitted", "plan.joined", "round.settled", "round.retried", "plan.finished", "plan.cancelled"}
+"""What happens in blocks and is worth another look at the plan."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -178,6 +180,7 @@ class _Watch:
         self._as_json = as_json
         self._shown: list[str] = []
         self._status = ""
+        self._enrolled = -1
 
     async def follow(self, name: str) -> "PlanView":
         """Return the plan's standing at its end."""
@@ -212,7 +215,8 @@ class _Watch:
     def _concerns(self, topic: str, data: dict[str, Any], plan: str) -> bool:
         """Does this event say that the plan may have changed? The first look always does."""
         if topic == "ledger":
-            return bool(data.get("event", {}).get("plan") == plan)
+            event = data.get("event", {})
+            return event.get("plan") == plan and event.get("kind") in _NEWS
         return not self._status or self._status == "waiting" or topic == "connected" or bool(data.get("undone"))
 
     async def _tell_news(self, plan: str) -> "PlanView":
@@ -224,12 +228,13 @@ class _Watch:
         if kept < len(self._shown):
             text = f"The chain was reorganised: rounds from {kept + 1} on are taken back."
             self._tell({"event": "reorganised", "plan": plan, "round": kept}, Text(text, "yellow"))
-        if self._status in ("", "waiting"):
+        is_first, is_enrolling = self._enrolled < 0, not models and standing.enrolled != self._enrolled
+        if is_first or is_enrolling:
             line = f"{standing.title}: {standing.status}, {standing.enrolled} devices enrolled"
             self._tell({"event": "standing", "standing": standing}, Text(line))
         for view in history.rounds[kept:]:
             self._tell({"event": "round", "round": view}, Text(_round_line(view, standing.max_rounds)))
-        self._shown, self._status = models, standing.status
+        self._shown, self._status, self._enrolled = models, standing.status, standing.enrolled
         return standing
 
     def _tell(self, document: object, line: Text) -> None:

@@ -254,7 +254,7 @@ def test_a_file_that_is_no_model_or_was_changed_is_refused(model: Path, tmp_path
     (tmp_path / "rows.csv").write_text("height\n1\n")
     (tmp_path / "no.npz").write_text("hello")
     assert (
-        "cannot be read"
+        "NPZ archive"
         in fedchain("model", "predict", tmp_path / "no.npz", tmp_path / "rows.csv", "--json").error["cause"]
     )
     arrays = dict(np.load(model))
