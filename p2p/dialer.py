@@ -97,6 +97,11 @@ class Dialer:
         """Note whose certificate was shown there."""
         self._remember(endpoint, peer)
 
+    def is_said_to_be(self, endpoint: Endpoint, peer: PeerId) -> None:
+        """Note who claims to listen there, unless somebody has shown it."""
+        if endpoint not in self._peer_at:
+            self._remember(endpoint, peer)
+
     def failed(self, endpoint: Endpoint, now: Millis) -> None:
         """Note that nobody of use was there."""
         self._dialling.pop(endpoint, None)

@@ -14,7 +14,7 @@ from p2p.addressbook import AddressBook
 from p2p.bans import Bans
 from p2p.dialer import Dialer
 from p2p.endpoints import Endpoint, Reach, parse_endpoint, reach_of
-from p2p.errors import HandshakeError, SelfConnectionError
+from p2p.errors import EndpointError, HandshakeError, SelfConnectionError
 from p2p.events import Close, Connected, Dial, PeerId
 from p2p.handshake import ClientHandshake, Established, ServerHandshake, Terms
 from p2p.limits import LASTING_MS
@@ -51,7 +51,11 @@ class Doorman:
 
     def on_connected(self, event: Connected, now: Millis) -> None:
         """Start the handshake on a new connection."""
-        endpoint = parse_endpoint(event.address)
+        try:
+            endpoint = parse_endpoint(event.address)
+        except EndpointError as error:  # a caller that was gone before its address could be read
+            self._links.emit(Close(event.connection, str(error)))
+            return
         if not event.outbound:
             self._welcome(event, endpoint, now)
             return
@@ -116,9 +120,15 @@ class Doorman:
         if self._admits(session, established, now):
             self._links.send(session, answer)
             port = established.status.listen_port
-            if port and self._config.exchange_addresses:
-                self._book.add(Endpoint(session.endpoint.host, port), session.endpoint.host)
+            if port:
+                self._note_listener(Endpoint(session.endpoint.host, port), established.peer)
             self._links.establish(session, established, now)
+
+    def _note_listener(self, endpoint: Endpoint, peer: PeerId) -> None:
+        """Note where a caller says it listens: to tell others, and so as not to dial it while it is connected."""
+        self._dialer.is_said_to_be(endpoint, peer)
+        if self._config.exchange_addresses:
+            self._book.add(endpoint, endpoint.host)
 
     def _admits(self, session: Session, established: Established, now: Millis) -> bool:
         """May this become the peer's connection? Closes it, or the one it replaces."""

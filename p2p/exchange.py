@@ -9,7 +9,7 @@ from random import Random
 
 from chain.ids import ZERO_HASH, Millis
 from p2p.addressbook import AddressBook
-from p2p.endpoints import from_wire, reach_of, to_wire
+from p2p.endpoints import Endpoint, from_wire, reach_of, to_wire
 from p2p.limits import ADDRESSES_MS, MAX_ADDRESSES, MessageClass
 from p2p.links import Links
 from p2p.messages import Addresses, GetAddresses
@@ -38,7 +38,8 @@ class AddressExchange:
     def on_get_addresses(self, session: Session, message: GetAddresses, now: Millis) -> None:
         """Answer with a random sample."""
         reach = reach_of(session.endpoint.host)
-        sample = self._book.sample(MAX_ADDRESSES)
+        itself = Endpoint(session.endpoint.host, session.established.status.listen_port)
+        sample = [endpoint for endpoint in self._book.sample(MAX_ADDRESSES) if endpoint != itself]
         told = [to_wire(endpoint) for endpoint in sample if reach_of(endpoint.host) >= reach]
         self._links.send(session, Addresses(tuple([address for address in told if address is not None])))
 

@@ -46,10 +46,22 @@ from p2p.messages import (
     encode_message,
     encode_weight,
 )
-from p2p.network import HeadersArrived, Kind, PayloadArrived, PeerDown, PeerUp, Verdict, Want
+from p2p.network import (
+    Close,
+    Connected,
+    HeadersArrived,
+    Kind,
+    PayloadArrived,
+    PeerDown,
+    PeerUp,
+    Received,
+    Verdict,
+    Want,
+)
 from tests.p2p.objects import EMPTY, FIRST, KEYS, make_chain, make_header, make_transaction
 from tests.p2p.puppet import Puppet, Stage
 from tests.p2p.strategies import handshake_messages, messages, ready_messages
+from tests.p2p.town import Town
 
 WORST_FRAME = max(limits.answer_bytes for limits in CLASSES.values())
 
@@ -355,6 +367,23 @@ def test_one_host_has_its_share_of_the_door() -> None:
     stage = Stage(max_per_host=2)
     assert [Puppet(stage, 1 + 250 * number).closed is None for number in range(3)] == [True, True, False]
     assert Puppet(stage, 2).closed is None
+
+
+def test_a_caller_without_an_address_is_sent_away() -> None:
+    """A connection reset before the transport could read its address is closed, not a fault of ours."""
+    stage = Stage()
+    outputs = stage.network.handle(Connected(1, False, "?", stage.certificate), stage.now)
+    assert outputs == [Close(1, "'?' is no address: it must be HOST:PORT")]
+    assert stage.network.handle(Received(1, b"x"), stage.now) == []
+
+
+def test_who_called_is_not_dialled(seed: int) -> None:
+    """A peer that says where it listens is not dialled there while it is connected."""
+    town = Town(seed)
+    town.add(1)
+    town.add(2, connect=("10.0.0.1:7000",))
+    town.run(60_000)
+    assert town.dials == 1
 
 
 def test_reasons_are_printable_in_both_logs() -> None:

@@ -227,6 +227,7 @@ class Town:
         self.nodes: dict[str, Node] = {}
         self.max_latency_ms = max_latency_ms
         self.cuts = 0
+        self.dials = 0
         self.on_wire: Callable[[Node, bytes], None] = lambda node, data: None
         self._queue: list[tuple[int, int, Callable[[], None]]] = []
         self._order = 0
@@ -287,6 +288,7 @@ class Town:
                     self.perform(node, node.act(output, self.now))
 
     def _dial(self, node: Node, address: str) -> None:
+        self.dials += 1
         target = self.nodes.get(address.rpartition(":")[0])
         if target is None or not target.accepts:
             self.perform(node, node.network.handle(DialFailed(address, "connection refused"), self.now))
