@@ -26,6 +26,8 @@ from node.localnet.processes import NodeHome
 from node.localnet.spec import HASHES_A_SECOND, OWNER_COINS, LocalnetSpec
 
 LOOPBACK: Final = "127.0.0.1"
+_HALF_LIFE_BLOCKS: Final = 24
+"""A loaded machine's miners are slower than they were told: the difficulty must find that out within a short run."""
 RECORD: Final = "localnet.json"
 """Written by ``node.localnet.detached`` while the processes run on their own."""
 
@@ -133,6 +135,7 @@ def _make_genesis(spec: LocalnetSpec, plan: Plan, keys: dict[str, KeyPair], mine
         allocations,
         time_ms=time.time_ns() // 10**6,
         block_ms=spec.block_ms,
+        half_life_ms=_HALF_LIFE_BLOCKS * spec.block_ms,
         hashes_per_block=max(1, HASHES_A_SECOND * spec.miners * spec.block_ms // 1000),
     )
 
