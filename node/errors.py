@@ -7,6 +7,7 @@
     ├── CoreHalted        the core has stopped itself; no event can be handled any more
     ├── RefusedRequest    what a user asked for cannot be done; the message says why
     ├── EventLogError     a recorded event log is cut short, of another version, or not of this chain
+    ├── SimulationError   a simulated world can't be made: every setting that is out of range
     └── ClientError       a call to a node failed; its kinds are in ``node.client``
 
 A peer's fault is never an exception here: it is a verdict. A block's fault is ``consensus``'s ``Invalid``.
@@ -57,3 +58,7 @@ class RefusedRequest(NodeError):  # noqa: N818 - it names an outcome
 
 class EventLogError(NodeError):
     """A recorded event log can't be read: cut short, of another version, or not of this chain."""
+
+
+class SimulationError(NodeError):
+    """A simulated world can't be made of these settings."""

@@ -1,0 +1,160 @@
+"""A machine's disk: stores in memory that outlive its process, and lose what was not synced when the power fails.
+
+Every write has two moments at which the machine can die: before it took effect and after. A ``Fuse`` counts them,
+so that a fault can name the very write. What may be lost is what storage's Protocols leave unsynced:
+
+    chain store   headers and bodies since the last commit or mark, the last ones first (they share one log)
+    payloads      any that were not put with ``sync``
+    journal       nothing
+"""
+
+from collections.abc import Iterable
+from random import Random
+
+from chain.block import Body, Header, block_id
+from chain.hashing import content_id
+from chain.ids import Hash
+from chain.payload import MAX_PAYLOAD_BYTES
+from storage.base import CommitBatch, GenesisData, JournalEntry
+from storage.memory import MemoryChainStore, MemoryPayloadStore, MemoryReleaseJournal
+
+
+class PowerCut(BaseException):
+    """The machine died in a write. No program sees this: it goes through everything, like the end itself."""
+
+
+class Fuse:
+    """Counts the moments around writes. Not set, it never burns."""
+
+    def __init__(self) -> None:
+        self._left: int | None = None
+        self.moments = 0
+
+    def set(self, moments: int | None) -> None:
+        """Die after so many moments; None: do not."""
+        self._left = moments
+
+    def burn(self) -> None:
+        """Pass a moment. ``PowerCut`` if it is the last."""
+        self.moments += 1
+        if self._left is not None:
+            self._left -= 1
+            if self._left <= 0:
+                self._left = None
+                raise PowerCut
+
+
+class VolatileChainStore(MemoryChainStore):
+    """The chain store with what the operating system has not written yet."""
+
+    def __init__(self, genesis: GenesisData, fuse: Fuse) -> None:
+        super().__init__(genesis)
+        self._fuse = fuse
+        self._unsynced: list[tuple[Hash, ...] | Hash] = []
+
+    def put_headers(self, headers: Iterable[Header]) -> None:
+        """Store headers, not synced."""
+        self._fuse.burn()
+        given = list(headers)
+        new = tuple([id for header in given if (id := block_id(header)) not in self._headers])
+        super().put_headers(given)
+        if new:
+            self._unsynced.append(new)
+        self._fuse.burn()
+
+    def put_body(self, id: Hash, body: Body) -> None:
+        """Store a body, not synced."""
+        self._fuse.burn()
+        if not self.has_body(id):
+            self._unsynced.append(id)
+        super().put_body(id, body)
+        self._fuse.burn()
+
+    def commit(self, batch: CommitBatch) -> None:
+        """Apply a batch; it and all before it are on disk."""
+        self._fuse.burn()
+        super().commit(batch)
+        self._unsynced.clear()
+        self._fuse.burn()
+
+    def mark_invalid(self, id: Hash, reason: str) -> None:
+        """Remember that a block is invalid; synced."""
+        self._fuse.burn()
+        super().mark_invalid(id, reason)
+        self._unsynced.clear()
+        self._fuse.burn()
+
+    def lose(self, random: Random) -> int:
+        """Forget some of the last unsynced writes; return how many."""
+        count = random.randint(0, len(self._unsynced))
+        for _ in range(count):
+            last = self._unsynced.pop()
+            if isinstance(last, tuple):
+                for id in last:
+                    self._headers.pop(id, None)
+            else:
+                self._bodies.pop(last, None)
+        self._unsynced.clear()
+        return count
+
+
+class VolatilePayloadStore(MemoryPayloadStore):
+    """The payload store with files that have no data on disk yet."""
+
+    def __init__(self, fuse: Fuse, max_payload_bytes: int = MAX_PAYLOAD_BYTES) -> None:
+        super().__init__(max_payload_bytes=max_payload_bytes)
+        self._fuse = fuse
+        self._unsynced: dict[Hash, None] = {}
+
+    def put(self, payload: bytes, sync: bool = False) -> Hash:
+        """Store bytes; durable on return if ``sync``."""
+        self._fuse.burn()
+        id = content_id(payload)
+        if sync:
+            self._unsynced.pop(id, None)
+        elif not self.has(id):
+            self._unsynced[id] = None
+        super().put(payload, sync)
+        self._fuse.burn()
+        return id
+
+    def write_back(self) -> None:
+        """Let the operating system write what waits: it does so within half a minute."""
+        self._unsynced.clear()
+
+    def lose(self, random: Random) -> int:
+        """Forget some of the payloads that were not written; return how many."""
+        lost = [id for id in self._unsynced if random.random() < 0.5]
+        for id in lost:
+            self.delete(id)
+        self._unsynced.clear()
+        return len(lost)
+
+
+class FusedJournal(MemoryReleaseJournal):
+    """The release journal: what it has recorded is on disk."""
+
+    def __init__(self, fuse: Fuse) -> None:
+        super().__init__()
+        self._fuse = fuse
+
+    def record(self, entry: JournalEntry) -> None:
+        """Keep a release."""
+        self._fuse.burn()
+        super().record(entry)
+        self._fuse.burn()
+
+
+class Disk:
+    """What a machine keeps when its process ends."""
+
+    def __init__(self, genesis: GenesisData) -> None:
+        self.fuse = Fuse()
+        self.chain = VolatileChainStore(genesis, self.fuse)
+        self.payloads = VolatilePayloadStore(self.fuse)
+        self.journal: MemoryReleaseJournal = FusedJournal(self.fuse)
+        self.addresses: tuple[str, ...] = ()
+
+    def lose_unsynced(self, random: Random) -> int:
+        """Do what a power cut does to what was not synced; return how many writes are gone."""
+        return self.chain.lose(random) + self.payloads.lose(random)

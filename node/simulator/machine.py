@@ -1,0 +1,286 @@
+"""A machine: a disk that lasts, a clock that may be wrong, and a process that comes and goes.
+
+The process is a real ``NodeCore`` over a real ``PeerNetwork``; its memory is lost when it ends. What it wants done is
+done here, by the lines, the work and the schedule. Whoever watches hears of every event with its effects.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from random import Random
+from typing import Protocol
+
+from chain.genesis import Genesis
+from chain.ids import Millis
+from chain.keys import KeyPair
+from consensus.engine import Engine
+from consensus.signatures import SignatureCache
+from fl.data.sources import DataSource
+from node.core.config import CoreConfig
+from node.core.core import NodeCore
+from node.effects import (
+    Accepted,
+    CancelJob,
+    Close,
+    Dial,
+    Effect,
+    Halt,
+    Outcome,
+    Publish,
+    Reply,
+    Send,
+    StartJob,
+    Wake,
+)
+from node.events import Event, Shutdown, Started, Tick
+from node.jobs.shelf import DataShelf
+from node.simulator.disk import Disk, PowerCut
+from node.simulator.lines import Lines
+from node.simulator.schedule import Schedule, source
+from node.simulator.work import Work
+from node.world import HoldoutSource, World
+from p2p.access import NetworkConfig
+from p2p.network import ChainAccess, PeerNetwork
+
+
+class Watcher(Protocol):
+    """Who is told what happens on a machine."""
+
+    def on_started(self, machine: "Machine") -> None:
+        """A process has begun; it has not heard anything yet."""
+        ...
+
+    def on_step(self, machine: "Machine", event: Event, now: Millis, effects: list[Effect]) -> None:
+        """The core has answered an event; nothing of it is carried out yet."""
+        ...
+
+    def on_fault(self, machine: "Machine", reason: str) -> None:
+        """The core halted, or an exception came out of it. The process is gone."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What all machines of a world share. ``signatures`` remembers which were found good: it changes no verdict."""
+
+    seed: int
+    genesis: Genesis
+    engine: Engine
+    schedule: Schedule
+    lines: Lines
+    signatures: SignatureCache
+    tick_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Character:
+    """What a machine is for."""
+
+    key: KeyPair
+    config: CoreConfig
+    known: tuple[str, ...]
+    port: int
+    hash_rate: float = 0.0
+    data: DataSource | None = None
+    holdout: HoldoutSource | None = None
+
+
+@dataclass(slots=True)
+class Clock:
+    """A clock that is off by ``offset`` ms. What it showed it never takes back."""
+
+    offset: int = 0
+    shown: int = 0
+
+    def read(self, true_time: int) -> Millis:
+        """Return what it shows."""
+        self.shown = max(self.shown, true_time + self.offset)
+        return Millis(self.shown)
+
+
+@dataclass(slots=True)
+class _Process:
+    """One run of the program."""
+
+    core: NodeCore
+    work: Work
+    wakes: set[int] = field(default_factory=set)
+
+
+class Machine:
+    """One machine of a world. ``runs`` counts its processes; ``is_honest`` ones are held to every invariant."""
+
+    def __init__(self, number: int, character: Character, disk: Disk, around: Surroundings, watcher: Watcher) -> None:
+        self.number = number
+        self.character = character
+        self.disk = disk
+        self.clock = Clock()
+        self.is_honest = True
+        self.runs = 0
+        self.effects_left: int | None = None
+        self.on_death: Callable[[], None] = lambda: None
+        self._around = around
+        self._watcher = watcher
+        self._process: _Process | None = None
+        self._random: Random = source(around.seed, "machine", number)
+        self._requests = 0
+        self._replies: dict[int, Callable[[Outcome], None]] = {}
+
+    @property
+    def core(self) -> NodeCore | None:
+        """The core of the process that runs; None if none does."""
+        return None if self._process is None else self._process.core
+
+    @property
+    def run(self) -> int:
+        """The number of the process that runs; 0 if none does."""
+        return 0 if self._process is None else self.runs
+
+    @property
+    def jobs(self) -> int:
+        """How many jobs run."""
+        return 0 if self._process is None else len(self._process.work.running)
+
+    # --- a process' life --------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start a process on what the disk holds."""
+        self.runs += 1
+        around, character = self._around, self.character
+        world = World(
+            genesis=around.genesis,
+            engine=around.engine,
+            store=self.disk.chain.reopen(),
+            payloads=self.disk.payloads,
+            journal=self.disk.journal,
+            key=character.key,
+            random=Random(self.world_seed()),
+            data=character.data,
+            holdout=character.holdout,
+            signatures=around.signatures,
+            shelf=DataShelf(),
+        )
+        core = NodeCore(world, character.config, self._connect(world))
+        self._process = _Process(core, Work(world, self._random, character.hash_rate))
+        self._watcher.on_started(self)
+        self.deliver(Started())
+        around.schedule.after(self._random.randrange(around.tick_ms), partial(self._tick, self.runs))
+
+    def world_seed(self) -> bytes:
+        """Return what seeds the random numbers of this run's world (an event log's header names it)."""
+        return f"{self._around.seed}/{self.number}/{self.runs}".encode()
+
+    def network_config(self) -> NetworkConfig:
+        """Return how this run's peer network is set up."""
+        known = tuple(dict.fromkeys((*self.disk.addresses, *self.character.known)))
+        return NetworkConfig(listen_port=self.character.port, known=known, outbound=6)
+
+    def _connect(self, world: World) -> Callable[[ChainAccess], PeerNetwork]:
+        config = self.network_config()
+        return lambda chain: PeerNetwork(config, world.key, chain, world.random)
+
+    def stop(self) -> None:
+        """Stop the process in order."""
+        if self._process is not None:
+            self.deliver(Shutdown())
+        if self._process is not None:
+            self.disk.addresses = self._process.core.known_addresses()
+            self.disk.payloads.write_back()
+            self._end(silently=False)
+
+    def die(self, *, silently: bool) -> None:
+        """End the process at once."""
+        if self._process is not None:
+            self._end(silently=silently)
+
+    def _end(self, *, silently: bool) -> None:
+        self._process = None
+        self.effects_left = None
+        self.disk.fuse.set(None)
+        self._replies.clear()
+        self._around.lines.drop(self.number, silently=silently)
+
+    # --- what reaches the process -----------------------------------------------------------------
+
+    def deliver(self, event: Event) -> None:
+        """Give the core an event and do what it wants."""
+        process = self._process
+        if process is None:
+            return
+        now = self.clock.read(self._around.schedule.now)
+        try:
+            effects = process.core.handle(event, now)
+        except PowerCut:
+            self.on_death()
+            return
+        except Exception as error:
+            self._end(silently=False)
+            self._watcher.on_fault(self, f"{type(event).__name__}: {type(error).__name__}: {error}")
+            return
+        self._watcher.on_step(self, event, now, effects)
+        for effect in effects:
+            if self._process is not process:
+                return
+            if self.effects_left is not None:
+                if self.effects_left <= 0:
+                    self.on_death()
+                    return
+                self.effects_left -= 1
+            self._do(effect, process)
+
+    def ask(self, order: Callable[[int], Event], hear: Callable[[Outcome], None] = lambda outcome: None) -> None:
+        """Give the process a user's order; ``hear`` gets the answer, unless the process dies before."""
+        self._requests += 1
+        self._replies[self._requests] = hear
+        self.deliver(order(self._requests))
+
+    def _tick(self, run: int) -> None:
+        if self.run == run:
+            self._around.schedule.after(self._around.tick_ms, partial(self._tick, run))
+            self.deliver(Tick())
+
+    def _wake(self, run: int, at: int) -> None:
+        if self._process is not None and self.run == run:
+            self._process.wakes.discard(at)
+            self.deliver(Tick())
+
+    def _end_job(self, run: int, job: int, span: int) -> None:
+        if self._process is not None and self.run == run:
+            event = self._process.work.end(job, span)
+            if event is not None:
+                self.deliver(event)
+
+    # --- what the process wants -------------------------------------------------------------------
+
+    def _do(self, effect: Effect, process: _Process) -> None:
+        around = self._around
+        match effect:
+            case Send(connection, data):
+                around.lines.send(connection, data)
+            case Close(connection, _):
+                around.lines.close(connection)
+            case Dial(address):
+                around.lines.dial(self.number, address)
+            case StartJob(job, spec):
+                span = process.work.start(job, spec)
+                around.schedule.after(span, partial(self._end_job, self.runs, job, span))
+            case CancelJob(job):
+                process.work.cancel(job)
+            case Reply(request, outcome):
+                hear = self._replies.pop(request, None)
+                if hear is not None:
+                    hear(outcome)
+            case Wake(at):
+                if at not in process.wakes:
+                    process.wakes.add(at)
+                    around.schedule.after(max(0, at - self.clock.shown), partial(self._wake, self.runs, at))
+            case Halt(reason):
+                self._end(silently=False)
+                self._watcher.on_fault(self, f"halted: {reason}")
+            case Publish():
+                pass
+
+
+def is_accepted(outcome: Outcome) -> bool:
+    """Was the order carried out?"""
+    return isinstance(outcome, Accepted)

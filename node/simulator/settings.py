@@ -1,0 +1,115 @@
+"""What a simulated world is: how many take part, for how long, and what goes wrong.
+
+The same settings give the same run, event for event, on any machine.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from chain.ids import Millis
+from node.errors import SimulationError
+
+LOSS: Final = "loss"
+DELAY: Final = "delay"
+PARTITION: Final = "partition"
+CRASH: Final = "crash"
+RESTART: Final = "restart"
+SKEW: Final = "skew"
+DUPLICATE: Final = "duplicate"
+
+FAULTS: Final[dict[str, str]] = {
+    LOSS: "packets are lost (their bytes come late) and connections are reset",
+    DELAY: "a machine's lines become slow and narrow for a while",
+    PARTITION: "the network falls into parts that can't hear each other, and heals",
+    CRASH: "a process dies at any event, effect or write; writes that were not synced may be lost; it comes back",
+    RESTART: "a process is stopped in order and started again",
+    SKEW: "clocks are wrong from the start, and some are set forward",
+    DUPLICATE: "a node is told to connect to a peer it is connected to",
+}
+"""The kinds of faults, with what they do."""
+
+ENGINES: Final = ("pow",)
+START_MS: Final = Millis(1_700_000_000_000)
+"""The moment every simulated world begins."""
+MAX_REORG: Final = 120
+"""Blocks below which a simulated chain is final."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimulationSettings:
+    """One simulated world. ``SimulationError`` if it can't be made.
+
+    seed        draws everything: keys, data, plans, lines, faults, the order of what happens
+    nodes       machines without data; the first ``miners`` of them mine, the last one owns the plans
+    devices     machines with data, each a full node
+    miners      0 = a third of the nodes, at least two
+    faults      names of ``FAULTS``
+    duration_ms virtual time in which faults happen and plans are submitted; the run ends when all is settled after it
+    block_ms    interval between blocks aimed at
+    plans       plans submitted one after the other while time remains; 0 = as many as fit
+    tick_ms     time between two ticks of a node
+    """
+
+    seed: int = 0
+    nodes: int = 8
+    devices: int = 4
+    miners: int = 0
+    engine: str = "pow"
+    faults: tuple[str, ...] = ()
+    duration_ms: int = 5 * 60_000
+    block_ms: int = 2_000
+    plans: int = 0
+    tick_ms: int = 500
+
+    def __post_init__(self) -> None:
+        problems = [
+            *self._out_of_range("nodes", 1, 2_000),
+            *self._out_of_range("devices", 0, 2_000),
+            *self._out_of_range("miners", 0, self.nodes),
+            *self._out_of_range("duration_ms", 1_000, 10**10),
+            *self._out_of_range("block_ms", 200, 3_600_000),
+            *self._out_of_range("plans", 0, 10_000),
+            *self._out_of_range("tick_ms", 50, 10_000),
+            *(f"fault {name!r}: one of {', '.join(FAULTS)}" for name in self.faults if name not in FAULTS),
+        ]
+        if self.engine not in ENGINES:
+            problems.append(f"engine {self.engine!r}: one of {', '.join(ENGINES)}")
+        if problems:
+            raise SimulationError("; ".join(problems))
+
+    def _out_of_range(self, name: str, least: int, most: int) -> list[str]:
+        value = getattr(self, name)
+        return [] if least <= value <= most else [f"{name} = {value}: must be {least} … {most}"]
+
+    @property
+    def miner_count(self) -> int:
+        """How many nodes mine."""
+        return self.miners or min(self.nodes, max(2, self.nodes // 3))
+
+    @property
+    def machines(self) -> int:
+        """All machines: nodes, then devices."""
+        return self.nodes + self.devices
+
+    @property
+    def owner(self) -> int:
+        """The number of the machine that owns the plans."""
+        return self.nodes - 1
+
+    @property
+    def agreement_ms(self) -> int:
+        """The stated bound: so long after the network healed all honest nodes have had one head at one moment.
+
+        Two minutes for dead connections to be noticed and dialled anew, and sixty blocks.
+        """
+        return 120_000 + 60 * self.block_ms
+
+    def command(self) -> str:
+        """Return the command line that shows this run again."""
+        parts = [
+            f"fedchain simulate --nodes {self.nodes} --devices {self.devices} --miners {self.miner_count}",
+            f"--engine {self.engine} --faults {','.join(self.faults) or 'none'}",
+            f"--seconds {self.duration_ms // 1000} --block-ms {self.block_ms} --plans {self.plans}",
+            f"--tick-ms {self.tick_ms} --seed {self.seed}",
+        ]
+        return " ".join(parts)

@@ -1,0 +1,250 @@
+"""A simulated world: made from its settings, broken by its faults, watched by its invariants, run to its rest.
+
+    faults and demand ─▶ schedule ─▶ machines ─▶ cores ─▶ effects ─▶ lines, work ─▶ schedule …
+                                         └────────▶ invariants
+
+Time has four parts: ``duration_ms`` in which things go wrong; then everything heals, and within a stated bound
+there must be one head; then plans must end; then miners rest, and all machines must be equal in everything.
+"""
+
+import time
+from functools import lru_cache
+from typing import Final
+
+from chain.ids import Amount, Hash, Millis
+from consensus.engines import make_engine
+from consensus.queries import get_history, list_plans
+from consensus.signatures import SignatureCache
+from node.core.config import CoreConfig, DeviceConfig, MinerConfig
+from node.core.core import NodeCore
+from node.effects import Effect
+from node.events import Event, MiningOrder
+from node.simulator.demand import Demand
+from node.simulator.disk import Disk
+from node.simulator.faults import Faults
+from node.simulator.invariants import Invariants
+from node.simulator.lines import PORT, Lines, address_of
+from node.simulator.machine import Character, Machine, Surroundings, Watcher
+from node.simulator.population import HASHES_PER_BLOCK, Population, Rows, Safe, genesis_data, key_of, make_genesis
+from node.simulator.report import SimulationReport
+from node.simulator.schedule import Schedule, source
+from node.simulator.settings import START_MS, SimulationSettings
+from p2p.identity import make_certificate
+
+_START_SPREAD_MS: Final = 2_000
+_PLAN_BLOCKS: Final = 600
+"""More than the longest plan takes: every step to its deadline in every attempt of every round."""
+_WRITE_BACK_MS: Final = 30_000
+_KNOWN: Final = 4
+
+
+class Simulation:
+    """One world. Make it, ``run`` it once, look at it. ``watcher`` may look on beside the invariants."""
+
+    def __init__(self, settings: SimulationSettings) -> None:
+        self.settings = settings
+        self.genesis = make_genesis(settings)
+        self.schedule = Schedule(START_MS)
+        minted = Amount(sum(allocation.amount for allocation in self.genesis.allocations))
+        self.invariants = Invariants(self.schedule, minted)
+        self.watcher: Watcher = self.invariants
+        self.population = Population(settings)
+        self.safe = Safe()
+        self.machines: list[Machine] = []
+        self.lines = Lines(
+            self.schedule,
+            settings.seed,
+            settings.machines,
+            lru_cache(maxsize=None)(lambda number: make_certificate(key_of(settings.seed, number).seed).der),
+            self._deliver,
+            lambda number: self.machines[number].run,
+            lambda: self.faults.count_stall(),
+        )
+        self._around = Surroundings(
+            seed=settings.seed,
+            genesis=self.genesis,
+            engine=make_engine(self.genesis),
+            schedule=self.schedule,
+            lines=self.lines,
+            signatures=SignatureCache(),
+            tick_ms=settings.tick_ms,
+        )
+        first = genesis_data(self.genesis)
+        for number in range(settings.machines):
+            self.machines.append(Machine(number, self._character(number), Disk(first), self._around, self))
+        self.faults = Faults(settings, self.schedule, self.lines, self.machines)
+        self.demand = Demand(settings, self.schedule, self.population, self.safe, self.machines)
+
+    def _character(self, number: int) -> Character:
+        """Return what a machine is: miners first, then other nodes, the last of them the owner, then devices."""
+        settings = self.settings
+        random = source(settings.seed, "character", number)
+        is_miner, is_device = number < settings.miner_count, number >= settings.nodes
+        config = CoreConfig(
+            miner=MinerConfig() if is_miner else None,
+            device=DeviceConfig(consent=True, any_plan=True) if is_device else None,
+            owner=number == settings.owner,
+        )
+        others = [other for other in range(settings.nodes) if other != number]
+        known = random.sample(others, min(_KNOWN, len(others)))
+        share = random.uniform(0.5, 1.5) * HASHES_PER_BLOCK / settings.block_ms / settings.miner_count
+        return Character(
+            key=key_of(settings.seed, number),
+            config=config,
+            known=tuple([address_of(other) for other in known]),
+            port=PORT,
+            hash_rate=share if is_miner else 0.0,
+            data=Rows(f"rows {number}", self.population.rows[number - settings.nodes]) if is_device else None,
+            holdout=self.safe if config.owner else None,
+        )
+
+    def _deliver(self, number: int, event: Event) -> None:
+        self.machines[number].deliver(event)
+
+    # --- ``machine.Watcher``, passed on to whoever watches ----------------------------------------
+
+    def on_started(self, machine: Machine) -> None:
+        """Pass on."""
+        self.watcher.on_started(machine)
+
+    def on_step(self, machine: Machine, event: Event, now: Millis, effects: list[Effect]) -> None:
+        """Pass on."""
+        self.watcher.on_step(machine, event, now, effects)
+
+    def on_fault(self, machine: Machine, reason: str) -> None:
+        """Pass on."""
+        self.watcher.on_fault(machine, reason)
+
+    # --- the run ----------------------------------------------------------------------------------
+
+    def run(self) -> SimulationReport:
+        """Run the world to its rest and report."""
+        began = time.monotonic()
+        self._begin()
+        self.schedule.run(START_MS + self.settings.duration_ms, self._is_hopeless)
+        agreed_after = -1
+        if not self._is_hopeless():
+            agreed_after = self._recover()
+        if not self._is_hopeless():
+            self._finish_plans()
+        if not self._is_hopeless():
+            self._come_to_rest()
+        return self._report(agreed_after, time.monotonic() - began)
+
+    def _is_hopeless(self) -> bool:
+        return self.invariants.is_hopeless
+
+    def _begin(self) -> None:
+        random = source(self.settings.seed, "start")
+        self.faults.plan()
+        for machine in self.machines:
+            self.schedule.after(random.randrange(_START_SPREAD_MS), machine.start)
+        self.demand.begin()
+        self.schedule.after(_WRITE_BACK_MS, self._write_back)
+
+    def _write_back(self) -> None:
+        """What operating systems do in the background."""
+        self.schedule.after(_WRITE_BACK_MS, self._write_back)
+        for machine in self.machines:
+            machine.disk.payloads.write_back()
+
+    def _recover(self) -> int:
+        """Heal, and wait for one head; return how long it took, -1 if longer than the bound."""
+        self.schedule.run(START_MS + self.settings.duration_ms)
+        if self.faults.healed_at is None:
+            self.faults.heal()
+        healed = self.schedule.now
+        if self.schedule.run(healed + self.settings.agreement_ms, self._has_one_head):
+            return self.schedule.now - healed
+        self.invariants.fail(
+            None, "agreement", f"no common head {self.settings.agreement_ms} ms after the faults ended"
+        )
+        return -1
+
+    def _cores(self) -> list[NodeCore]:
+        return [machine.core for machine in self.machines if machine.is_honest and machine.core is not None]
+
+    def _has_one_head(self) -> bool:
+        return self._is_hopeless() or len({core.chain.head_id for core in self._cores()}) == 1
+
+    def _finish_plans(self) -> None:
+        bound = 2 * _PLAN_BLOCKS * self.settings.block_ms + self.settings.agreement_ms
+        end = self.schedule.now + bound
+        while self.schedule.now < end and not self._is_hopeless():
+            if self.demand.is_done():
+                return
+            self.schedule.run(min(end, self.schedule.now + self.settings.block_ms))
+        if not self._is_hopeless():
+            self.invariants.fail(None, "progress", f"plans are not over {bound} ms after the faults ended")
+
+    def _come_to_rest(self) -> None:
+        """Let miners rest, wait until nothing moves, and compare everything."""
+        for machine in self.machines:
+            if machine.character.config.miner is not None:
+                machine.ask(lambda request: MiningOrder(request, False))
+        bound = self.settings.agreement_ms
+        self.schedule.run(self.schedule.now + self.settings.block_ms)
+        if not self.schedule.run(self.schedule.now + bound, self._is_at_rest):
+            heads = sorted({f"{core.chain.height} {core.chain.head_id.hex()[:12]}" for core in self._cores()})
+            self.invariants.fail(None, "one head", f"{bound} ms after mining stopped there are {', '.join(heads)}")
+        for machine in self.machines:
+            if machine.is_honest:
+                self.invariants.check_end(machine)
+
+    def _is_at_rest(self) -> bool:
+        return self._has_one_head() and all(core.chain.is_caught_up() for core in self._cores())
+
+    # --- what came of it --------------------------------------------------------------------------
+
+    def _report(self, agreed_after: int, seconds: float) -> SimulationReport:
+        settings, seen = self.settings, self.invariants
+        core = max(self._cores(), key=lambda each: each.chain.height, default=None)
+        plans = () if core is None else list_plans(core.chain.view)
+        histories = [] if core is None else [get_history(core.chain.view, entry.plan) for entry in plans]
+        height = 0 if core is None else core.chain.height
+        return SimulationReport(
+            seed=settings.seed,
+            nodes=settings.nodes,
+            devices=settings.devices,
+            engine=settings.engine,
+            virtual_hours=(self.schedule.now - START_MS) / 3_600_000,
+            blocks=height,
+            stale_blocks=max(0, seen.mined - height),
+            reorgs=seen.reorgs,
+            deepest_reorg=seen.deepest_reorg,
+            plans=len(plans),
+            plans_finished=sum(entry.status == "finished" for entry in plans),
+            plans_cancelled=sum(entry.status == "cancelled" for entry in plans),
+            rounds_settled=sum(map(len, histories)),
+            updates=0 if core is None else _count_updates(core),
+            faults=dict(self.faults.counts),
+            deaths=dict(self.faults.deaths),
+            lost_writes=self.faults.lost_writes,
+            messages=self.lines.traffic.messages,
+            bytes=self.lines.traffic.bytes,
+            connections=self.lines.traffic.connections,
+            events=seen.events,
+            checks=dict(sorted(seen.checks.items())),
+            agreed_after_ms=agreed_after,
+            head="" if core is None else core.chain.head_id.hex(),
+            state_root="" if core is None else core.chain.head.state_root.hex(),
+            digest=seen.digest,
+            violations=tuple(seen.violations),
+            wall_seconds=seconds,
+            command=settings.command(),
+        )
+
+
+def _count_updates(core: NodeCore) -> int:
+    """Return how many updates the main chain carries."""
+    count, id = 0, core.chain.head_id
+    while (header := core.chain.tree.header(id)) is not None and header.height:
+        body = core.world.store.body(id)
+        count += 0 if body is None else len(body.updates)
+        id = Hash(header.parent)
+    return count
+
+
+def simulate(settings: SimulationSettings) -> SimulationReport:
+    """Return what happens in the world with these settings."""
+    return Simulation(settings).run()
