@@ -15,6 +15,7 @@ from fl.kernels.compiled import kernel
 from fl.kernels.losses import residual_of_one, row_residuals
 
 Order = NDArray[np.int64]
+Columns = NDArray[np.int64]
 
 
 @kernel
@@ -48,18 +49,31 @@ def outputs_of_one(x: Float64Matrix, weights: Float64Vector, out: Float64Matrix)
 
 
 @kernel
+def find_nonzeros(row: Float64Vector, out: Columns) -> int:
+    """Write the columns whose value is not zero to ``out`` and return how many there are.
+
+    Loops over several outputs skip zeros through this list: a branch at every value would be guessed wrong too often.
+    """
+    count = 0
+    for j in range(row.size):
+        out[count] = j
+        count += row[j] != 0.0
+    return count
+
+
+@kernel
 def outputs_of_many(x: Float64Matrix, weights: Float64Vector, out: Float64Matrix) -> None:
     """Write x·W (+ biases) to ``out`` (n, C); zeros in x cost nothing."""
     n, p = x.shape
     classes = out.shape[1]
+    columns = np.zeros(p, dtype=np.int64)
     for i in range(n):
         for c in range(classes):
             out[i, c] = 0.0
-        for j in range(p):
-            value = x[i, j]
-            if value != 0.0:
-                for c in range(classes):
-                    out[i, c] += value * weights[j * classes + c]
+        for e in range(find_nonzeros(x[i], columns)):
+            j = columns[e]
+            for c in range(classes):
+                out[i, c] += x[i, j] * weights[j * classes + c]
         if weights.size > p * classes:
             for c in range(classes):
                 out[i, c] += weights[p * classes + c]
@@ -82,12 +96,12 @@ def add_gradient_of_many(x: Float64Matrix, residuals: Float64Matrix, out: Float6
     """Add Σ_i x_i ⊗ residuals_i (and the biases' sums) to ``out`` (d,), row after row."""
     n, p = x.shape
     classes = residuals.shape[1]
+    columns = np.zeros(p, dtype=np.int64)
     for i in range(n):
-        for j in range(p):
-            value = x[i, j]
-            if value != 0.0:
-                for c in range(classes):
-                    out[j * classes + c] += value * residuals[i, c]
+        for e in range(find_nonzeros(x[i], columns)):
+            j = columns[e]
+            for c in range(classes):
+                out[j * classes + c] += x[i, j] * residuals[i, c]
         if out.size > p * classes:
             for c in range(classes):
                 out[p * classes + c] += residuals[i, c]
@@ -138,17 +152,18 @@ def steps_of_many(
     classes = base_outputs.shape[1]
     sums = np.zeros(moved.size)
     deltas = np.zeros(classes)
+    columns = np.zeros(p, dtype=np.int64)
     for start in range(0, order.size, batch):
         stop = min(start + batch, order.size)
         for position in range(start, stop):
             i = order[position]
             for c in range(classes):
                 deltas[c] = 0.0
-            for j in range(p):
-                value = x[i, j]
-                if value != 0.0:
-                    for c in range(classes):
-                        deltas[c] += value * moved[j * classes + c]
+            nonzeros = find_nonzeros(x[i], columns)
+            for e in range(nonzeros):
+                j = columns[e]
+                for c in range(classes):
+                    deltas[c] += x[i, j] * moved[j * classes + c]
             for c in range(classes):
                 deltas[c] += base_outputs[i, c]
                 if moved.size > p * classes:
@@ -156,11 +171,10 @@ def steps_of_many(
             row_residuals(kind, deltas, y[i], deltas)
             for c in range(classes):
                 deltas[c] -= base_residuals[i, c]
-            for j in range(p):
-                value = x[i, j]
-                if value != 0.0:
-                    for c in range(classes):
-                        sums[j * classes + c] += value * deltas[c]
+            for e in range(nonzeros):
+                j = columns[e]
+                for c in range(classes):
+                    sums[j * classes + c] += x[i, j] * deltas[c]
             if moved.size > p * classes:
                 for c in range(classes):
                     sums[p * classes + c] += deltas[c]
