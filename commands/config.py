@@ -6,7 +6,7 @@ import typer
 
 from commands.home import HomeOption, home_directory
 from commands.output import JsonFlag, command, emit, example
-from commands.show import listing
+from commands.show import listing, sentence
 from node.config import Config, read_config
 
 app = typer.Typer(help="A node's settings, config.toml.", no_args_is_help=True)
@@ -28,7 +28,7 @@ def check(home: HomeOption = None, as_json: JsonFlag = False) -> None:
     emit(
         as_json,
         {"file": str(directory.config_file), "settings": asdict(config), "changed": changed},
-        f"{directory.config_file} is fine.",
+        sentence(f"{directory.config_file} is fine.", "green"),
         listing(("setting", "value"), rows),
     )
 

@@ -8,7 +8,7 @@ import typer
 from rich.progress import Progress, TaskID
 
 from commands.output import JsonFlag, UsageFault, command, diagnostics, emit, example
-from commands.show import listing, size
+from commands.show import listing, sentence, size
 
 app = typer.Typer(help="Fetch public data sets; cut a table into devices' files.", no_args_is_help=True)
 
@@ -48,8 +48,8 @@ def fetch(
     with _Download() as download:
         files = get(name, directory, sources=sources or (), progress=download.show)
     found = [{"file": str(file), "bytes": file.stat().st_size, "sha256": digest_of(file, False)} for file in files]
-    rows = [(size(file.stat().st_size), file) for file in files]
-    emit(as_json, {"name": name, "files": found}, listing(("size", "file"), rows, numbers=("size",)))
+    lines = [sentence(f"{size(file.stat().st_size):>9}  {file}") for file in files]
+    emit(as_json, {"name": name, "files": found}, *lines)
 
 
 class _Download:
@@ -146,5 +146,5 @@ def split(
         as_json,
         {"out": str(out), "files": found},
         listing(("rows", "size", "file"), rows, numbers=("rows", "size")),
-        f"\n{len(found)} files in {out}",
+        sentence(f"\n{len(found)} files in {out}"),
     )

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from commands.home import HomeOption, home_directory
 from commands.output import EXIT_FAILED, CommandFailed, JsonFlag, command, emit, example, note
-from commands.show import facts, size
+from commands.show import facts, sentence, size
 
 if TYPE_CHECKING:
     from storage.check import CheckReport
@@ -120,6 +120,10 @@ def export(
     with _open(home_directory(home)) as stores:
         count = export_chain(stores.chain, stores.payloads, out)
     length = out.stat().st_size
-    emit(as_json, {"file": str(out), "blocks": count, "bytes": length}, f"{count} blocks, {size(length)}: {out}")
+    emit(
+        as_json,
+        {"file": str(out), "blocks": count, "bytes": length},
+        sentence(f"{count} blocks, {size(length)}: {out}"),
+    )
     if not as_json:
         note("Payloads that were pruned are not in it.")

@@ -15,12 +15,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
 from inspect import cleandoc
+from textwrap import wrap
 from typing import Annotated, Final, ParamSpec, TypeVar
 
 import msgspec
 import typer
 from rich.console import Console, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from chain.errors import ChainError
@@ -31,6 +31,8 @@ from storage.errors import StorageError
 P = ParamSpec("P")
 R = TypeVar("R")
 
+WIDEST: Final = 100
+"""Columns that sentences take at most, however wide the terminal."""
 EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
 EXIT_INTERRUPTED: Final = 130
@@ -141,25 +143,29 @@ def exit_codes(as_json: bool) -> Iterator[None]:
         if as_json:
             shown: dict[str, object] = {"cause": cause, "remedy": remedy, "exit_code": code}
             problems = [problem for problem in getattr(error, "problems", ()) if isinstance(problem, Problem)]
-            _write_json({"error": shown | ({"problems": problems} if problems else {})}, indent=2)
+            _write_json({"error": shown | ({"problems": problems} if problems else {})}, indent=None)
         for line in _told(cause, remedy):
-            diagnostics.print(line)
+            diagnostics.print(line, soft_wrap=True)
         raise typer.Exit(code) from None
 
 
-def _told(cause: str, remedy: str) -> Iterator[RenderableType]:
+def _told(cause: str, remedy: str) -> Iterator[Text]:
     """Yield an error as people read it: a sentence, or a list if there are several things wrong."""
     lines = cause.splitlines() or [""]
     if len(lines) == 1:
-        yield Text.assemble(("Error: ", "bold red"), cause)
+        yield hanging("Error: ", "bold red", cause)
     else:
-        yield Text.assemble(("Error: ", "bold red"), f"{len(lines)} problems")
-        for line in lines:
-            bullet = Table.grid(padding=(0, 1))
-            bullet.add_row("  -", Text(line))
-            yield bullet
+        yield hanging("Error: ", "bold red", f"{len(lines)} problems")
+        yield from (hanging("  - ", "", line) for line in lines)
     if remedy:
-        yield Text.assemble(("Try:   ", "bold"), remedy)
+        yield hanging("Try:   ", "bold", remedy)
+
+
+def hanging(label: str, style: str, text: str, width: int | None = None) -> Text:
+    """Return a label and a text whose further lines begin below its first; long words (paths, ids) stay whole."""
+    room = max(20, (width or min(console.width, WIDEST)) - len(label))
+    first, *others = wrap(text, room, break_long_words=False, break_on_hyphens=False) or [""]
+    return Text.assemble((label, style), "\n".join([first, *(" " * len(label) + line for line in others)]))
 
 
 def command(function: Callable[P, R]) -> Callable[P, R]:

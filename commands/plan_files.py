@@ -8,7 +8,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from commands.output import CommandFailed, JsonFlag, UsageFault, command, emit, example, warn
-from commands.show import coins, facts, listing, size, steps
+from commands.show import coins, facts, listing, sentence, size, steps
 
 if TYPE_CHECKING:
     from fl.plan.options import Option
@@ -72,7 +72,9 @@ def new(
         warn(warning)
     plan = inferred.plan
     directory = next((path for path in data if path.is_dir()), None)
-    run = f"fedchain localnet run {out}" + (f" --data {directory}" if directory else " --data DIR")
+    run = f"fedchain localnet run {out} --data {directory or 'parts'}"
+    cut = ("Cut the table into devices' files:", f"fedchain data split {data[0]} --devices 4 --out parts")
+    first = [] if directory else [cut]
     emit(
         as_json,
         {
@@ -85,7 +87,7 @@ def new(
             "warnings": inferred.warnings,
         },
         _new_facts(out, plan),
-        steps(("Try it on a network of your own machine:", run)),
+        steps(*first, ("Try it on a network of your own machine:", run)),
     )
 
 
@@ -177,7 +179,7 @@ def validate(
     emit(
         as_json,
         {"valid": True, "title": plan.title, **figures, "devices": devices},
-        Text.assemble((f"{file} is fine.", "green")),
+        sentence(f"{file} is fine.", "green"),
         facts(
             [
                 ("title", plan.title),

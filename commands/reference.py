@@ -19,7 +19,7 @@ Every command takes `--json` (one JSON document on standard output; `plan watch`
 Results go to standard output, progress and errors to standard error. Exit codes: **0** done, **1** it could not be
 done, **2** wrong use, **130** interrupted. With `--json` a failure is the document
 `{"error": {"cause", "remedy", "exit_code"}}`, with `"problems": [{"field", "value", "allowed"}]` where a plan or
-config.toml has several.
+config.toml has several; what is not even a command or an option is told on standard error alone.
 
 `--home DIR` names a node's data directory; without it `$FEDCHAIN_HOME` does, else the platform's directory for user
 data. Commands that ask a node talk to the one that runs in that directory.

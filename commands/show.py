@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
-from textwrap import wrap
 from typing import Final
 
 from rich.table import Table
@@ -18,13 +17,12 @@ from rich.text import Text
 
 from chain.genesis_default import COIN
 from chain.ids import INT_MAX
-from commands.output import AsIs, UsageFault, console
+from commands.output import AsIs, UsageFault, hanging
 
 SHORT: Final = 12
 """Digits of an id that lists show."""
 SHOWN_ACCOUNT: Final = 14
 """Characters of an account that lists show."""
-_WIDEST: Final = 100
 _AMOUNT: Final = re.compile(r"([0-9]{1,19})|([0-9]{1,13}(?:\.[0-9]{1,6})?) ?coins?")
 
 
@@ -59,18 +57,18 @@ def facts(pairs: Iterable[tuple[str, object]]) -> AsIs:
     """Return labelled facts, one a line; those that are None are left out. Long sentences go on below themselves."""
     known = [(label, value) for label, value in pairs if value is not None]
     width = max((len(label) for label, _ in known), default=0) + 2
-    room = max(20, min(console.width, _WIDEST) - width)
-    text = Text()
-    for label, value in known:
-        shown = value if isinstance(value, Text) else Text("\n".join(_wrapped(str(value), room)))
-        for place, line in enumerate(shown.split("\n", allow_blank=True)):
-            text.append(("" if place else label).ljust(width), "dim").append_text(line).append("\n")
-    text.right_crop(1)
-    return AsIs(text)
+    lines = [
+        Text.assemble((label.ljust(width), "dim"), value)
+        if isinstance(value, Text)
+        else hanging(label.ljust(width), "dim", str(value))
+        for label, value in known
+    ]
+    return AsIs(Text("\n").join(lines))
 
 
-def _wrapped(value: str, room: int) -> list[str]:
-    return wrap(value, room, break_long_words=False, break_on_hyphens=False) or [""]
+def sentence(text: str, style: str = "") -> AsIs:
+    """Return a line that is printed as it is, its paths whole."""
+    return AsIs(Text(text, style))
 
 
 def steps(*parts: tuple[str, str]) -> AsIs:

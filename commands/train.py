@@ -10,7 +10,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from commands.output import PANEL_LEARNING, JsonFlag, command, emit, example, note
-from commands.show import measure, span
+from commands.show import measure, sentence, span
 
 if TYPE_CHECKING:
     from fl.problem import Problem
@@ -144,4 +144,4 @@ def _shown(summary: dict[str, Any], out: Path | None) -> list[RenderableType]:
         Text(f"{end}, {span(summary['seconds'])}"),
         Text(f"model {summary['model_digest']}"),
     ]
-    return lines if out is None else [*lines, Text(f"written {out}", "dim")]
+    return lines if out is None else [*lines, sentence(f"written {out}", "dim")]

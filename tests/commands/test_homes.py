@@ -9,6 +9,7 @@ import pytest
 from chain.genesis_file import read_genesis
 from node.config import read_config
 from node.service.home import open_home
+from storage.database import META_SCHEMA, encode_version
 from storage.keystore import KeyFiles
 from tests.commands.conftest import QUICK
 from tests.commands.terminal import done, fedchain
@@ -212,6 +213,16 @@ def test_a_database_cut_short_is_told(used: Path):
     answer = fedchain("db", "check", "--home", used, "--json")
     assert answer.code == 1
     assert str(used / "chain") in answer.error["cause"]
+
+
+def test_a_database_of_a_newer_version_is_refused(used: Path):
+    """It is left as it is."""
+    with open_home(used) as opened:
+        opened.store.database.write(lambda writer: writer.put(META_SCHEMA, encode_version(999)), sync=True)
+    for words in (["db", "check"], ["node", "start"]):
+        answer = fedchain(*words, "--home", used, "--json")
+        assert answer.code == 1
+        assert "999" in answer.error["cause"]
 
 
 def test_a_foreign_genesis_is_refused(used: Path, tmp_path: Path):

@@ -3,11 +3,13 @@
 import csv
 import io
 import json
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from fl.data.known import KNOWN_SETS, KnownSet, RemoteFile
 from fl.plan.options import plan_options
 from fl.plan.parse import parse_draft
 from tests.commands.conftest import PLAN, write_table
@@ -195,6 +197,20 @@ def test_fetch_knows_its_sets_and_works_from_files_alone(tmp_path: Path):
     assert answer.code == 1
     assert "SHA-256" in answer.error["cause"]
     assert not any((tmp_path / "out").iterdir())
+
+
+def test_fetch_tells_where_the_files_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A set that is there already is not fetched again."""
+    data = b"+1 1:1\n-1 2:1\n"
+    original = RemoteFile("tiny", (), sha256(data).hexdigest(), len(data), 2)
+    monkeypatch.setitem(
+        KNOWN_SETS, "tiny", KnownSet("tiny", "two rows", "public", (original,), {"t.libsvm": ("tiny",)})
+    )
+    (tmp_path / "tiny").write_bytes(data)
+    got = done("data", "fetch", "tiny", "--from", tmp_path / "tiny", "--out", tmp_path / "out")
+    assert [Path(file["file"]).read_bytes() for file in got["files"]] == [data]
+    assert done("data", "fetch", "tiny", "--out", tmp_path / "out") == got
+    assert "t.libsvm" in fedchain("data", "fetch", "tiny", "--out", tmp_path / "out").out
 
 
 # --- learning without a chain ----------------------------------------------------------------------
