@@ -118,7 +118,9 @@ class RpcServer(Generic[A]):
 
     def _is_authorized(self, request: web.Request) -> bool:
         kind, _, token = request.headers.get("Authorization", "").partition(" ")
-        return kind.lower() == "bearer" and hmac.compare_digest(token.strip().encode(), self._cookie)
+        return kind.lower() == "bearer" and hmac.compare_digest(
+            token.strip().encode("utf-8", "surrogateescape"), self._cookie
+        )
 
     # --- calls ---------------------------------------------------------------------------------------
 

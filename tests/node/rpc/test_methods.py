@@ -253,6 +253,24 @@ async def test_a_rebound_name_is_not_answered(http: aiohttp.ClientSession, host:
             assert response.status in (400, 403)
 
 
+@pytest.mark.parametrize("name", ["Host", "Origin", "Authorization", "Content-Type", "Upgrade", "X-Other"])
+@pytest.mark.parametrize("value", [b"Bearer \xff", b"\xc3\x28", b"[", b"http://[", b"a" * 5000, b""])
+async def test_any_header_is_answered_in_order(house: House, name: str, value: bytes):
+    """Bytes that are no text, brackets that do not close: a refusal or an answer, never a fault of the server."""
+    port = int(house.running.url.rpartition(":")[2])
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    body = b'{"jsonrpc":"2.0","id":1,"method":"node.stop","params":[1]}'
+    headers = {"Host": b"localhost", "Content-Type": b"application/json", name: value}
+    lines = b"".join(key.encode() + b": " + text + b"\r\n" for key, text in headers.items())
+    writer.write(b"POST / HTTP/1.1\r\nConnection: close\r\nContent-Length: %d\r\n%b\r\n%b" % (len(body), lines, body))
+    status = int((await reader.readline()).split()[1])
+    assert status in (200, 400, 403, 415)
+    if status == 200:
+        assert b"-32001" in await reader.read()
+    writer.close()
+    await writer.wait_closed()
+
+
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:1", "127.0.0.1", "[::1]:9471"])
 async def test_our_own_names_are_answered(http: aiohttp.ClientSession, host: str):
     """Loopback by any of its names, with or without a port."""

@@ -1,0 +1,270 @@
+"""The runner and its threads: effects in order, jobs that end exactly once, faults that end the run."""
+
+import asyncio
+import io
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from chain.ids import Hash, Millis
+from node.config import LogSettings
+from node.effects import (
+    Accepted,
+    CancelJob,
+    Dial,
+    Effect,
+    Halt,
+    Outcome,
+    Publish,
+    Refused,
+    Reply,
+    Send,
+    StartJob,
+    Wake,
+)
+from node.events import Closed, Event, JobDone, JobFailed, Started, SubmitTransaction, Tick
+from node.jobs.control import JobControl
+from node.jobs.results import Cancelled, StampFound
+from node.jobs.specs import ExecuteBranch, FindStamp, JobSpec
+from node.logs import NodeLog
+from node.metrics import Metrics
+from node.notices import PeerJoined
+from node.service.runner import Clock, Runner
+from node.service.workers import Workers
+from tests.node.service.houses import RICH, until
+
+SPEC = FindStamp("house", RICH.account, 1)
+BRANCH = ExecuteBranch(Hash(bytes(32)), (), ())
+
+
+class Core:
+    """Answers each event with what ``answer`` says, and remembers it."""
+
+    def __init__(self, answer: Callable[[Event], list[Effect]]) -> None:
+        self.seen: list[tuple[Event, Millis]] = []
+        self._answer = answer
+
+    def handle(self, event: Event, now: Millis) -> list[Effect]:
+        self.seen.append((event, now))
+        return self._answer(event)
+
+    def events(self) -> list[Event]:
+        return [event for event, _ in self.seen]
+
+
+class Hands:
+    """A transport and a job runner that note what is asked of them; ``on_send`` is called in the middle of it."""
+
+    def __init__(self) -> None:
+        self.done: list[object] = []
+        self.on_send: Callable[[], None] = lambda: None
+
+    def dial(self, address: str) -> None:
+        self.done.append(("dial", address))
+
+    def send(self, connection: int, data: bytes) -> None:
+        self.on_send()
+        self.done.append(("send", connection))
+
+    def close(self, connection: int, reason: str) -> None:
+        self.done.append(("close", connection))
+
+    def start(self, job: int, spec: JobSpec) -> None:
+        self.done.append(("start", job))
+
+    def cancel(self, job: int) -> None:
+        self.done.append(("cancel", job))
+
+
+class Desk:
+    """A runner over a core and hands, with what it told."""
+
+    def __init__(self, answer: Callable[[Event], list[Effect]]) -> None:
+        self.core, self.hands = Core(answer), Hands()
+        self.published: list[Publish] = []
+        self.halts: list[str] = []
+        self.faults: list[BaseException] = []
+        self.runner = Runner(
+            self.core,
+            self.hands,
+            Metrics("0", "house", "00"),
+            recorder=None,
+            on_publish=lambda publish, _: self.published.append(publish),
+            on_halt=self.halts.append,
+            on_fault=self.faults.append,
+        )
+        self.runner.jobs = self.hands
+
+
+async def test_effects_are_carried_out_in_order_and_events_wait_for_them():
+    """What an effect causes is handled after the effects beside it, not in their midst."""
+    first: list[Effect] = [
+        Send(1, b"x"),
+        Dial("a:1"),
+        StartJob(7, SPEC),
+        CancelJob(7),
+        Publish("peers", PeerJoined(b"")),
+    ]
+    desk = Desk(lambda event: first if isinstance(event, Started) else [Dial("late:1")])
+    desk.hands.on_send = lambda: desk.runner.deliver(Closed(1, "gone"))
+    desk.runner.deliver(Started())
+    assert desk.hands.done == [("send", 1), ("dial", "a:1"), ("start", 7), ("cancel", 7), ("dial", "late:1")]
+    assert desk.published == [first[-1]]
+    assert desk.core.events() == [Started(), Closed(1, "gone")]
+
+
+async def test_a_wake_brings_a_tick_when_its_time_has_come():
+    """Not before; and a time that has passed comes at once."""
+    desk = Desk(lambda event: [])
+    runner = desk.runner
+    desk.core._answer = lambda event: [Wake(Millis(runner.now() + 50)), Wake(Millis(0))] if event == Started() else []
+    began = runner.now()
+    runner.deliver(Started())
+    await until(lambda: len(desk.core.seen) == 3)
+    assert desk.core.events()[1:] == [Tick(), Tick()]
+    assert desk.core.seen[1][1] < began + 50 <= desk.core.seen[2][1]
+
+
+async def test_an_order_is_answered_by_its_own_reply():
+    """Two at once, answered in the other order."""
+    waiting: list[Event] = []
+
+    def answer(event: Event) -> list[Effect]:
+        if isinstance(event, SubmitTransaction):
+            waiting.append(event)
+            return []
+        return [Reply(event.request, Accepted(Hash(bytes([event.request]) * 32))) for event in reversed(waiting)]
+
+    desk = Desk(answer)
+
+    def order(request: int) -> Event:
+        return SubmitTransaction(request, None)  # type: ignore[arg-type]
+
+    first, second = (asyncio.create_task(desk.runner.ask(order)) for _ in range(2))
+    await until(lambda: len(waiting) == 2)
+    desk.runner.deliver(Tick())
+    assert (await first, await second) == (Accepted(b"\x01" * 32), Accepted(b"\x02" * 32))
+
+
+async def test_orders_of_a_node_that_stops_are_refused():
+    """Those under way and those that come later: nobody waits for ever."""
+    desk = Desk(lambda event: [])
+    waiting = asyncio.create_task(desk.runner.ask(lambda request: Tick()))
+    await asyncio.sleep(0)
+    desk.runner.stop()
+    outcomes: list[Outcome] = [await waiting, await desk.runner.ask(lambda request: Tick())]
+    assert all(isinstance(outcome, Refused) and outcome.rule == "stopping" for outcome in outcomes)
+    assert len(desk.core.seen) == 1
+
+
+async def test_after_a_halt_nothing_is_heard():
+    """The reason is told once; what is told afterwards is dropped."""
+    desk = Desk(lambda event: [Halt("a bug")])
+    desk.runner.deliver(Started())
+    desk.runner.deliver(Tick())
+    assert desk.halts == ["a bug"]
+    assert desk.core.events() == [Started()]
+
+
+async def test_a_fault_of_the_core_is_told_and_not_raised():
+    """Whoever delivered the event goes on; the core hears nothing more."""
+
+    def fail(event: Event) -> list[Effect]:
+        raise OSError("disk")
+
+    desk = Desk(fail)
+    desk.runner.deliver(Started())
+    desk.runner.deliver(Tick())
+    assert [str(fault) for fault in desk.faults] == ["disk"]
+    assert desk.core.events() == [Started()]
+
+
+def test_the_clock_never_goes_back(monkeypatch: pytest.MonkeyPatch):
+    """A machine's clock that is set back stands still until it has caught up."""
+    times = iter([5_000_000_000, 1_000_000_000, 6_000_000_000])
+    monkeypatch.setattr(time, "time_ns", lambda: next(times))
+    clock = Clock()
+    assert [clock.now() for _ in range(3)] == [5000, 5000, 6000]
+
+
+# --- jobs ------------------------------------------------------------------------------------------
+
+
+class Shop:
+    """Workers whose jobs do what ``work`` says; ``ends`` has what the core was told."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, work: Callable[[JobSpec, JobControl], object]) -> None:
+        self.ends: list[Event] = []
+        self.threads: set[int] = set()
+        self.log = NodeLog(LogSettings(), None, io.StringIO())
+        monkeypatch.setattr("node.service.workers.run_job", lambda spec, _, control: work(spec, control))
+        self.workers = Workers(None, self._on_end, 1, Metrics("0", "h", "00"), self.log.logger)  # type: ignore[arg-type]
+
+    def _on_end(self, end: Event) -> None:
+        self.threads.add(threading.get_ident())
+        self.ends.append(end)
+
+
+async def test_a_job_ends_once_on_the_loops_thread(monkeypatch):
+    """With its result, or with the error it died of."""
+
+    def work(spec: JobSpec, control: JobControl) -> object:
+        if spec is BRANCH:
+            raise MemoryError("none left")
+        return StampFound(5)
+
+    shop = Shop(monkeypatch, work)
+    shop.workers.start(1, SPEC)
+    shop.workers.start(2, BRANCH)
+    await until(lambda: len(shop.ends) == 2)
+    done, failed = sorted(shop.ends, key=lambda end: end.job)
+    assert done == JobDone(1, StampFound(5))
+    assert isinstance(failed, JobFailed)
+    assert "MemoryError: none left" in failed.error
+    assert shop.threads == {threading.get_ident()}
+    assert await shop.workers.stop(1)
+    shop.log.close()
+
+
+async def test_a_long_training_does_not_stand_before_a_block(monkeypatch):
+    """Lanes: the block is executed while the other job still runs; a cancelled job wakes from its sleep."""
+
+    def work(spec: JobSpec, control: JobControl) -> object:
+        while spec is SPEC and not control.is_cancelled():
+            control.sleep(60)
+        return Cancelled()
+
+    shop = Shop(monkeypatch, work)
+    shop.workers.start(1, SPEC)
+    shop.workers.start(2, BRANCH)
+    await until(lambda: [end.job for end in shop.ends] == [2])
+    shop.workers.cancel(1)
+    await until(lambda: len(shop.ends) == 2)
+    assert await shop.workers.stop(1)
+    shop.log.close()
+
+
+async def test_a_stop_does_not_wait_for_a_job_that_hears_nothing(monkeypatch):
+    """It says that a thread is left, in the time given; what waited behind it never begins, and no end is told."""
+    release = threading.Event()
+    begun: list[JobSpec] = []
+
+    def work(spec: JobSpec, control: JobControl) -> object:
+        begun.append(spec)
+        release.wait(20)
+        return Cancelled()
+
+    shop = Shop(monkeypatch, work)
+    shop.workers.start(1, SPEC)
+    shop.workers.start(2, SPEC)
+    await until(lambda: len(begun) == 1)
+    started = time.monotonic()
+    assert not await shop.workers.stop(0.2)
+    assert time.monotonic() - started < 2
+    release.set()
+    await asyncio.sleep(0.1)
+    assert shop.ends == []
+    assert len(begun) == 1
+    shop.log.close()
