@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from chain.ids import INT_MAX, AccountId, Amount, Hash
 from consensus.context import BlockContext
-from consensus.errors import ConsensusError, Invalid
+from consensus.errors import Invalid
 from consensus.events import LedgerEvent
 from consensus.records import Account, Funds, Miner, PlanEntry, Supply
 from consensus.signatures import SignatureCache
@@ -67,13 +67,13 @@ class Ledger:
 
     @contextmanager
     def attempt(self) -> Iterator[None]:
-        """Keep what happens inside if it succeeds; on a ``ConsensusError`` forget it all and let the error through."""
+        """Keep what happens inside if it succeeds; on any exception forget it all and let the exception through."""
         outer, told, stirred = self.view, len(self.events), self.stirred
         flows = self._income, self._circulating, self._escrowed, self._bonded
         self.view = Overlay(outer)
         try:
             yield
-        except ConsensusError:
+        except BaseException:
             del self.events[told:]
             self.stirred = stirred
             self._income, self._circulating, self._escrowed, self._bonded = flows
