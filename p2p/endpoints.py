@@ -45,7 +45,7 @@ def parse_endpoint(text: str) -> Endpoint:
     bracketed = host.startswith("[") and host.endswith("]")
     host = host[1:-1] if bracketed else host
     ip = _ip(host)
-    if bracketed != isinstance(ip, IPv6Address):
+    if bracketed != (ip is not None and ":" in host):
         raise EndpointError(f"{text!r:.80}: an IPv6 address, and nothing else, stands in brackets")
     if ip is None and not _is_name(host):
         raise EndpointError(f"{text!r:.80} has no valid host name")

@@ -4,6 +4,7 @@ Nothing in the certificate but the key means anything: peers pin it by its hash 
 It is the same bytes at every start, so that its hash can be written down.
 """
 
+import warnings
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -63,8 +64,10 @@ def certificate_account(der: bytes) -> AccountId:
     if len(der) > MAX_CERTIFICATE_BYTES:
         raise IdentityError(f"a certificate of {len(der)} bytes; at most {MAX_CERTIFICATE_BYTES} are allowed")
     try:
-        key = x509.load_der_x509_certificate(der).public_key()
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # what the parser only tolerates is refused
+            key = x509.load_der_x509_certificate(der).public_key()
+    except (ValueError, TypeError, x509.InvalidVersion, UnsupportedAlgorithm, Warning) as error:
         raise IdentityError(f"not a certificate: {str(error)[:200]}") from None
     if not isinstance(key, Ed25519PublicKey):
         raise IdentityError("the certificate's key is not an Ed25519 key")

@@ -73,6 +73,7 @@ def test_one_address_has_one_text() -> None:
     """However it is written, so that it is dialled once."""
     assert parse_endpoint("[0:0::0001]:80") == parse_endpoint("[::1]:80") == Endpoint("::1", 80)
     assert parse_endpoint("Node.Example:80") == Endpoint("node.example", 80)
+    assert parse_endpoint("[::ffff:10.0.0.1]:80") == Endpoint("10.0.0.1", 80)  # as two-stack listeners report callers
     assert str(parse_endpoint("[2001:db8::1]:80")) == "[2001:db8::1]:80"
 
 

@@ -193,6 +193,18 @@ def test_any_bytes_are_a_certificate_or_an_identity_error(data: bytes, place: in
         assert len(account) == 32
 
 
+def test_every_byte_of_a_certificate_may_be_any_other() -> None:
+    """The parser's own exceptions and warnings, some of its own kind, all become identity errors."""
+    refused = 0
+    for place in range(len(CERTIFICATE)):
+        for value in (0, 1, 0x7F, 0x80, 0xFF, CERTIFICATE[place] ^ 1, CERTIFICATE[place] ^ 0x40):
+            try:
+                certificate_account(CERTIFICATE[:place] + bytes([value]) + CERTIFICATE[place + 1 :])
+            except IdentityError:
+                refused += 1
+    assert refused > len(CERTIFICATE)
+
+
 def test_a_certificate_of_another_kind_of_key_is_refused() -> None:
     """Only Ed25519 keys are accounts."""
     from cryptography import x509
