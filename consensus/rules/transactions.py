@@ -61,7 +61,7 @@ def check_form(context: BlockContext, signed: SignedTransaction, signatures: Sig
     else:
         least = get_minimum_fee(context.rules, size)
         if transaction.fee < least:
-            raise Invalid("transaction.fee", f"fee {transaction.fee}; {size} bytes owe at least {least}", later=True)
+            raise Invalid("transaction.fee", f"fee {transaction.fee}; {size} bytes owe at least {least}")
     if not signatures.is_signed(transaction.sender, signed.signature, transaction.id):
         raise Invalid("transaction.signature", "the signature is not the sender's")
 

@@ -102,9 +102,10 @@ def past_nonce(chain: Chain) -> SignedTransaction:
 
 @pytest.mark.parametrize("rule", FORMS)
 def test_a_malformed_transaction_is_refused_by_name(rule):
-    """Each rule of form refuses what breaks it alone."""
+    """Each rule of form refuses what breaks it alone, and for good: no later block will take it."""
     chain = Chain()
-    assert refusal(chain, FORMS[rule](chain)).rule == rule
+    verdict = refusal(chain, FORMS[rule](chain))
+    assert (verdict.rule, verdict.later) == (rule, False)
 
 
 def test_a_nonce_to_come_waits_in_the_pool_and_not_in_a_block():
