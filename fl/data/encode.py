@@ -108,7 +108,8 @@ def _numbers(table: ColumnTable, feature: NumericFeature | VectorFeature, role: 
     if isinstance(feature, VectorFeature):
         columns = _vector_columns(table, feature, role)
         x = np.stack([_plain_numbers(table, column, feature) for column in columns], axis=1)
-        return scale_vector(x, feature)
+        _scale_vector(x, feature)
+        return x
     column = table.column(feature.name)
     missing = column.missing()
     _refuse_words(table, column, feature)
@@ -142,10 +143,11 @@ def _plain_numbers(table: ColumnTable, column: Column, feature: VectorFeature) -
     return column.numbers
 
 
-def scale_vector(x: Float64Matrix, feature: VectorFeature) -> Float64Matrix:
-    """Return a vector's values clipped to the plan's bounds and divided by the larger |bound|, in C order."""
+def _scale_vector(x: NDArray[np.float64], feature: VectorFeature) -> None:
+    """Clip a vector's values to the plan's bounds and divide them by the larger |bound|, in place: x may be large."""
     lower, upper = float(feature.lower), float(feature.upper)
-    return np.ascontiguousarray(np.clip(x, lower, upper) / max(abs(lower), abs(upper)))
+    np.clip(x, lower, upper, out=x)
+    x /= max(abs(lower), abs(upper))
 
 
 def _codes(table: ColumnTable, column: Column, feature: CategoricalFeature) -> NDArray[np.int64]:
@@ -203,12 +205,13 @@ def _encode_vectors(table: VectorTable, role: Role, labelled: bool) -> Dataset:
         raise DataError(f"{table.file}: has rows of {table.width} numbers; the plan's vector has {feature.size}")
     if table.x.size > MAX_CELLS:
         raise DataError(f"{table.file}: has more than {MAX_CELLS} numbers")
-    x = table.x.astype(np.float64)
+    x = table.x.astype(np.float64, order="C")
     bad = np.argwhere(~np.isfinite(x))
     if bad.size:
         row, place = int(bad[0][0]), int(bad[0][1])
         raise DataError(f"{table.where(row)}, coordinate {place + 1}: is {x[row, place]}; must be a finite number")
-    return DenseData(scale_vector(x, feature), y)
+    _scale_vector(x, feature)
+    return DenseData(x, y)
 
 
 def _sparse_vectors(table: VectorTable, x: Csr, feature: VectorFeature, y: Float64Vector) -> SparseData:
@@ -221,7 +224,8 @@ def _sparse_vectors(table: VectorTable, x: Csr, feature: VectorFeature, y: Float
     if bad.size:
         row = int(np.searchsorted(x.indptr, bad[0], side="right")) - 1
         raise DataError(f"{table.where(row)}: has the value {x.values[bad[0]]}; must be a finite number")
-    values = scale_vector(x.values[:, None], feature)[:, 0]
+    values = x.values.copy()
+    _scale_vector(values, feature)
     kept = values != 0.0
     indptr = np.concatenate(([0], np.cumsum(kept)))[x.indptr].astype(np.int64)
     return SparseData(indptr, x.indices[kept], values[kept], feature.size, y)

@@ -10,9 +10,12 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from fl.errors import DataError
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 MAX_BYTES: Final = 4 << 30
 """Most bytes read from a file, after decompression."""
@@ -30,12 +33,13 @@ class _Limited(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer) -> int:  # type: ignore[no-untyped-def]
-        data = self._stream.read(len(buffer))
+    def readinto(self, buffer: "WriteableBuffer") -> int:
+        target = memoryview(buffer)
+        data = self._stream.read(len(target))
         self._left -= len(data)
         if self._left < 0:
             raise DataError(f"{self._name}: is larger than the {MAX_BYTES} bytes that are read")
-        buffer[: len(data)] = data
+        target[: len(data)] = data
         return len(data)
 
 

@@ -4,6 +4,7 @@ Rules of this file: numbers and booleans become numbers, texts are read like a C
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,6 +12,9 @@ from fl.data.arrays import text_column
 from fl.data.files import explained
 from fl.data.table import MAX_CELLS, Column, ColumnTable
 from fl.errors import DataError
+
+if TYPE_CHECKING:
+    from pyarrow import ChunkedArray
 
 
 def read_parquet(path: Path) -> ColumnTable:
@@ -36,8 +40,8 @@ def read_parquet(path: Path) -> ColumnTable:
     return ColumnTable(path.name, columns, table.num_rows)
 
 
-def _column(name: str, values, file: str) -> Column:  # type: ignore[no-untyped-def]
-    """Return one column; ``values`` is a pyarrow ChunkedArray."""
+def _column(name: str, values: "ChunkedArray", file: str) -> Column:
+    """Return one column of the table."""
     import pyarrow as arrow
     from pyarrow import types
 

@@ -6,7 +6,7 @@ Rules of this file: facts about tables; which plan they call for is ``fl.plan.in
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import numpy as np
 
@@ -14,8 +14,9 @@ from fl.data.table import Column, ColumnTable, Csr, Table, VectorTable
 from fl.errors import DataError
 
 T = TypeVar("T")
-MOST_DISTINCT = 100
+MOST_DISTINCT: Final = 100
 """Distinct values listed; a column with more counts as having many."""
+_ROWS: Final = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ def summarise_table(table: Table) -> TableSummary:
     label = None if table.label is None else summarise_column(table.label)
     values, norm = _vector_facts(table)
     if not np.isfinite(norm):
-        raise DataError(f"{table.file}: has a value that is not a finite number")
+        raise DataError(f"{table.file}: has a value that is not a finite number, or is too large to be squared")
     return TableSummary(table.file, table.rows, (), table.width, min(values), max(values), norm, label)
 
 
@@ -96,17 +97,22 @@ def summarise_column(column: Column) -> ColumnSummary:
     )
 
 
+@np.errstate(over="ignore")  # a square that overflows is refused as a value that is not finite
 def _vector_facts(table: VectorTable) -> tuple[tuple[float, float], float]:
     """Return (least, greatest) value, 0 among them, and the largest Σ x² of a row."""
     if isinstance(table.x, Csr):
         values = table.x.values
         row = np.repeat(np.arange(table.rows), np.diff(table.x.indptr))
         norms = np.bincount(row, weights=values**2, minlength=table.rows)
-    else:
-        values = table.x.astype(np.float64)
-        norms = np.einsum("ij,ij->i", values, values)
-    least, greatest = float(values.min(initial=0.0)), float(values.max(initial=0.0))
-    return (least, greatest), float(norms.max(initial=0.0))
+        return (float(values.min(initial=0.0)), float(values.max(initial=0.0))), float(norms.max(initial=0.0))
+    least = greatest = longest = 0.0
+    for start in range(
+        0, table.rows, _ROWS
+    ):  # a few rows at a time: as float64 a matrix of bytes takes eight times more
+        part = table.x[start : start + _ROWS].astype(np.float64)
+        least, greatest = float(part.min(initial=least)), float(part.max(initial=greatest))
+        longest = float(np.einsum("ij,ij->i", part, part).max(initial=longest))
+    return (least, greatest), longest
 
 
 def merge_columns(files: Sequence[TableSummary]) -> tuple[tuple[ColumnSummary, ...], tuple[str, ...]]:

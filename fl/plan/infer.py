@@ -58,6 +58,8 @@ _ID_NAMES: Final = frozenset({"id", "index", "row", "rowid", "row_id", "uuid", "
 _MOST_CLASSES: Final = 30
 _MOST_CATEGORIES: Final = 60
 _ROUNDS: Final = 20
+_FASTEST: Final = 100_000_000
+"""Samples a second that no device exceeds on the smallest model."""
 _HOLDOUT_CHUNKS: Final = 8
 _LONGEST_STEP: Final = 200.0
 _CURVATURE: Final = {"linear": 1.0, "logistic": 0.25, "softmax": 0.5}
@@ -270,7 +272,7 @@ def _plan(shown: _Shown, role: Role, warnings: list[str]) -> Plan:
     step = rounded(min(max(pace, 0.01), _LONGEST_STEP), "down", 1)
     sample_clip = rounded(_GRADIENT[model] * math.sqrt(norm) + 0.5, "up")
     update_clip = rounded(min(max(float(step) * float(sample_clip), 10.0), 1000.0), "up", 1)
-    policies: list[Policy] = [Bounds(sample_clip, update_clip), Timing(10_000_000)]
+    policies: list[Policy] = [Bounds(sample_clip, update_clip), Timing(_FASTEST)]
     if shown.holdout is not None:
         policies.append(_holdout(shown.holdout[1]))
     plan = Plan(
