@@ -8,7 +8,7 @@ import typer
 from rich.progress import Progress, TaskID
 
 from commands.output import JsonFlag, UsageFault, command, diagnostics, emit, example
-from commands.show import listing, sentence, size
+from commands.show import counted, listing, sentence, size
 
 app = typer.Typer(help="Fetch public data sets; cut a table into devices' files.", no_args_is_help=True)
 
@@ -146,5 +146,5 @@ def split(
         as_json,
         {"out": str(out), "files": found},
         listing(("rows", "size", "file"), rows, numbers=("rows", "size")),
-        sentence(f"\n{len(found)} files in {out}"),
+        sentence(f"\n{counted(len(found), 'file')} in {out}"),
     )

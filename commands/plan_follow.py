@@ -12,7 +12,7 @@ from commands.home import HomeOption
 from commands.node_call import ask, find_plan
 from commands.output import CommandFailed, JsonFlag, command, console, emit, emit_line, example
 from commands.plan_submit import PlanArgument
-from commands.show import coins, facts, listing, measure, short, span
+from commands.show import coins, counted, facts, listing, measure, short, span
 
 if TYPE_CHECKING:
     from node.client import Client
@@ -104,7 +104,7 @@ def _standing(view: "PlanView", task: "TaskView | None") -> RenderableType:
             ("submitted", f"block {view.submitted}"),
             ("enrols until", None if ended or view.status != "enrolling" else f"block {view.enrol_deadline}"),
             ("ended", f"block {view.closed}" if ended else None),
-            ("devices", f"{view.enrolled}, with {view.samples} samples"),
+            ("devices", f"{view.enrolled}, with {counted(view.samples, 'sample')}"),
             ("rounds", f"{view.rounds} of at most {view.max_rounds}"),
             ("escrow left", coins(_left(view))),
             ("open task", None if task is None else _task(task)),
@@ -230,7 +230,7 @@ class _Watch:
             self._tell({"event": "reorganised", "plan": plan, "round": kept}, Text(text, "yellow"))
         is_first, is_enrolling = self._enrolled < 0, not models and standing.enrolled != self._enrolled
         if is_first or is_enrolling:
-            line = f"{standing.title}: {standing.status}, {standing.enrolled} devices enrolled"
+            line = f"{standing.title}: {standing.status}, {counted(standing.enrolled, 'device')} enrolled"
             self._tell({"event": "standing", "standing": standing}, Text(line))
         for view in history.rounds[kept:]:
             self._tell({"event": "round", "round": view}, Text(_round_line(view, standing.max_rounds)))
@@ -248,7 +248,7 @@ def _round_line(view: "RoundView", most: int) -> str:
     retried = f", attempt {view.attempts}" if view.attempts > 1 else ""
     return (
         f"round {view.round + 1:>3}/{most}  loss {measure(view.loss)}  block {view.height}  "
-        f"{len(view.devices)} devices{refused}{retried}  compute ≤ {slowest}"
+        f"{counted(len(view.devices), 'device')}{refused}{retried}  compute ≤ {slowest}"
     )
 
 
@@ -258,4 +258,4 @@ def _end(standing: "PlanView") -> dict[str, object]:
 
 def _end_line(standing: "PlanView") -> Text:
     reason = f": {standing.reason}" if standing.reason else ""
-    return Text.assemble(_status(standing.status), f" after {standing.rounds} rounds{reason}")
+    return Text.assemble(_status(standing.status), f" after {counted(standing.rounds, 'round')}{reason}")

@@ -118,6 +118,11 @@ def size(count: int) -> str:
     return f"{amount:.1f} TB"
 
 
+def counted(count: int, thing: str) -> str:
+    """Return a number of things."""
+    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
+
+
 def measure(value: float | None) -> str:
     """Return a loss or a score, to four decimals; a dash for none."""
     return "–" if value is None else f"{value:.4f}"

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from chain.ids import INT_MAX
 from commands.output import UsageFault
-from commands.show import coins, measure, moment, parse_amount, size, span
+from commands.show import coins, counted, measure, moment, parse_amount, size, span
 
 
 @given(st.integers(0, INT_MAX))
@@ -45,4 +45,5 @@ def test_sizes_times_and_scores_are_short():
     """Each has one form everywhere."""
     assert [size(0), size(999), size(1500), size(2 * 10**12)] == ["0 B", "999 B", "1.5 kB", "2.0 TB"]
     assert moment(0) == "1970-01-01 00:00:00 UTC"
+    assert [counted(1, "device"), counted(2, "device")] == ["1 device", "2 devices"]
     assert [measure(None), measure(0.69315)] == ["–", "0.6932"]
