@@ -34,13 +34,14 @@ RECORD: Final = "localnet.json"
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """A localnet on disk. The first miner owns the plan."""
+    """A localnet on disk. The first miner owns the plan; ``sample`` is one device's data file."""
 
     out: Path
     data: Path
     plan_file: Path
     plan: Plan
     genesis: Genesis
+    sample: Path
     miners: tuple[NodeHome, ...]
     devices: tuple[NodeHome, ...]
 
@@ -89,6 +90,7 @@ def lay_out(spec: LocalnetSpec) -> Layout:
         plan_file=plan_file,
         plan=plan,
         genesis=genesis,
+        sample=files[0].train,
         miners=tuple(homes[name] for name in miners),
         devices=tuple(homes[name] for name in data),
     )

@@ -33,6 +33,8 @@ async def run_localnet(spec: LocalnetSpec, progress: Progress) -> dict[str, Any]
     """
     started = time.monotonic()
     layout = lay_out(spec)
+    progress.say("compiling the kernels, if this machine has not yet (once)")
+    await _python("node.localnet.warm", str(layout.plan_file), str(layout.sample))
     async with AsyncExitStack() as stack:
         processes = await start_network(layout, stack, progress)
         nodes = await open_clients(layout, processes, stack)
