@@ -40,7 +40,7 @@ def test_a_federation_reaches_the_central_model(spec: AlgorithmSpec, rounds: int
     devices = a_federation(problem)
     reports: list[RoundReport] = []
     run = train_federated(problem, devices, on_round=reports.append)
-    central = train_central(problem, list(devices.values()))
+    central = train_central(problem, list(devices.values()), tolerance=1e-15)
     assert -1e-9 < run.loss - central.loss < tolerance
     assert tuple(reports) == run.history
     assert [report.round for report in reports] == list(range(rounds))
@@ -76,6 +76,16 @@ def test_a_run_repeats_bit_for_bit_and_another_seed_does_not() -> None:
     devices = a_federation(problem)
     runs = [train_federated(problem, devices, seed=seed).model.tobytes() for seed in (b"a", b"a", b"b")]
     assert runs[0] == runs[1] != runs[2]
+
+
+def test_threads_change_nothing_but_the_time() -> None:
+    """Devices and pieces of the union are put together in order."""
+    problem = make_problem(5, "softmax", classes=3, rounds=3, max_samples=5000)
+    devices = a_federation(problem, (4000, 30, 900))
+    runs = [train_federated(problem, devices, threads=threads).model.tobytes() for threads in (1, 3)]
+    assert runs[0] == runs[1]
+    centrals = [train_central(problem, list(devices.values()), threads=threads).weights for threads in (1, 3)]
+    assert centrals[0].tobytes() == centrals[1].tobytes()
 
 
 def test_a_device_that_drops_out_of_the_second_exchange_counts_as_zero() -> None:
@@ -119,7 +129,7 @@ def test_the_local_baseline_is_the_central_one_of_a_single_device() -> None:
     """At the optimum the gradient vanishes; the history falls from the first weights' loss."""
     problem = make_problem(4, "softmax", classes=3)
     data = concatenate(list(a_federation(problem).values()))
-    baseline = train_local(problem, data)
+    baseline = train_local(problem, data, tolerance=1e-15)
     gradient = problem.model.gradient(baseline.weights, data).vector / rows(data)
     assert float(np.linalg.norm(gradient)) < 1e-6
     assert baseline.method == "L-BFGS"
