@@ -10,7 +10,7 @@ from chain.ids import AccountField, AccountId, Hash, HeightField, MillisField, N
 from chain.payload import PayloadRef
 from consensus.assignment import get_eligible
 from consensus.problems import get_problem
-from consensus.records import Account, Device, Enrolment, Miner, PlanEntry, RoundRecord, Supply
+from consensus.records import Account, Device, Enrolment, Miner, PlanEntry, RoundRecord, RoundState, Supply
 from consensus.state import (
     carry_key,
     document_key,
@@ -65,6 +65,7 @@ __all__ = [
     "get_supply",
     "list_plans",
     "needed_payloads",
+    "takes_updates",
 ]
 
 
@@ -128,6 +129,11 @@ def get_open_task(view: StateView, plan: Hash) -> OpenTask | None:
         revealed=tuple([update.device for update in found if update is not None]),
         goal=state.goal,
     )
+
+
+def takes_updates(view: StateView, state: RoundState) -> bool:
+    """Is the open task in a step in which blocks carry updates, or is its reveal step over?"""
+    return step_table(get_problem(view, state.task.plan).plan)[state.task.phase].steps[state.step].message == "update"
 
 
 def attestations_needed(view: StateView, plan: Hash) -> int:

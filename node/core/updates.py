@@ -9,6 +9,7 @@ from typing import Final
 
 from chain.ids import Hash, Millis
 from chain.update import AttestedUpdate, LocalUpdate
+from consensus.queries import takes_updates
 from consensus.state import get_miner, get_plan, get_revealed, get_round, get_seat
 from consensus.view import StateView
 from node.core.chain import Chain
@@ -29,10 +30,10 @@ _MAX_EARLY: Final = 256
 
 
 def is_awaited(view: StateView, update: LocalUpdate) -> bool:
-    """Is the update's task open, its device selected, and no update of it in the chain yet?"""
+    """Is the update's task open and in its reveal step, its device selected, and not in the chain yet?"""
     release = update.release
     state = get_round(view, release.plan)
-    if state is None or state.task.digest != release.task:
+    if state is None or state.task.digest != release.task or not takes_updates(view, state):
         return False
     position = get_seat(view, release.plan, release.device, release.task)
     return position is not None and get_revealed(view, release.plan, position, release.task) is None
@@ -175,8 +176,9 @@ class UpdateDesk:
         self._running -= 1
         entry = self._pool.get(spec.update.id)
         if entry is not None:
-            if not isinstance(result, UpdateVerified):
-                self._queue[entry.id] = None  # the head moved before the check began
+            is_outdated = isinstance(result, UpdateVerified) and result.broken and spec.head != self._chain.head_id
+            if not isinstance(result, UpdateVerified) or is_outdated:
+                self._queue[entry.id] = None  # the head moved: another branch's verdict condemns nobody on this one
             elif result.broken is None:
                 self._accept(entry, turn)
             elif result.broken.later:

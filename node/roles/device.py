@@ -14,7 +14,7 @@ from chain.payload import PayloadRef
 from chain.transaction import JoinPlan, RegisterDevice
 from chain.update import AttestedUpdate, PrivacyCharge, Release
 from consensus.problems import compile_document, get_problem
-from consensus.queries import get_open_task
+from consensus.queries import get_open_task, takes_updates
 from consensus.records import PlanEntry, RoundState
 from consensus.state import (
     document_key,
@@ -228,10 +228,10 @@ class Device:
     # --- training ---------------------------------------------------------------------------------
 
     def _is_asked(self, plan: Hash, task: Hash) -> bool:
-        """Is this the plan's open task, this device selected for it, and not yet heard?"""
+        """Is this the plan's open task, in its reveal step, this device selected for it and not yet heard?"""
         view = self._around.chain.view
         state = get_round(view, plan)
-        if state is None or state.task.digest != task:
+        if state is None or state.task.digest != task or not takes_updates(view, state):
             return False
         position = get_seat(view, plan, self._around.account, task)
         return position is not None and get_revealed(view, plan, position, task) is None

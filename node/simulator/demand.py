@@ -7,7 +7,7 @@ again. Now and then it changes its mind and cancels.
 from collections.abc import Sequence
 from typing import Final
 
-from chain.ids import Amount, Hash
+from chain.ids import Amount, Hash, Millis
 from chain.transaction import CancelPlan, SubmitPlan, Transfer
 from consensus.fees import get_required_escrow
 from consensus.queries import get_plan
@@ -57,11 +57,11 @@ class Demand:
         self._schedule.after(self._settings.block_ms, self._step)
         self._pay()
         core = self._machines[self._settings.owner].core
-        if self._settings.devices and core is not None and core.status(self._machines_now()).state != "syncing":
+        if self._settings.devices and core is not None and core.status(self._now()).state != "syncing":
             self._tend_plan(core)
 
-    def _machines_now(self) -> int:
-        return self._machines[self._settings.owner].clock.shown
+    def _now(self) -> Millis:
+        return Millis(self._machines[self._settings.owner].clock.shown)
 
     def _pay(self) -> None:
         """Let somebody pay somebody."""

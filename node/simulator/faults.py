@@ -123,8 +123,11 @@ class Faults:
     def _slow_down(self) -> bool:
         machine = self._random.choice(self._machines).number
         self._lines.slowness[machine] = self._random.choice((3, 10, 30))
-        self._schedule.after(self._span(4, 15), partial(self._lines.slowness.pop, machine, None))
+        self._schedule.after(self._span(4, 15), partial(self._speed_up, machine))
         return True
+
+    def _speed_up(self, machine: int) -> None:
+        self._lines.slowness.pop(machine, None)
 
     def _divide(self) -> bool:
         if self._lines.groups or len(self._machines) < 2:

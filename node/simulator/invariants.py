@@ -105,7 +105,7 @@ class Invariants:
         self.events += 1
         if effects:
             self._digest.update(b"%d/%d/" % (machine.number, now))
-            self._digest.update(encode(tuple(effects)))  # type: ignore[arg-type]
+            self._digest.update(encode(tuple(effects)))
         core = machine.core
         if core is None or not machine.is_honest:
             return
@@ -177,9 +177,7 @@ class Invariants:
         undo = core.world.store.undo(id)
         digest = sha256(undo or b"").digest()
         same = digest == self._undo.setdefault(id, digest)
-        self._expect(
-            same, machine, "one effect a block", f"block {id.hex()[:16]} at {header.height} changed other things"
-        )
+        self._expect(same, machine, "one effect a block", f"block {id.hex()[:16]} at {header.height} did other things")
         body = core.world.store.body(id)
         for attested in () if body is None else body.updates:
             self._check_release(machine, attested.update)

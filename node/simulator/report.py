@@ -6,7 +6,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """An invariant that did not hold: when (virtual ms from the start), on which machine (-1: the world), which, how."""
+    """An invariant that did not hold: when (virtual ms), on which machine (-1: the world), which, how."""
 
     at_ms: int
     machine: int

@@ -156,9 +156,7 @@ class Simulation:
         healed = self.schedule.now
         if self.schedule.run(healed + self.settings.agreement_ms, self._has_one_head):
             return self.schedule.now - healed
-        self.invariants.fail(
-            None, "agreement", f"no common head {self.settings.agreement_ms} ms after the faults ended"
-        )
+        self.invariants.fail(None, "agreement", f"no common head in {self.settings.agreement_ms} ms without faults")
         return -1
 
     def _cores(self) -> list[NodeCore]:
