@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from commands import account, config, data, db, device, init, keys, localnet, model, node, plan, train
+from commands import account, config, data, db, device, init, keys, localnet, model, node, plan, simulate, train
 from commands.output import PANEL_LEARNING, PANEL_NODE, example
 
 app = typer.Typer(
@@ -40,6 +40,7 @@ init.add_to(app)
 node.add_to(app)
 account.add_to(app)
 train.add_to(app)
+simulate.add_to(app)
 for name, group, panel in (
     ("keys", keys.app, PANEL_NODE),
     ("config", config.app, PANEL_NODE),

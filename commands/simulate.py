@@ -1,0 +1,110 @@
+"""``fedchain simulate``: whole networks in one process and in virtual time, broken on purpose, from a seed."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import RenderableType
+from rich.text import Text
+
+from commands.output import EXIT_FAILED, PANEL_LEARNING, JsonFlag, UsageFault, command, diagnostics, emit, example
+from commands.show import counted, facts, size, span, steps
+
+if TYPE_CHECKING:
+    from node.simulator.report import SimulationReport
+
+_ALL = "all"
+_NONE = "none"
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(
+        "simulate",
+        rich_help_panel=PANEL_LEARNING,
+        epilog=example("fedchain simulate --nodes 20 --devices 10 --faults loss,partition,crash --seed 7"),
+    )(simulate)
+
+
+@command
+def simulate(
+    nodes: Annotated[int, typer.Option("--nodes", metavar="N", help="Machines without data.")] = 8,
+    devices: Annotated[int, typer.Option("--devices", metavar="N", help="Machines with data.")] = 4,
+    miners: Annotated[
+        int, typer.Option("--miners", metavar="N", help="How many of the nodes mine; 0 = a third, at least two.")
+    ] = 0,
+    engine: Annotated[str, typer.Option("--engine", metavar="NAME", help="Consensus engine.")] = "pow",
+    faults: Annotated[
+        str,
+        typer.Option(
+            "--faults",
+            metavar="KINDS",
+            help="What goes wrong, with commas: loss, delay, partition, crash, restart, skew, duplicate; all; or none.",
+        ),
+    ] = _ALL,
+    seconds: Annotated[
+        int, typer.Option("--seconds", metavar="N", help="Virtual time in which faults happen and plans come.")
+    ] = 300,
+    block_ms: Annotated[int, typer.Option("--block-ms", metavar="N", help="Block interval, in virtual time.")] = 2_000,
+    plans: Annotated[
+        int, typer.Option("--plans", metavar="N", help="Plans, one after the other; 0 = as many as fit.")
+    ] = 0,
+    tick_ms: Annotated[int, typer.Option("--tick-ms", metavar="N", help="Time between two ticks of a node.")] = 500,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="The same seed repeats the run exactly.")] = 0,
+    as_json: JsonFlag = False,
+) -> None:
+    """Run a whole network in virtual time, break it on purpose, and check that nothing that must hold breaks.
+
+    Every machine runs the node's own core. Exit code 0 only if every invariant held, every kind of fault asked for
+    happened, and in the end all machines are equal.
+    """
+    from node.errors import SimulationError
+    from node.simulator.settings import FAULTS, SimulationSettings
+    from node.simulator.simulation import Simulation
+
+    named = tuple(kind.strip() for kind in faults.split(","))
+    kinds = {_ALL: tuple(FAULTS), _NONE: ()}.get(faults, named)
+    try:
+        settings = SimulationSettings(
+            seed=seed,
+            nodes=nodes,
+            devices=devices,
+            miners=miners,
+            engine=engine,
+            faults=kinds,
+            duration_ms=seconds * 1000,
+            block_ms=block_ms,
+            plans=plans,
+            tick_ms=tick_ms,
+        )
+    except SimulationError as error:
+        raise UsageFault(str(error)) from None
+    with diagnostics.status(f"{counted(settings.machines, 'machine')}, {span(seconds)} of virtual time …"):
+        report = Simulation(settings).run()
+    emit(as_json, report.document(), *_shown(report))
+    if not report.is_good:
+        raise typer.Exit(EXIT_FAILED)
+
+
+def _shown(report: "SimulationReport") -> list[RenderableType]:
+    agreed = "never" if report.agreed_after_ms < 0 else f"{span(report.agreed_after_ms / 1000)} after the last fault"
+    injected = ", ".join(f"{kind}\u00a0×{count}" for kind, count in report.faults.items()) or "none"
+    verdict = Text("every invariant held", "green") if not report.violations else Text("NOT GOOD", "bold red")
+    table = facts(
+        [
+            ("verdict", verdict),
+            ("faults", injected),
+            ("never happened", ", ".join(report.missing_faults) or None),
+            ("one head", agreed),
+            ("blocks", f"{report.blocks}, {report.stale_blocks} stale; deepest reorganisation {report.deepest_reorg}"),
+            ("plans", f"{report.plans_finished} finished, {report.plans_cancelled} cancelled, of {report.plans}"),
+            ("learning", f"{counted(report.rounds_settled, 'round')}, {counted(report.updates, 'update')}"),
+            ("traffic", f"{counted(report.messages, 'message')}, {size(report.bytes)}"),
+            ("checks", f"{sum(report.checks.values())} of {counted(len(report.checks), 'invariant')}"),
+            ("head", report.head),
+            ("state root", report.state_root),
+            ("digest", report.digest),
+            ("time", f"{report.virtual_hours:.2f} h virtual in {span(report.wall_seconds)}"),
+        ]
+    )
+    broken = [Text(f"  - {violation}", "red") for violation in report.violations]
+    return [table, *broken, steps(("Again:", report.command))]

@@ -1,0 +1,35 @@
+"""``simulate``: a small world, and settings that make none."""
+
+import pytest
+
+from tests.commands.terminal import done, fedchain
+
+SMALL = ("--nodes", 2, "--devices", 1, "--miners", 1, "--seconds", 20, "--plans", 1, "--faults", "none")
+
+
+def test_a_small_world_comes_to_rest_the_same_way_each_time():
+    """Every invariant holds, and the digest over all that happened is the seed's."""
+    first, second = (done("simulate", *SMALL, "--seed", 5) for _ in range(2))
+    assert first["good"]
+    assert first["digest"] == second["digest"]
+    assert first["blocks"] > 0
+
+
+def test_it_tells_people_how_to_see_it_again():
+    """The command that repeats the run."""
+    answer = fedchain("simulate", *SMALL, "--seed", 6)
+    assert answer.code == 0
+    assert "every invariant held" in answer.out
+    assert "fedchain simulate --nodes 2" in answer.out
+    assert "--seed 6" in answer.out
+
+
+@pytest.mark.parametrize(
+    ("words", "cause"),
+    [(["--faults", "gremlins"], "gremlins"), (["--nodes", "0"], "nodes = 0"), (["--engine", "x"], "x")],
+)
+def test_a_world_that_cannot_be_made_is_wrong_use(words: list[str], cause: str):
+    """With what is allowed."""
+    answer = fedchain("simulate", *words, "--json")
+    assert answer.code == 2
+    assert cause in answer.error["cause"]
