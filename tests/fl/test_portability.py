@@ -8,6 +8,8 @@ from pathlib import Path
 from tests.fl.portable import fingerprint
 
 ROOT = Path(__file__).resolve().parents[2]
+GOLDEN = "4eebf420d31666413a064fde86b783f5a7ed7174cba74cafe755a388ad42f1b8"
+"""``fingerprint()`` since the first release. Another digest means that old and new nodes would part: a planned fork."""
 HEAVY = ("numba", "scipy", "sklearn", "pyarrow", "matplotlib")
 
 
@@ -25,10 +27,15 @@ def run(code: str, **environment: str) -> str:
     return done.stdout.strip()
 
 
+def test_the_arithmetic_is_that_of_every_release() -> None:
+    """This machine, whichever it is, computes the bits that the project was published with."""
+    assert fingerprint() == GOLDEN
+
+
 def test_a_generic_processor_computes_the_same_bits() -> None:
     """Compiled for the plainest processor of the family (no AVX, no FMA), a digest over every kernel is the same."""
     code = "from tests.fl.portable import fingerprint; print(fingerprint())"
-    assert run(code, NUMBA_CPU_NAME="generic", NUMBA_CPU_FEATURES="") == fingerprint()
+    assert run(code, NUMBA_CPU_NAME="generic", NUMBA_CPU_FEATURES="") == GOLDEN
 
 
 def test_importing_what_a_node_uses_loads_nothing_heavy() -> None:
