@@ -3,6 +3,7 @@
 from dataclasses import replace as replace_field
 
 import pytest
+from msgspec.structs import replace
 
 from chain.block import Block
 from chain.ids import ZERO_HASH, Amount, Hash
@@ -10,9 +11,10 @@ from chain.transaction import Body, JoinPlan, RegisterDevice, SignedTransaction,
 from consensus.fees import get_required_escrow
 from consensus.stamps import find_stamp
 from fl.errors import DataError
-from fl.plan.schema import Role, encode_plan, plan_id
+from fl.plan.schema import Plan, Role, encode_plan, plan_id
 from node.core.config import CoreConfig, DeviceConfig
 from node.effects import Accepted, CancelJob, Refused, StartJob
+from node.errors import CoreHalted
 from node.events import JoinOrder, Tick
 from node.jobs.specs import InspectData, TrainTask
 from node.notices import RoleNotice
@@ -35,17 +37,19 @@ def sign(key_number: int, nonce: int, body: Body, fee: int = 0) -> SignedTransac
     return Transaction(1, GENESIS.chain_id, key.account, nonce, Amount(fee), body).sign(key)
 
 
-def founding() -> list[SignedTransaction]:
-    """A plan, and the registration of its two devices."""
-    escrow = get_required_escrow(PLAN, GENESIS.rules_at(1))
-    assert escrow is not None
+def founding(*plans: Plan) -> list[SignedTransaction]:
+    """Plans (one, if none are named), and the registration of their two devices."""
+    wanted = plans or (PLAN,)
+    escrows = [get_required_escrow(plan, GENESIS.rules_at(1)) or 0 for plan in wanted]
+    bodies = [SubmitPlan(encode_plan(plan), Amount(escrow)) for plan, escrow in zip(wanted, escrows, strict=True)]
+    submitted = [sign(1, nonce, body, 10_000) for nonce, body in enumerate(bodies)]
     stamps = {number: find_stamp(GENESIS.chain_id, key_of(number).account, 0) or 0 for number in (11, 12)}
-    registered = [sign(number, 0, RegisterDevice(0, stamp)) for number, stamp in stamps.items()]
-    return [sign(1, 0, SubmitPlan(encode_plan(PLAN), Amount(escrow)), 10_000), *registered]
+    return [*submitted, *[sign(number, 0, RegisterDevice(0, stamp)) for number, stamp in stamps.items()]]
 
 
-def joining() -> list[SignedTransaction]:
-    return [sign(number, 1, JoinPlan(NAME, "clinic", 20, ZERO_HASH)) for number in (11, 12)]
+def joining(plan: Hash = NAME, nonce: int = 1) -> list[SignedTransaction]:
+    """Both devices join a plan."""
+    return [sign(number, nonce, JoinPlan(plan, "clinic", 20, ZERO_HASH)) for number in (11, 12)]
 
 
 def make_forks() -> tuple[Mint, Block, Block, Block, Block]:
@@ -132,6 +136,8 @@ def test_a_journal_that_cannot_write_lets_nothing_out() -> None:
     with pytest.raises(OSError, match="no space left"):
         lonely.give(first, left)
     assert lonely.network.updates == []
+    with pytest.raises(CoreHalted):
+        lonely.send(Tick())
 
 
 def test_training_stops_when_its_task_is_gone() -> None:
@@ -238,3 +244,46 @@ def test_a_device_that_comes_back_asks_around_before_it_works() -> None:
     lonely.network.asking = False
     lonely.send(Tick())
     assert len(trainings(lonely)) == 1
+
+
+def test_a_device_works_only_on_tasks_that_lie_deep_enough() -> None:
+    """With three confirmations the training begins when two blocks stand on the one that opened the task."""
+    plan = replace(PLAN, deadlines=replace(PLAN.deadlines, confirmations=3))
+    mint = Mint(GENESIS)
+    first = mint.block(mint.root, founding(plan), producer=ALICE)
+    blocks = [first, mint.block(first.id, joining(plan_id(plan)), producer=ALICE)]
+    for _ in range(2):
+        blocks.append(mint.block(blocks[-1].id, producer=BOB))
+    lonely = make_device()
+    lonely.give(*blocks[:3])
+    assert trainings(lonely) == []
+    lonely.give(blocks[3])
+    assert len(trainings(lonely)) == 1
+
+
+def test_data_that_changed_since_enrolment_release_nothing() -> None:
+    """A device whose rows are not as many as it enrolled with says so, and goes on without a release."""
+    _, first, left, _, _ = make_forks()
+    lonely = make_device(make_world(GENESIS, ONE, data=Rows(make_data(ONE, 19))))
+    lonely.give(first, left)
+    (notice,) = lonely.notices(RoleNotice)
+    assert isinstance(notice, RoleNotice)
+    assert "19 samples now; this device enrolled with 20" in notice.text
+    assert released(lonely) == []
+    assert len(trainings(lonely)) == 1
+
+
+def test_the_plan_served_least_goes_first() -> None:
+    """Of two tasks that open at once, the one whose plan had fewer trainings is worked on first."""
+    plans = sorted([PLAN, replace(PLAN, nonce=1)], key=plan_id)
+    often, seldom = map(plan_id, plans)
+    mint = Mint(GENESIS)
+    first = mint.block(mint.root, founding(*plans), producer=ALICE)
+    second = mint.block(first.id, [*joining(often), *joining(seldom, nonce=2)], producer=ALICE)
+    lonely = make_device()
+    lonely.give(first)
+    device = lonely.core._device
+    assert device is not None
+    device._served[often] = 1
+    lonely.give(second)
+    assert [seldom, often] == [spec.task.plan for spec in trainings(lonely)]

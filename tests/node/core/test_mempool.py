@@ -199,3 +199,12 @@ def test_the_next_nonce_counts_what_waits() -> None:
     for nonce in (5, 6, 8):
         pool.admit(signed(1, nonce, 300), 5, NOW)
     assert pool.next_nonce(person(1), 5) == 7
+
+
+def test_nobody_pushes_out_the_transaction_his_own_waits_for() -> None:
+    """A sender's later transaction is refused rather than take the place of the one before it."""
+    pool = Mempool(PoolLimits(transactions=1))
+    first = signed(1, 0, 300)
+    pool.admit(first, 0, NOW)
+    assert pool.admit(signed(1, 1, 90_000), 0, NOW).rule == "mempool.full"
+    assert (first,) == pool.transactions()

@@ -135,3 +135,17 @@ def test_it_rests_when_told_to() -> None:
     assert before == len(builds(lonely))
     lonely.send(MiningOrder(2, enabled=True))
     assert before + 1 == len(builds(lonely))
+
+
+def test_it_does_not_rival_its_own_block() -> None:
+    """While its sealed block is being executed nothing is built on the old head, whatever comes into the pool."""
+    lonely = make_miner()
+    end_until_sealing(lonely)
+    lonely.end_job()
+    before = len(builds(lonely))
+    lonely.send(SubmitBody(1, Transfer(BOB.account, Amount(1))))
+    tick(lonely, 100)
+    assert before == len(builds(lonely))
+    lonely.end_job()
+    assert lonely.core.chain.height == 1
+    assert len(builds(lonely)[-1].transactions) == 1
