@@ -8,7 +8,7 @@
     ├── RefusedRequest    what a user asked for cannot be done; the message says why
     ├── EventLogError     a recorded event log is cut short, of another version, or not of this chain
     ├── SimulationError   a simulated world can't be made: every setting that is out of range
-    └── ClientError       a call to a node failed; its kinds are in ``node.client``
+    └── ClientError       a call to a node failed; its kinds are in ``node.rpc.failures``
 
 A peer's fault is never an exception here: it is a verdict. A block's fault is ``consensus``'s ``Invalid``.
 Each message says what was wrong, where, and what is allowed.

@@ -1,6 +1,7 @@
 """Services in one process: they find each other over TLS, agree, and refuse what does not fit."""
 
 import asyncio
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -174,18 +175,18 @@ async def test_a_client_finds_a_node_that_started_anew(tmp_path):
         async for event in client.events(["status"]):
             mark(str(event.data.get("url")))
 
-    async with running_service(home, make_config()) as first:
-        client = Client.from_home(home)
-        listener = asyncio.create_task(listen(client))
-        await until(lambda: first.running.url in marks)
-        await client.connect("127.0.0.1:9")
-    async with running_service(home, make_config()) as second:
-        assert second.running.url != first.running.url
-        await client.connect("127.0.0.1:9")
-        await until(lambda: second.running.url in marks)
-        listener.cancel()
-        await asyncio.gather(listener, return_exceptions=True)
-        await client.close()
+    async with AsyncExitStack() as stack:
+        async with running_service(home, make_config()) as first:
+            client = await stack.enter_async_context(Client.from_home(home))
+            listener = asyncio.create_task(listen(client))
+            await until(lambda: first.running.url in marks)
+            await client.connect("127.0.0.1:9")
+        async with running_service(home, make_config()) as second:
+            assert second.running.url != first.running.url
+            await client.connect("127.0.0.1:9")
+            await until(lambda: second.running.url in marks)
+            listener.cancel()
+            await asyncio.gather(listener, return_exceptions=True)
 
 
 # --- data directories ------------------------------------------------------------------------------
