@@ -38,7 +38,7 @@ class _Limited(io.RawIOBase):
         data = self._stream.read(len(target))
         self._left -= len(data)
         if self._left < 0:
-            raise DataError(f"{self._name}: is larger than the {MAX_BYTES} bytes that are read")
+            raise DataError(f"{self._name}: is larger than what is read of a file")
         target[: len(data)] = data
         return len(data)
 

@@ -17,6 +17,7 @@ from typing import Final, Literal
 
 import numpy as np
 from msgspec.structs import replace
+from numpy.typing import NDArray
 
 from chain.ids import ZERO_HASH, Amount
 from chain.number import Number
@@ -86,11 +87,11 @@ class InferredPlan:
 
 @dataclass(frozen=True, slots=True)
 class _Shown:
-    """The files shown: training tables' summaries, label values by device, the schema over test parts too."""
+    """The files shown: training tables' summaries, labels by device, the schema over test parts too."""
 
     train: tuple[TableSummary, ...]
     everything: tuple[TableSummary, ...]
-    labels: tuple[dict[float | str, int], ...]
+    labels: tuple[NDArray[np.generic], ...]
     holdout: tuple[str, int] | None
 
 
@@ -128,7 +129,7 @@ def _look(
     devices: Sequence[DeviceFiles], holdout: Path | None, label: str | None, beside: Path, warnings: list[str]
 ) -> _Shown:
     """Return the summaries; tables are read one at a time and let go."""
-    train, everything, counts = [], [], []
+    train, everything, labels = [], [], []
     name = label
     for device in devices:
         table = read_table(device.train)
@@ -136,8 +137,7 @@ def _look(
         summary = _summary(table, name)
         train.append(summary)
         everything.append(summary)
-        values, sizes = np.unique(labels_of(table, name), return_counts=True)
-        counts.append(dict(zip(values.tolist(), sizes.tolist(), strict=True)) if values.size <= _MOST_CLASSES else {})
+        labels.append(labels_of(table, name))
         if device.test is not None:
             everything.append(_summary(read_table(device.test), name))
     held = None
@@ -147,7 +147,7 @@ def _look(
         held = (os.path.relpath(holdout, beside), table.rows)
     if len({summary.width == 0 for summary in everything}) > 1:
         raise DataError("some files have named columns and some rows of unnamed numbers; one plan can't take both")
-    return _Shown(tuple(train), tuple(everything), tuple(counts), held)
+    return _Shown(tuple(train), tuple(everything), tuple(labels), held)
 
 
 def _label_name(table: Table, warnings: list[str]) -> str:
@@ -180,6 +180,8 @@ def _role(shown: _Shown, warnings: list[str]) -> Role:
     label = labels[0]
     for other in labels[1:]:
         label = label.merged(other)
+    if label.missing:
+        warnings.append(f"The label is missing in {label.missing} rows; a device with such a row can't take part.")
     if shown.everything[0].width:
         lower, upper = min(one.lower for one in shown.everything), max(one.upper for one in shown.everything)
         size = max(one.width for one in shown.everything)
@@ -330,22 +332,26 @@ def _pace(shown: _Shown, warnings: list[str]) -> float:
         warnings.append("One file tells nothing about how devices differ: the step is a careful one.")
     elif differ > 0.5:
         warnings.append("The devices' labels differ widely: the step is a careful one, and more rounds may help.")
-    return 0.4 if differ < 0.1 else 0.2 if differ <= 0.5 else 0.08
+    return 0.5 if differ < 0.1 else 0.3 if differ <= 0.5 else 0.08
 
 
 def _label_distance(shown: _Shown) -> float:
-    """Return the largest distance (total variation) of a device's label shares from those of all; 1 if unknown."""
-    if len(shown.labels) < 2 or not all(shown.labels):
+    """Return the largest distance (total variation) of a device's label shares from those of all; 1 if unknown.
+
+    Numbers to predict are compared by the quarters of all of them that they fall into.
+    """
+    if len(shown.labels) < 2:
         return 1.0
-    everywhere: dict[float | str, int] = {}
-    for counts in shown.labels:
-        for value, count in counts.items():
-            everywhere[value] = everywhere.get(value, 0) + count
-    total = sum(everywhere.values())
-    return max(
-        sum(abs(counts.get(value, 0) / sum(counts.values()) - count / total) for value, count in everywhere.items()) / 2
-        for counts in shown.labels
-    )
+    everything = np.concatenate(shown.labels)
+    labels = list(shown.labels)
+    if everything.dtype.kind == "f" and np.unique(everything).size > _MOST_CLASSES:
+        quarters = np.nanquantile(everything.astype(np.float64), (0.25, 0.5, 0.75))
+        labels = [np.digitize(one.astype(np.float64), quarters) for one in shown.labels]
+    kinds, codes = np.unique(np.concatenate(labels), return_inverse=True)
+    ends = np.cumsum([one.size for one in labels])[:-1]
+    shares = [np.bincount(part, minlength=kinds.size) / part.size for part in np.split(codes, ends)]
+    whole = np.bincount(codes, minlength=kinds.size) / codes.size
+    return max(float(np.abs(share - whole).sum()) / 2 for share in shares)
 
 
 def _participation(shown: _Shown) -> Participation:

@@ -1,12 +1,14 @@
 """Delimited text is read whatever its delimiter, header or quotes, and a bad row is named by its line."""
 
 import gzip
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from fl.data.delimited import read_delimited, sniff_delimiter
+from fl.data.files import open_data
 from fl.data.table import ColumnTable
 from fl.errors import DataError
 
@@ -103,6 +105,15 @@ def test_a_directory_or_a_missing_file_is_named(tmp_path: Path) -> None:
         read_delimited(tmp_path)
     with pytest.raises(DataError, match=r"none\.csv: cannot be read \(No such file"):
         read_delimited(tmp_path / "none.csv")
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_a_file_larger_than_the_limit_is_refused(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
+    """Neither a large file nor a small one that unpacks to a large one is read to its end."""
+    path = tmp_path / "rows.csv"
+    path.write_bytes(pack(b"1,2\n" * 100_000))
+    with pytest.raises(DataError, match=r"rows\.csv: is larger than"), open_data(path, 50_000) as stream:
+        stream.read()
 
 
 def test_the_odd_line_is_found_under_the_commonest_delimiter() -> None:
