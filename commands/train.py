@@ -111,7 +111,7 @@ def _figure(problem: "Problem", material: "Material", run: "FederatedRun", summa
     from fl.dataset import concatenate
     from fl.models import initial_model
     from fl.train import mean_objective
-    from node.localnet.evaluate import follow
+    from node.localnet.evaluate import follow, follow_each
     from node.localnet.figure import LearningFigure
 
     parts = list(material.train.values())
@@ -127,7 +127,7 @@ def _figure(problem: "Problem", material: "Material", run: "FederatedRun", summa
         footer=f"model {summary['model_digest']}",
         federated=tuple(mean_objective(problem, model, parts) for model in models),
         central=follow(problem, concatenate(parts), material),
-        local={name: follow(problem, data, material) for name, data in material.train.items()},
+        local=follow_each(problem, material),
         optimum=summary["optimum"],
         scores=together | alone,
         federated_label="federated, in one process",

@@ -6,11 +6,12 @@ reads ``OUT/chain.json`` and ``OUT/model.npz`` and writes ``OUT/scores.json`` an
 """
 
 import json
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
-from typing import Any
+from typing import Any, Final
 
 from msgspec.structs import replace as with_fields
 
@@ -21,10 +22,15 @@ from fl.metrics import evaluate
 from fl.model_file import load_model
 from fl.models import initial_model
 from fl.plan.bind import load_plan
-from fl.plan.schema import Plan
+from fl.plan.schema import Bounds, Plan
 from fl.problem import Problem, compile_problem
 from fl.train import mean_objective, train_central, train_federated, train_local
 from node.localnet.figure import LearningFigure, save
+
+CURVES_MOST: Final = 8
+"""Devices up to which the picture follows each one alone; more curves nobody could tell apart."""
+_TOLERANCE: Final = 1e-7
+"""Relative gain of an iteration at which the convex baselines stop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,26 +58,44 @@ def score(problem: Problem, weights: Float64Vector, data: Dataset) -> dict[str, 
     return {name: value for name in names if (value := getattr(measured, name)) is not None}
 
 
-def alone(problem: Problem) -> Problem:
-    """Return the plan's problem for one device: the same algorithm over the same rounds without a federation."""
+def alone(problem: Problem, samples: int) -> Problem:
+    """Return the plan's problem for one device: the same algorithm over the same rounds without a federation.
+
+    One device with everybody's rows may sum more than the plan foresaw: fraction bits give way until it fits.
+    """
     plan = problem.plan
+    clip = next(policy.sample_clip for policy in plan.verification.policies if isinstance(policy, Bounds))
+    whole_bits = (int(samples * clip.fraction()) + 1).bit_length()
     participation = with_fields(plan.participation, min_devices=1, goal_devices=1, max_devices=1)
-    return compile_problem(with_fields(plan, participation=participation))
+    bits = min(plan.fraction_bits, 53 - whole_bits)
+    return compile_problem(with_fields(plan, participation=participation, fraction_bits=bits))
 
 
 def follow(problem: Problem, data: Dataset, material: Material) -> tuple[float, ...]:
     """Return the objective over every device's rows after each round of the plan's algorithm on ``data`` alone."""
-    models: list[Int64Vector] = [initial_model(problem.plan)]
-    train_federated(alone(problem), {"alone": data}, on_round=lambda report: models.append(report.model))
-    return tuple(mean_objective(problem, model, list(material.train.values())) for model in models)
+    single = alone(problem, rows(data))
+    models: list[Int64Vector] = [initial_model(single.plan)]
+    train_federated(single, {"alone": data}, on_round=lambda report: models.append(report.model))
+    return tuple(mean_objective(single, model, list(material.train.values())) for model in models)
+
+
+def follow_each(problem: Problem, material: Material) -> dict[str, tuple[float, ...]]:
+    """Return the curve of each device alone, or none where there are more than a picture can show."""
+    if len(material.train) > CURVES_MOST:
+        return {}
+    return {name: follow(problem, data, material) for name, data in material.train.items()}
+
+
+def _train_alone(problem: Problem, data: Dataset) -> Float64Vector:
+    return train_local(problem, data, tolerance=_TOLERANCE, threads=os.cpu_count() or 1).weights
 
 
 def compare(problem: Problem, model: Int64Vector, material: Material) -> dict[str, Any]:
     """Return the scores: federated, central, each device alone and their mean weighted by samples."""
     federated = score(problem, to_float(model, problem.fraction_bits), material.test)
-    central = train_central(problem, list(material.train.values()))
+    central = train_central(problem, list(material.train.values()), tolerance=_TOLERANCE, threads=os.cpu_count() or 1)
     devices = {
-        name: score(problem, train_local(problem, data).weights, material.test) for name, data in material.train.items()
+        name: score(problem, _train_alone(problem, data), material.test) for name, data in material.train.items()
     }
     central_scores = score(problem, central.weights, material.test)
     document: dict[str, Any] = {
@@ -82,7 +106,9 @@ def compare(problem: Problem, model: Int64Vector, material: Material) -> dict[st
         "optimum": central.loss,
         "test_rows": rows(material.test),
         "train_rows": {name: rows(data) for name, data in material.train.items()},
-        "scores_on": "test parts" if material.is_unseen else "training rows (no device has a test part)",
+        "scores_on": "test rows that no training saw"
+        if material.is_unseen
+        else "training rows (there is no test part)",
     }
     if "accuracy" in federated:
         document["delta_accuracy"] = abs(federated["accuracy"] - central_scores["accuracy"])
@@ -110,8 +136,9 @@ def picture(
         ),
         federated=tuple(federated),
         central=follow(problem, concatenate(parts), material),
-        local={name: follow(problem, data, material) for name, data in material.train.items()},
+        local=follow_each(problem, material),
         optimum=scores["optimum"],
+        scores_on=f"scores on {scores['scores_on']}",
         facts=facts(chain, scores),
         scores=rows_of | {f"{name} alone": measures for name, measures in scores["local"]["devices"].items()},
     )
@@ -125,7 +152,7 @@ def facts(chain: dict[str, Any], scores: dict[str, Any]) -> tuple[str, ...]:
     training_rows = sum(scores["train_rows"].values())
     lines = [
         f"{training_rows:,} training rows stay on {chain['devices']} devices",
-        f"scores on {scores['test_rows']:,} rows ({scores['scores_on']})",
+        f"scores on {scores['test_rows']:,} rows",
         f"{chain['updates_accepted']} local updates accepted, {chain['updates_refused']} refused, "
         f"in {chain['blocks']} blocks",
         f"paid: {trained:,.2f} coins for training, {verified:,.2f} for verification",

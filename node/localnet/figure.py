@@ -40,6 +40,7 @@ class LearningFigure:
     optimum: float | None
     scores: dict[str, dict[str, float]]
     facts: tuple[str, ...] = ()
+    scores_on: str = "on test data that no training saw"
     federated_label: str = "federated, from the chain"
 
 
@@ -86,7 +87,7 @@ def _draw_curves(axes: Axes, figure: LearningFigure) -> None:
 
 def _draw_scores(axes: Axes, figure: LearningFigure) -> None:
     axes.axis("off")
-    axes.set_title("on test data that no training saw", fontsize=12, loc="left", color="#334155")
+    axes.set_title(figure.scores_on, fontsize=12, loc="left", color="#334155")
     measures = list(next(iter(figure.scores.values())))
     rows = [[name, *(f"{scores[measure]:.4f}" for measure in measures)] for name, scores in figure.scores.items()]
     height = min(0.95, 0.07 * (len(rows) + 1))
