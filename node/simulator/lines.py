@@ -26,8 +26,10 @@ _STALL_MS: Final = (200, 1_500)
 _SILENCE_MS: Final = (5_000, 40_000)
 """Until a machine notices that another one's power failed."""
 _DIAL_TIMEOUT_MS: Final = 4_000
-_REPORT_MS: Final = 5
+_REPORT_MS: Final = 50
 """What was sent within so long is reported together."""
+_TOGETHER_MS: Final = 3
+"""What would arrive within so long of what is under way before it comes with that."""
 
 
 @dataclass(slots=True)
@@ -43,7 +45,7 @@ class Quality:
 class End:
     """One end of a connection, of one run of a machine's process, which knows of it from ``Connected`` on.
 
-    ``held`` is what waits for a partition to heal (None: the end of the stream).
+    ``coming`` is what it sent last and is under way, ``held`` what waits for a partition to heal (None: the end).
     """
 
     number: int
@@ -55,6 +57,7 @@ class End:
     free_at: int = 0
     clear_at: int = 0
     unreported: int = 0
+    coming: list[bytes] = field(default_factory=list)
     is_reporting: bool = False
     held: list[bytes | None] = field(default_factory=list)
 
@@ -209,12 +212,20 @@ class Lines:
             if self.loss_odds and random.random() < self.loss_odds:
                 arrival += random.randint(*_STALL_MS)
                 self._count_stall()
-            end.clear_at = max(end.clear_at, arrival)
-            self._schedule.at(end.clear_at, partial(self._arrive, end.other, piece))
+            self._under_way(end, piece, arrival)
             end.unreported += len(piece)
         if not end.is_reporting:
             end.is_reporting = True
             self._schedule.at(max(end.free_at, now + _REPORT_MS), partial(self._report, end))
+
+    def _under_way(self, end: End, data: bytes, arrival: int) -> None:
+        """Let bytes arrive, in order, with those before them if these are not there yet."""
+        if end.coming and arrival <= end.clear_at + _TOGETHER_MS:
+            end.coming.append(data)
+            return
+        end.clear_at = max(end.clear_at, arrival)
+        end.coming = [data]
+        self._schedule.at(end.clear_at, partial(self._arrive, end, end.coming))
 
     def _cut(self, data: bytes) -> tuple[bytes, bytes]:
         if len(data) > _SEGMENT:
@@ -233,9 +244,12 @@ class Lines:
         size, end.unreported, end.is_reporting = end.unreported, 0, False
         self._deliver(end.machine, Sent(end.number, size))
 
-    def _arrive(self, end: End, data: bytes) -> None:
-        if end.is_open:
-            self._deliver(end.machine, Received(end.number, data))
+    def _arrive(self, end: End, pieces: list[bytes]) -> None:
+        """Give the other end what has come."""
+        data = b"".join(pieces)
+        pieces.clear()
+        if end.other.is_open:
+            self._deliver(end.other.machine, Received(end.other.number, data))
 
     def _end_stream(self, end: End) -> None:
         arrival = max(end.clear_at, self._schedule.now + self._latency(end.machine, end.other.machine))

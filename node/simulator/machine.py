@@ -173,7 +173,7 @@ class Machine:
     def network_config(self) -> NetworkConfig:
         """Return how this run's peer network is set up."""
         known = tuple(dict.fromkeys((*self.disk.addresses, *self.character.known)))
-        return NetworkConfig(listen_port=self.character.port, known=known, outbound=6)
+        return NetworkConfig(listen_port=self.character.port, known=known, outbound=4)
 
     def _connect(self, world: World) -> Callable[[ChainAccess], PeerNetwork]:
         config = self.network_config()

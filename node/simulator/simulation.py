@@ -51,6 +51,7 @@ class Simulation:
         self.population = Population(settings)
         self.safe = Safe()
         self.machines: list[Machine] = []
+        self._moves_counted, self._heads = -1, 0
         self.lines = Lines(
             self.schedule,
             settings.seed,
@@ -163,7 +164,11 @@ class Simulation:
         return [machine.core for machine in self.machines if machine.is_honest and machine.core is not None]
 
     def _has_one_head(self) -> bool:
-        return self._is_hopeless() or len({core.chain.head_id for core in self._cores()}) == 1
+        """Is there one head now? Counted anew only when a head has moved."""
+        if self._moves_counted != self.invariants.moves:
+            self._moves_counted = self.invariants.moves
+            self._heads = len({core.chain.head_id for core in self._cores()})
+        return self._is_hopeless() or self._heads == 1
 
     def _finish_plans(self) -> None:
         bound = 2 * _PLAN_BLOCKS * self.settings.block_ms + self.settings.agreement_ms
