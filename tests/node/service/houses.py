@@ -19,10 +19,14 @@ from chain.genesis_default import default_genesis
 from chain.keys import KeyPair
 from node.client import Client
 from node.config import Config, LogSettings, MiningSettings, NetworkSettings, RpcSettings
+from node.core.core import NodeCore
+from node.eventlog import EventLog
 from node.home import create_home
 from node.logs import NodeLog
-from node.service.home import open_home
+from node.service.home import core_config, first_data, make_world, network_config, open_home
 from node.service.service import Running, Service
+from p2p.network import PeerNetwork
+from storage.memory import MemoryChainStore, MemoryPayloadStore, MemoryReleaseJournal
 
 ROOT = Path(__file__).resolve().parents[3]
 RICH = KeyPair(b"r" * 32)
@@ -71,10 +75,12 @@ class House:
 
 
 @asynccontextmanager
-async def running_service(home: Path, config: Config, *, code: int = 0) -> AsyncIterator[House]:
+async def running_service(
+    home: Path, config: Config, *, code: int = 0, record: Path | None = None
+) -> AsyncIterator[House]:
     """Run a service until the block ends, and see that it ends with ``code`` and its threads with it."""
     with open_home(home) as opened, NodeLog(config.log, home / "logs" / "node.log", io.StringIO()) as log:
-        service = Service(opened, config, log)
+        service = Service(opened, config, log, record=record)
         run = asyncio.create_task(service.run())
         await asyncio.wait({run, service.running}, return_when=asyncio.FIRST_COMPLETED)
         if run.done():
@@ -85,6 +91,22 @@ async def running_service(home: Path, config: Config, *, code: int = 0) -> Async
             service.stop("the test is over")
             assert await run == code
             assert service.jobs_ended
+
+
+def make_replaying_core(home: Path, config: Config, log: EventLog) -> NodeCore:
+    """A core over a world as the recording node's was at its start, but in memory."""
+    with open_home(home) as opened:
+        genesis, key, real = opened.genesis, opened.key, make_world(opened, config, log.header.seed)
+    world = replace(
+        real,
+        store=MemoryChainStore(first_data(genesis)),
+        payloads=MemoryPayloadStore(),
+        journal=MemoryReleaseJournal(),
+    )
+    line = next(line for line in read_log_lines(home) if line["event"] == "node started")
+    port = int(str(line["listening"]).rpartition(":")[2])
+    network = network_config(config, genesis, f"fedchain/{log.header.version}", port, ())
+    return NodeCore(world, core_config(config), lambda chain: PeerNetwork(network, key, chain, world.random))
 
 
 def read_log_lines(home: Path) -> list[dict[str, object]]:

@@ -1,9 +1,9 @@
 """A plan from its submission to its model, over sockets, threads and disks: what a program sees of it."""
 
 import csv
+import dataclasses
 import json
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
@@ -19,11 +19,20 @@ from fl.plan.schema import Plan, plan_id
 from fl.problem import compile_problem
 from fl.train import mean_objective
 from node.client import Client, NotFound, Refused
-from node.config import DeviceSettings
+from node.config import Config, DeviceSettings
+from node.eventlog import read_log, replay
 from node.rpc.methods import make_registry, openrpc_document
 from node.service.home import open_home
 from tests.consensus.harness import make_plan
-from tests.node.service.houses import RICH, make_config, make_genesis, make_home, running_service, until
+from tests.node.service.houses import (
+    RICH,
+    make_config,
+    make_genesis,
+    make_home,
+    make_replaying_core,
+    running_service,
+    until,
+)
 
 DEVICES = (KeyPair(b"1" * 32), KeyPair(b"2" * 32))
 
@@ -49,19 +58,36 @@ async def check_shapes(node: Client, plan: str) -> None:
             jsonschema.validate(await node.call(method["name"], **params), schema)
 
 
+def check_replay(home: Path, config: Config) -> None:
+    """The node's whole run, given to another core event by event, has the same effects and ends in the same state."""
+    log = read_log(home / "events")
+    core = make_replaying_core(home, config, log)
+    mismatch = replay(log, core)
+    assert mismatch is None, str(mismatch)
+    with open_home(home) as opened:
+        assert core.world.store.tip() == opened.store.tip()
+        assert list(core.world.journal.entries()) == list(opened.journal.entries())
+        assert list(core.world.payloads.ids()) == list(opened.payloads.ids())
+
+
 async def test_a_plan_goes_from_a_program_to_a_model(tmp_path):
-    """Two devices train on their files; all three nodes, and this program, have one model, better than the first."""
+    """Two devices train on their files; all three nodes, and this program, have one model, better than the first.
+
+    Afterwards the recorded events of each node are replayed: learning, verifying and mining repeat to the bit.
+    """
     plan: Plan = make_plan(devices=(2, 2, 2), blocks=(10_000, 10_000, 10_000), rounds=3, pools=(1_000_000, 100_000))
     genesis = make_genesis(block_ms=100)
     miner = make_home(tmp_path / "miner", genesis, key=RICH)
     files = [write_rows(tmp_path / f"{number}.csv", number) for number in range(2)]
     devices = [make_home(tmp_path / f"device-{number}", genesis, key=key) for number, key in enumerate(DEVICES)]
     async with AsyncExitStack() as stack:
-        house = await stack.enter_async_context(running_service(miner, make_config(mine=True)))
+        configs = {miner: make_config(mine=True)}
+        house = await stack.enter_async_context(running_service(miner, configs[miner], record=miner / "events"))
         for home, file in zip(devices, files, strict=True):
             device = DeviceSettings(data=str(file), consent=True, any_plan=True)
-            config = replace(make_config(connect=[house.running.listening]), device=device)
-            await stack.enter_async_context(running_service(home, config))
+            config = dataclasses.replace(make_config(connect=[house.running.listening]), device=device)
+            await stack.enter_async_context(running_service(home, config, record=home / "events"))
+            configs[home] = config
         node = await stack.enter_async_context(Client.from_home(miner))
 
         name, transaction = await node.submit_plan(plan)
@@ -108,9 +134,10 @@ async def test_a_plan_goes_from_a_program_to_a_model(tmp_path):
                 role = (await device_node.device_status()).role
                 assert role is not None
                 assert role["releases"] == 6
-    for home in (miner, *devices):
+    for home, config in configs.items():
         with open_home(home) as opened, opened.store.view() as view:
             assert content_id(get_model(view, name)) == model.digest
+        check_replay(home, config)
 
 
 async def _is_at(node: Client, height: int) -> bool:

@@ -4,27 +4,22 @@ import asyncio
 import json
 import signal
 from pathlib import Path
-from random import Random
 
 import pytest
 
 from chain.codec import encode
 from chain.keys import KeyPair
-from consensus.engines import make_engine
-from node.core.core import NodeCore
 from node.errors import EventLogError
-from node.eventlog import EventLog, LoggedStep, read_log, replay
+from node.eventlog import LoggedStep, read_log, replay
 from node.events import Started, Tick
-from node.service.home import core_config, first_data, network_config, open_home, read_settings
-from node.world import World
-from p2p.network import PeerNetwork
-from storage.memory import MemoryChainStore, MemoryPayloadStore, MemoryReleaseJournal
+from node.service.home import open_home, read_settings
 from tests.node.service.houses import (
     RICH,
     NodeProcess,
     make_config,
     make_genesis,
     make_home,
+    make_replaying_core,
     read_log_lines,
     running_service,
     until,
@@ -85,25 +80,6 @@ async def test_killed_with_nine_it_starts_again_where_it_was(tmp_path: Path):
 # --- the event log ---------------------------------------------------------------------------------
 
 
-def make_replaying_core(home: Path, log: EventLog) -> NodeCore:
-    """A core over a world as the recording process's was at its start, but in memory."""
-    with open_home(home) as opened:
-        genesis, key, config = opened.genesis, opened.key, read_settings(home)
-    world = World(
-        genesis=genesis,
-        engine=make_engine(genesis),
-        store=MemoryChainStore(first_data(genesis)),
-        payloads=MemoryPayloadStore(),
-        journal=MemoryReleaseJournal(),
-        key=key,
-        random=Random(log.header.seed),
-    )
-    line = next(line for line in read_log_lines(home) if line["event"] == "node started")
-    port = int(str(line["listening"]).rpartition(":")[2])
-    network = network_config(config, genesis, f"fedchain/{log.header.version}", port, ())
-    return NodeCore(world, core_config(config), lambda chain: PeerNetwork(network, key, chain, world.random))
-
-
 async def record_a_run(tmp_path: Path) -> tuple[Path, Path]:
     """Record a process that mines, has a peer, is asked for a transfer, and is stopped; return its home and log."""
     home = make_home(tmp_path / "home", GENESIS, make_config(mine=True), key=RICH)
@@ -126,7 +102,7 @@ async def test_a_recorded_process_is_repeated_to_the_bit(tmp_path: Path):
     """Every event of a real process, given to another core, leads to the same effects and the same state."""
     home, record = await record_a_run(tmp_path)
     log = read_log(record)
-    core = make_replaying_core(home, log)
+    core = make_replaying_core(home, read_settings(home), log)
     steps = list(log.steps())
     kinds = {step.event.__struct_config__.tag for step in steps}
     assert {"started", "tick", "connected", "received", "job-done", "submit-body", "shutdown"} <= kinds
@@ -137,7 +113,7 @@ async def test_a_recorded_process_is_repeated_to_the_bit(tmp_path: Path):
         assert core.world.store.tip() == opened.store.tip()
     assert KeyPair(RICH.seed).seed not in record.read_bytes()
 
-    changed = make_replaying_core(home, log)
+    changed = make_replaying_core(home, read_settings(home), log)
     changed.world.random.seed(b"another chance")
     assert replay(log, changed) is not None
 
