@@ -238,6 +238,20 @@ def test_a_failed_second_phase_starts_the_round_again():
     assert [report.samples for report in record.miners] == [120]  # the failed attempt's verification is not paid
 
 
+def test_the_escrow_bears_the_worst_case():
+    """Every attempt of every round fails as late and as dear as it can: the reserved fees last, to the last attempt."""
+    chain = Chain()
+    plan = chain.start(make_plan(devices=(3, 3, 3), retries=3, rounds=1), FOUR[:3])
+    need, entry = chain.entry(plan).funds.fees, chain.entry(plan)
+    assert need == 4 * 2 * 3 * entry.update_fee  # attempts × phases × devices; the joins are paid already
+    for _ in range(4):
+        chain.reveal(plan, *FOUR[:3])
+        chain.mine()
+        chain.reveal(plan, *FOUR[:2])
+        chain.mine(3)
+    ended(chain, plan, "cancelled", "round 0: 2 devices revealed, 3 needed; 3 retries are used up")
+
+
 def test_a_small_gradient_stops_the_plan():
     """The rule is met at the start of a round; that round is finished and paid, the rest refunded."""
     chain = Chain()
