@@ -1,19 +1,21 @@
 """``fedchain simulate``: whole networks in one process and in virtual time, broken on purpose, from a seed."""
 
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import RenderableType
 from rich.text import Text
 
-from commands.output import EXIT_FAILED, PANEL_LEARNING, JsonFlag, UsageFault, command, diagnostics, emit, example
-from commands.show import counted, facts, size, span, steps
+from commands.output import EXIT_FAILED, PANEL_LEARNING, JsonFlag, UsageFault, command, diagnostics, emit, example, note
+from commands.show import counted, facts, sentence, size, span, steps
 
 if TYPE_CHECKING:
     from node.simulator.report import SimulationReport
 
 _ALL = "all"
 _NONE = "none"
+_SECONDS = 300
 
 
 def add_to(app: typer.Typer) -> None:
@@ -21,7 +23,10 @@ def add_to(app: typer.Typer) -> None:
     app.command(
         "simulate",
         rich_help_panel=PANEL_LEARNING,
-        epilog=example("fedchain simulate --nodes 20 --devices 10 --faults loss,partition,crash --seed 7"),
+        epilog=example(
+            "fedchain simulate --nodes 20 --devices 10 --faults loss,partition,crash --seed 7",
+            "fedchain simulate --nodes 5 --devices 3 --minutes 3 --seed 100 --seeds 50 --json",
+        ),
     )(simulate)
 
 
@@ -41,25 +46,32 @@ def simulate(
             help="What goes wrong, with commas: loss, delay, partition, crash, restart, skew, duplicate; all; or none.",
         ),
     ] = _ALL,
+    hours: Annotated[
+        int, typer.Option("--hours", metavar="N", help="Virtual time in which faults happen and plans come: hours,")
+    ] = 0,
+    minutes: Annotated[int, typer.Option("--minutes", metavar="N", help="… and minutes,")] = 0,
     seconds: Annotated[
-        int, typer.Option("--seconds", metavar="N", help="Virtual time in which faults happen and plans come.")
-    ] = 300,
+        int, typer.Option("--seconds", metavar="N", help="… and seconds. Five minutes if none of them is given.")
+    ] = 0,
     block_ms: Annotated[int, typer.Option("--block-ms", metavar="N", help="Block interval, in virtual time.")] = 2_000,
     plans: Annotated[
         int, typer.Option("--plans", metavar="N", help="Plans, one after the other; 0 = as many as fit.")
     ] = 0,
     tick_ms: Annotated[int, typer.Option("--tick-ms", metavar="N", help="Time between two ticks of a node.")] = 500,
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="The same seed repeats the run exactly.")] = 0,
+    seeds: Annotated[
+        int, typer.Option("--seeds", metavar="K", min=1, help="Run K worlds, one after the other, from this seed on.")
+    ] = 1,
     as_json: JsonFlag = False,
 ) -> None:
     """Run a whole network in virtual time, break it on purpose, and check that nothing that must hold breaks.
 
-    Every machine runs the node's own core. Exit code 0 only if every invariant held, every kind of fault asked for
-    happened, and in the end all machines are equal.
+    Every machine runs the node's own core. Exit code 0 only if in every world every invariant held, every kind of
+    fault asked for happened, and in the end all machines were equal; else the command that shows it again is told.
     """
     from node.errors import SimulationError
     from node.simulator.settings import FAULTS, SimulationSettings
-    from node.simulator.simulation import Simulation
+    from node.simulator.simulation import simulate as run_world
 
     named = tuple(kind.strip() for kind in faults.split(","))
     kinds = {_ALL: tuple(FAULTS), _NONE: ()}.get(faults, named)
@@ -71,24 +83,50 @@ def simulate(
             miners=miners,
             engine=engine,
             faults=kinds,
-            duration_ms=seconds * 1000,
+            duration_ms=((hours * 60 + minutes) * 60 + seconds or _SECONDS) * 1000,
             block_ms=block_ms,
             plans=plans,
             tick_ms=tick_ms,
         )
     except SimulationError as error:
         raise UsageFault(str(error)) from None
-    with diagnostics.status(f"{counted(settings.machines, 'machine')}, {span(seconds)} of virtual time …"):
-        report = Simulation(settings).run()
-    emit(as_json, report.document(), *_shown(report))
-    if not report.is_good:
+    reports: list[SimulationReport] = []
+    for number in range(seed, seed + seeds):
+        title = f"seed {number}: {counted(settings.machines, 'machine')}, {span(settings.duration_ms / 1000)} virtual …"
+        with diagnostics.status(title):
+            reports.append(run_world(replace(settings, seed=number)))
+        if seeds > 1:
+            note(_line(reports[-1]))
+    failed = [report for report in reports if not report.is_good]
+    if seeds == 1:
+        emit(as_json, reports[0].document(), *_shown(reports[0]))
+    else:
+        emit(as_json, _summary(reports), *(item for report in failed for item in _shown(report)))
+    for report in failed:
+        note(sentence(f"Seed {report.seed} failed. Again: {report.command}", "bold red"))
+    if failed:
         raise typer.Exit(EXIT_FAILED)
+
+
+def _summary(reports: list["SimulationReport"]) -> dict[str, Any]:
+    failed = [report.seed for report in reports if not report.is_good]
+    return {"good": not failed, "failed": failed, "runs": [report.document() for report in reports]}
+
+
+def _line(report: "SimulationReport") -> Text:
+    """Return one world of many in a line."""
+    verdict = ("good", "green") if report.is_good else ("NOT GOOD", "bold red")
+    blocks, rounds = counted(report.blocks, "block"), counted(report.rounds_settled, "round")
+    faults = counted(sum(report.faults.values()), "fault")
+    return Text.assemble(
+        f"seed {report.seed}: ", verdict, f", {blocks}, {rounds}, {faults}, {span(report.wall_seconds)}"
+    )
 
 
 def _shown(report: "SimulationReport") -> list[RenderableType]:
     agreed = "never" if report.agreed_after_ms < 0 else f"{span(report.agreed_after_ms / 1000)} after the last fault"
     injected = ", ".join(f"{kind}\u00a0×{count}" for kind, count in report.faults.items()) or "none"
-    verdict = Text("every invariant held", "green") if not report.violations else Text("NOT GOOD", "bold red")
+    verdict = Text("every invariant held", "green") if report.is_good else Text("NOT GOOD", "bold red")
     table = facts(
         [
             ("verdict", verdict),

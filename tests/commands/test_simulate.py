@@ -33,3 +33,20 @@ def test_a_world_that_cannot_be_made_is_wrong_use(words: list[str], cause: str):
     answer = fedchain("simulate", *words, "--json")
     assert answer.code == 2
     assert cause in answer.error["cause"]
+
+
+def test_many_worlds_are_summed_up():
+    """One run a seed, in order; none failed."""
+    answer = done("simulate", *SMALL, "--seed", 8, "--seeds", 2)
+    assert answer["good"]
+    assert answer["failed"] == []
+    assert [8, 9] == [run["seed"] for run in answer["runs"]]
+
+
+def test_a_fault_that_never_happened_fails_the_run_and_names_its_command():
+    """A lone machine has no connection that could be reset: asked for, not injected, so exit code 1."""
+    lonely = ("--nodes", 1, "--devices", 0, "--seconds", 10, "--faults", "duplicate", "--seed", 3)
+    answer = fedchain("simulate", *lonely)
+    assert answer.code == 1
+    assert "Seed 3 failed" in answer.err
+    assert "fedchain simulate --nodes 1" in answer.err
