@@ -69,12 +69,17 @@ class Invariants:
         self._final: list[Hash] = []
         self._releases: dict[tuple[Hash, AccountId], Hash] = {}
         self._states: dict[Hash, bytes] = {}
-        self._update_caps: dict[int, int] = {}
+        self._carriers: dict[Hash, set[Hash]] = {}
 
     @property
     def digest(self) -> str:
         """SHA-256 over every effect so far, hexadecimal."""
         return self._digest.hexdigest()
+
+    @property
+    def forked_updates(self) -> int:
+        """How many updates were carried by connected blocks of more than one fork."""
+        return sum(len(blocks) > 1 for blocks in self._carriers.values())
 
     @property
     def is_hopeless(self) -> bool:
@@ -181,6 +186,7 @@ class Invariants:
         body = core.world.store.body(id)
         for attested in () if body is None else body.updates:
             self._check_release(machine, attested.update)
+            self._carriers.setdefault(attested.id, set()).add(id)
 
     def _check_release(self, machine: Machine, local: LocalUpdate) -> None:
         release = local.release

@@ -25,6 +25,7 @@ class SimulationReport:
     blocks            height of the head all agreed on; ``stale_blocks``: others that were mined
     deepest_reorg     most blocks one machine took back at once; ``reorgs``: how often any did
     rounds_settled, plans_finished, plans_cancelled, updates   on the final chain
+    forked_updates    updates that blocks of more than one fork carried: one task, asked twice, the same bytes
     faults            how often each kind asked for happened; ``deaths``: how machines died
     lost_writes       unsynced writes that power cuts undid
     agreed_after_ms   from the end of all faults to the first moment with one head everywhere; -1: never
@@ -46,6 +47,7 @@ class SimulationReport:
     plans_cancelled: int
     rounds_settled: int
     updates: int
+    forked_updates: int
     faults: dict[str, int]
     deaths: dict[str, int]
     lost_writes: int

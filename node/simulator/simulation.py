@@ -44,6 +44,7 @@ class Simulation:
     def __init__(self, settings: SimulationSettings) -> None:
         self.settings = settings
         self.genesis = make_genesis(settings)
+        self.engine = make_engine(self.genesis)
         self.schedule = Schedule(START_MS)
         minted = Amount(sum(allocation.amount for allocation in self.genesis.allocations))
         self.invariants = Invariants(self.schedule, minted)
@@ -64,7 +65,7 @@ class Simulation:
         self._around = Surroundings(
             seed=settings.seed,
             genesis=self.genesis,
-            engine=make_engine(self.genesis),
+            engine=self.engine,
             schedule=self.schedule,
             lines=self.lines,
             signatures=SignatureCache(),
@@ -220,6 +221,7 @@ class Simulation:
             plans_cancelled=sum(entry.status == "cancelled" for entry in plans),
             rounds_settled=sum(map(len, histories)),
             updates=0 if core is None else _count_updates(core),
+            forked_updates=seen.forked_updates,
             faults=dict(self.faults.counts),
             deaths=dict(self.faults.deaths),
             lost_writes=self.faults.lost_writes,

@@ -1,0 +1,64 @@
+"""Whole worlds, broken on purpose: in the end all machines are equal, and what was asked for happened."""
+
+import pytest
+
+from node.simulator.settings import CRASH, DELAY, FAULTS, LOSS, PARTITION, RESTART, SimulationSettings
+from node.simulator.simulation import Simulation, simulate
+
+BROKEN = tuple(FAULTS)
+
+
+def test_twenty_nodes_and_ten_devices_survive_everything() -> None:
+    """Loss, delay, partition, crash and restart; every kind happened; one head, one state; the plan is finished."""
+    faults = (LOSS, DELAY, PARTITION, CRASH, RESTART)
+    settings = SimulationSettings(seed=20, nodes=20, devices=10, faults=faults, duration_ms=70_000, plans=1)
+    world = Simulation(settings)
+    report = world.run()
+    assert report.violations == (), report.command
+    assert report.faults.keys() == set(faults)
+    assert min(report.faults.values()) > 0, report.faults
+    assert (report.plans, report.plans_finished) == (1, 1)
+    assert report.rounds_settled > 0
+    states = {core.chain.head.state_root for machine in world.machines if (core := machine.core) is not None}
+    assert [report.state_root] == [state.hex() for state in states]
+    assert all(machine.core is not None for machine in world.machines)
+    assert sum(report.deaths.values()) == report.faults[CRASH]
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_small_worlds_come_to_rest(seed: int) -> None:
+    """Every kind of fault, from many seeds: no invariant breaks, nothing asked for is left out."""
+    settings = SimulationSettings(
+        seed=seed, nodes=3, devices=2, faults=BROKEN, duration_ms=60_000, block_ms=1_500, plans=1 + seed % 2
+    )
+    report = simulate(settings)
+    assert report.violations == (), report.command
+    assert report.missing_faults == (), report.command
+    assert 0 <= report.agreed_after_ms <= settings.agreement_ms
+    assert report.plans_finished + report.plans_cancelled == report.plans
+
+
+def test_a_device_asked_on_two_forks_answers_with_the_same_bytes() -> None:
+    """Partitions make forks whose blocks carry one device's update for one task: always the very same update."""
+    settings = SimulationSettings(
+        seed=1,
+        nodes=3,
+        devices=3,
+        miners=3,
+        faults=(PARTITION, CRASH),
+        duration_ms=80_000,
+        block_ms=1_000,
+        plans=0,
+    )
+    report = simulate(settings)
+    assert report.violations == (), report.command
+    assert report.forked_updates > 0
+    assert report.checks["one release a task and device"] > report.updates
+
+
+def test_what_was_asked_for_and_never_happened_is_told() -> None:
+    """A lone machine has nobody to be cut off from: the report is not good, though nothing broke."""
+    report = simulate(SimulationSettings(nodes=1, devices=0, faults=(PARTITION,), duration_ms=10_000))
+    assert report.violations == ()
+    assert report.missing_faults == (PARTITION,)
+    assert not report.is_good
