@@ -18,7 +18,7 @@ from node.core.messages import AttestationMade, HeadChanged, PayloadStored, Pool
 from node.core.refused import RefusedItems
 from node.core.turn import Turn
 from node.core.wants import PayloadWants
-from node.jobs.results import BrokenRule, JobResult, UpdateVerified
+from node.jobs.results import BrokenRule, JobResult, Stale, UpdateVerified
 from node.jobs.specs import VerifyUpdate
 from node.notices import UpdateRefused, UpdateSeen
 from node.updatepool import MAX_ATTESTATIONS, Intake, PooledUpdate, Stage, UpdatePool
@@ -176,16 +176,21 @@ class UpdateDesk:
         self._running -= 1
         entry = self._pool.get(spec.update.id)
         if entry is not None:
-            is_outdated = isinstance(result, UpdateVerified) and result.broken and spec.head != self._chain.head_id
-            if not isinstance(result, UpdateVerified) or is_outdated:
-                self._queue[entry.id] = None  # the head moved: another branch's verdict condemns nobody on this one
-            elif result.broken is None:
-                self._accept(entry, turn)
-            elif result.broken.later:
-                self._later[entry.id] = None
-            else:
-                self._refuse(entry, result.broken, turn)
+            self._conclude(entry, spec, result, turn)
         self._start_checks(turn)
+
+    def _conclude(self, entry: PooledUpdate, spec: VerifyUpdate, result: JobResult, turn: Turn) -> None:
+        if isinstance(result, UpdateVerified) and result.broken is None:
+            self._accept(entry, turn)
+        elif isinstance(result, Stale) or spec.head != self._chain.head_id:
+            self._queue[entry.id] = None  # the head moved: another branch's verdict condemns nobody on this one
+        elif not isinstance(result, UpdateVerified):
+            entry.stage = Stage.WAITING  # its payload is not in the store any more
+            self._fetch_or_check(entry, (), turn)
+        elif result.broken is not None and result.broken.later:
+            self._later[entry.id] = None
+        elif result.broken is not None:
+            self._refuse(entry, result.broken, turn)
 
     def _accept(self, entry: PooledUpdate, turn: Turn) -> None:
         entry.stage = Stage.VERIFIED

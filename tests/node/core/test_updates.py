@@ -155,3 +155,19 @@ def test_a_payload_nobody_has_is_not_asked_for_for_ever() -> None:
     assert on_right.id != lonely.head
     assert wanted not in lonely.network.wanted
     assert len(lonely.core.updates) == 0
+
+
+def test_a_payload_that_was_lost_is_fetched_again() -> None:
+    """If the payload has left the store before the check, the update waits for it anew and is verified in the end."""
+    first, left, entry = make_release()
+    ref = entry.update.release.payload
+    lonely = Lonely(GENESIS)
+    lonely.give(first, left)
+    arrive(lonely, entry.update)
+    lonely.network.wanted.pop(ref.id)
+    lonely.hear(PayloadArrived(PEER, ref, entry.payload))
+    lonely.world.payloads.delete(ref.id)
+    lonely.settle()
+    assert ref.id in lonely.network.wanted
+    pay_in(lonely, ref, entry.payload)
+    assert [entry.update.id] == lonely.network.updates
