@@ -1,0 +1,38 @@
+"""How times are taken: everything that is compared runs in turn, so that a noisy machine disturbs all of it alike.
+
+A *clock* is a function that does the work once and returns the seconds it took; so it can prepare outside them.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from statistics import median
+
+Clock = Callable[[], float]
+
+
+def timed(run: Callable[[], object]) -> Clock:
+    """Return the clock of a function that needs no preparation."""
+
+    def clock() -> float:
+        start = time.perf_counter()
+        run()
+        return time.perf_counter() - start
+
+    return clock
+
+
+def interleaved(clocks: Mapping[str, Clock], repeats: int = 7, *, warm: bool = True) -> dict[str, float]:
+    """Return the median seconds of each clock over ``repeats`` turns.
+
+    In a turn every clock runs once, forward and backward by turns, so that none always follows the same other one.
+    With ``warm`` a first turn is not counted: caches fill, kernels load.
+    """
+    names = list(clocks)
+    if warm:
+        for name in names:
+            clocks[name]()
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    for turn in range(repeats):
+        for name in names if turn % 2 == 0 else reversed(names):
+            seconds[name].append(clocks[name]())
+    return {name: median(values) for name, values in seconds.items()}
