@@ -10,6 +10,7 @@ Rules of this file: no I/O, no knowledge of what a record means; every failure o
 
 from typing import Any, Final, TypeAlias, TypeVar, dataclass_transform
 
+import msgpack
 import msgspec
 
 from chain.errors import CodecError
@@ -83,7 +84,8 @@ def _short(error: Exception) -> str:
 def unpack(data: bytes, max_bytes: int = MAX_UNTYPED_BYTES) -> Value:
     """Return the untyped value of canonical bytes.
 
-    For tools that show objects they have no record for. Raises ``CodecError``.
+    For tools that show objects they have no record for. What is canonical is judged by the format's own library here,
+    so that the two encoders watch each other. Raises ``CodecError``.
     """
     if len(data) > max_bytes:
         raise CodecError(f"object of {len(data)} bytes; at most {max_bytes} are allowed")
@@ -91,7 +93,7 @@ def unpack(data: bytes, max_bytes: int = MAX_UNTYPED_BYTES) -> Value:
         value = _plain(_untyped.decode(data), MAX_DEPTH)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, TypeError, ValueError) as error:
         raise CodecError(f"not canonical MessagePack: {_short(error)}") from None
-    if _encoder.encode(value) != data:
+    if msgpack.packb(value, use_bin_type=True) != data:
         raise CodecError("not canonical MessagePack: the value has another, shorter encoding")
     return value
 
