@@ -38,12 +38,21 @@ class Monitor:
         self._behind_since: Millis | None = None
         self._peers = 0
         self._has_asked_around = False
+        self._is_withheld = False
         self._state: State = "offline"
 
     @property
     def state(self) -> State:
         """The state at the last event."""
         return self._state
+
+    @property
+    def is_withheld(self) -> bool:
+        """Is a better chain known that does not come? A header without its body must stop nobody.
+
+        Whoever finds a block can announce its header and keep the body, or lose it in a power cut.
+        """
+        return self._is_withheld
 
     @property
     def has_peers(self) -> bool:
@@ -91,6 +100,7 @@ class Monitor:
         elif self._behind_since is None:
             self._behind_since = turn.now
         status = self.status(turn.now)
+        self._is_withheld = self._has_waited_long(turn.now, status.target)
         if status.state != self._state:
             self._state = status.state
             turn.publish(StatusChanged(status.state, status.reason))
@@ -118,6 +128,13 @@ class Monitor:
         if self._network.known_addresses():
             return "connecting", "no peer answers yet"
         return "offline", "no peer is known"
+
+    def _has_waited_long(self, now: Millis, target: Height) -> bool:
+        """Has nothing moved for longer than the next block, or the next of many, may take?"""
+        if self._behind_since is None:
+            return False
+        is_near = target - self._chain.height <= _NEAR_BLOCKS
+        return now - max(self._moved, self._behind_since) > (_NEAR_MS if is_near else self._config.stall_ms)
 
     def _find_cause(self, target: Height) -> str:
         """Say why nothing moves although a better chain is known."""

@@ -36,4 +36,4 @@ class Surroundings:
     @property
     def may_act(self) -> bool:
         """Is the head worth acting on: the best that peers know, or is there nobody to ask?"""
-        return self.monitor.state in ("synced", "offline")
+        return self.monitor.state in ("synced", "offline") or self.monitor.is_withheld

@@ -138,7 +138,7 @@ class Miner:
             return False
         if self._handed_over is not None and now - self._handed_over < _REFRESH_MS:
             return False
-        if monitor.state in ("syncing", "stalled"):
+        if monitor.state in ("syncing", "stalled") and not monitor.is_withheld:
             return False
         return monitor.state != "connecting" or now - self._started >= _GRACE_MS
 

@@ -1,8 +1,8 @@
 """What goes wrong, and when: drawn from the seed before the world begins, counted as it happens.
 
-Every kind that was asked for happens at least once if the world lasts long enough. A fault that finds nothing to break
-(no connection to reset, nobody to kill) is not counted. When the time of faults is over everything heals: lines,
-partitions, dead machines. Only clocks stay wrong.
+Every kind that was asked for happens at least once if the world lasts long enough. A fault that finds nothing to
+break (no connection to reset, nobody to kill) is tried again a block later; only what happened counts. When the time of
+faults is over everything heals: lines, partitions, dead machines. Only clocks stay wrong.
 """
 
 from collections.abc import Callable, Sequence
@@ -96,8 +96,12 @@ class Faults:
         self.counts[LOSS] += 1
 
     def _strike(self, kind: str, strike: Callable[[], bool]) -> None:
-        if self.healed_at is None:
-            self.counts[kind] += strike()
+        if self.healed_at is not None:
+            return
+        if strike():
+            self.counts[kind] += 1
+        else:
+            self._schedule.after(self._settings.block_ms, partial(self._strike, kind, strike))
 
     def heal(self) -> None:
         """End all faults for good."""

@@ -6,7 +6,8 @@ from node.core.config import CoreConfig, MinerConfig
 from node.effects import StartJob
 from node.events import MiningOrder, SubmitBody, Tick
 from node.jobs.specs import BuildBlock, SealBlock
-from tests.node.core.lonely import Lonely
+from p2p.events import PeerUp
+from tests.node.core.lonely import INFO, PEER, Lonely
 from tests.node.core.mint import Mint
 from tests.node.core.test_importer import ALICE, BOB, GENESIS, grow
 from tests.node.core.town import MINER, START, make_world
@@ -149,3 +150,26 @@ def test_it_does_not_rival_its_own_block() -> None:
     lonely.end_job()
     assert lonely.core.chain.height == 1
     assert len(builds(lonely)[-1].transactions) == 1
+
+
+def test_a_header_without_its_body_stops_nobody_for_long() -> None:
+    """A better chain that is announced and withheld is waited for, near for seconds, far for longer; then it goes on.
+
+    (Found by simulation: a miner whose power failed kept its own block's header without the body, and rested for ever.)
+    """
+    mint = Mint(GENESIS)
+    blocks = grow(mint, mint.root, 8, BOB)
+    for ahead, patience in ((1, 3_000), (8, 30_000)):
+        lonely = make_miner()
+        end_until_sealing(lonely)
+        lonely.hear(PeerUp(PEER, INFO))
+        lonely.headers(*blocks[:ahead])
+        tick(lonely, patience)
+        for job in [job for job, spec in lonely.jobs.items() if isinstance(spec, BuildBlock)]:
+            lonely.jobs = {job: lonely.jobs[job], **lonely.jobs}
+            lonely.end_job()
+        before = len(builds(lonely))
+        tick(lonely, 1)
+        tick(lonely, 2_000)
+        assert len(builds(lonely)) == before + 1
+        assert builds(lonely)[-1].parent == mint.root
