@@ -60,11 +60,7 @@ class Importer:
     # --- what comes in ---------------------------------------------------------------------------
 
     def on_started(self, event: Started, turn: Turn) -> None:
-        """Look at the bodies the last run left beside the main chain."""
-        for id in self._tree.missing_blocks(self._config.ahead_blocks):
-            body = self._world.store.body(id)
-            if body is not None:
-                self._examine(id, body, (), turn)
+        """Go on where the last run was."""
         self._advance(turn)
 
     def on_headers(self, arrived: HeadersArrived, turn: Turn) -> None:
@@ -161,8 +157,16 @@ class Importer:
             self._wanted_for = best
             self._abandon([id for id in self._wanted if id not in missing], turn)
         ids = [id for id in missing if id not in self._wanted and not self._incomplete.is_waiting(id)]
-        if ids:
-            self._want_bodies(tuple(ids), turn)
+        absent = [id for id in ids if not self._examine_stored(id, turn)]
+        if absent:
+            self._want_bodies(tuple(absent), turn)
+
+    def _examine_stored(self, id: Hash, turn: Turn) -> bool:
+        """Examine a block whose body an earlier run left here, on whatever branch; is there one?"""
+        body = self._world.store.body(id)
+        if body is not None:
+            self._examine(id, body, (), turn)
+        return body is not None
 
     def _abandon(self, ids: list[Hash], turn: Turn) -> None:
         """Stop fetching bodies of a chain that is not the best any more."""

@@ -274,3 +274,24 @@ def test_a_block_without_its_payload_is_neither_connected_nor_invalid() -> None:
         if not again.give_wanted(BLOCKS, PAYLOADS, 0):
             again.end_job()
     assert again.head == PLAN_HEAD
+
+
+def test_a_branch_left_aside_over_a_restart_is_taken_up_again() -> None:
+    """Bodies of a lighter branch that waited for payloads when the node died are not waste: the branch may win."""
+    chain = sorted([block for block in BLOCKS.values() if block.header.height], key=lambda each: each.header.height)
+    first_use = next(index for index, block in enumerate(chain) if block.body.updates)
+    low, mint, lonely = chain[: first_use + 1], Mint(GENESIS), Lonely(GENESIS)
+    lonely.headers(*low)
+    for block in low:
+        lonely.body(block)
+    lonely.settle()
+    assert lonely.head == low[-2].id, "the last one waits for its payload"
+    lonely.give(*grow(mint, mint.root, len(low) + 1, BOB))
+    again = Lonely(GENESIS, lonely.world)
+    again.headers(*chain[first_use + 1 :])
+    for _ in range(4 * len(chain)):
+        if again.jobs:
+            again.end_job()
+        else:
+            again.give_wanted(BLOCKS, PAYLOADS, 0)
+    assert again.head == PLAN_HEAD
