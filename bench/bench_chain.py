@@ -7,11 +7,13 @@ results of both sides are compared before a figure is published.
 import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from hashlib import sha256
 from itertools import chain as joined
 from pathlib import Path
+from typing import Any
 
 import msgpack
 from msgspec.structs import replace
@@ -62,9 +64,7 @@ def measure_execution(ledger: TransferChain, step: Step, repeats: int = REPEATS)
     transfers = len(signed)
     known = SignatureCache()
     ledger.execute(step, known)
-    writes = {
-        change.key: change.new for change in step.execution.delta.changes if change.key.startswith(STATE_PREFIX)
-    }
+    writes = {change.key: change.new for change in step.execution.delta.changes if change.key.startswith(STATE_PREFIX)}
     messages = [(each.transaction.sender, each.signature, each.id) for each in signed]
 
     def root() -> bytes:
@@ -158,16 +158,21 @@ def measure_codec(step: Step, repeats: int = REPEATS) -> list[Row]:
         require([msgpack.packb(value) for value in plain] == encoded, f"{name}: msgpack writes other bytes")
         require([decode(data, kind) for data in encoded] == list(objects), f"{name}: decoding gives another object")
         require([msgpack.unpackb(data, use_list=False) for data in encoded] == plain, f"{name}: msgpack reads another")
-        clocks: dict[str, Clock] = {
-            "encode": timed(lambda objects=objects: [encode(each) for each in objects]),
-            "packb": timed(lambda plain=plain: [msgpack.packb(value) for value in plain]),
-            "decode": timed(lambda encoded=encoded, kind=kind: [decode(data, kind) for data in encoded]),
-            "unpackb": timed(lambda encoded=encoded: [msgpack.unpackb(data, use_list=False) for data in encoded]),
+        clocks = {
+            "encode": _clock_of(encode, objects),
+            "packb": _clock_of(msgpack.packb, plain),
+            "decode": _clock_of(partial(decode, kind=kind), encoded),
+            "unpackb": _clock_of(partial(msgpack.unpackb, use_list=False), encoded),
         }
         speed = {key: sum(map(len, encoded)) / value / 1e6 for key, value in interleaved(clocks, repeats).items()}
         found.append(row(name, "encode", "MB/s", speed["encode"], {"msgpack": speed["packb"]}))
         found.append(row(name, "decode, canonical", "MB/s", speed["decode"], {"msgpack": speed["unpackb"]}))
     return found
+
+
+def _clock_of(function: Callable[[Any], object], values: Sequence[object]) -> Clock:
+    """Return the clock of calling a function once for each value."""
+    return timed(lambda: [function(value) for value in values])
 
 
 # --- disk -----------------------------------------------------------------------------------------

@@ -5,8 +5,8 @@ variance-reduced pass. SAGA has the same objective (no intercept, the same L2) a
 its epoch is a difference of two fits, so that what it checks and sets up once is left out. ``read-once`` is numpy
 reading every byte of the rows once: no method can be faster.
 
-Before a figure is published the gradient is compared with numpy's, and both methods' objectives after the same number of
-epochs are computed by one function.
+Before a figure is published the gradient is compared with numpy's, and both methods' objectives after the same number
+of epochs are computed by one function.
 """
 
 import time

@@ -5,18 +5,19 @@ it lasts from the block that opens the task to the block that settles it, by the
 processes, enrolling and everything after the last round are left out. The plain loop is ``fl.train.train_federated``:
 the same training, payloads, checks and exact sums, in one process with no chain.
 
-The plain loop runs before, between and after the networks. Networks must agree and must learn what it learns.
+The plain loop runs before and after each network. Networks must agree and must learn what it learns.
 
-``python -m bench.bench_round --block-ms N`` aims at other block intervals: they decide most of the time.
+``python -m bench.bench_round --block-ms N`` aims at another block interval: it decides most of the time.
 """
 
 import argparse
 import asyncio
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from statistics import median
 
@@ -40,7 +41,11 @@ from node.localnet.summary import ChainRecord, read_chain, wait_for_agreement
 from node.rpc.shapes import BlockView
 
 ROUNDS = 6
+LOOPS = 3
+"""Plain loops before each network, and as many after it."""
 MINERS = (1, 3)
+INTERVALS_MS = (DEFAULT_BLOCK_MS, 200)
+"""Block intervals aimed at: a localnet's own, and one so short that the work shows."""
 AGREE_SECONDS = 30.0
 TIMEOUT_SECONDS = 120.0
 LOSS_TOLERANCE = 0.05
@@ -75,6 +80,7 @@ class NetworkRun:
     """What a network's own history says of a plan, and the memory its processes took."""
 
     miners: int
+    aim_ms: int
     exchanges: tuple[Exchange, ...]
     losses: tuple[float, ...]
     computation_ms: float
@@ -135,8 +141,8 @@ def run_loop(problem: Problem, devices: dict[str, Dataset]) -> LoopRun:
 # --- the network ----------------------------------------------------------------------------------
 
 
-async def run_network(layout: Layout) -> NetworkRun:
-    """Run the plan on a network of processes and read its history from the first node."""
+async def run_network(layout: Layout) -> tuple[ChainRecord, float]:
+    """Run the plan on a network of processes; return the chain they agreed on, and the largest one's memory in MB."""
     with Progress(Console(stderr=True)) as progress:
         async with AsyncExitStack() as stack:
             processes = await start_network(layout, stack, progress)
@@ -150,10 +156,10 @@ async def run_network(layout: Layout) -> NetworkRun:
             peak = max(process.peak_rss_mb() for process in processes)
     if not record.agreed:
         raise WrongFigureError("the nodes do not agree on state or model")
-    return summarise(len(layout.miners), record, peak)
+    return record, peak
 
 
-def summarise(miners: int, record: ChainRecord, peak_mb: float) -> NetworkRun:
+def summarise(miners: int, aim_ms: int, record: ChainRecord, peak_mb: float) -> NetworkRun:
     """Return what a chain's record says of its plan."""
     computation = [
         update["update"]["release"]["computation_us"] / 1000
@@ -162,6 +168,7 @@ def summarise(miners: int, record: ChainRecord, peak_mb: float) -> NetworkRun:
     ]
     return NetworkRun(
         miners=miners,
+        aim_ms=aim_ms,
         exchanges=find_exchanges(record.blocks),
         losses=tuple(settled.loss for settled in record.history.rounds if settled.loss is not None),
         computation_ms=median(computation),
@@ -195,49 +202,48 @@ def check(run: NetworkRun, loop: LoopRun) -> None:
         raise WrongFigureError(f"{run.miners} miners: loss {run.losses[-1]}, the plain loop {loop.losses[-1]}")
 
 
-def make_rows(case: str, runs: Sequence[NetworkRun], loop_ms: float) -> list[Row]:
-    """Return the rows of all networks against the plain loop, and what their time consists of."""
+def make_rows(case: str, run: NetworkRun, loop_ms: float) -> list[Row]:
+    """Return the rows of a network against the plain loop, and what its time consists of."""
+    name = f"{run.miners} miner{'' if run.miners == 1 else 's'}, {run.aim_ms} ms blocks"
+    return [
+        row(case, f"exchange, {name}", "ms", run.exchange_ms, {"plain-loop": loop_ms}),
+        row(case, f"… in blocks, {name}", "ms", run.exchange_ms, {"block interval": run.block_ms}),
+        row(case, f"… a device's training, {name}", "ms", run.computation_ms, {"exchange": run.exchange_ms}),
+        row(case, f"largest process, {name}", "MB", run.peak_mb, {}),
+    ]
+
+
+def measure(work: Work, networks: Iterable[tuple[int, int]], rounds: int = ROUNDS) -> list[Row]:
+    """Return the rows of one plan on networks of so many miners with blocks of so many milliseconds."""
     found: list[Row] = []
-    for run in runs:
-        name = f"{run.miners} miner" if run.miners == 1 else f"{run.miners} miners"
-        found += [
-            row(case, f"exchange, {name}", "ms", run.exchange_ms, {"plain-loop": loop_ms}),
-            row(case, f"… in blocks, {name}", "ms", run.exchange_ms, {"block interval": run.block_ms}),
-            row(case, f"… a device's training, {name}", "ms", run.computation_ms, {"exchange": run.exchange_ms}),
-            row(case, f"largest process, {name}", "MB", run.peak_mb, {}),
-        ]
-    return found
-
-
-def measure(work: Work, block_ms: int, rounds: int = ROUNDS, miners: Sequence[int] = MINERS) -> list[Row]:
-    """Return the rows of one plan."""
-    runs: list[NetworkRun] = []
-    loops: list[LoopRun] = []
-    for count in miners:
-        out = OUT / "round" / f"{work.case}-{count}"
-        layout = lay_out(LocalnetSpec(work.plan, work.data, out, count, block_ms=block_ms, seed=1, rounds=rounds))
+    for miners, block_ms in networks:
+        out = OUT / "round" / f"{work.case}-{miners}-{block_ms}"
+        layout = lay_out(LocalnetSpec(work.plan, work.data, out, miners, block_ms=block_ms, seed=1, rounds=rounds))
         problem, devices = load_work(layout.plan_file, work.data)
-        if not loops:
+        if not found:
             run_loop(problem, devices)  # compiles or loads the kernels, for the networks' processes too
             warm_up_search()
-        loops.append(run_loop(problem, devices))
-        runs.append(asyncio.run(run_network(layout)))
-        loops.append(run_loop(problem, devices))
-        check(runs[-1], loops[-1])
-    return make_rows(work.case, runs, median(loop.exchange_ms for loop in loops))
+        loops = [run_loop(problem, devices) for _ in range(LOOPS)]
+        record, peak_mb = asyncio.run(run_network(layout))
+        loops += [run_loop(problem, devices) for _ in range(LOOPS)]
+        run = summarise(miners, block_ms, record, peak_mb)
+        check(run, loops[-1])
+        found += make_rows(work.case, run, median(loop.exchange_ms for loop in loops))
+    return found
 
 
 def main(arguments: Sequence[str]) -> None:
     """Measure the plan there are data for."""
     parser = argparse.ArgumentParser(prog="python -m bench.bench_round", description="Time exchanges on a localnet.")
-    parser.add_argument("--block-ms", type=int, default=DEFAULT_BLOCK_MS, help="block interval aimed at")
-    block_ms = parser.parse_args(arguments).block_ms
+    parser.add_argument("--block-ms", type=int, metavar="N", help="aim at this block interval alone")
+    chosen = parser.parse_args(arguments).block_ms
     work, skipped = find_work()
+    networks = product(MINERS, INTERVALS_MS if chosen is None else (chosen,))
     note = (
-        f"{ROUNDS} rounds of {work.plan}, blocks aimed at {block_ms} ms. An exchange waits for blocks: one that opens "
-        "the task, those that confirm it, one that carries the updates; that, not work, is most of its time."
+        f"{ROUNDS} rounds of {work.plan} a network. An exchange waits for blocks (one that opens the task, those that "
+        "confirm it, one that carries the updates): the ratio of “… in blocks” counts them."
     )
-    publish("round", measure(work, block_ms), ("cryptography", "plyvel"), skipped=skipped, note=note)
+    publish("round", measure(work, networks), ("cryptography", "plyvel"), skipped=skipped, note=note)
 
 
 if __name__ == "__main__":

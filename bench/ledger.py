@@ -82,9 +82,7 @@ class TransferChain:
             sender = self._turn % len(self._keys)
             to = self._strangers[self._turn * 7919 % len(self._strangers)]
             key, nonce = self._keys[sender], self._nonces[sender]
-            signed.append(
-                Transaction(1, CHAIN_ID, key.account, nonce, Amount(FEE), Transfer(to, Amount(1))).sign(key)
-            )
+            signed.append(Transaction(1, CHAIN_ID, key.account, nonce, Amount(FEE), Transfer(to, Amount(1))).sign(key))
             self._nonces[sender] += 1
             self._turn += 1
         return signed
