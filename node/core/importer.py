@@ -8,12 +8,15 @@ Blame: a header the engine refuses and a body that is not its header's are the s
 breaks a rule is condemned itself, with everything on it; the sender of its body could not know.
 """
 
+from collections.abc import Iterable
 from typing import Final
 
 from chain.block import Body, Header, block_id, has_matching_body
 from chain.ids import Hash, Height
 from chain.payload import PayloadRef
 from consensus.headertree import Offered, Outcome
+from consensus.queries import needed_payloads
+from consensus.state import get_active
 from node.core.chain import Chain
 from node.core.commit import make_batch
 from node.core.completeness import Completeness
@@ -50,6 +53,7 @@ class Importer:
         self._wanted: dict[Hash, None] = {}
         self._wanted_for: Hash = chain.head_id
         self._held: dict[Hash, PayloadRef] = {}
+        self._mending: dict[Hash, None] = {}
         self._job: int | None = None
 
     @property
@@ -61,7 +65,19 @@ class Importer:
 
     def on_started(self, event: Started, turn: Turn) -> None:
         """Go on where the last run was."""
+        self._mend(get_active(self._chain.view), turn)
         self._advance(turn)
+
+    def _mend(self, plans: Iterable[Hash], turn: Turn) -> None:
+        """Fetch what a power cut took of the payloads that open tasks settle with: no block can be built without."""
+        for plan in plans:
+            self._wants.release(plan, turn)
+            lost = [ref for ref in needed_payloads(self._chain.view, plan) if not self._world.payloads.has(ref.id)]
+            if lost:
+                self._mending[plan] = None
+                self._wants.want(plan, lost, (), turn)
+            else:
+                self._mending.pop(plan, None)
 
     def on_headers(self, arrived: HeadersArrived, turn: Turn) -> None:
         """Put headers into the tree, and go on asking for those that follow."""
@@ -230,6 +246,7 @@ class Importer:
         if self._chain.is_caught_up():
             turn.network(self._network.announce_block(head.header, turn.now))
         turn.tell(HeadChanged(head, blocks, disconnected))
+        self._mend(tuple(self._mending), turn)
 
     def _connected(self, block: ExecutedBlock) -> ConnectedBlock:
         header = self._tree.header(block.id)

@@ -312,7 +312,7 @@ class Device:
     def _send(self, entry: JournalEntry, turn: Turn) -> None:
         """Gossip a journalled release."""
         if not self._around.world.payloads.has(entry.update.release.payload.id):
-            self._around.world.payloads.put(entry.payload)
+            self._around.world.payloads.put(entry.payload, sync=True)  # whoever else loses it can have it from here
             turn.tell(PayloadStored(entry.update.release.payload.id))
         self._sent[entry.update.release.plan] = entry.task, self._around.chain.height
         turn.tell(UpdateReleased(AttestedUpdate(entry.update, ())))

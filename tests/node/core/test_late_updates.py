@@ -1,4 +1,4 @@
-"""Updates that come too late or at the wrong moment are nobody's fault and cost no privacy. (Found by simulation.)"""
+"""Updates that come late or are lost are nobody's fault, cost no privacy and stop nothing. (Found by simulation.)"""
 
 from chain.block import Block
 from chain.ids import ZERO_HASH, Amount
@@ -103,3 +103,22 @@ def test_an_update_after_the_reveal_step_is_left_alone() -> None:
     device.headers(*blocks)
     device.give(*blocks)
     assert all(spec.task.digest != late.task for spec in trainings(device))
+
+
+def test_a_payload_lost_after_its_block_is_fetched_again() -> None:
+    """A power cut may take a payload that an open task will settle with: a node that starts without it asks for it."""
+    mint, blocks, entries = make_late()
+    world = make_world(GENESIS, key_of(77))
+    for payload in mint.payloads.values():
+        world.payloads.put(payload)
+    before = Lonely(GENESIS, world)
+    before.give(*blocks)
+    assert before.head == blocks[-1].id
+    ref = entries[0].update.release.payload
+    world.payloads.delete(ref.id)
+    after = Lonely(GENESIS, world)
+    assert list(after.network.wanted) == [ref.id]
+    after.network.wanted.clear()
+    after.hear(PayloadArrived(PEER, ref, entries[0].payload))
+    after.give(mint.block(blocks[-1].id, producer=ALICE))
+    assert after.network.wanted == {}
