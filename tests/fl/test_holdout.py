@@ -107,12 +107,13 @@ def test_no_bytes_crash_the_reader(payload: bytes) -> None:
         DenseData(np.zeros((2, 4)), np.zeros(2)),
         DenseData(np.zeros((3, 5)), np.zeros(3)),
         SparseData(np.array([0, 2, 1, 2]), np.array([0, 1], np.int32), np.ones(2), 4, np.zeros(3)),
+        SparseData(np.array([0, 2**63 - 1, -2, 2]), np.array([0, 1], np.int32), np.ones(2), 4, np.zeros(3)),
         SparseData(np.array([0, 2, 2, 2]), np.array([1, 0], np.int32), np.ones(2), 4, np.zeros(3)),
         SparseData(np.array([0, 2, 2, 2]), np.array([1, 1], np.int32), np.ones(2), 4, np.zeros(3)),
         SparseData(np.array([0, 2, 2, 2]), np.array([1, 4], np.int32), np.ones(2), 4, np.zeros(3)),
         SparseData(np.array([0, 2, 2, 2]), np.array([-1, 1], np.int32), np.ones(2), 4, np.zeros(3)),
     ],
-    ids=["nan", "class", "fraction", "rows", "width", "starts", "falling", "twice", "beyond", "negative"],
+    ids=["nan", "class", "fraction", "rows", "width", "starts", "wrapping", "falling", "twice", "beyond", "negative"],
 )
 def test_rows_that_are_not_the_plans_are_refused(rows: Dataset) -> None:
     """NaN, labels that are no class, wrong counts, broken sparse structure."""
