@@ -16,27 +16,26 @@ from typing import Final
 
 from structlog.typing import FilteringBoundLogger
 
-from node.config import join_address, split_address
+from node.config import split_address
 from node.events import Closed, Connected, DialFailed, Event, Received, Sent
 from node.metrics import Metrics
+from node.service.listener import FLUSH_S, TLS_S, Listener
 
 _READ_BYTES: Final = 64 * 1024
 _WRITE_BYTES: Final = 256 * 1024
 _DIAL_S: Final = 10.0
-_TLS_S: Final = 5.0
 _STUCK_S: Final = 30.0
 """A peer that takes nothing for so long while something waits for it is cut off."""
-_FLUSH_S: Final = 1.0
-"""What was sent before a close may take so long to leave."""
 _TOO_SLOW: Final = "the peer reads too slowly"
 
 
 @dataclass(frozen=True, slots=True)
 class LinkLimits:
-    """Bytes that may wait for one peer, and links at once (handshakes in progress included)."""
+    """Bytes that may wait for one peer, links at once, and callers that are still shaking hands in TLS."""
 
     write_queue_bytes: int
     links: int
+    handshakes: int = 64
 
 
 def _drop(event: Event) -> None:
@@ -84,7 +83,6 @@ class Links:
     ) -> None:
         self.deliver: Callable[[Event], None] = _drop
         self._tasks = tasks
-        self._server_context = server
         self._client_context = client
         self._certificate = certificate
         self._limits = limits
@@ -93,27 +91,22 @@ class Links:
         self._links: dict[int, _Link] = {}
         self._dials: set[asyncio.Task[None]] = set()
         self._next = 1
-        self._server: asyncio.Server | None = None
+        self._listener = Listener(
+            server, self._on_accept, handshakes=limits.handshakes, read_bytes=_READ_BYTES, logger=logger
+        )
+
+    @property
+    def handshakes(self) -> int:
+        """How many callers are still shaking hands in TLS."""
+        return self._listener.handshakes
 
     async def bind(self, host: str, port: int) -> tuple[str, int]:
         """Take an address and return it, its port chosen if it was 0. ``OSError`` if it can't be had."""
-        self._server = await asyncio.start_server(
-            self._on_accept,
-            host,
-            port,
-            ssl=self._server_context,
-            ssl_handshake_timeout=_TLS_S,
-            ssl_shutdown_timeout=_FLUSH_S,
-            limit=_READ_BYTES,
-            start_serving=False,
-        )
-        bound = self._server.sockets[0].getsockname()
-        return str(bound[0]), int(bound[1])
+        return await self._listener.bind(host, port)
 
-    async def accept(self) -> None:
+    def accept(self) -> None:
         """Begin to accept connections at the address bound."""
-        if self._server is not None:
-            await self._server.start_serving()
+        self._listener.accept(self._tasks)
 
     # --- orders of the core --------------------------------------------------------------------------
 
@@ -145,14 +138,13 @@ class Links:
 
     async def stop(self) -> None:
         """Accept nothing more, and end every link and dial; what waits to be sent has a second to leave."""
-        if self._server is not None:
-            self._server.close()
+        await self._listener.stop()
         for link in self._links.values():
             link.is_closing = True
             link.wake.set()
         ends = [link.task for link in self._links.values() if link.task is not None]
         if ends:
-            await asyncio.wait(ends, timeout=_FLUSH_S)
+            await asyncio.wait(ends, timeout=FLUSH_S)
         tasks = [*ends, *self._dials]
         for task in tasks:
             task.cancel()
@@ -160,9 +152,7 @@ class Links:
 
     # --- the life of a link --------------------------------------------------------------------------
 
-    def _on_accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        peer = writer.get_extra_info("peername")
-        address = join_address(str(peer[0]), int(peer[1])) if peer else "?"
+    def _on_accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, address: str) -> None:
         if len(self._links) >= self._limits.links:
             self._logger.info("connection refused", address=address, reason="too many connections")
             writer.transport.abort()
@@ -178,8 +168,8 @@ class Links:
                     port,
                     ssl=self._client_context,
                     server_hostname="",
-                    ssl_handshake_timeout=_TLS_S,
-                    ssl_shutdown_timeout=_FLUSH_S,
+                    ssl_handshake_timeout=TLS_S,
+                    ssl_shutdown_timeout=FLUSH_S,
                     limit=_READ_BYTES,
                 )
         except TimeoutError:
@@ -247,7 +237,7 @@ class Links:
                 data = link.take()
                 link.writer.write(data)
                 try:
-                    async with asyncio.timeout(_FLUSH_S if link.is_closing else _STUCK_S):
+                    async with asyncio.timeout(FLUSH_S if link.is_closing else _STUCK_S):
                         await link.writer.drain()
                 except TimeoutError:
                     return _TOO_SLOW
@@ -265,7 +255,7 @@ class Links:
         """Let the last bytes leave and say goodbye in TLS; a peer that does not listen is not waited for."""
         link.writer.close()
         try:
-            async with asyncio.timeout(_FLUSH_S):
+            async with asyncio.timeout(FLUSH_S):
                 await link.writer.wait_closed()
         except (TimeoutError, OSError, ssl.SSLError) as error:
             self._logger.debug("closing took too long", address=link.address, reason=str(error))

@@ -203,7 +203,7 @@ class Service:
             cookie = secrets.token_hex(32)
             url = await self._open_rpc(parts, cookie)
             write_rpc_files(home.path, url, listening, cookie)
-        await parts.links.accept()
+        parts.links.accept()
         parts.runner.deliver(Started())
         parts.helpers += [
             tasks.create_task(_tick(parts.runner, parts.metrics), name="tick"),

@@ -1,6 +1,7 @@
 """TLS links: whole bytes in order, the right certificate on both sides, and an end for peers that do not read."""
 
 import asyncio
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -24,7 +25,7 @@ LIMIT = 1_000_000
 class End:
     """One side: its links, and what its core was told."""
 
-    def __init__(self, tasks: asyncio.TaskGroup, key: KeyPair, links: int = 8) -> None:
+    def __init__(self, tasks: asyncio.TaskGroup, key: KeyPair, links: int = 8, handshakes: int = 64) -> None:
         self.events: list[Event] = []
         self.certificate = make_certificate(key.seed)
         self.metrics = Metrics("0", "test", "00")
@@ -33,7 +34,7 @@ class End:
             server=make_server_context(self.certificate),
             client=make_client_context(),
             certificate=self.certificate.der,
-            limits=LinkLimits(write_queue_bytes=LIMIT, links=links),
+            limits=LinkLimits(write_queue_bytes=LIMIT, links=links, handshakes=handshakes),
             metrics=self.metrics,
             logger=structlog.wrap_logger(structlog.testing.CapturingLogger()),
         )
@@ -47,12 +48,12 @@ class End:
 
 
 @asynccontextmanager
-async def two_ends(links: int = 8) -> AsyncIterator[tuple[End, End, str]]:
+async def two_ends(links: int = 8, handshakes: int = 64) -> AsyncIterator[tuple[End, End, str]]:
     """A listening and a dialling side, and the listener's address."""
     async with asyncio.TaskGroup() as tasks:
-        server, client = End(tasks, KeyPair(b"s" * 32), links), End(tasks, KeyPair(b"c" * 32))
+        server, client = End(tasks, KeyPair(b"s" * 32), links, handshakes), End(tasks, KeyPair(b"c" * 32))
         host, port = await server.links.bind("127.0.0.1", 0)
-        await server.links.accept()
+        server.links.accept()
         try:
             yield server, client, f"{host}:{port}"
         finally:
@@ -174,3 +175,21 @@ async def test_connections_beyond_the_limit_are_refused():
         await until(lambda: len(client.of(Connected)) == 4 and len(client.of(Closed)) == 2)
         assert len(server.of(Connected)) == 2
         assert server.of(Closed) == []
+
+
+async def test_callers_that_only_knock_are_few_and_stop_nobody():
+    """Half-open handshakes are counted and the oldest given up; who shakes hands gets in among hundreds of them."""
+    async with two_ends(handshakes=4) as (server, client, address):
+        loop, (host, port) = asyncio.get_running_loop(), address.split(":")
+        knocking = [socket.socket() for _ in range(100)]
+        for caller in knocking:
+            caller.setblocking(False)
+            await loop.sock_connect(caller, (host, int(port)))
+        assert server.links.handshakes <= 4
+        await connect(server, client, address)
+        ended = [await asyncio.wait_for(loop.sock_recv(caller, 1), 5) for caller in knocking[:90]]
+        assert ended == [b""] * 90, "those given up are told, not left hanging"
+        for caller in knocking:
+            caller.close()
+        await until(lambda: server.links.handshakes == 0)
+        assert len(server.of(Connected)) == 1
