@@ -8,13 +8,14 @@ so that a fault can name the very write. What may be lost is what storage's Prot
     journal       nothing
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from random import Random
 
 from chain.block import Body, Header, block_id
 from chain.hashing import content_id
 from chain.ids import Hash
 from chain.payload import MAX_PAYLOAD_BYTES
+from chain.update import LocalUpdate
 from storage.base import CommitBatch, GenesisData, JournalEntry
 from storage.memory import MemoryChainStore, MemoryPayloadStore, MemoryReleaseJournal
 
@@ -132,16 +133,18 @@ class VolatilePayloadStore(MemoryPayloadStore):
 
 
 class FusedJournal(MemoryReleaseJournal):
-    """The release journal: what it has recorded is on disk."""
+    """The release journal: what it has recorded is on disk. ``hear`` is told of each release that was."""
 
     def __init__(self, fuse: Fuse) -> None:
         super().__init__()
         self._fuse = fuse
+        self.hear: Callable[[LocalUpdate], None] = lambda update: None
 
     def record(self, entry: JournalEntry) -> None:
         """Keep a release."""
         self._fuse.burn()
         super().record(entry)
+        self.hear(entry.update)
         self._fuse.burn()
 
 
@@ -152,7 +155,7 @@ class Disk:
         self.fuse = Fuse()
         self.chain = VolatileChainStore(genesis, self.fuse)
         self.payloads = VolatilePayloadStore(self.fuse)
-        self.journal: MemoryReleaseJournal = FusedJournal(self.fuse)
+        self.journal = FusedJournal(self.fuse)
         self.addresses: tuple[str, ...] = ()
 
     def lose_unsynced(self, random: Random) -> int:

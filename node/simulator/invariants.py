@@ -136,7 +136,7 @@ class Invariants:
             case UpdateSeen(id):
                 entry = core.updates.get(Hash(id))
                 if entry is not None:
-                    self._check_release(machine, entry.update)
+                    self.check_release(machine, entry.update)
             case _:
                 pass
 
@@ -185,10 +185,11 @@ class Invariants:
         self._expect(same, machine, "one effect a block", f"block {id.hex()[:16]} at {header.height} did other things")
         body = core.world.store.body(id)
         for attested in () if body is None else body.updates:
-            self._check_release(machine, attested.update)
+            self.check_release(machine, attested.update)
             self._carriers.setdefault(attested.id, set()).add(id)
 
-    def _check_release(self, machine: Machine, local: LocalUpdate) -> None:
+    def check_release(self, machine: Machine, local: LocalUpdate) -> None:
+        """One release a task and device: journalled, gossiped or in a block, on whatever machine and fork."""
         release = local.release
         first = self._releases.setdefault((release.task, release.device), local.id)
         detail = f"device {release.device.hex()[:12]} answered task {release.task.hex()[:12]} twice, differently"
@@ -261,7 +262,7 @@ class Invariants:
         self.audit(machine)
         self._check_state(machine, core)
         for entry in core.world.journal.entries():
-            self._check_release(machine, entry.update)
+            self.check_release(machine, entry.update)
         escrowed = get_supply(core.chain.view).escrowed
         self._expect(escrowed == 0, machine, "escrow ends at 0", f"{escrowed} are in escrow")
         for plan in list_plans(core.chain.view):

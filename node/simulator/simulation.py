@@ -8,7 +8,7 @@ there must be one head; then plans must end; then miners rest, and all machines 
 """
 
 import time
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Final
 
 from chain.ids import Amount, Hash, Millis
@@ -73,7 +73,9 @@ class Simulation:
         )
         first = genesis_data(self.genesis)
         for number in range(settings.machines):
-            self.machines.append(Machine(number, self._character(number), Disk(first), self._around, self))
+            machine = Machine(number, self._character(number), Disk(first), self._around, self)
+            machine.disk.journal.hear = partial(self.invariants.check_release, machine)
+            self.machines.append(machine)
         self.faults = Faults(settings, self.schedule, self.lines, self.machines)
         self.demand = Demand(settings, self.schedule, self.population, self.safe, self.machines)
 

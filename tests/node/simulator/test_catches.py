@@ -1,0 +1,90 @@
+"""A bench that can't fail proves nothing: break one thing in the real program, and the simulator says which."""
+
+from dataclasses import replace
+
+import pytest
+
+from chain.codec import decode, encode
+from chain.ids import Amount, Millis
+from consensus.records import Account
+from consensus.view import Delta
+from node.core import commit
+from node.core.core import NodeCore
+from node.effects import Effect
+from node.events import Event
+from node.simulator.disk import VolatileChainStore
+from node.simulator.lines import Lines
+from node.simulator.report import SimulationReport
+from node.simulator.settings import CRASH, PARTITION, SimulationSettings
+from node.simulator.simulation import simulate
+from storage.base import CommitBatch
+from storage.releases import Releases
+
+SMALL = SimulationSettings(seed=4, nodes=3, devices=2, miners=3, duration_ms=40_000, block_ms=1_000, plans=1)
+FORKING = replace(SMALL, faults=(PARTITION, CRASH), duration_ms=60_000)
+
+
+def broken(report: SimulationReport) -> set[str]:
+    """The invariants that did not hold."""
+    return {violation.invariant for violation in report.violations}
+
+
+def test_nothing_is_found_where_nothing_is_broken() -> None:
+    """The worlds that the other tests break hold every invariant as they are."""
+    for settings in (SMALL, FORKING):
+        report = simulate(settings)
+        assert report.is_good, report.violations
+
+
+def test_a_journal_that_forgets_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A device that does not find its release trains anew, and answers one task twice."""
+    monkeypatch.setattr(Releases, "find", lambda self, task, device: None)
+    assert "one release a task and device" in broken(simulate(SMALL))
+
+
+def test_a_coin_from_nowhere_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store that adds a coin to an account no longer has the state its header names, nor a supply that adds up."""
+    honest = VolatileChainStore.commit
+
+    def generous(self: VolatileChainStore, batch: CommitBatch) -> None:
+        changes = [(key, _richer(value) if key.startswith(b"s/account/") else value) for key, value in batch.changes]
+        honest(self, replace(batch, changes=changes))
+
+    monkeypatch.setattr(VolatileChainStore, "commit", generous)
+    found = broken(simulate(SMALL))
+    assert "every coin counted" in found or "honest blocks are valid" in found
+
+
+def _richer(value: bytes | None) -> bytes | None:
+    if value is None:
+        return None
+    account = decode(value, Account)
+    return encode(Account(Amount(account.balance + 1), account.nonce))
+
+
+def test_a_reorganisation_that_undoes_nothing_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Undo data that are left out of a commit leave the old branch's changes in the state."""
+    monkeypatch.setattr(commit, "_stored_undo", lambda store, id: Delta(()))
+    found = broken(simulate(FORKING))
+    assert found & {"state root", "one state a head", "honest blocks are valid", "no fault"}
+
+
+def test_a_partition_that_never_heals_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two halves that can't hear each other never come to one head: progress is an invariant too."""
+    monkeypatch.setattr(Lines, "heal", lambda self: None)
+    assert "agreement" in broken(simulate(replace(FORKING, faults=(PARTITION,), plans=1)))
+
+
+def test_an_exception_of_the_core_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A core that raises ends its process, and the report names the machine and the error."""
+    honest = NodeCore.handle
+
+    def fragile(self: NodeCore, event: Event, now: Millis) -> list[Effect]:
+        if self.chain.height == 5:
+            raise ZeroDivisionError("a fault of ours")
+        return honest(self, event, now)
+
+    monkeypatch.setattr(NodeCore, "handle", fragile)
+    report = simulate(SMALL)
+    assert "no fault" in broken(report)
+    assert "ZeroDivisionError: a fault of ours" in str(report.violations[0])
