@@ -59,10 +59,12 @@ def exp(x: float) -> float:
 
 @kernel
 def log(x: float) -> float:
-    """Return the natural logarithm of a positive normal float64.
+    """Return the natural logarithm of a positive normal float64, NaN of NaN (its bits differ between machines).
 
     x = 2**k·(1+f) with √½ < 1+f <= √2; with t = f/(2+f), log(1+f) = f − (f²/2 − t·(f²/2 + R)), R = 2t²/3 + 2t⁴/5 + ….
     """
+    if x != x:
+        return x
     bits = np.float64(x).view(np.int64)
     k = (bits >> 52) - 1023
     m = np.int64((bits & 0xFFFFFFFFFFFFF) | (1023 << 52)).view(np.float64)

@@ -18,6 +18,8 @@ from fl.models.shape import Shape, StepRule
 KINDS: Final = {"linear": losses.LINEAR, "logistic": losses.LOGISTIC, "softmax": losses.SOFTMAX}
 ACTIVATIONS: Final = {"tanh": network.TANH, "relu": network.RELU}
 _BLOCK_ROWS: Final = 256
+_BLOCK_VALUES: Final = 1 << 22
+"""Values of an unrolled block at most, unless a single row has more: 32 MiB."""
 
 
 def outputs(shape: Shape, weights: Float64Vector, data: Dataset) -> Float64Matrix:
@@ -39,8 +41,14 @@ def outputs(shape: Shape, weights: Float64Vector, data: Dataset) -> Float64Matri
 
 
 def loss_sum(shape: Shape, weights: Float64Vector, data: Dataset) -> float:
-    """Return Σ_i l_i(w), without the L2 term."""
-    return _residuals(shape, outputs(shape, weights, data), data)[1]
+    """Return Σ_i l_i(w), without the L2 term. Rows are taken in blocks: a stranger's chunk may have a million."""
+    block = max(_BLOCK_VALUES // shape.classes, 1)
+    if rows(data) <= block:
+        return _residuals(shape, outputs(shape, weights, data), data)[1]
+    total = 0.0
+    for part in _split(data, block):  # one by one: Python's own sum of floats depends on its version
+        total += loss_sum(shape, weights, part)
+    return total
 
 
 def gradient(shape: Shape, weights: Float64Vector, data: Dataset) -> tuple[Float64Vector, float]:
@@ -66,7 +74,7 @@ def steps(shape: Shape, snapshot: Float64Vector, data: Dataset, rule: StepRule) 
     moved = np.zeros(shape.dimension)
     kind, arrays = KINDS[shape.loss], (rule.decay, rule.gain, rule.drift, moved)
     if shape.activations:
-        whole = max(_BLOCK_ROWS // rule.batch, 1) * rule.batch
+        whole = max(_block_rows(shape.features) // rule.batch, 1) * rule.batch
         for start in range(0, rule.order.size, whole):
             block = to_dense(take_rows(data, rule.order[start : start + whole]))
             network.steps(kind, block.x, block.y, snapshot, *_layers(shape), rule.corrected, rule.batch, *arrays)
@@ -99,10 +107,21 @@ def _layers(shape: Shape) -> tuple[Sizes, Sizes, bool]:
     return np.array(shape.sizes, dtype=np.int64), np.array(activations, dtype=np.int64), shape.intercept
 
 
+def _block_rows(columns: int) -> int:
+    """Return how many sparse rows are unrolled together."""
+    return min(_BLOCK_ROWS, max(_BLOCK_VALUES // columns, 1))
+
+
 def _dense_blocks(data: Dataset) -> Iterator[DenseData]:
     """Yield the rows as matrices: dense data whole, sparse data a block at a time."""
     if isinstance(data, DenseData):
         yield data
         return
-    for start in range(0, rows(data), _BLOCK_ROWS):
-        yield to_dense(take_rows(data, np.arange(start, min(start + _BLOCK_ROWS, rows(data)))))
+    for part in _split(data, _block_rows(data.columns)):
+        yield to_dense(part)
+
+
+def _split(data: Dataset, block: int) -> Iterator[Dataset]:
+    """Yield the rows in order, ``block`` of them at a time."""
+    for start in range(0, rows(data), block):
+        yield take_rows(data, np.arange(start, min(start + block, rows(data))))

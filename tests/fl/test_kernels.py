@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from fl.dataset import Dataset, DenseData, SparseData, rows
-from fl.kernels import elementary, reference, sparse
+from fl.kernels import elementary, losses, reference, sparse
 from fl.models import Model, StepRule
 from fl.permutation import SplitMix, pass_state, shuffled
 
@@ -216,6 +216,14 @@ def test_exp_keeps_to_the_edges_of_float64() -> None:
     assert elementary.exp(1e9) == float("inf")
     assert elementary.exp(-1e9) == 0.0
     assert np.isnan(elementary.exp(float("nan")))
+
+
+@pytest.mark.parametrize("bits", [0x7FF8000000000000, 0xFFF8000000000000])
+def test_the_loss_of_what_is_not_a_number_is_not_a_number(bits: int) -> None:
+    """Processors differ in the sign of the NaN they make: nothing may be read off its bits."""
+    nan = float(np.uint64(bits).view(np.float64))
+    assert np.isnan(elementary.log(nan))
+    assert np.isnan(losses.softmax_residuals(np.array([0.0, nan]), 0.0, np.zeros(2)))
 
 
 def test_a_permutation_is_fisher_yates_over_splitmix() -> None:

@@ -1,11 +1,13 @@
 """Models: gradients are the derivatives of the losses, layouts are as documented, first weights are drawn exactly."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
 from chain.fixedpoint import to_float
-from fl.dataset import Dataset, to_dense
-from fl.models import initial_model, strict_dot
+from fl.dataset import Dataset, SparseData, to_dense
+from fl.models import compute, initial_model, strict_dot
 from fl.problem import Problem
 from tests.fl.problems import make_plan, make_problem, random_data
 
@@ -90,3 +92,31 @@ def test_strict_dot_adds_in_one_order() -> None:
     p = [a * b for a, b in zip(left.tolist(), right.tolist(), strict=True)]
     assert strict_dot(left, right) == ((p[0] + p[3]) + p[2]) + (p[1] + p[4])
     assert strict_dot(np.zeros(0), np.zeros(0)) == 0.0
+
+
+def test_rows_are_unrolled_within_bounded_memory() -> None:
+    """A network on sparse rows of many columns, as a stranger's holdout chunk may be: 256 MiB if unrolled together."""
+    problem = make_problem(1 << 17, "linear", hidden=[(1, "relu")])
+    size = np.zeros(257, np.int64)
+    data = SparseData(size, np.zeros(0, np.int32), np.zeros(0), 1 << 17, np.zeros(256))
+    weights = np.zeros(problem.dimension)
+    problem.model.loss_sum(weights, data)
+    tracemalloc.start()
+    try:
+        assert problem.model.loss_sum(weights, data) == 0.0
+        assert tracemalloc.get_traced_memory()[1] < 80 << 20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("sparse", [False, True], ids=["dense", "sparse"])
+def test_the_loss_is_summed_in_blocks_of_bounded_memory(sparse: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A million rows of ten thousand classes would be 80 GB of outputs: no more values than a block stand together."""
+    problem, seen = make_problem(6, "softmax", classes=4), []
+    data, outputs = random_data(problem, 23, 3, density=0.6, sparse=sparse), compute.outputs
+    weights = np.random.default_rng(1).normal(0.0, 1.0, problem.dimension)
+    whole = problem.model.loss_sum(weights, data)
+    monkeypatch.setattr(compute, "_BLOCK_VALUES", 22)
+    monkeypatch.setattr(compute, "outputs", lambda *given: seen.append(outputs(*given).size) or outputs(*given))
+    assert problem.model.loss_sum(weights, data) == pytest.approx(whole, rel=1e-14)
+    assert seen == [20, 20, 20, 20, 12]
