@@ -26,7 +26,7 @@ _STALL_MS: Final = (200, 1_500)
 _SILENCE_MS: Final = (5_000, 40_000)
 """Until a machine notices that another one's power failed."""
 _DIAL_TIMEOUT_MS: Final = 4_000
-_REPORT_MS: Final = 50
+_REPORT_MS: Final = 250
 """What was sent within so long is reported together."""
 _TOGETHER_MS: Final = 3
 """What would arrive within so long of what is under way before it comes with that."""

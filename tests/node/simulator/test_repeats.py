@@ -20,12 +20,12 @@ from node.simulator.simulation import Simulation, simulate
 from node.world import World
 from p2p.network import PeerNetwork
 
-SETTINGS = SimulationSettings(seed=7, nodes=3, devices=2, faults=tuple(FAULTS), duration_ms=20_000, plans=1)
+SETTINGS = SimulationSettings(seed=7, nodes=3, devices=2, faults=tuple(FAULTS), duration_ms=15_000, plans=1)
 ROOT = Path(__file__).resolve().parents[3]
 PROGRAM = """
 from node.simulator.settings import FAULTS, SimulationSettings
 from node.simulator.simulation import simulate
-settings = SimulationSettings(seed=7, nodes=3, devices=2, faults=tuple(FAULTS), duration_ms=20_000, plans=1)
+settings = SimulationSettings(seed=7, nodes=3, devices=2, faults=tuple(FAULTS), duration_ms=15_000, plans=1)
 print(simulate(settings).digest)
 """
 

@@ -11,7 +11,7 @@ BROKEN = tuple(FAULTS)
 def test_twenty_nodes_and_ten_devices_survive_everything() -> None:
     """Loss, delay, partition, crash and restart; every kind happened; one head, one state; the plan is finished."""
     faults = (LOSS, DELAY, PARTITION, CRASH, RESTART)
-    settings = SimulationSettings(seed=20, nodes=20, devices=10, faults=faults, duration_ms=70_000, plans=1)
+    settings = SimulationSettings(seed=20, nodes=20, devices=10, faults=faults, duration_ms=60_000, plans=1)
     world = Simulation(settings)
     report = world.run()
     assert report.violations == (), report.command
@@ -29,7 +29,7 @@ def test_twenty_nodes_and_ten_devices_survive_everything() -> None:
 def test_small_worlds_come_to_rest(seed: int) -> None:
     """Every kind of fault, from many seeds: no invariant breaks, nothing asked for is left out."""
     settings = SimulationSettings(
-        seed=seed, nodes=3, devices=2, faults=BROKEN, duration_ms=60_000, block_ms=1_500, plans=1 + seed % 2
+        seed=seed, nodes=3, devices=2, faults=BROKEN, duration_ms=45_000, block_ms=1_500, plans=1 + seed % 2
     )
     report = simulate(settings)
     assert report.violations == (), report.command
