@@ -33,7 +33,7 @@ class AddressExchange:
         self._next_at = Millis(now + ADDRESSES_MS)
         dialled = [session for session in self._links.ready.values() if session.outbound]
         if dialled:
-            self._ask(self._random.choice(dialled))
+            self._ask(self._random.choice(dialled), now)
 
     def on_get_addresses(self, session: Session, message: GetAddresses, now: Millis) -> None:
         """Answer with a random sample."""
@@ -53,8 +53,8 @@ class AddressExchange:
 
     def _on_up(self, session: Session, now: Millis) -> None:
         if session.outbound:
-            self._ask(session)
+            self._ask(session, now)
 
-    def _ask(self, session: Session) -> None:
+    def _ask(self, session: Session, now: Millis) -> None:
         if not session.owed[MessageClass.ADDRESSES] and self._links.send(session, GetAddresses()):
-            session.owes(MessageClass.ADDRESSES, ZERO_HASH)
+            session.owes(MessageClass.ADDRESSES, ZERO_HASH, now)

@@ -27,6 +27,7 @@ from p2p.limits import (
     MAX_STRIKES,
     MIN_PAYLOAD_RATE,
     PAYLOAD_BYTES_IN_FLIGHT,
+    SILENCE_MS,
     TRANSACTIONS_IN_FLIGHT,
     UPDATES_IN_FLIGHT,
     MessageClass,
@@ -107,6 +108,7 @@ class Fetcher:
         offering = [peer for peer, offers in self.inventory.offers.items() if any(offers.values())]
         if len(offering) > 1:
             self._random.shuffle(offering)  # no peer is always asked first
+            offering.sort(key=lambda peer: self._links.ready[peer].is_silent(now))
         for peer in offering:
             session = self._links.ready[peer]
             for kind, ids in self.inventory.offers[peer].items():
@@ -119,8 +121,13 @@ class Fetcher:
         """Ask for bodies, transactions or updates, in one message."""
         owed = session.owed[CLASS_OF_KIND[kind]]
         free = min(_SLOTS[kind] - len(owed), MAX_IDS)
+        is_silent = session.is_silent(now)
         # What the peer still owes, late, is not asked of it again: one question, one answer.
-        askable = (id for id in self.inventory.offers[session.peer][kind] if (id, 0) not in owed)
+        askable = (
+            id
+            for id in self.inventory.offers[session.peer][kind]
+            if (id, 0) not in owed and not (is_silent and self._others_can_give(self._fetch(kind, id), session, now))
+        )
         ids = tuple(islice(askable, max(0, free)))
         if not ids:
             return
@@ -137,7 +144,7 @@ class Fetcher:
             return
         deadline = Millis(now + FETCH_ANSWER_MS)
         for fetch in fetches:
-            session.owes(CLASS_OF_KIND[kind], fetch.wire_id)
+            session.owes(CLASS_OF_KIND[kind], fetch.wire_id, now)
             self.inventory.start(fetch, Flight(session.peer, now, deadline, None))
 
     def _ask_payloads(self, session: Session, now: Millis) -> None:
@@ -151,26 +158,32 @@ class Fetcher:
                 in_flight and in_flight + fetch.size > PAYLOAD_BYTES_IN_FLIGHT
             ):
                 return
-            if id in late:
+            if id in late or (session.is_silent(now) and self._others_can_give(fetch, session, now)):
                 continue
             assembly = Assembly(PayloadRef(id, fetch.size))
             self.inventory.start(fetch, Flight(session.peer, now, Millis(now + FETCH_ANSWER_MS), assembly))
             for _ in range(CHUNKS_IN_FLIGHT):
-                self._ask_chunk(session, assembly)
+                self._ask_chunk(session, assembly, now)
 
-    def _ask_chunk(self, session: Session, assembly: Assembly) -> None:
+    def _ask_chunk(self, session: Session, assembly: Assembly, now: Millis) -> None:
         offset = assembly.next_offset()
         if offset is not None and self._links.send(session, GetPayload(assembly.ref.id, offset)):
-            session.owes(MessageClass.PAYLOADS, assembly.ref.id, offset)
+            session.owes(MessageClass.PAYLOADS, assembly.ref.id, now, offset)
 
     def _fetch(self, kind: Kind, id: Hash) -> Fetch:
         fetch = self.inventory.get(kind, id)
         assert fetch is not None  # what is in somebody's offers is being fetched
         return fetch
 
+    def _others_can_give(self, fetch: Fetch, session: Session, now: Millis) -> bool:
+        """Is there another source of this item that is not silent?"""
+        others = self.inventory.others(fetch, session.peer)
+        return any(not self._links.ready[peer].is_silent(now) for peer in others)
+
     def tick(self, now: Millis) -> None:
         """Take what is overdue away from who owes it, and let go who owes too much."""
         self.inventory.tick(now)
+        self._pass_on(now)
         late: dict[PeerId, None] = {}
         for fetch, flight in self.inventory.overdue(now):
             if self._is_coming(fetch, flight, now):
@@ -180,8 +193,18 @@ class Fetcher:
         for session in list(self._links.ready.values()):
             if session.peer in late:
                 self._links.strike(session, MAX_STRIKES, now)
-            elif any(self._is_stuck(session, kind) for kind in Kind):
+            elif any(self._is_stuck(session, kind, now) for kind in Kind):
                 self._links.close(session, "owes more answers than it may", now)
+
+    def _pass_on(self, now: Millis) -> None:
+        """Ask others for what silent peers were asked for. No fault of theirs yet: their deadline still stands."""
+        silent = {peer: session for peer, session in self._links.ready.items() if session.is_silent(now)}
+        if not silent:
+            return
+        for fetch, flight in self.inventory.flying():
+            session = silent.get(flight.peer)
+            if session is not None and self._others_can_give(fetch, session, now):
+                self.inventory.fail(fetch, flight.peer, now)
 
     def _is_coming(self, fetch: Fetch, flight: Flight, now: Millis) -> bool:
         """Is the answer merely queued behind others on a slow line? Bodies and payloads may be."""
@@ -189,8 +212,10 @@ class Fetcher:
         progress = self._progress.get((flight.peer, fetch.kind), flight.started)
         return now - progress < FETCH_ANSWER_MS and now - flight.started < longest
 
-    def _is_stuck(self, session: Session, kind: Kind) -> bool:
-        """Are all the peer's slots taken by answers that are late?"""
+    def _is_stuck(self, session: Session, kind: Kind, now: Millis) -> bool:
+        """Are all the peer's slots taken by answers that are late? Who has only just fallen silent may come back."""
+        if SILENCE_MS <= session.silent_ms(now) < FETCH_ANSWER_MS:
+            return False
         free = _SLOTS[kind] - len(session.owed[CLASS_OF_KIND[kind]])
         needed = CHUNKS_IN_FLIGHT if kind is Kind.PAYLOAD else 1
         return free < needed and self.inventory.count_flights(session.peer, kind) == 0
@@ -235,7 +260,7 @@ class Fetcher:
         assembly = flight.assembly
         assembly.add(message.offset, message.data)
         if not assembly.is_complete:
-            self._ask_chunk(session, assembly)
+            self._ask_chunk(session, assembly, now)
             return
         payload = assembly.payload()
         if not assembly.ref.is_of(payload):

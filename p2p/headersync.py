@@ -1,7 +1,8 @@
 """Headers first: asking peers that claim more weight than our best header for what follows it.
 
-One question is under way at a time. A peer whose answer ends, or brings nothing new, has its claim set aside for a
-while or until it announces another head: a false claim costs one question.
+One question is under way at a time; when the peer asked falls silent, another one is asked. A peer whose answer ends,
+or brings nothing new, has its claim set aside for a while or until it announces another head: a false claim costs one
+question.
 """
 
 from dataclasses import dataclass
@@ -51,29 +52,38 @@ class HeaderSync:
         """Ask one better peer, unless one is being asked."""
         if self._question is not None:
             return
+        better = self._better_peers(now)
+        if not better:
+            return
+        locator = self._chain.locator()
+        session = self._random.choice([each for each in better if not each.is_silent(now)] or better)
+        if self._locators.get(session.peer) == locator:
+            self._put_aside(session.peer, now)  # its last answer changed nothing
+            return
+        if self._links.send(session, GetHeaders(locator)):
+            session.owes(MessageClass.CONSENSUS, _KEY, now)
+            self._locators[session.peer] = locator
+            self._question = _Question(session.peer, locator, Millis(now + HEADERS_ANSWER_MS))
+
+    def _better_peers(self, now: Millis) -> list[Session]:
+        """Return the peers that claim more than we have and can be asked now."""
         ours = self._chain.header_weight()
-        better = [
+        return [
             session
             for peer, session in self._links.ready.items()
             if session.weight > ours
             and self._set_aside.get(peer, now) <= now
             and (_KEY, 0) not in session.owed[MessageClass.CONSENSUS]
         ]
-        if not better:
-            return
-        locator = self._chain.locator()
-        session = self._random.choice(better)
-        if self._locators.get(session.peer) == locator:
-            self._put_aside(session.peer, now)  # its last answer changed nothing
-            return
-        if self._links.send(session, GetHeaders(locator)):
-            session.owes(MessageClass.CONSENSUS, _KEY)
-            self._locators[session.peer] = locator
-            self._question = _Question(session.peer, locator, Millis(now + HEADERS_ANSWER_MS))
+
+    def _has_lively_peer(self, now: Millis) -> bool:
+        return any(not session.is_silent(now) for session in self._better_peers(now))
 
     def tick(self, now: Millis) -> None:
-        """Give up on an answer that is late, and ask on."""
+        """Give up on an answer that is late, or that another peer may give sooner, and ask on."""
         question = self._question
+        if question is not None and self._links.ready[question.peer].is_silent(now) and self._has_lively_peer(now):
+            self._question = question = None
         if question is not None and now >= question.deadline:
             self._question = None
             self._put_aside(question.peer, now)

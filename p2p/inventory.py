@@ -182,11 +182,22 @@ class Inventory:
         for key in [key for key, (_, at) in self._delivered.items() if now - at >= VERDICT_MS]:
             self.forget(self._fetches[key])
 
+    def others(self, fetch: Fetch, peer: PeerId) -> list[PeerId]:
+        """Return the connected peers besides ``peer`` that may be asked for an item."""
+        sources = self.offers if fetch.is_wanted else fetch.sources
+        return [each for each in sources if each != peer and each in self.offers and each not in fetch.failed]
+
+    def flying(self) -> Iterator[tuple[Fetch, Flight]]:
+        """Yield what is in flight."""
+        for fetch in list(self._in_flight.values()):
+            if fetch.flight is not None:
+                yield fetch, fetch.flight
+
     def overdue(self, now: Millis) -> Iterator[tuple[Fetch, Flight]]:
         """Yield what is in flight beyond its deadline."""
-        for fetch in list(self._in_flight.values()):
-            if fetch.flight is not None and now >= fetch.flight.deadline:
-                yield fetch, fetch.flight
+        for fetch, flight in self.flying():
+            if now >= flight.deadline:
+                yield fetch, flight
 
     def count_flights(self, peer: PeerId, kind: Kind) -> int:
         """Return how many items of a kind this peer is being asked for."""

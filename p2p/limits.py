@@ -90,6 +90,8 @@ STALL_MS: Final = 30_000
 """With bytes handed to the transport and none of them gone."""
 HEAD_MS: Final = 20
 """Between two heads announced to one peer; only the latest is sent."""
+SILENCE_MS: Final = 2_000
+"""Without a byte from a peer that owes an answer: others who can give it are asked, and asked first."""
 HEADERS_ANSWER_MS: Final = 15_000
 FETCH_ANSWER_MS: Final = 10_000
 """For a transaction or update; for a body or chunk of a payload, since the last one from the same peer."""

@@ -14,7 +14,7 @@ from p2p.errors import MessageError, ProtocolError
 from p2p.events import Kind, PeerId, PeerInfo
 from p2p.frames import FrameDecoder
 from p2p.handshake import ClientHandshake, Established, ServerHandshake
-from p2p.limits import CLASSES, FLOOD_RATE, MAX_KNOWN, RATES, MessageClass
+from p2p.limits import CLASSES, FLOOD_RATE, MAX_KNOWN, RATES, SILENCE_MS, MessageClass
 from p2p.messages import (
     CLASS_OF,
     AnnounceTransactions,
@@ -100,6 +100,7 @@ class Session:
         self.known: RecentSet[tuple[Kind | None, Hash]] = RecentSet(MAX_KNOWN)
         self.strikes = 0
         self.received_at = now
+        self._owes_since = now
         self.bytes_received = 0
         self.bytes_sent = 0
         self.latency_ms = -1
@@ -191,8 +192,10 @@ class Session:
 
     # ── what is owed ──────────────────────────────────────────────────────────────────────────────────────────────
 
-    def owes(self, message_class: MessageClass, id: Hash, offset: int = 0) -> None:
+    def owes(self, message_class: MessageClass, id: Hash, now: Millis, offset: int = 0) -> None:
         """Note that the peer was asked for ``id``."""
+        if not any(self.owed.values()):
+            self._owes_since = now
         self.owed[message_class][id, offset] = None
 
     def settle(self, message_class: MessageClass, id: Hash, offset: int = 0) -> None:
@@ -201,6 +204,14 @@ class Session:
             raise MessageError(f"an answer of class {message_class.name.lower()} that nobody asked for")
         del self.owed[message_class][id, offset]
         self.strikes = max(0, self.strikes - 1)
+
+    def silent_ms(self, now: Millis) -> int:
+        """Return for how long not a byte came from the peer although it owes an answer; 0 if it owes none."""
+        return now - max(self._owes_since, self.received_at) if any(self.owed.values()) else 0
+
+    def is_silent(self, now: Millis) -> bool:
+        """Does it look as if the peer had stopped, or its line were cut?"""
+        return self.silent_ms(now) >= SILENCE_MS
 
     # ── out ───────────────────────────────────────────────────────────────────────────────────────────────────────
 

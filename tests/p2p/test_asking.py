@@ -14,6 +14,7 @@ from p2p.limits import (
     MAX_IDS,
     MIB,
     RETRY_MS,
+    SILENCE_MS,
     STALL_MS,
     VERDICT_MS,
 )
@@ -316,3 +317,20 @@ def test_a_peer_that_falls_silent_is_let_go_before_its_ping_is_due() -> None:
     puppet.pong = lambda: None  # type: ignore[method-assign]
     stage.tick(IDLE_MS)
     assert puppet.closed == f"silent for {IDLE_MS // 1000} s"
+
+
+def test_a_peer_that_stopped_keeps_nobody_from_the_headers() -> None:
+    """Two seconds without a byte: another better peer is asked, long before the first one's time is over."""
+    stage = Stage()
+    stopped = Puppet(stage, 1, weight=5).greet()
+    stage.take(stage.network.sync(stage.now))
+    stopped.reads = False
+    helpful = Puppet(stage, 2, KEYS[21], weight=5).greet()
+    assert not heard(helpful, GetHeaders)
+    stage.tick(SILENCE_MS)
+    assert heard(helpful, GetHeaders)
+    blocks = make_chain(3)
+    helpful.say(Headers(tuple([header for header, _ in blocks]), False))
+    assert stage.told[-1].headers[0] == blocks[0][0]  # type: ignore[union-attr]
+    stopped.say(Headers((), False))
+    assert stopped.closed is None

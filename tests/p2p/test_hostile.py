@@ -20,6 +20,7 @@ from p2p.limits import (
     MAX_OFFERS,
     MIB,
     SEND_WINDOW,
+    SILENCE_MS,
     STALL_MS,
     MessageClass,
 )
@@ -47,6 +48,7 @@ from p2p.messages import (
     encode_weight,
 )
 from p2p.network import (
+    BodyArrived,
     Close,
     Connected,
     HeadersArrived,
@@ -301,7 +303,7 @@ def test_an_address_told_must_reach_as_far_as_its_source() -> None:
     book = stage.network._book
     exchange = AddressExchange(Links(), book, stage.network._fetcher._random)
     session = next(iter(_session_at(stage, Endpoint("93.184.216.34", 7000))))
-    session.owes(MessageClass.ADDRESSES, ZERO_HASH)
+    session.owes(MessageClass.ADDRESSES, ZERO_HASH, stage.now)
     exchange.on_addresses(session, Addresses(addresses), stage.now)
     assert [str(endpoint) for endpoint in book.remembered()] == ["8.8.8.8:7000"]
 
@@ -351,8 +353,12 @@ def test_a_slow_line_is_not_a_silent_one() -> None:
     stage.take(stage.network.want([Want(Kind.PAYLOAD, PayloadRef.of(each).id, 100) for each in payloads], stage.now))
     other.greet()
     for payload in payloads[:4]:
-        stage.tick(FETCH_ANSWER_MS - 1000)
-        slow.say(PayloadChunk(PayloadRef.of(payload).id, 0, payload))
+        line = encode_message(PayloadChunk(PayloadRef.of(payload).id, 0, payload))
+        slow.reads = False  # it can't answer pings in the middle of a frame
+        for at in range(9):  # bytes trickle in all the time, the last ones after nine seconds
+            stage.tick(1000)
+            slow.write(line[at * 10 : (at + 1) * 10 if at < 8 else None])
+        slow.reads = True
     assert not [message for message in other.heard if isinstance(message, GetPayload)]
     assert len([output for output in stage.told if isinstance(output, PayloadArrived)]) == 4
     for payload in payloads[4:]:
@@ -450,3 +456,37 @@ def test_a_head_reaches_the_core_and_changes_the_claim() -> None:
     assert stage.told[-1] == HeadersArrived(puppet.key.account, (header,))
     (info,) = stage.network.peers()
     assert (info.height, info.weight) == (1, 2**200)
+
+
+def test_a_peer_that_stopped_holds_nothing_up() -> None:
+    """Two seconds without a byte: another is asked for the body, and for the next ones before who is silent."""
+    stage = Stage()
+    first, second = Puppet(stage, 1).greet(), Puppet(stage, 2, KEYS[21]).greet()
+    peers = {puppet.key.account: puppet for puppet in (first, second)}
+    ids = [Hash(bytes([number]) * 32) for number in range(1, 9)]
+    stage.take(stage.network.want([Want(Kind.BODY, ids[0], 0, tuple(peers))], stage.now))
+    (stopped,) = [puppet for puppet in peers.values() if GetBodies((ids[0],)) in puppet.heard]
+    lively = second if stopped is first else first
+    stopped.reads = False
+    stage.tick(SILENCE_MS)
+    assert GetBodies((ids[0],)) in lively.heard
+    lively.say(BlockBody(ids[0], Body((), ())))
+    for id in ids[1:]:
+        stage.take(stage.network.want([Want(Kind.BODY, id)], stage.now))
+        assert GetBodies((id,)) in lively.heard
+        lively.say(BlockBody(id, Body((), ())))
+    assert stopped.closed is None
+    stopped.say(BlockBody(ids[0], Body((), ())))
+    assert stopped.closed is None, "its late answer is none too many"
+
+
+def test_a_silent_peer_is_waited_for_where_nobody_else_can_help() -> None:
+    """The only source keeps its question, its deadline and its connection."""
+    stage = Stage()
+    puppet = Puppet(stage, 1).greet()
+    id = Hash(bytes([1]) * 32)
+    stage.take(stage.network.want([Want(Kind.BODY, id)], stage.now))
+    stage.tick(2 * SILENCE_MS)
+    assert [message for message in puppet.heard if isinstance(message, GetBodies)] == [GetBodies((id,))]
+    puppet.say(BlockBody(id, Body((), ())))
+    assert isinstance(stage.told[-1], BodyArrived)
