@@ -12,7 +12,7 @@ from typing import Final
 from chain.genesis import Rules
 from chain.ids import INT_MAX, Amount
 from consensus.records import Funds
-from fl.plan.dimensions import phase_count, plan_work, settle_work
+from fl.plan.dimensions import model_bytes, most_selected, phase_count, plan_work, settle_work
 from fl.plan.schema import Plan
 
 JOIN_BYTES: Final = 512
@@ -34,6 +34,11 @@ def get_join_fee(rules: Rules) -> int:
     return rules.min_fee_per_byte * JOIN_BYTES
 
 
+def get_model_fee(plan: Plan, rules: Rules) -> int:
+    """Return what a plan pays when it is submitted for the bytes of its model, which the state keeps for ever."""
+    return rules.min_fee_per_byte * model_bytes(plan)
+
+
 def get_update_fee(plan: Plan, rules: Rules) -> int:
     """Return what a plan pays for each update a block carries."""
     return rules.min_fee_per_byte * (UPDATE_BYTES + ATTESTATION_BYTES * plan.verification.attestations)
@@ -41,9 +46,7 @@ def get_update_fee(plan: Plan, rules: Rules) -> int:
 
 def get_selected_count(plan: Plan, enrolled: int) -> int:
     """Return how many of the enrolled devices a drawn phase selects (over-selection, FORMULAS §8)."""
-    participation = plan.participation
-    wanted = -(-participation.goal_devices * participation.over_select_percent // 100)
-    return min(enrolled, wanted)
+    return min(enrolled, most_selected(plan))
 
 
 def get_settle_fee(plan: Plan, phase: int, work_price: int) -> int:
@@ -60,6 +63,7 @@ def compute_need(plan: Plan, rules: Rules) -> Funds | None:
     attempts = plan.stopping.rounds * (1 + participation.retries)
     updates = attempts * phase_count(plan) * get_selected_count(plan, participation.max_devices)
     fees = get_join_fee(rules) * participation.max_devices + get_update_fee(plan, rules) * updates
+    fees += get_model_fee(plan, rules)
     work = -(-rules.work_price * plan_work(plan) // WORK_UNIT)
     if plan.rewards.devices + plan.rewards.miners + fees + work > INT_MAX:
         return None

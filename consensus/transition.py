@@ -15,13 +15,14 @@ from typing import Final
 from chain.block import Block, Body, Header, has_matching_body, transactions_root, updates_root
 from chain.codec import encode
 from chain.ids import ZERO_HASH, Hash
-from chain.transaction import OpenHoldout, SignedTransaction
+from chain.transaction import OpenHoldout, SignedTransaction, SubmitPlan
 from chain.update import AttestedUpdate, LocalUpdate
 from consensus.context import BlockContext, Execution
 from consensus.errors import BodyMismatch, Invalid, MissingPayload
 from consensus.first import genesis_block, genesis_execution
 from consensus.ledger import Ledger
 from consensus.rounds.machine import tick
+from consensus.rules.plans import get_model_size
 from consensus.rules.transactions import check_form, check_nonce, run_transaction
 from consensus.rules.updates import check_release, run_update
 from consensus.signatures import SignatureCache
@@ -121,8 +122,9 @@ def fill(
     room = _Room(context)
     taken: list[SignedTransaction] = []
     for transaction in transactions:
-        if room.has(*_size_of_transaction(transaction)) and _takes(ledger, transaction, rejected):
-            room.take(*_size_of_transaction(transaction))
+        sizes = _size_of_transaction(transaction)
+        if room.has(*sizes) and _takes(ledger, transaction, rejected):
+            room.take(*sizes)
             taken.append(transaction)
     carried: list[AttestedUpdate] = []
     for attested in updates:
@@ -218,7 +220,7 @@ def _check_header(header: Header, context: BlockContext) -> None:
 
 
 def _check_sizes(context: BlockContext, body: Body) -> None:
-    """Check the body's bytes and those of the payloads it refers to. ``Invalid`` says which limit is passed."""
+    """Check the body's bytes and those it adds beside it. ``Invalid`` says which limit is passed."""
     size, allowed = len(encode(body)), context.rules.max_block_bytes
     if size > allowed:
         raise Invalid("block.size", f"a body of {size} bytes; at most {allowed} are allowed")
@@ -226,13 +228,19 @@ def _check_sizes(context: BlockContext, body: Body) -> None:
     load += sum(_size_of_update(each)[1] for each in body.updates)
     allowed = context.rules.max_block_payload_bytes
     if load > allowed:
-        raise Invalid("block.payloads", f"payloads of {load} bytes in one block; at most {allowed} are allowed")
+        raise Invalid(
+            "block.payloads", f"payloads and new models of {load} bytes in one block; at most {allowed} are allowed"
+        )
 
 
 def _size_of_transaction(signed: SignedTransaction) -> tuple[int, int]:
-    """Return a transaction's bytes in a body, and those of the payload it refers to."""
-    body = signed.transaction.body
-    return len(encode(signed)), body.payload.size if isinstance(body, OpenHoldout) else 0
+    """Return a transaction's bytes in a body, and those it adds beside it: a payload, or the model of a new plan."""
+    body, load = signed.transaction.body, 0
+    if isinstance(body, OpenHoldout):
+        load = body.payload.size
+    elif isinstance(body, SubmitPlan):
+        load = get_model_size(body.plan)
+    return len(encode(signed)), load
 
 
 def _size_of_update(attested: AttestedUpdate) -> tuple[int, int]:

@@ -45,6 +45,15 @@ class SplitMix:
         """Return a float64 in [0, 1): 53 random bits, exact."""
         return (self.word() >> 11) * 2.0**-53
 
+    def units(self, count: int) -> NDArray[np.float64]:
+        """Return the next ``count`` values of ``unit``, float64 (count,), all at once."""
+        mixed = np.arange(1, count + 1, dtype=np.uint64) * np.uint64(_GOLDEN) + np.uint64(self.state & _MASK)
+        self.state = (self.state + count * _GOLDEN) & _MASK
+        mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        mixed ^= mixed >> np.uint64(31)
+        return (mixed >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
 
 def pass_state(seed: bytes, number: int) -> int:
     """Return the generator state that starts local pass ``number`` of a task with this 32-byte seed."""

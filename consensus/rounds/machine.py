@@ -36,19 +36,27 @@ from consensus.state import (
     put_record,
     round_key,
 )
-from fl.plan.dimensions import settle_work
+from fl.plan.dimensions import opening_work, settle_work
 from fl.steps import PhaseSteps, step_table
 
 
 def tick(ledger: Ledger) -> None:
-    """Move the plans whose step may be over as far as this block lets them, then settle within the work limit."""
+    """Move the plans whose step is over, then settle, both within the work limit; what has no room waits a block."""
+    spent, limit = 0, ledger.context.rules.max_block_work
     for plan in get_plans_to_move(ledger):
         entry = need_record(ledger.view, plan_key(plan), PlanEntry)
+        if not _is_over(ledger, entry):
+            continue
+        work = opening_work(get_problem(ledger.view, plan).plan)
+        if spent and spent + work > limit:
+            put_due(ledger, plan, Height(ledger.context.height + 1))
+            continue
+        spent += work
         if entry.status == "enrolling":
             _advance_enrolment(ledger, entry)
-        elif entry.status == "running":
+        else:
             _advance_task(ledger, entry)
-    _settle_ready(ledger)
+    _settle_ready(ledger, spent)
 
 
 def get_plans_to_move(ledger: Ledger) -> tuple[Hash, ...]:
@@ -63,11 +71,21 @@ def get_plans_to_move(ledger: Ledger) -> tuple[Hash, ...]:
 # --- enrolment ------------------------------------------------------------------------------------
 
 
+def _is_over(ledger: Ledger, entry: PlanEntry) -> bool:
+    """Is the step that a plan is in over? A plan that has ended is in none."""
+    if entry.status == "enrolling":
+        participation = get_problem(ledger.view, entry.plan).plan.participation
+        return entry.enrolled >= participation.max_devices or ledger.context.height >= entry.enrol_deadline
+    if entry.status != "running":
+        return False
+    state = need_record(ledger.view, round_key(entry.plan), RoundState)
+    table = step_table(get_problem(ledger.view, entry.plan).plan)[state.task.phase]
+    return _IS_OVER[table.steps[state.step].name](ledger, state)
+
+
 def _advance_enrolment(ledger: Ledger, entry: PlanEntry) -> None:
-    """Close an enrolment that is full or past its deadline: the first task opens, or the plan is cancelled."""
+    """Close an enrolment that is over: the first task opens, or the plan is cancelled."""
     participation = get_problem(ledger.view, entry.plan).plan.participation
-    if entry.enrolled < participation.max_devices and ledger.context.height < entry.enrol_deadline:
-        return
     if entry.enrolled < participation.min_devices:
         cancel_plan(ledger, entry, f"{entry.enrolled} devices joined, {participation.min_devices} needed")
         return
@@ -102,13 +120,11 @@ _IS_OVER: Final[dict[str, Callable[[Ledger, RoundState], bool]]] = {
 
 
 def _advance_task(ledger: Ledger, entry: PlanEntry) -> None:
-    """Move a task through the steps that are over; too few reveals end the attempt."""
+    """Move a task on from a step that is over; too few reveals end the attempt."""
     plan = get_problem(ledger.view, entry.plan).plan
     state = need_record(ledger.view, round_key(entry.plan), RoundState)
     table: PhaseSteps = step_table(plan)[state.task.phase]
     step = table.steps[state.step]
-    if not _IS_OVER[step.name](ledger, state):
-        return
     if step.name == "reveal" and state.revealed < plan.participation.min_devices:
         _fail_attempt(
             ledger, entry, state, f"{state.revealed} devices revealed, {plan.participation.min_devices} needed"
@@ -129,14 +145,13 @@ def _advance_task(ledger: Ledger, entry: PlanEntry) -> None:
 # --- settling -------------------------------------------------------------------------------------
 
 
-def _settle_ready(ledger: Ledger) -> None:
-    """Settle the phases that are ready, oldest first, until the next does not fit the block's work limit.
+def _settle_ready(ledger: Ledger, spent: int) -> None:
+    """Settle the phases that are ready, oldest first, until the next does not fit what is left of the work limit.
 
-    The first settles even if a later rule has lowered the limit below what its plan was let in with.
+    The first settles even if nothing is left: a rule may have lowered the limit below what its plan was let in with.
     """
-    spent = 0
-    for entry, state, work in _get_queue(ledger):
-        if spent and spent + work > ledger.context.rules.max_block_work:
+    for place, (entry, state, work) in enumerate(_get_queue(ledger)):
+        if place and spent + work > ledger.context.rules.max_block_work:
             return
         spent += work
         drop_ready(ledger, entry.plan)

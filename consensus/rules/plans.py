@@ -11,8 +11,8 @@ from chain.ids import Amount, Height
 from chain.transaction import CancelPlan, SubmitPlan, Transaction
 from consensus.errors import Invalid
 from consensus.events import PlanSubmitted
-from consensus.fees import compute_need, get_join_fee, get_update_fee
-from consensus.ledger import Ledger
+from consensus.fees import compute_need, get_join_fee, get_model_fee, get_update_fee
+from consensus.ledger import Ledger, take_funds
 from consensus.problems import compile_document
 from consensus.records import Funds, PlanEntry
 from consensus.rounds.closing import cancel_plan
@@ -29,7 +29,7 @@ from consensus.state import (
 )
 from fl.errors import FLError
 from fl.models import initial_model
-from fl.plan.dimensions import settle_work
+from fl.plan.dimensions import model_bytes, settle_work
 from fl.plan.schema import Plan, decode_plan, plan_id
 from fl.plan.validate import check_plan
 
@@ -44,7 +44,7 @@ def submit_plan(ledger: Ledger, transaction: Transaction, body: SubmitPlan) -> N
     name = plan_id(plan)
     if get_plan(ledger.view, name) is not None:
         raise Invalid("plan.submit.known", f"plan {name.hex()} is on this chain already; change its nonce")
-    funds = check_escrow(plan, rules, body.escrow)
+    funds, model_fee = check_escrow(plan, rules, body.escrow), get_model_fee(plan, rules)
     deadline = Height(height + plan.deadlines.enrol_blocks)
     number = get_plan_count(ledger.view)
     ledger.view.put(document_key(name), body.plan)
@@ -71,7 +71,17 @@ def submit_plan(ledger: Ledger, transaction: Transaction, body: SubmitPlan) -> N
         reason="",
     )
     ledger.put_plan(entry)
+    ledger.put_plan(take_funds(entry, fees=model_fee))
+    ledger.earn(model_fee)
     ledger.tell(PlanSubmitted(name, transaction.sender, body.escrow, deadline))
+
+
+def get_model_size(document: bytes) -> int:
+    """Return the bytes of the model that these bytes of a plan put into the state; 0 for bytes that are no plan."""
+    try:
+        return model_bytes(decode_plan(document))
+    except CodecError:
+        return 0
 
 
 def check_document(document: bytes, rules: Rules) -> Plan:

@@ -79,7 +79,7 @@ def initial_model(plan: Plan) -> Int64Vector:
     parts = []
     for inputs, units in pairwise(sizes):
         limit = sqrt(6.0 / (inputs + units)) if len(sizes) > 2 else 0.0
-        drawn = [(2.0 * generator.unit() - 1.0) * limit for _ in range(inputs * units)] if limit else None
-        parts.append(np.array(drawn) if drawn else np.zeros(inputs * units))
+        count = inputs * units
+        parts.append((2.0 * generator.units(count) - 1.0) * limit if limit else np.zeros(count))
         parts.append(np.zeros(units if plan.model.intercept else 0))
     return to_fixed(np.concatenate(parts), plan.fraction_bits)

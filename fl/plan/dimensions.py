@@ -24,6 +24,17 @@ from fl.plan.schema import (
 
 MAX_PARAMETERS: Final = 1 << 22
 """Most parameters of a model: a gradient with its counts (16 bytes each) then fits one payload of 64 MiB."""
+SETTLE_WORK: Final = 10**6
+"""Work units of what any settled phase costs. A unit is about a nanosecond of one core."""
+DEVICE_WORK: Final = 10**5
+"""Of a selected device: its seat, its update's records, its reward."""
+VALUE_WORK: Final = 10
+"""Of reading and adding one value of an update."""
+PARAMETER_WORK: Final = 4000
+"""Of a coordinate settled: exact integers of any width, hashed and written, and the memory they take meanwhile."""
+ROW_WORK: Final = 50
+UNIT_WORK: Final = 40
+"""Of an output or hidden unit on one row: an exponential, and what is made of it."""
 PHASES: Final[dict[type[FedSvrg] | type[FedAvg] | type[Dane], int]] = {FedSvrg: 2, FedAvg: 1, Dane: 2}
 """Exchanges of a round, by algorithm."""
 
@@ -67,17 +78,35 @@ def holdout_policy(plan: Plan) -> Holdout | None:
     return next((policy for policy in plan.verification.policies if isinstance(policy, Holdout)), None)
 
 
-def settle_work(plan: Plan, phase: int | None = None) -> int:
-    """Return what settling one phase may cost, in sample × coordinate units (DESIGN §3).
+def model_bytes(plan: Plan) -> int:
+    """Return the bytes of the plan's model, as the state holds it."""
+    return 8 * parameter_count(plan)
 
-    Adding up at most ``max_devices`` vectors; in the last phase also the loss of every update and of the model
-    before it on one holdout chunk. ``phase`` None: the costliest phase.
+
+def most_selected(plan: Plan) -> int:
+    """Return the most devices that a task selects (over-selection, FORMULAS §8)."""
+    participation = plan.participation
+    wanted = -(-participation.goal_devices * participation.over_select_percent // 100)
+    return min(participation.max_devices, wanted)
+
+
+def opening_work(plan: Plan) -> int:
+    """Return what opening one of the plan's tasks may cost, in work units: a seat for every selected device."""
+    return SETTLE_WORK + DEVICE_WORK * most_selected(plan)
+
+
+def settle_work(plan: Plan, phase: int | None = None) -> int:
+    """Return what settling one phase may cost, in units of one sample × coordinate (DESIGN §3).
+
+    Opening the next task and adding up the vectors of all selected devices; in the last phase also the loss of every
+    update and of the model before it on one holdout chunk. ``phase`` None: the costliest phase.
     """
-    d, devices = parameter_count(plan), plan.participation.max_devices
-    work = devices * d
+    d, devices = parameter_count(plan), most_selected(plan)
+    work = opening_work(plan) + VALUE_WORK * devices * d + PARAMETER_WORK * d
     holdout = holdout_policy(plan)
     if holdout is not None and (phase is None or phase == phase_count(plan) - 1):
-        work += holdout.rows * d * (devices + 1)
+        row = ROW_WORK + UNIT_WORK * sum(layer_sizes(plan)[1:]) + d
+        work += holdout.rows * row * (devices + 1)
     return work
 
 

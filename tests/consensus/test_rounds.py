@@ -38,7 +38,7 @@ from consensus.transition import check_transaction, execute, fill
 from fl.dataset import DenseData
 from fl.holdout import HoldoutSet, commit_holdout
 from fl.payload import write_payload
-from fl.plan.dimensions import settle_work
+from fl.plan.dimensions import opening_work, settle_work
 from fl.plan.schema import FedAvg, Holdout
 from tests.consensus.harness import DEVICES, OTHER, OWNER, PRODUCER, Chain, make_data, make_plan, make_rules
 
@@ -150,7 +150,7 @@ def test_devices_are_paid_by_their_samples():
         chain.mine()
     assert [chain.balance(device) for device in FOUR[:2]] == [250_000, 750_002]
     entry = chain.entry(plan)
-    work = 2 * entry.work_price * (2 * 3) // 10**6  # two phases of two devices and three coordinates
+    work = 2 * entry.work_price * settle_work(make_plan(devices=(2, 2, 2))) // 10**6  # two phases of the same work
     assert chain.balance(OWNER) == owner - 1_000_002 - 4 * entry.update_fee - work
     ended(chain, plan, "finished", "all 1 rounds are settled")
 
@@ -469,6 +469,23 @@ def test_the_work_limit_settles_plans_in_turn():
         done.append([event.plan for event in events if isinstance(event, PhaseSettled)])
     assert done == [[plan] for plan in sorted(plans)]
     assert all(chain.entry(plan).status == "finished" for plan in plans)
+
+
+def test_attempts_open_in_turn_under_the_work_limit():
+    """Deadlines that fall together: no block opens more tasks than the limit has room for, the others wait a block."""
+    work = opening_work(make_plan(devices=(2, 2, 2)))
+    chain = Chain()
+    plans = [chain.submit(make_plan(nonce=nonce, devices=(1, 2, 3), blocks=(4, 3, 2))) for nonce in range(5)]
+    chain.mine()
+    chain.register(*FOUR[:2])
+    for plan in plans:
+        chain.join(plan, *FOUR[:2])
+    chain.change_rules(max_block_work=work * 2)
+    chain.mine(3)
+    assert {chain.entry(plan).status for plan in plans} == {"enrolling"}
+    opened = [kinds(chain.mine().events) for _ in range(3)]
+    assert opened == [[TaskOpened] * 2, [TaskOpened] * 2, [TaskOpened]]
+    assert chain.audit().is_conserved
 
 
 def test_a_plan_let_in_under_a_larger_limit_still_settles():

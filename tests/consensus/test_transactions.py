@@ -21,7 +21,7 @@ from chain.transaction import (
     Transfer,
 )
 from consensus.errors import Invalid
-from consensus.fees import compute_need, get_required_escrow
+from consensus.fees import compute_need, get_model_fee, get_required_escrow
 from consensus.queries import get_account, get_device, get_miners, get_supply, list_plans
 from consensus.transition import check_transaction
 from fl.plan.schema import encode_plan, plan_id
@@ -209,8 +209,10 @@ def test_a_plan_is_escrowed_by_purpose():
     chain.mine()
     entry, need = chain.entry(name), compute_need(plan, chain.genesis.rules_at(1))
     assert need is not None
-    assert entry.funds == replace(need, spare=Amount(33))
-    assert get_supply(chain).escrowed == need.total + 33
+    model = get_model_fee(plan, chain.genesis.rules_at(1))
+    assert model == 3 * 8 * chain.genesis.rules_at(1).min_fee_per_byte
+    assert entry.funds == replace(need, fees=Amount(need.fees - model), spare=Amount(33))
+    assert get_supply(chain).escrowed == need.total + 33 - model
     assert (entry.status, entry.enrol_deadline, list_plans(chain)) == ("enrolling", 5, (entry,))
     assert chain.audit().is_conserved
 

@@ -18,7 +18,7 @@ from chain.transaction import JoinPlan, RegisterDevice, Transfer
 from consensus.branch import run_branch
 from consensus.context import BlockContext
 from consensus.errors import BodyMismatch, ConsensusError, Invalid, MissingPayload, StateMismatch
-from consensus.queries import get_supply
+from consensus.queries import get_plan, get_supply
 from consensus.records import Account
 from consensus.state import account_key
 from consensus.transition import apply, execute, fill, genesis_block, genesis_execution, make_header
@@ -103,6 +103,22 @@ def test_a_light_device_checks_its_balance_against_a_header():
     assert verify_state_proof(chain.root, absent, None, prove(chain, absent))
     assert not verify_state_proof(chain.root, key, encode(Account(Amount(WEALTH), 0)), prove(chain, key))
     assert chain.root != EMPTY_ROOT
+
+
+def test_new_models_share_a_block_with_payloads():
+    """A plan of a kilobyte can make a model of megabytes: a block creates no more bytes than it may refer to."""
+    rules = make_rules(max_payload_bytes=40, max_block_payload_bytes=47)
+    chain = Chain(rules)
+    both = [chain.submit(make_plan(nonce=nonce)) for nonce in range(2)]
+    waiting = tuple(chain.transactions)
+    with pytest.raises(Invalid, match="payloads and new models of 48 bytes"):
+        execute(chain, chain.context(), Body(waiting, ()), chain)
+    chain.mine()
+    assert chain.rejected == {}
+    assert [get_plan(chain, plan) is not None for plan in both] == [True, False]
+    chain.transactions = list(waiting[1:])
+    chain.mine()
+    assert get_plan(chain, both[1]) is not None
 
 
 @settings(max_examples=150)

@@ -248,6 +248,14 @@ def test_splitmix_gives_the_published_sequence() -> None:
     ]
 
 
+@given(st.integers(0, 2**63 - 1), st.integers(0, 50))
+def test_many_draws_at_once_are_the_draws_one_by_one(seed: int, count: int) -> None:
+    """First weights of a large network are drawn together; the generator goes on where they end."""
+    one, all_at_once = SplitMix(seed), SplitMix(seed)
+    assert all_at_once.units(count).tolist() == [one.unit() for _ in range(count)]
+    assert all_at_once.word() == one.word()
+
+
 def test_permutations_are_uniform() -> None:
     """All orders of three rows come up about equally often over many seeds."""
     seen: dict[tuple[int, ...], int] = {}

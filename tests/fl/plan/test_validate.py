@@ -16,6 +16,7 @@ from fl.plan.dimensions import (
     MAX_PARAMETERS,
     feature_count,
     layer_sizes,
+    opening_work,
     output_count,
     parameter_count,
     phase_count,
@@ -199,13 +200,16 @@ def test_parameters_of_a_network_count_weights_and_biases() -> None:
 
 
 def test_work_counts_updates_holdout_rows_and_retries() -> None:
-    """Settling costs an addition a device and coordinate, and the holdout's losses in the last phase."""
+    """Settling costs by devices, parameters and both, and in the last phase the holdout's losses on five rows."""
     holdout = SMALL + f'\n[verification.holdout]\nroot = "{"ab" * 32}"\nchunks = 3\nrows = 5\n'
     plan = parse_plan(holdout)
     assert phase_count(plan) == 2
-    assert settle_work(plan, 0) == 4 * 6
-    assert settle_work(plan, 1) == settle_work(plan) == 4 * 6 + 5 * 6 * 5
-    assert plan_work(plan) == 10 * (1 + 3) * (2 * 4 * 6 + 5 * 6 * 5)
+    opening = 10**6 + 4 * 10**5
+    assert opening_work(plan) == opening
+    adding, judging = opening + 10 * 4 * 6 + 4000 * 6, 5 * (50 + 40 + 6) * 5
+    assert settle_work(plan, 0) == adding
+    assert settle_work(plan, 1) == settle_work(plan) == adding + judging
+    assert plan_work(plan) == 10 * (1 + 3) * (2 * adding + judging)
 
 
 @given(plan=decodable(HorizontalPlan))
