@@ -26,6 +26,7 @@ from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
 
 from chain.keys import KeyPair
 from node.config import LogSettings
+from node.log_lines import LogLines
 
 SECRET_FIELDS: Final = frozenset(
     {
@@ -50,6 +51,8 @@ _CONTROL: Final = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 1
 _MAX_BYTES_SHOWN: Final = 32
 _MAX_WAITING: Final = 20_000
 _CLOSE_S: Final = 1.0
+_COLUMNS: Final = 80
+"""Of a terminal that does not say how wide it is."""
 _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
@@ -124,7 +127,7 @@ class NodeLog:
         """Open the log. ``file`` None keeps it to the terminal, ``terminal`` None is standard error."""
         self.on_event: Callable[[EventDict], None] | None = None
         self._as_json = settings.json
-        self._pretty = structlog.dev.ConsoleRenderer(colors=(terminal or sys.stderr).isatty())
+        self._lines = _lines_for(sys.stderr if terminal is None else terminal)
         self._terminal = _Writer("log terminal", _write_error if terminal is None else partial(print, file=terminal))
         self._handler: logging.Handler | None = None
         self._file: _Writer | None = None
@@ -154,17 +157,15 @@ class NodeLog:
             self._file.put(line)
         if self.on_event is not None:
             self.on_event(event)
-        self._terminal.put(line if self._as_json else self._for_people(dict(event)))
+        shown = line if self._as_json else self._lines.line(event)
+        if shown is not None:
+            self._terminal.put(shown)
 
     debug = info = warning = error = critical = msg
 
     def _write_file(self, line: str) -> None:
         if self._handler is not None:
             self._handler.handle(logging.makeLogRecord({"msg": line}))
-
-    def _for_people(self, event: EventDict) -> str:
-        event["timestamp"] = event.pop("time", "")
-        return str(self._pretty(None, "", event))
 
     def close(self) -> None:
         """Write what waits, and close the file."""
@@ -179,6 +180,20 @@ class NodeLog:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
+
+
+def _lines_for(terminal: TextIO) -> LogLines:
+    """Return what writes lines for people who read there."""
+    if not terminal.isatty():
+        return LogLines(width=None, has_colours=False)
+    return LogLines(width=partial(_columns, terminal), has_colours="NO_COLOR" not in os.environ)
+
+
+def _columns(terminal: TextIO) -> int:
+    try:
+        return os.get_terminal_size(terminal.fileno()).columns or _COLUMNS
+    except OSError:
+        return _COLUMNS
 
 
 def _write_error(line: str) -> None:

@@ -22,9 +22,14 @@ from storage.lock import DirectoryLock
 _SCAN_CHUNK: Final = 512
 _CACHE_BYTES: Final = 16 * 1024 * 1024
 _REMEDY: Final = (
-    "look with `fedchain db check`; if it is damaged, restore a backup of it, or move it away and let the node "
-    "sync again (keys and journal are kept elsewhere and are not affected)"
+    "`fedchain db check` looks at the rest; restore a backup of it, or move it away and let the node sync again (keys "
+    "and journal are kept elsewhere and are not affected)"
 )
+
+
+def _say(error: Exception) -> str:
+    """Return what LevelDB says: plyvel hands its messages on as bytes."""
+    return " ".join(part.decode(errors="replace") if isinstance(part, bytes) else str(part) for part in error.args)
 
 
 class Gate(AbstractContextManager[None]):
@@ -112,8 +117,8 @@ class Database:
             )
         except plyvel.Error as error:
             if "IO error: lock " in str(error):
-                raise LockedError(f"{path} is in use by another program: {error}") from None
-            raise DamagedError(f"{path} can't be opened: {error}; {_REMEDY}") from None
+                raise LockedError(f"{path} is in use by another program: {_say(error)}") from None
+            raise DamagedError(f"{path} can't be opened: {_say(error)}; {_REMEDY}") from None
 
     def damage(self, what: str) -> DamagedError:
         """Return the error that says what is wrong with this database, and what to do."""
@@ -125,7 +130,7 @@ class Database:
             try:
                 return action(key)
             except (plyvel.CorruptionError, plyvel.IOError) as error:
-                raise self.damage(str(error)) from None
+                raise self.damage(_say(error)) from None
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value under a key."""
@@ -144,7 +149,7 @@ class Database:
                     with prefixed.iterator(start=position, include_start=include) as iterator:
                         chunk = [item for item, _ in zip(iterator, range(_SCAN_CHUNK), strict=False)]
                 except (plyvel.CorruptionError, plyvel.IOError) as error:
-                    raise self.damage(str(error)) from None
+                    raise self.damage(_say(error)) from None
             yield from chunk
             if len(chunk) < _SCAN_CHUNK:
                 return
@@ -157,7 +162,7 @@ class Database:
                 with self._db.prefixed_db(prefix).iterator(reverse=True) as iterator:
                     return next(iterator, None)
             except (plyvel.CorruptionError, plyvel.IOError) as error:
-                raise self.damage(str(error)) from None
+                raise self.damage(_say(error)) from None
 
     def write(self, fill: Callable[[Writer], None], *, sync: bool) -> None:
         """Write in one atomic batch what ``fill`` puts and deletes; nothing if it raises. Durable if ``sync``."""
@@ -194,7 +199,7 @@ class Database:
                     for _ in iterator:
                         count += 1
             except (plyvel.CorruptionError, plyvel.IOError) as error:
-                raise self.damage(str(error)) from None
+                raise self.damage(_say(error)) from None
         return count
 
     def compact(self) -> None:

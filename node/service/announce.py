@@ -6,18 +6,11 @@ from structlog.typing import EventDict, FilteringBoundLogger
 
 from chain.codec import Record
 from chain.ids import Millis
-from consensus.events import (
-    PlanCancelled,
-    PlanFinished,
-    PlanSubmitted,
-    RoundRetried,
-    RoundSettled,
-    TaskOpened,
-)
+from consensus.events import PlanCancelled, PlanFinished, PlanSubmitted, RoundRetried, RoundSettled
 from consensus.events import UpdateRefused as UpdateRefusedLate
 from node.effects import Publish
 from node.metrics import Metrics
-from node.notices import BlockRefused, LedgerNotice, Notice, TransactionSeen, UpdateRefused, UpdateSeen
+from node.notices import BlockMined, BlockRefused, LedgerNotice, Notice, TransactionSeen, UpdateRefused, UpdateSeen
 from node.rpc.hub import EventHub
 from node.rpc.render import show
 
@@ -25,12 +18,13 @@ _DEBUG: Final = 10
 _INFO: Final = 20
 _WARNING: Final = 30
 _LEVELS: Final[dict[type[Record], int]] = {
+    BlockMined: _DEBUG,  # at level info the head that moved to it tells
     TransactionSeen: _DEBUG,
     UpdateSeen: _DEBUG,
     BlockRefused: _WARNING,
     UpdateRefused: _WARNING,
 }
-_TOLD: Final = (PlanSubmitted, PlanFinished, PlanCancelled, RoundSettled, RoundRetried, TaskOpened, UpdateRefusedLate)
+_TOLD: Final = (PlanSubmitted, PlanFinished, PlanCancelled, RoundSettled, RoundRetried, UpdateRefusedLate)
 """What happens in blocks and is worth a line at level info; the rest is for debugging."""
 
 

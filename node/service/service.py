@@ -237,7 +237,8 @@ class Service:
         parts.doors.close()
         self.jobs_ended = await parts.workers.stop(_JOBS_STOP_S)
         write_known_peers(self._home.path, parts.core.known_addresses())
-        self._logger.info("node stopped", code=self._code)
+        if self.running.done():
+            self._logger.info("node stopped", code=self._code)
 
     # --- RPC -----------------------------------------------------------------------------------------
 
