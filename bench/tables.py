@@ -51,10 +51,15 @@ def _section(document: Document) -> str:
     lines += [
         f"{machine['processor']}, {machine['cores']} cores, {machine['system']}, Python {machine['python']}; "
         f"{versions}. "
-        f"Load average when it started: {machine['load']}; it took {document['seconds']:.0f} s.",
+        f"Load average when it started: {machine['load']}{_warning(machine)}; it took {document['seconds']:.0f} s.",
         "",
     ]
     return "\n".join(lines)
+
+
+def _warning(machine: Mapping[str, Any]) -> str:
+    """Say so if other work had the machine."""
+    return " (busy with other work: read these figures loosely)" if machine["load"] > machine["cores"] / 2 else ""
 
 
 def _row(cells: Sequence[str]) -> str:
