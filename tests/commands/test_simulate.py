@@ -40,7 +40,7 @@ def test_many_worlds_are_summed_up():
     answer = done("simulate", *SMALL, "--seed", 8, "--seeds", 2)
     assert answer["good"]
     assert answer["failed"] == []
-    assert [8, 9] == [run["seed"] for run in answer["runs"]]
+    assert [run["seed"] for run in answer["runs"]] == [8, 9]
 
 
 def test_a_fault_that_never_happened_fails_the_run_and_names_its_command():
