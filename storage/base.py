@@ -17,6 +17,7 @@ from chain.block import Block, Body, Header
 from chain.codec import Record
 from chain.ids import AccountId, Hash, Height
 from chain.keys import KeyPair
+from chain.transaction import SignedTransaction
 from chain.update import LocalUpdate
 
 StateChange: TypeAlias = tuple[bytes, bytes | None]
@@ -183,6 +184,18 @@ class ChainStore(Protocol):
 
     def invalid_reason(self, id: Hash) -> str | None:
         """Return why this block was marked invalid; None if it was not."""
+        ...
+
+    def keep_transaction(self, signed: SignedTransaction) -> None:
+        """Keep a transaction until it is forgotten, whatever becomes of the process; it is durable on return."""
+        ...
+
+    def kept_transactions(self) -> tuple[SignedTransaction, ...]:
+        """Return the transactions that are kept, in ascending order of id."""
+        ...
+
+    def forget_transactions(self, ids: Iterable[Hash]) -> None:
+        """Keep these no longer; not an error for one that is not kept. After a crash some may be there again."""
         ...
 
     def close(self) -> None:

@@ -15,6 +15,7 @@ One byte says what a key is; heights and sequence numbers are 8 bytes big-endian
     u ‖ block id      undo bytes; for blocks of the main chain alone, genesis aside
     e ‖ block id      events bytes; for blocks of the main chain alone
     x ‖ transaction   where on the main chain it is: a ``TransactionPlace``, canonical
+    o ‖ transaction   a transaction that this node accepted itself, until it is final
     s ‖ state key     a value of the state after the tip, or a node of its tree
 """
 
@@ -38,6 +39,7 @@ CHAIN: Final = b"c"
 UNDO: Final = b"u"
 EVENTS: Final = b"e"
 PLACE: Final = b"x"
+KEPT: Final = b"o"
 STATE: Final = b"s"
 
 

@@ -22,6 +22,7 @@ from chain.block import Body, Header, block_id
 from chain.codec import R, decode, encode
 from chain.errors import CodecError
 from chain.ids import Hash, Height
+from chain.transaction import SignedTransaction
 from storage.base import CommitBatch, GenesisData, StoredHeader, TransactionPlace
 from storage.commit import check_commit
 from storage.database import Database, DatabaseSnapshot
@@ -34,6 +35,7 @@ from storage.layout import (
     HAS_BODY,
     HEADER,
     INVALID,
+    KEPT,
     META_COMMITS,
     META_GENESIS,
     META_SCHEMA,
@@ -267,6 +269,24 @@ class LevelChainStore:
         """Return why this block was marked invalid."""
         reason = self._database.get(INVALID + id)
         return None if reason is None else reason.decode()
+
+    def keep_transaction(self, signed: SignedTransaction) -> None:
+        """Keep a transaction, durably."""
+        self._database.write(lambda writer: writer.put(KEPT + signed.id, encode(signed)), sync=True)
+
+    def kept_transactions(self) -> tuple[SignedTransaction, ...]:
+        """Return the transactions that are kept, in ascending order of id."""
+        kept = self._database.scan(KEPT)
+        return tuple([self._decode(encoded, SignedTransaction, f"kept transaction {id.hex()}") for id, encoded in kept])
+
+    def forget_transactions(self, ids: Iterable[Hash]) -> None:
+        """Keep these no longer."""
+
+        def fill(writer: Writer) -> None:
+            for id in ids:
+                writer.delete(KEPT + id)
+
+        self._database.write(fill, sync=False)
 
     def _decode(self, encoded: bytes, kind: type[R], what: str) -> R:
         try:

@@ -14,6 +14,7 @@ from chain.hashing import content_id
 from chain.ids import AccountId, Hash, Height
 from chain.keys import KeyPair
 from chain.payload import MAX_PAYLOAD_BYTES
+from chain.transaction import SignedTransaction
 from storage.base import CommitBatch, GenesisData, JournalEntry, KeyInfo, StoredHeader, TransactionPlace
 from storage.capacity import check_capacity
 from storage.commit import check_commit
@@ -70,6 +71,7 @@ class MemoryChainStore:
         self._events: dict[Hash, bytes] = {id: genesis.events}
         self._chain: list[Hash] = [id]
         self._places: dict[Hash, TransactionPlace] = {}
+        self._kept: dict[Hash, SignedTransaction] = {}
         self._state: State = State({key: new for key, new in genesis.changes if new is not None})
         self._is_closed = False
 
@@ -195,6 +197,22 @@ class MemoryChainStore:
         if id in self._undo or id == self._chain[0]:
             raise UseError(f"block {id.hex()} marked invalid, but it is on the main chain")
         self._invalid[id] = reason
+
+    def keep_transaction(self, signed: SignedTransaction) -> None:
+        """Keep a transaction."""
+        self._check_open()
+        self._kept[signed.id] = signed
+
+    def kept_transactions(self) -> tuple[SignedTransaction, ...]:
+        """Return the transactions that are kept, in ascending order of id."""
+        self._check_open()
+        return tuple([self._kept[id] for id in sorted(self._kept)])
+
+    def forget_transactions(self, ids: Iterable[Hash]) -> None:
+        """Keep these no longer."""
+        self._check_open()
+        for id in ids:
+            self._kept.pop(id, None)
 
     def close(self) -> None:
         """Refuse every later call. ``reopen`` gives the content back."""

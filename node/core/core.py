@@ -144,7 +144,7 @@ class NodeCore:
         """Fill the table for the parts every node has; within a line they hear in the order they stand."""
         importer, monitor, peers = self._importer, self._monitor, self._peers
         transactions, updates = self._transactions, self._update_desk
-        routes.on(Started, importer.on_started, monitor.on_started)
+        routes.on(Started, importer.on_started, monitor.on_started, transactions.on_started)
         routes.on(Tick, peers.on_transport, importer.on_tick, monitor.on_tick)
         routes.on(Connected, peers.on_transport)
         routes.on(Received, peers.on_transport)

@@ -1,6 +1,7 @@
 """Transactions on their way into a block: from users, from peers, from this node's own roles.
 
 Every transaction is checked against the state at the head; what is refused is answered with the rule it breaks.
+What this node accepted from its user or its roles is on disk before it says so, and comes back after a crash.
 After a reorganisation the transactions of the blocks that were taken back come into the pool again, so that this
 node's own are neither lost nor signed twice.
 """
@@ -11,6 +12,7 @@ from chain.transaction import SignedTransaction
 from consensus.errors import Invalid, MissingPayload
 from consensus.transition import check_transaction
 from node.core.chain import Chain
+from node.core.kept import KeptTransactions
 from node.core.messages import HeadChanged, OwnTransaction, PayloadStored, PoolGrew
 from node.core.own import OwnTransactions
 from node.core.payloads import transaction_payload
@@ -19,7 +21,7 @@ from node.core.turn import Turn
 from node.core.waitingroom import WaitingRoom
 from node.core.wants import PayloadWants
 from node.effects import Accepted, Outcome, Refused
-from node.events import SubmitBody, SubmitTransaction
+from node.events import Started, SubmitBody, SubmitTransaction
 from node.mempool import Admission, Admitted, Mempool
 from node.notices import RoleNotice, TransactionSeen
 from node.world import World
@@ -50,9 +52,15 @@ class TransactionDesk:
         self._wants = wants
         self._own = OwnTransactions(world, chain, mempool)
         self._waiting = WaitingRoom()
+        self._kept = KeptTransactions(world, chain, mempool, self._waiting)
         self._rechecked = 0
 
     # --- who hands them in ------------------------------------------------------------------------
+
+    def on_started(self, event: Started, turn: Turn) -> None:
+        """Take up again what an earlier run accepted."""
+        for signed in self._kept.restore():
+            self._readmit(signed, turn)
 
     def on_submit(self, event: SubmitTransaction, turn: Turn) -> None:
         """Take a user's transaction, or say why not."""
@@ -97,6 +105,7 @@ class TransactionDesk:
         for signed in self._waiting.take_all():
             self._readmit(signed, turn)
         self._recheck(turn)
+        self._kept.tidy()
         self._tend_own(changed.head.header.height, turn)
 
     def _recheck(self, turn: Turn) -> None:
@@ -131,6 +140,7 @@ class TransactionDesk:
         admitted = self._pool(signed, (), turn) if verdict is None else self._refuse(signed, verdict)
         if not admitted.is_in:
             return Refused(admitted.rule, admitted.reason)
+        self._kept.keep(signed)  # before anybody hears that it was accepted
         turn.network(self._network.announce_transaction(signed.id, turn.now))
         return Accepted(signed.id)
 

@@ -22,6 +22,9 @@ class WaitingRoom:
     def __len__(self) -> int:
         return len(self._waiting)
 
+    def __contains__(self, id: Hash) -> bool:
+        return id in self._waiting
+
     def put(self, signed: SignedTransaction) -> None:
         """Let a transaction wait."""
         self._waiting[signed.id] = signed

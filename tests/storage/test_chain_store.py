@@ -231,3 +231,19 @@ def describe(store: ChainStore, made) -> list[object]:
         [(store.undo(block.id), store.events(block.id), store.body(block.id)) for block in made],
         [store.transaction_place(tx.id) for block in made for tx in block.body.transactions],
     ]
+
+
+def test_a_kept_transaction_survives_until_it_is_forgotten(disk: Disk):
+    """Kept over a restart, whatever the main chain does; forgotten for good."""
+    store = disk.chain()
+    (block,) = stored_chain(store, 1)
+    first, second = sorted(block.body.transactions, key=lambda each: each.id)
+    for signed in (second, first, first):
+        store.keep_transaction(signed)
+    store.commit(batch([block]))
+    store.close()
+    store = disk.chain()
+    assert store.kept_transactions() == (first, second)
+    store.forget_transactions([first.id, block.id])
+    store.close()
+    assert disk.chain().kept_transactions() == (second,)

@@ -1,5 +1,7 @@
 """Transactions on their way: refusals say why, nothing of one's own is lost or blocked, peers are judged fairly."""
 
+from msgspec.structs import replace
+
 from chain.block import Block
 from chain.codec import encode
 from chain.ids import Amount, Hash
@@ -183,3 +185,32 @@ def test_a_full_pool_tells_the_user() -> None:
     refused = outcomes(lonely)[1]
     assert isinstance(refused, Refused)
     assert refused.rule == "mempool.full"
+
+
+def test_what_was_accepted_outlives_the_process() -> None:
+    """Killed right after it said yes, before any peer heard: it waits again, its nonce taken, and goes into a block."""
+    lonely = Lonely(GENESIS)
+    lonely.send(SubmitTransaction(1, pay(6, 1)))
+    lonely.send(SubmitTransaction(2, pay(5, 0)))
+    again = Lonely(GENESIS, lonely.world)
+    assert {pay(5, 0), pay(6, 1)} == set(again.core.pending_transactions())
+    assert again.core.next_nonce(ALICE.account) == 2
+    assert {pay(5, 0).id, pay(6, 1).id} == set(again.network.transactions)
+
+
+def test_what_is_final_or_given_up_is_kept_no_longer() -> None:
+    """The store keeps a transaction while a reorganisation could take it back, not for ever; nor a replaced one."""
+    shallow = replace(GENESIS, engine=replace(GENESIS.engine, max_reorg=3))
+    lonely, mint = Lonely(shallow), Mint(shallow)
+    cheap, better = pay(5, 0), pay(5, 0, fee=50_000)
+    for request, signed in enumerate((cheap, better)):
+        lonely.send(SubmitTransaction(request, signed))
+    blocks = [mint.block(mint.root, [better], producer=BOB)]
+    lonely.give(blocks[0])
+    assert (better,) == lonely.world.store.kept_transactions()
+    while lonely.core.finalized() < 1:
+        blocks.append(mint.block(blocks[-1].id, producer=BOB))
+        lonely.give(blocks[-1])
+    assert len(blocks) == 4
+    assert lonely.world.store.kept_transactions() == ()
+    assert Lonely(shallow, lonely.world).core.pending_transactions() == ()
