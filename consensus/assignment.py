@@ -7,18 +7,20 @@ in a block one more becomes eligible, so that a silent miner delays a device and
 Rules of this file: pure functions of the state, the task and heights.
 """
 
+from hashlib import sha256
+
 from chain.genesis import Rules
 from chain.ids import AccountId
-from consensus.records import RoundState
-from consensus.state import get_miners
+from consensus.records import Miner, RoundState
+from consensus.state import get_miners, miner_key, need_record
 from consensus.view import StateView
 from fl.task import Task, draw
 
 
 def get_miner_order(miners: tuple[AccountId, ...], task: Task, device: AccountId) -> tuple[AccountId, ...]:
     """Return the miners in the order in which the beacon assigns them to a device for a task."""
-    digest = task.digest
-    return tuple(sorted(miners, key=lambda miner: draw(task.beacon, b"miner", digest, device, miner)))
+    seed = draw(task.beacon, b"miner", task.digest, device)
+    return tuple(sorted(miners, key=lambda miner: sha256(seed + miner).digest()))  # one hash each: there may be many
 
 
 def get_eligible_count(rules: Rules, attestations: int, opened: int, height: int) -> int | None:
@@ -34,6 +36,16 @@ def get_eligible_count(rules: Rules, attestations: int, opened: int, height: int
 def get_eligible(
     view: StateView, rules: Rules, state: RoundState, attestations: int, device: AccountId, height: int
 ) -> tuple[AccountId, ...]:
-    """Return the miners whose attestation of a device's update counts in a block at ``height``, in beacon order."""
-    order = get_miner_order(get_miners(view), state.task, device)
-    return order[: get_eligible_count(rules, attestations, state.opened, height)]
+    """Return the miners whose attestation of a device's update counts in a block at ``height``, in beacon order.
+
+    Those who registered after the task had opened come last: whoever knows a beacon can make a key that comes first.
+    """
+    count = get_eligible_count(rules, attestations, state.opened, height)
+    early: list[AccountId] = []
+    late: list[AccountId] = []
+    for miner in get_miner_order(get_miners(view), state.task, device):
+        if len(early) == count:
+            break
+        is_early = need_record(view, miner_key(miner), Miner).registered < state.opened
+        (early if is_early else late).append(miner)
+    return tuple([*early, *late][:count])

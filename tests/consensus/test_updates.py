@@ -9,14 +9,15 @@ from msgspec.structs import replace
 from chain.ids import INT_MAX, ZERO_HASH, Amount, Hash
 from chain.keys import KeyPair
 from chain.payload import PayloadRef
-from chain.transaction import RegisterMiner
+from chain.transaction import RegisterMiner, Transfer
 from chain.update import Attestation, AttestedUpdate, LocalUpdate, PrivacyCharge, Release
+from consensus.assignment import get_miner_order
 from consensus.errors import Invalid, MissingPayload
-from consensus.queries import attestations_needed, eligible_miners, get_device
+from consensus.queries import attestations_needed, eligible_miners, get_device, get_miners
 from consensus.transition import check_local_update, execute, fill
 from fl.payload import write_payload
 from fl.plan.schema import Timing
-from tests.consensus.harness import DEVICES, MINERS, OTHER, Chain, make_plan
+from tests.consensus.harness import DEVICES, MINERS, OTHER, OWNER, Chain, make_plan
 
 FIRST, SECOND = DEVICES[:2]
 
@@ -237,6 +238,27 @@ def test_attestations_must_be_exactly_those_asked_for(choose):
     keys = sorted(in_order(chain, plan, chain.height + 1), key=lambda key: key.account)
     assert len(keys) == 3
     assert refusal(chain, choose(update, keys)).rule == "update.attestations"
+
+
+def test_a_miner_who_registers_after_the_draw_changes_nothing():
+    """With the beacon known, a key that comes first is easily made: it neither attests nor pushes others back."""
+    chain, plan = with_miners(1)
+    task, honest = chain.task(plan).task, in_order(chain, plan, chain.height + 1)[0]
+    keys = (KeyPair(number.to_bytes(32, "big")) for number in range(1000, 2000))
+    late = next(
+        key for key in keys if get_miner_order((honest.account, key.account), task, FIRST.account)[1] == honest.account
+    )
+    chain.send(OWNER, Transfer(late.account, Amount(10_000)))
+    chain.mine()
+    chain.send(late, RegisterMiner(Amount(500)))
+    chain.mine()
+    assert late.account in get_miners(chain)
+    update = chain.release(plan, FIRST)
+    assert refusal(chain, attested(update, late)).rule == "update.attestations"
+    assert in_order(chain, plan, chain.height)[0] == honest
+    chain.updates.append(attested(update, honest))
+    chain.mine()
+    assert chain.rejected == {}
 
 
 def test_without_enough_miners_an_update_waits():
