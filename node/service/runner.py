@@ -1,7 +1,7 @@
 """The core's driver: one event at a time goes in, and its effects are carried out in order.
 
 Events are handled where they occur, on the event loop's thread; one that an effect causes waits until the
-effects before it are done. ``now`` never goes back, whatever the machine's clock does.
+effects before it are done. ``now`` never goes back nor stands still, whatever the machine's clock does.
 
 Rules of this file: nothing here raises into its callers. A fault of the core ends the run through ``on_fault``.
 """
@@ -64,15 +64,30 @@ class JobRunner(Protocol):
 
 
 class Clock:
-    """Milliseconds since the epoch that never go back."""
+    """Milliseconds since the epoch that never go back, and never stand still.
 
-    def __init__(self) -> None:
-        self._last = Millis(0)
+    When the machine's clock was set back, time goes on at half its pace until that clock has caught up: were it to
+    stand still, no answer would be late, nobody dialled again and no head announced until then.
+    """
+
+    def __init__(
+        self, wall_ns: Callable[[], int] = time.time_ns, steady_ns: Callable[[], int] = time.monotonic_ns
+    ) -> None:
+        self._wall_ns = wall_ns
+        self._steady_ns = steady_ns
+        self._steady = steady_ns()
+        self._now = wall_ns()
 
     def now(self) -> Millis:
-        """Return the time, or the last one returned if the machine's clock was set back."""
-        self._last = max(self._last, Millis(time.time_ns() // 1_000_000))
-        return self._last
+        """Return the time."""
+        steady = self._steady_ns()
+        self._now = max(self._wall_ns(), self._now + (steady - self._steady) // 2)
+        self._steady = steady
+        return Millis(self._now // 1_000_000)
+
+    def ahead_ms(self) -> int:
+        """Return how far the machine's clock was set back and has not caught up; 0 in quiet times."""
+        return max(0, self._now - self._wall_ns()) // 1_000_000
 
 
 class Runner:
@@ -113,6 +128,10 @@ class Runner:
     def now(self) -> Millis:
         """Return the present time as the core would be given it."""
         return self._clock.now()
+
+    def ahead_ms(self) -> int:
+        """Return how far the core's time is ahead of the machine's clock, because that was set back."""
+        return self._clock.ahead_ms()
 
     def deliver(self, event: Event) -> None:
         """Let the core handle an event, now or after the one it is at."""

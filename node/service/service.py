@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from aiohttp import web
-from structlog.typing import EventDict
+from structlog.typing import EventDict, FilteringBoundLogger
 
 from chain.address import format_account
 from node.config import Config, join_address
@@ -54,6 +54,7 @@ _SPARE_LINKS: Final = 16
 """Connections that may be shaking hands beside those that are peers."""
 _REMEMBER_S: Final = 600.0
 _RPC_STOP_S: Final = 0.5
+_CLOCK_TOLERANCE_MS: Final = 2_000
 _JOBS_STOP_S: Final = 2.0
 
 
@@ -206,7 +207,7 @@ class Service:
         parts.links.accept()
         parts.runner.deliver(Started())
         parts.helpers += [
-            tasks.create_task(_tick(parts.runner, parts.metrics), name="tick"),
+            tasks.create_task(_tick(parts.runner, parts.metrics, self._logger), name="tick"),
             tasks.create_task(_remember(parts.core, home.path), name="remember peers"),
         ]
         self._logger.info(
@@ -316,16 +317,23 @@ def _roles(config: Config) -> tuple[str, ...]:
     return tuple(role for role, is_played in roles.items() if is_played)
 
 
-async def _tick(runner: Runner, metrics: Metrics) -> None:
-    """Give the core the passing of time, and measure how late the loop is."""
+async def _tick(runner: Runner, metrics: Metrics, logger: FilteringBoundLogger) -> None:
+    """Give the core the passing of time, and measure how late the loop is; say it if the clock was set back."""
     loop = asyncio.get_running_loop()
     due = loop.time()
+    was_ahead = False
     while True:
         due += TICK_MS / 1000
         await asyncio.sleep(max(0.0, due - loop.time()))
         metrics.loop_lag_seconds.observe(max(0.0, loop.time() - due))
         due = max(due, loop.time() - TICK_MS / 1000)  # after a long pause, no burst of ticks
         runner.deliver(Tick())
+        is_ahead = (ahead_ms := runner.ahead_ms()) > _CLOCK_TOLERANCE_MS
+        if is_ahead and not was_ahead:
+            logger.warning(
+                "the machine's clock was set back", seconds=ahead_ms // 1000, remedy="restart if it is right now"
+            )
+        was_ahead = is_ahead
 
 
 async def _remember(core: NodeCore, home: Path) -> None:

@@ -5,6 +5,7 @@ import io
 import threading
 import time
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 
@@ -181,12 +182,19 @@ async def test_a_fault_of_the_core_is_told_and_not_raised():
     assert desk.core.events() == [Started()]
 
 
-def test_the_clock_never_goes_back(monkeypatch: pytest.MonkeyPatch):
-    """A machine's clock that is set back stands still until it has caught up."""
-    times = iter([5_000_000_000, 1_000_000_000, 6_000_000_000])
-    monkeypatch.setattr(time, "time_ns", lambda: next(times))
-    clock = Clock()
-    assert [clock.now() for _ in range(3)] == [5000, 5000, 6000]
+def test_the_clock_neither_goes_back_nor_stands_still():
+    """A machine's clock that is set back an hour: time goes on at half pace until it has caught up, then with it."""
+    wall, steady = 5_000_000, 0
+    clock = Clock(lambda: wall * 1_000_000, lambda: steady * 1_000_000)
+    told = [clock.now()]
+    wall -= 3_600_000
+    while clock.ahead_ms() or steady == 0:
+        told.append(clock.now())
+        wall, steady = wall + 1000, steady + 1000
+    assert told[1] == 5_000_000
+    assert {later - sooner for sooner, later in pairwise(told[1:])} == {500}
+    assert steady == 7_199_000, "twice the hour, but for the last step"
+    assert clock.now() == wall
 
 
 # --- jobs ------------------------------------------------------------------------------------------
