@@ -24,7 +24,7 @@ def find_circle(imports: dict[str, set[str]]) -> list[str]:
         if state.get(module) == 2:
             return []
         if state.get(module) == 1:
-            return path[path.index(module) :] + [module]
+            return [*path[path.index(module):], module]
         state[module] = 1
         for imported in sorted(imports[module]):
             circle = visit(imported, [*path, module])
@@ -42,14 +42,14 @@ def find_circle(imports: dict[str, set[str]]) -> list[str]:
 
 def test_no_two_files_import_each_other_in_a_circle(imports: dict[str, set[str]]) -> None:
     """Data flows one way, file by file."""
-    assert [] == find_circle(imports)
+    assert find_circle(imports) == []
 
 
 def test_a_circle_is_found_where_there_is_one() -> None:
     """The search itself can fail."""
-    assert ["b", "c", "b"] == find_circle({"a": {"b"}, "b": {"c"}, "c": {"b"}})
+    assert find_circle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c", "b"]
 
 
 def test_every_room_has_tests() -> None:
     """Tests mirror the rooms."""
-    assert [] == [room for room in ROOMS if not any((ROOT / "tests" / room).rglob("test_*.py"))]
+    assert [room for room in ROOMS if not any((ROOT / "tests" / room).rglob("test_*.py"))] == []
