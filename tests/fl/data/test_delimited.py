@@ -88,7 +88,7 @@ def test_many_rows_keep_their_numbers(tmp_path: Path) -> None:
         ("a,b\n1\n", "line 2: has 1 cells where line 1 has 2"),
         ('a,b\n"1,2\n', "is not delimited text"),
         (b"a,b\n1,\xff\n", "not UTF-8"),
-        (gzip.compress(b"a,b\n1,2\n" * 100)[:-12], "cut short"),
+        (gzip.compress(b"a,b\n1,2\n" * 100, mtime=0)[:-12], "cut short"),
         (b"\x1f\x8bnothing", "gzip"),
     ],
 )

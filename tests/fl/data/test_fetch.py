@@ -153,7 +153,7 @@ def test_an_unknown_set_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"plain", gzip.compress(b"\x00\x00\x0d\x01"), idx((3,), b"12"), idx((3, 2, 2), b"1"), LABELS[:-9]],
+    [b"plain", gzip.compress(b"\x00\x00\x0d\x01", mtime=0), idx((3,), b"12"), idx((3, 2, 2), b"1"), LABELS[:-9]],
 )
 def test_what_is_no_idx_file_is_named(tmp_path: Path, content: bytes) -> None:
     """Wrong magic, wrong length or broken gzip is a ``DataError``."""
