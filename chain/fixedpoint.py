@@ -6,7 +6,7 @@ exact integers of any width; there is one division, rounded half to even. Order 
 Vectors are C-contiguous little-endian ``int64`` arrays of shape (d,).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from typing import Final
 
@@ -61,26 +61,28 @@ def check_range(values: Int64Vector) -> None:
         raise FixedPointError("a coordinate exceeds 2**53 fixed-point units")
 
 
-def weighted_sum(vectors: Sequence[Int64Vector], weights: Sequence[int]) -> list[int]:
+def weighted_sum(vectors: Iterable[Int64Vector], weights: Sequence[int]) -> list[int]:
     """Return Σ weights[k]·vectors[k] per coordinate as exact Python integers; ``[]`` for no vectors.
 
+    Vectors are taken one by one: they need not fit memory together.
     Vectors all have shape (d,) and values within range; 0 <= weight < 2**32; ``FixedPointError`` otherwise.
     Each value is split into a signed high limb and a low limb of 27 bits, summed apart in int64. Before the
     weights gathered since the last carry exceed 2**35, carries move up, so that no sum passes 2**62 + 2**27.
     Python integers appear only when the limbs are put together at the end.
     """
-    if len(vectors) != len(weights):
-        raise FixedPointError(f"{len(vectors)} vectors with {len(weights)} weights")
-    if not vectors:
-        return []
-    shape = vectors[0].shape
-    low, middle, high = (np.zeros(shape, dtype=np.int64) for _ in range(3))
-    gathered = 0
-    for vector, weight in zip(vectors, weights, strict=True):
+    low = middle = high = np.zeros(0, dtype=np.int64)
+    gathered = taken = 0
+    for vector in vectors:
+        if taken == len(weights):
+            raise FixedPointError(f"more vectors than the {taken} weights")
+        weight = weights[taken]
+        if not taken:
+            low, middle, high = (np.zeros(vector.shape, dtype=np.int64) for _ in range(3))
+        taken += 1
         if not 0 <= weight <= _WEIGHT_MAX:
             raise FixedPointError(f"weight {weight} is not within 0 … {_WEIGHT_MAX}")
-        if vector.shape != shape:
-            raise FixedPointError(f"vectors of shapes {shape} and {vector.shape} cannot be added")
+        if vector.shape != low.shape:
+            raise FixedPointError(f"vectors of shapes {low.shape} and {vector.shape} cannot be added")
         check_range(vector)
         if gathered + weight > _CARRY_AT:
             _carry(low, middle, high)
@@ -88,6 +90,8 @@ def weighted_sum(vectors: Sequence[Int64Vector], weights: Sequence[int]) -> list
         gathered += weight
         low += (vector & _LIMB_MASK) * weight
         middle += (vector >> _LIMB_BITS) * weight
+    if taken != len(weights):
+        raise FixedPointError(f"{taken} vectors with {len(weights)} weights")
     _carry(low, middle, high)
     return _joined(low, middle, high)
 

@@ -23,14 +23,19 @@ def total_samples(settled: Iterable[Settled]) -> int:
 
 def summed(settled: Sequence[Settled], dimension: int) -> list[int]:
     """Return Σ_k v_k per coordinate, exactly; zeros for no devices."""
-    vectors = [entry.contribution.vector for entry in settled]
-    return weighted_sum(vectors, [1] * len(vectors)) if vectors else [0] * dimension
+    return _weighted(settled, [1] * len(settled), dimension)
 
 
 def summed_by_samples(settled: Sequence[Settled], dimension: int) -> list[int]:
     """Return Σ_k n_k·v_k per coordinate, exactly; zeros for no devices."""
-    vectors = [entry.contribution.vector for entry in settled]
-    return weighted_sum(vectors, [entry.samples for entry in settled]) if vectors else [0] * dimension
+    return _weighted(settled, [entry.samples for entry in settled], dimension)
+
+
+def _weighted(settled: Sequence[Settled], weights: Sequence[int], dimension: int) -> list[int]:
+    """Return Σ_k weights[k]·v_k per coordinate; the vectors are read one by one."""
+    if not settled:
+        return [0] * dimension
+    return weighted_sum((entry.contribution.vector for entry in settled), weights)
 
 
 def mean_loss(settled: Sequence[Settled]) -> int:

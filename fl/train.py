@@ -165,7 +165,7 @@ class _Federation:
             refusal = check_update(problem, task.phase, Facts(samples, 0, 0, 1), contribution)
             if refusal is not None:
                 raise FLError(f"round {task.round}, device {name}: {refusal}")
-            settled[name] = Settled(account_of(name), samples, contribution)
+            settled[name] = Settled.of(account_of(name), samples, contribution)
         if len(settled) < problem.plan.participation.min_devices:
             raise FLError(
                 f"round {task.round}, phase {task.phase}: {len(settled)} devices sent an update, "

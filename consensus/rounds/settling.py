@@ -5,6 +5,7 @@ phase has settled, for the fewest samples counted and the product of its qualiti
 """
 
 from collections.abc import Sequence
+from functools import partial
 from math import isqrt
 
 from msgspec.structs import replace
@@ -46,7 +47,8 @@ from consensus.state import (
     progress_key,
     put_record,
 )
-from fl.algorithms.base import PhaseOutcome, Settled
+from consensus.view import PayloadView
+from fl.algorithms.base import Contribution, PhaseOutcome, Settled
 from fl.policies import Assessment, Facts, assess_updates
 from fl.problem import Problem
 
@@ -102,22 +104,35 @@ def get_reveals(ledger: Ledger, state: RoundState) -> list[RevealedUpdate]:
 def read_contributions(
     ledger: Ledger, problem: Problem, state: RoundState, updates: Sequence[RevealedUpdate]
 ) -> tuple[list[Settled], bytes | None]:
-    """Return the decoded updates and the opened holdout chunk's bytes; ``MissingPayload`` for all that is not here.
+    """Return the updates, to be read one by one, and the opened holdout chunk's bytes.
 
-    The payloads passed inclusion, so one that does not decode now is damage to this node and no verdict.
+    ``MissingPayload`` for all that is not here. The payloads passed inclusion, so one that does not decode now is
+    damage to this node and no verdict.
     """
     opening = get_opening(ledger.view, state.task.plan, state.task.digest)
     refs = [update.payload for update in updates] + ([] if opening is None else [opening.payload])
-    bodies = [ledger.payloads.payload(ref.id) for ref in refs]
-    missing: list[PayloadRef] = [ref for ref, body in zip(refs, bodies, strict=True) if body is None]
+    missing = [ref for ref in refs if ledger.payloads.payload(ref.id) is None]
     if missing:
         raise MissingPayload(missing)
-    present = [body for body in bodies if body is not None]
+    phase = state.task.phase
     settled = [
-        Settled(update.device, update.samples, problem.algorithm.read_payload(problem, state.task.phase, body))
-        for update, body in zip(updates, present[: len(updates)], strict=True)
+        Settled(each.device, each.samples, partial(read_update, ledger.payloads, problem, phase, each.payload))
+        for each in updates
     ]
-    return settled, None if opening is None else present[-1]
+    return settled, None if opening is None else read_stored(ledger.payloads, opening.payload)
+
+
+def read_update(payloads: PayloadView, problem: Problem, phase: int, ref: PayloadRef) -> Contribution:
+    """Return the contribution in a stored payload."""
+    return problem.algorithm.read_payload(problem, phase, read_stored(payloads, ref))
+
+
+def read_stored(payloads: PayloadView, ref: PayloadRef) -> bytes:
+    """Return a payload that was here a moment ago; ``MissingPayload`` if it has left meanwhile."""
+    payload = payloads.payload(ref.id)
+    if payload is None:
+        raise MissingPayload([ref])
+    return payload
 
 
 def judge(

@@ -7,7 +7,7 @@ every node gets the same bits whatever order the updates come in.
 A phase is an *exchange* of a round (the paper's "iteration" steps). Rules of this file: shapes only.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -49,11 +49,25 @@ class Contribution:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Settled:
-    """A device's accepted contribution, and n_k, its samples as frozen at enrolment."""
+    """A device's accepted contribution, and n_k, its samples as frozen at enrolment.
+
+    ``read`` gives the contribution, from where it is stored: those of a phase need not fit memory together, so whoever
+    sums them looks at one after the other, and as seldom as may be.
+    """
 
     device: AccountId
     samples: int
-    contribution: Contribution
+    read: Callable[[], Contribution]
+
+    @classmethod
+    def of(cls, device: AccountId, samples: int, contribution: Contribution) -> "Settled":
+        """Return the entry of a contribution that is in memory."""
+        return cls(device, samples, lambda: contribution)
+
+    @property
+    def contribution(self) -> Contribution:
+        """The contribution, read now."""
+        return self.read()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -5,16 +5,18 @@ gradient settled; they stay fixed for the rest of the round, so a device that dr
 renormalising (DESIGN §4.5).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from chain.codec import Record, decode, encode
-from chain.fixedpoint import Float64Vector
+from chain.fixedpoint import Float64Vector, divide_half_even
 from chain.ids import Natural
-from fl.aggregate import mean_loss, mean_norm_squared, pack_wide, summed, total_samples, unpack_wide_floats
-from fl.algorithms.base import PhaseOutcome, Settled
+from fl.aggregate import mean_norm_squared, pack_wide, summed, total_samples, unpack_wide_floats
+from fl.algorithms.base import Contribution, PhaseOutcome, Settled
 from fl.objective import Objective
 
 
@@ -49,18 +51,39 @@ class Carry(Record):
 
 def settle_gradients(problem: Objective, settled: Sequence[Settled]) -> PhaseOutcome:
     """Return the outcome of a gradient phase: its carry, mean loss and the squared norm of the mean gradient."""
-    sums = summed(settled, problem.dimension)
+    tally = _Tally(np.zeros(problem.features, np.int64), np.zeros(problem.features, np.int64))
+    noted = [Settled(entry.device, entry.samples, partial(tally.note, entry.read)) for entry in settled]
+    sums = summed(noted, problem.dimension)
     samples = total_samples(settled)
-    counts = [entry.contribution.counts for entry in settled]
-    known = [each for each in counts if each is not None]
     carry = Carry(
         samples=samples,
         devices=len(settled),
         gradient=pack_wide(sums),
-        counts=_packed(np.sum(known, axis=0)) if known else b"",
-        holders=_packed(np.sum([each > 0 for each in known], axis=0)) if known else b"",
+        counts=_packed(tally.counts) if tally.is_counting else b"",
+        holders=_packed(tally.holders) if tally.is_counting else b"",
     )
-    return PhaseOutcome(encode(carry), None, mean_loss(settled), mean_norm_squared(sums, samples))
+    loss = divide_half_even(tally.loss, max(samples, 1))
+    return PhaseOutcome(encode(carry), None, loss, mean_norm_squared(sums, samples))
+
+
+@dataclass(slots=True, eq=False)
+class _Tally:
+    """What is added up beside the gradients while they are read, once each."""
+
+    counts: NDArray[np.int64]
+    holders: NDArray[np.int64]
+    loss: int = 0
+    is_counting: bool = False
+
+    def note(self, read: Callable[[], Contribution]) -> Contribution:
+        """Return the contribution, its loss and counts taken in."""
+        contribution = read()
+        self.loss += contribution.loss
+        if contribution.counts is not None:
+            self.is_counting = True
+            self.counts += contribution.counts
+            self.holders += contribution.counts > 0
+        return contribution
 
 
 def _packed(values: NDArray[np.int64]) -> bytes:

@@ -28,8 +28,8 @@ SETTLE_WORK: Final = 10**6
 """Work units of what any settled phase costs. A unit is about a nanosecond of one core."""
 DEVICE_WORK: Final = 10**5
 """Of a selected device: its seat, its update's records, its reward."""
-VALUE_WORK: Final = 10
-"""Of reading and adding one value of an update."""
+VALUE_WORK: Final = 50
+"""Of reading one value of an update from the disk, its hash checked, some times over, and adding it."""
 PARAMETER_WORK: Final = 4000
 """Of a coordinate settled: exact integers of any width, hashed and written, and the memory they take meanwhile."""
 ROW_WORK: Final = 50

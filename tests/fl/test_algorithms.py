@@ -1,5 +1,6 @@
 """Algorithms: what a round computes is exact, order does not matter, and the three are related as their papers say."""
 
+import tracemalloc
 from fractions import Fraction
 
 import numpy as np
@@ -25,7 +26,7 @@ from fl.plan.schema import Dane, FedAvg, FedSvrg
 from fl.presence import feature_presence
 from fl.problem import Problem, compile_problem
 from fl.task import Task
-from tests.fl.problems import make_problem, random_data
+from tests.fl.problems import ONE, make_problem, random_data
 
 SEED = bytes(range(32))
 
@@ -39,7 +40,7 @@ def a_model(problem: Problem, seed: int = 0) -> Int64Vector:
 
 
 def settled(index: int, samples: int, contribution: Contribution) -> Settled:
-    return Settled(AccountId(content_id(bytes([index]))), samples, contribution)
+    return Settled.of(AccountId(content_id(bytes([index]))), samples, contribution)
 
 
 def after_phase(problem: Problem, phase: int, model: Int64Vector, carry: bytes, parts: list[Dataset]) -> list[Settled]:
@@ -184,6 +185,29 @@ def test_settling_is_exact_and_knows_no_order(
     again = FEDSVRG.settle(problem, 1, model, outcome.carry, updates).model
     assert again is not None
     assert again.tobytes() == new.tobytes()
+
+
+@pytest.mark.parametrize("algorithm", [FedSvrg(ONE, True, True), FedAvg(ONE, 1, 1), Dane(ONE, ONE, ONE, 1)])
+def test_a_phase_settles_in_the_memory_of_a_few_updates(algorithm: FedSvrg | FedAvg | Dane) -> None:
+    """Sixty updates of half a MiB: read one after the other, at most twice, in every phase."""
+    problem = make_problem((1 << 16) - 1, algorithm=algorithm, devices=60)
+    reads = 0
+
+    def read() -> Contribution:
+        nonlocal reads
+        reads += 1
+        return Contribution(np.full(1 << 16, reads), np.ones((1 << 16) - 1, np.int64), reads)
+
+    entries = [Settled(AccountId(content_id(bytes([k]))), 1, read) for k in range(60)]
+    model, carry = np.zeros(1 << 16, np.int64), b""
+    for phase in range(len(problem.algorithm.phases)):
+        tracemalloc.start()
+        try:
+            carry = problem.algorithm.settle(problem, phase, model, carry, entries).carry
+            assert tracemalloc.get_traced_memory()[1] < 24 << 20
+        finally:
+            tracemalloc.stop()
+    assert reads <= 60 * 2
 
 
 def test_sums_beyond_64_bits_reach_the_devices_rounded_once() -> None:

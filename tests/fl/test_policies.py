@@ -31,7 +31,7 @@ def vector(*values: int) -> Contribution:
 
 
 def entry(contribution: Contribution, samples: int = 10) -> Settled:
-    return Settled(AccountId(content_id(b"device")), samples, contribution)
+    return Settled.of(AccountId(content_id(b"device")), samples, contribution)
 
 
 def test_the_registry_has_exactly_what_plans_can_name() -> None:

@@ -206,7 +206,7 @@ def test_work_counts_updates_holdout_rows_and_retries() -> None:
     assert phase_count(plan) == 2
     opening = 10**6 + 4 * 10**5
     assert opening_work(plan) == opening
-    adding, judging = opening + 10 * 4 * 6 + 4000 * 6, 5 * (50 + 40 + 6) * 5
+    adding, judging = opening + 50 * 4 * 6 + 4000 * 6, 5 * (50 + 40 + 6) * 5
     assert settle_work(plan, 0) == adding
     assert settle_work(plan, 1) == settle_work(plan) == adding + judging
     assert plan_work(plan) == 10 * (1 + 3) * (2 * adding + judging)
