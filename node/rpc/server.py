@@ -33,6 +33,12 @@ A = TypeVar("A")
 _JSON: Final = "application/json"
 _MAX_CONCURRENT: Final = 64
 _MAX_SUBSCRIBERS: Final = 64
+_BODIES_READ: Final = 4
+"""Bodies of the greatest length that may be on their way in together."""
+_SHORT_BODY: Final = 64 * 1024
+"""Shorter ones are not counted: connections are, and everyday calls must not wait for somebody's upload."""
+_BODY_S: Final = 30.0
+"""A body may take so long to arrive."""
 _HEARTBEAT_S: Final = 20.0
 _HEADERS: Final = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -72,6 +78,7 @@ class RpcServer(Generic[A]):
         self._openrpc = openrpc
         self._logger = logger
         self._running = 0
+        self._reading_bytes = 0
         self._subscribers = 0
 
     def application(self) -> web.Application:
@@ -128,9 +135,15 @@ class RpcServer(Generic[A]):
         if request.content_type != _JSON:
             return _refuse(415, f"calls are {_JSON}, not {request.content_type[:100]!r}")
         try:
-            body = await request.read()
+            body = await self._read(request)
         except web.HTTPRequestEntityTooLarge:
             return _refuse(413, f"a request may have {self._limits.body_bytes} bytes at most")
+        except TimeoutError:
+            return _refuse(408, f"the request did not arrive within {_BODY_S:g} s")
+        except ConnectionError:
+            return _refuse(400, "the request broke off")
+        if body is None:
+            return _refuse(503, "other long requests are on their way in; try again later")
         is_authorized = self._is_authorized(request)
 
         async def dispatch(call: Call) -> object:
@@ -147,6 +160,21 @@ class RpcServer(Generic[A]):
         if reply is None:
             return web.Response(status=204, headers=_HEADERS)
         return web.Response(body=reply, content_type=_JSON, headers=_HEADERS)
+
+    async def _read(self, request: web.Request) -> bytes | None:
+        """Return a request's body; None if there is no room for it beside those that are being read."""
+        most = self._limits.body_bytes
+        size = most if request.content_length is None else min(request.content_length, most)
+        if size <= _SHORT_BODY:
+            size = 0
+        if size and self._reading_bytes + size > _BODIES_READ * most:
+            return None
+        self._reading_bytes += size
+        try:
+            async with asyncio.timeout(_BODY_S):
+                return await request.read()
+        finally:
+            self._reading_bytes -= size
 
     def _on_fault(self, call: Call) -> None:
         self._logger.exception("a method failed", method=call.method[:100])

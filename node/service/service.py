@@ -27,6 +27,7 @@ from node.eventlog import EventRecorder, LogHeader
 from node.events import Shutdown, Started, Tick
 from node.logs import NodeLog
 from node.metrics import Metrics
+from node.rpc.door import open_door
 from node.rpc.hub import EventHub
 from node.rpc.methods import make_registry, openrpc_document, package_version
 from node.rpc.server import RpcServer, ServerLimits
@@ -78,6 +79,7 @@ class _Parts:
     hub: EventHub
     metrics: Metrics
     web_runner: web.AppRunner | None = None
+    rpc_door: asyncio.Server | None = None
     helpers: list[asyncio.Task[None]] = field(default_factory=list)
 
 
@@ -232,6 +234,8 @@ class Service:
         self._log.on_event = None
         parts.hub.close()
         remove_rpc_files(self._home.path)
+        if parts.rpc_door is not None:
+            parts.rpc_door.close()
         if parts.web_runner is not None:
             await parts.web_runner.cleanup()
         await parts.links.stop()
@@ -265,10 +269,10 @@ class Service:
         parts.web_runner = runner
         await runner.setup()
         try:
-            await web.TCPSite(runner, rpc.host, rpc.port).start()
+            parts.rpc_door = await open_door(runner, rpc.host, rpc.port)
         except OSError as error:
             raise _cannot_listen("RPC", rpc.host, rpc.port, "[rpc] port", error) from None
-        host, port = runner.addresses[0][:2]
+        host, port = parts.rpc_door.sockets[0].getsockname()[:2]
         return f"http://{join_address(host, port)}"
 
     def _forward_log(self, announcer: Announcer, runner: Runner) -> None:

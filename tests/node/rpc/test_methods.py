@@ -5,12 +5,14 @@ import io
 import json
 import stat
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import aiohttp
 import jsonschema
 import pytest
 import pytest_asyncio
+from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -32,6 +34,7 @@ from node.client import (
     Timeout,
     Unauthorized,
 )
+from node.rpc.door import open_door
 from node.rpc.hub import QUEUE_EVENTS, TOPICS, EventHub
 from node.rpc.methods import make_registry, openrpc_document
 from tests.node.service.houses import RICH, ROOT, House, make_config, make_genesis, make_home, running_service, until
@@ -463,3 +466,64 @@ class _FakeServer:
         else:
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(self._body), self._body))
         writer.close()
+
+
+async def test_long_requests_that_never_end_leave_room_for_others(http: aiohttp.ClientSession, house: House):
+    """Bodies on their way in are bounded together: one too many is told to come again, short calls are answered."""
+    size, host, port = make_config().limits.rpc_body_bytes, *house.running.url.removeprefix("http://").split(":")
+    head = f"POST / HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: {size}\r\n\r\n"
+    callers = [await asyncio.open_connection(host, port) for _ in range(5)]
+    for _, writer in callers[:4]:
+        writer.write(head.encode() + b"[")
+        await writer.drain()
+    await asyncio.sleep(0.1)
+    reader, writer = callers[4]
+    writer.write(head.encode() + b"[")
+    assert b" 503 " in await asyncio.wait_for(reader.readline(), 5)
+    async with http.post("/", data=CALL, headers={"Content-Type": "application/json"}) as response:
+        assert response.status == 200
+    for _, writer in callers:
+        await hang_up(writer)
+    await until(lambda: _is_taken(http, size))
+    assert not [line for line in house.log() if line["level"] == "error"]
+
+
+async def hang_up(writer: asyncio.StreamWriter) -> None:
+    writer.transport.abort()
+    with suppress(ConnectionError):
+        await writer.wait_closed()
+
+
+async def _is_taken(http: aiohttp.ClientSession, size: int) -> bool:
+    """Is a request of the greatest length taken again?"""
+    async with http.post(
+        "/", data=io.BytesIO(CALL.ljust(size)), headers={"Content-Type": "application/json"}
+    ) as response:
+        return response.status == 200
+
+
+CALL = b'{"jsonrpc": "2.0", "id": 1, "method": "node.status", "params": {}}'
+
+
+async def test_connections_are_counted():
+    """One beyond the limit ends as it begins; when another has left there is room again."""
+    runner = web.AppRunner(web.Application())
+    await runner.setup()
+    door = await open_door(runner, "127.0.0.1", 0, most=2)
+    address = door.sockets[0].getsockname()
+    inside = []
+    for _ in range(2):
+        inside.append(await asyncio.open_connection(*address))
+        await until(lambda: len(runner.server.connections) == len(inside))
+    reader, writer = await asyncio.open_connection(*address)
+    with suppress(ConnectionResetError):
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+    assert len(runner.server.connections) == 2
+    await hang_up(inside.pop()[1])
+    await until(lambda: len(runner.server.connections) == 1)
+    inside.append(await asyncio.open_connection(*address))
+    await until(lambda: len(runner.server.connections) == 2)
+    for _, other in [(reader, writer), *inside]:
+        await hang_up(other)
+    door.close()
+    await runner.cleanup()
