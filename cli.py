@@ -9,9 +9,11 @@ from typing import Annotated
 import typer
 
 from commands import account, config, data, db, device, init, keys, localnet, model, node, plan, simulate, train
+from commands.groups import Group
 from commands.output import PANEL_LEARNING, PANEL_NODE, example
 
 app = typer.Typer(
+    cls=Group,
     name="fedchain",
     no_args_is_help=True,
     epilog=example("fedchain plan new --data DIR --out plan.toml", "fedchain localnet run plan.toml --data DIR"),

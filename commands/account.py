@@ -9,8 +9,8 @@ from rich.text import Text
 from commands.home import HomeOption
 from commands.node import as_document
 from commands.node_call import ask
-from commands.output import PANEL_LEDGER, CommandFailed, JsonFlag, UsageFault, command, emit, example
-from commands.plan_submit import TimeoutOption, WaitOption
+from commands.output import PANEL_LEDGER, CommandFailed, JsonFlag, UsageFault, command, emit, example, waiting
+from commands.plan_submit import WAITING_FOR_BLOCK, TimeoutOption, WaitOption
 from commands.show import SHOWN_ACCOUNT, coins, facts, listing, moment, parse_amount, short, size
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def add_to(app: typer.Typer) -> None:
 @command
 def account(
     address: Annotated[
-        str | None, typer.Argument(metavar="[ADDRESS]", help="The account; else the node's own.", show_default=False)
+        str | None, typer.Argument(metavar="ADDRESS", help="The account; else the node's own.", show_default=False)
     ] = None,
     home: HomeOption = None,
     prove: Annotated[
@@ -104,11 +104,18 @@ def transfer(
     units = parse_amount(amount)
 
     async def send(node: "Client") -> tuple[str, int | None]:
+        own = await node.account((await node.status()).account)
+        if own.balance < units:
+            raise CommandFailed(
+                f"account {own.account} has {coins(own.balance)}, less than the {coins(units)} to send",
+                "send less, and leave a little for the fee",
+            )
         transaction = await node.transfer(to, units)
         view = await node.wait_for_transaction(transaction, timeout_s=timeout) if wait else None
         return transaction.hex(), None if view is None else view.height
 
-    transaction, height = ask(home, send)
+    with waiting("sending" + WAITING_FOR_BLOCK if wait else "sending"):
+        transaction, height = ask(home, send)
     where = "waits for a block" if height is None else f"in block {height}"
     emit(
         as_json,
@@ -119,7 +126,7 @@ def transfer(
             "state": "waiting" if height is None else "included",
             "height": height,
         },
-        facts([("transaction", transaction), ("", where), ("to", to), ("amount", coins(units))]),
+        facts([("transaction", transaction), ("state", where), ("to", to), ("amount", coins(units))]),
     )
 
 
@@ -130,7 +137,7 @@ def transfer(
 def block(
     name: Annotated[
         str | None,
-        typer.Argument(metavar="[HEIGHT|ID]", help="The block; else the head.", show_default=False),
+        typer.Argument(metavar="HEIGHT|ID", help="The block; else the head.", show_default=False),
     ] = None,
     home: HomeOption = None,
     as_json: JsonFlag = False,

@@ -4,12 +4,13 @@ from dataclasses import asdict, fields
 
 import typer
 
+from commands.groups import Group
 from commands.home import HomeOption, home_directory
 from commands.output import JsonFlag, command, emit, example
 from commands.show import listing, sentence
 from node.config import Config, read_config
 
-app = typer.Typer(help="A node's settings, config.toml.", no_args_is_help=True)
+app = typer.Typer(cls=Group, help="A node's settings, config.toml.", no_args_is_help=True)
 
 
 @app.command("check", epilog=example("fedchain config check --home alice"))

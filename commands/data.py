@@ -7,18 +7,17 @@ from typing import Annotated, Self
 import typer
 from rich.progress import Progress, TaskID
 
-from commands.output import JsonFlag, UsageFault, command, diagnostics, emit, example
+from commands.groups import Group
+from commands.output import JsonFlag, UsageFault, command, diagnostics, emit, example, waiting
 from commands.show import counted, listing, sentence, size
 
-app = typer.Typer(help="Fetch public data sets; cut a table into devices' files.", no_args_is_help=True)
+app = typer.Typer(cls=Group, help="Fetch public data sets; cut a table into devices' files.", no_args_is_help=True)
 
 
 @app.command("fetch", epilog=example("fedchain data fetch a9a --out data/a9a", "fedchain data fetch mnist --from DIR"))
 @command
 def fetch(
-    name: Annotated[
-        str, typer.Argument(metavar="NAME", help="The data set; an unknown name lists them.", show_default=False)
-    ],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The data set: a9a, mnist or w8a.", show_default=False)],
     sources: Annotated[
         list[Path] | None,
         typer.Option(
@@ -139,7 +138,8 @@ def split(
     if test is not None and test_percent:
         raise UsageFault("--test and --test-percent contradict each other", "give one of the two")
     cut = Split(devices, labels, label, holdout, test_percent, seed)
-    files = split_files(read_table(file), None if test is None else read_table(test), out, cut)
+    with waiting("cutting the table"):
+        files = split_files(read_table(file), None if test is None else read_table(test), out, cut)
     found = [{"file": path.name, "rows": read_table(path).rows, "bytes": path.stat().st_size} for path in files]
     rows = [(one["rows"], size(int(str(one["bytes"]))), one["file"]) for one in found]
     emit(

@@ -10,9 +10,10 @@ import typer
 from rich.console import RenderableType
 from rich.text import Text
 
+from commands.groups import Group
 from commands.home import HomeOption, home_directory
-from commands.output import EXIT_FAILED, CommandFailed, JsonFlag, command, emit, example, note
-from commands.show import facts, sentence, size
+from commands.output import EXIT_FAILED, CommandFailed, JsonFlag, command, emit, example, note, waiting
+from commands.show import counted, facts, sentence, size
 
 if TYPE_CHECKING:
     from storage.check import CheckReport
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
     from storage.leveldb import LevelChainStore
     from storage.payloads import PayloadFiles
 
-app = typer.Typer(help="Check, compact and export a node's database, while it does not run.", no_args_is_help=True)
+app = typer.Typer(
+    cls=Group, help="Check, compact and export a node's database, while it does not run.", no_args_is_help=True
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,7 @@ def check(home: HomeOption = None, as_json: JsonFlag = False) -> None:
     """
     from storage.check import check_stores
 
-    with _open(home_directory(home)) as stores:
+    with waiting("reading everything"), _open(home_directory(home)) as stores:
         report = check_stores(stores.chain, stores.payloads, stores.journal)
     emit(as_json, {"sound": report.is_sound, **asdict(report)}, *_report(report))
     if not report.is_sound:
@@ -71,13 +74,13 @@ def check(home: HomeOption = None, as_json: JsonFlag = False) -> None:
 
 
 def _report(report: "CheckReport") -> list[RenderableType]:
-    verdict = Text("sound", "green") if report.is_sound else Text(f"{len(report.problems)} problems", "bold red")
+    verdict = Text("sound", "green") if report.is_sound else Text(counted(len(report.problems), "problem"), "bold red")
     missing = f", {report.payloads_missing} pruned or missing" if report.payloads_missing else ""
     return [
         facts(
             [
                 ("database", verdict),
-                ("main chain", f"{report.main_chain} blocks, {report.transactions} transactions"),
+                ("main chain", f"{counted(report.main_chain, 'block')}, {counted(report.transactions, 'transaction')}"),
                 ("stored", f"{report.headers} headers, {report.bodies} bodies"),
                 ("payloads", f"{report.payloads}{missing}"),
                 ("releases", report.releases),
@@ -93,10 +96,10 @@ def compact(home: HomeOption = None, as_json: JsonFlag = False) -> None:
     """Rewrite the chain database without what was deleted or overwritten."""
     path = home_directory(home)
     before = _size_of(path / "chain")
-    with _open(path) as stores:
+    with waiting("rewriting the database"), _open(path) as stores:
         stores.chain.database.compact()
     after = _size_of(path / "chain")
-    emit(as_json, {"bytes_before": before, "bytes_after": after}, f"{size(before)} before, {size(after)} now.")
+    emit(as_json, {"bytes_before": before, "bytes_after": after}, f"{size(before)} before, {size(after)} now")
 
 
 def _size_of(directory: Path) -> int:
@@ -117,13 +120,13 @@ def export(
 
     if out.exists():
         raise CommandFailed(f"{out} exists already", "name another file")
-    with _open(home_directory(home)) as stores:
+    with waiting("writing the chain"), _open(home_directory(home)) as stores:
         count = export_chain(stores.chain, stores.payloads, out)
     length = out.stat().st_size
     emit(
         as_json,
         {"file": str(out), "blocks": count, "bytes": length},
-        sentence(f"{count} blocks, {size(length)}: {out}"),
+        sentence(f"{counted(count, 'block')}, {size(length)}: {out}"),
     )
     if not as_json:
         note("Payloads that were pruned are not in it.")

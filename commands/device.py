@@ -1,24 +1,26 @@
 """``fedchain device``: take part in plans with private data that never leave this machine."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import RenderableType
 
-from commands.home import HomeOption, home_directory
+from commands.groups import Group
+from commands.home import HomeOption, at_home, home_directory
 from commands.node import as_document, need_consent, read_settings, run
 from commands.node_call import ask, find_plan
-from commands.output import JsonFlag, UsageFault, command, emit, example
+from commands.output import CommandFailed, JsonFlag, UsageFault, command, emit, example
 from commands.password import PasswordFileOption
 from commands.plan_submit import PlanArgument
 from commands.settings import ConnectOption, ConsentOption, ListenOption, RpcPortOption, with_flags
-from commands.show import facts, listing, short
+from commands.show import counted, facts, listing, sentence, short, steps
 
 if TYPE_CHECKING:
     from node.client import Client
     from node.rpc.shapes import DeviceStatus
 
-app = typer.Typer(help="Train plans on private data that stay on this machine.", no_args_is_help=True)
+app = typer.Typer(cls=Group, help="Train plans on private data that stay on this machine.", no_args_is_help=True)
 
 RoleOption = Annotated[
     str | None,
@@ -36,11 +38,21 @@ def join(plan: PlanArgument, home: HomeOption = None, role: RoleOption = None, a
 
     async def order(node: "Client") -> str:
         name = await find_plan(node, plan)
+        if "device" not in (await node.status()).roles:
+            raise CommandFailed(
+                "this node is no device: it has no data",
+                f"stop it, and start it with them: fedchain node start{at_home(home)} --device DATA --consent",
+            )
         await node.join(name, role or "")
         return name
 
     name = ask(home, order)
-    emit(as_json, {"plan": name, "role": role or ""}, f"The device will join plan {name} if its data fit.")
+    emit(as_json, {"plan": name, "role": role or ""}, *_joining(name, home))
+
+
+def _joining(plan: str, home: Path | None) -> list[RenderableType]:
+    told = sentence(f"The device will join plan {short(plan)} if its data fit.")
+    return [told, steps(("See whether it did:", f"fedchain device status{at_home(home)}"))]
 
 
 @app.command(
@@ -106,14 +118,14 @@ def status(home: HomeOption = None, as_json: JsonFlag = False) -> None:
 
 def _status(view: "DeviceStatus") -> list[RenderableType]:
     if view.role is None:
-        return [f"{view.account} plays no device: start the node with --device DATA."]
+        return ["This node is no device. Start it with its data: fedchain node start --device DATA --consent"]
     shown: list[RenderableType] = [
         facts(
             [
                 ("account", view.account),
                 ("registered", "yes" if view.registered else "not yet"),
                 ("working on", view.role["working"] or "nothing"),
-                ("releases", f"{view.role['releases']} since the start"),
+                ("released", f"{counted(view.role['releases'], 'local update')} since the start"),
                 ("last error", view.role["last_error"] or None),
             ]
         )

@@ -5,6 +5,7 @@
 
 import os
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import platformdirs
@@ -19,6 +20,11 @@ HomeOption = Annotated[
         show_default=False,
     ),
 ]
+
+
+def at_home(home: Path | None) -> str:
+    """Return how a command to copy names the same node: its --home, if one was given."""
+    return "" if home is None else f" --home {quote(str(home))}"
 
 
 def home_directory(home: Path | None) -> Path:

@@ -3,11 +3,13 @@
 import secrets
 import time
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from chain.address import format_account, parse_account
+from chain.errors import GenesisError
 from chain.genesis import Genesis
 from chain.genesis_default import COIN, HASHES_PER_BLOCK, default_genesis
 from chain.genesis_file import read_genesis
@@ -18,7 +20,7 @@ from commands.output import PANEL_NODE, CommandFailed, JsonFlag, UsageFault, com
 from commands.password import PasswordFileOption, new_password
 from commands.settings import ConnectOption, ListenOption, MineOption, RpcPortOption, with_flags
 from commands.show import facts, parse_amount, steps
-from node.config import Config
+from node.config import Config, NetworkSettings, join_address
 
 if TYPE_CHECKING:
     from storage.directory import DataDirectory
@@ -117,7 +119,7 @@ def init(
         network = _new_genesis(key, chain_id, block_ms or _BLOCK_MS, hashes or HASHES_PER_BLOCK, allocate or [])
     config = with_flags(Config(), connect=connect, listen=listen, rpc_port=rpc_port, mine=mine)
     directory = create_home(path, network, config, key=key, password=password)
-    _report(as_json, directory, network, key.account, password is not None)
+    _report(as_json, directory, network, key.account, password is not None, config.network)
 
 
 def _read_genesis(file: Path) -> Genesis:
@@ -125,6 +127,9 @@ def _read_genesis(file: Path) -> Genesis:
         return read_genesis(file.read_text(encoding="utf-8"))
     except UnicodeDecodeError:
         raise CommandFailed(f"{file}: is not UTF-8 text") from None
+    except GenesisError as error:
+        problems = "\n".join(f"{file}: {line}" for line in str(error).splitlines())
+        raise CommandFailed(problems, "get genesis.json from somebody whose node is in the network") from None
 
 
 def _new_genesis(key: KeyPair, chain_id: str | None, block_ms: int, hashes: int, allocate: list[str]) -> Genesis:
@@ -146,9 +151,16 @@ def _new_genesis(key: KeyPair, chain_id: str | None, block_ms: int, hashes: int,
     )
 
 
-def _report(as_json: bool, directory: "DataDirectory", network: Genesis, account: AccountId, encrypted: bool) -> None:
+def _report(
+    as_json: bool,
+    directory: "DataDirectory",
+    network: Genesis,
+    account: AccountId,
+    encrypted: bool,
+    listen: NetworkSettings,
+) -> None:
     address = format_account(account, network.prefix)
-    start = f"fedchain node start --home {directory.path}"
+    start = f"fedchain node start --home {quote(str(directory.path))}"
     emit(
         as_json,
         {
@@ -167,6 +179,7 @@ def _report(as_json: bool, directory: "DataDirectory", network: Genesis, account
                 ("account", address),
                 ("network", f"{network.chain_id}, one block in {network.engine.block_ms / 1000:g} s"),
                 ("genesis", network.id.hex()),
+                ("peers at", _listening(listen)),
                 ("settings", directory.config_file),
             ]
         ),
@@ -174,7 +187,14 @@ def _report(as_json: bool, directory: "DataDirectory", network: Genesis, account
             ("Start the node:", start),
             (
                 "Let another machine join, with a copy of genesis.json:",
-                "fedchain init --genesis genesis.json --connect THIS-MACHINE:PORT",
+                f"fedchain init --genesis genesis.json --connect THIS-MACHINE:{listen.port or 'PORT'}",
             ),
         ),
     )
+
+
+def _listening(network: NetworkSettings) -> str:
+    """Return where the node will listen for others, and who can reach it there."""
+    address = join_address(network.host, network.port) if network.port else f"{network.host}, any free port"
+    is_local = network.host in ("localhost", "::1") or network.host.startswith("127.")
+    return f"{address}, this machine alone; else --listen 0.0.0.0:{network.port or 9470}" if is_local else address

@@ -6,12 +6,13 @@ import typer
 
 from chain.address import format_account
 from chain.keys import KeyPair
+from commands.groups import Group
 from commands.home import HomeOption, home_directory
 from commands.output import JsonFlag, command, emit, example
 from commands.password import PasswordFileOption, new_password
 from commands.show import facts, listing
 
-app = typer.Typer(help="The keys of a data directory.", no_args_is_help=True)
+app = typer.Typer(cls=Group, help="The keys of a data directory.", no_args_is_help=True)
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The key's name.", show_default=False)]
 

@@ -3,14 +3,17 @@
 import asyncio
 from enum import StrEnum
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
 
-from commands.output import CommandFailed, JsonFlag, command, console, diagnostics, emit
+from commands.groups import Group
+from commands.output import CommandFailed, JsonFlag, command, console, diagnostics, emit, example, waiting
+from commands.show import counted, listing, sentence, short, steps
 from node.localnet.spec import DEFAULT_BLOCK_MS, DEFAULT_MINERS, LocalnetSpec
 
-app = typer.Typer(no_args_is_help=True, help="Run a whole network on this machine.")
+app = typer.Typer(cls=Group, no_args_is_help=True, help="Run a whole network on this machine.")
 
 
 class EngineName(StrEnum):
@@ -19,23 +22,42 @@ class EngineName(StrEnum):
     pow = "pow"
 
 
-PlanArgument = Annotated[Path, typer.Argument(help="The FL plan, a TOML file.", exists=True, dir_okay=False)]
+PlanArgument = Annotated[
+    Path, typer.Argument(metavar="PLAN.toml", help="The plan.", exists=True, dir_okay=False, show_default=False)
+]
 DataOption = Annotated[
     Path,
-    typer.Option("--data", help="Directory with one file a device; NAME.test.EXT is kept aside for testing."),
+    typer.Option(
+        "--data", metavar="DIR", help="One file a device; NAME.test.EXT is kept for testing.", show_default=False
+    ),
 ]
-MinersOption = Annotated[int, typer.Option("--miners", min=1, max=64, help="Miners to start.")]
-EngineOption = Annotated[EngineName, typer.Option("--engine", help="Consensus engine.")]
-BlockOption = Annotated[int, typer.Option("--block-ms", min=50, help="Block interval aimed at, in milliseconds.")]
+MinersOption = Annotated[int, typer.Option("--miners", metavar="N", min=1, max=64, help="Miners to start.")]
+EngineOption = Annotated[EngineName, typer.Option("--engine", metavar="NAME", help="Consensus engine.")]
+BlockOption = Annotated[
+    int, typer.Option("--block-ms", metavar="N", min=50, help="Block interval aimed at, in milliseconds.")
+]
 SeedOption = Annotated[
-    int | None, typer.Option("--seed", help="Draw all keys from this number (for repeatable trials only).")
+    int | None,
+    typer.Option(
+        "--seed",
+        metavar="N",
+        help="Draw all keys from this number; for trials that repeat, never for coins.",
+        show_default=False,
+    ),
 ]
-RoundsOption = Annotated[int | None, typer.Option("--rounds", min=1, help="Rounds, in place of the plan's.")]
-OutOption = Annotated[Path, typer.Option("--out", help="Where homes, logs and results go.")]
+RoundsOption = Annotated[
+    int | None,
+    typer.Option("--rounds", metavar="N", min=1, help="Rounds, in place of the plan's.", show_default=False),
+]
+OutOption = Annotated[Path, typer.Option("--out", metavar="DIR", help="Where homes, logs and results go.")]
+_OUT = Path("build/localnet")
 
 
 @app.command(
-    epilog="Example: fedchain localnet run examples/heart/plan.toml --data examples/heart/data --out build/demo"
+    epilog=example(
+        "fedchain localnet run examples/heart/plan.toml --data examples/heart/data --out build/heart",
+        "fedchain localnet run plan.toml --data my-data --miners 2 --rounds 5",
+    )
 )
 @command
 def run(
@@ -46,15 +68,19 @@ def run(
     block_ms: BlockOption = DEFAULT_BLOCK_MS,
     seed: SeedOption = None,
     rounds: RoundsOption = None,
-    out: OutOption = Path("build/localnet"),
-    timeout: Annotated[float, typer.Option("--timeout", help="Give up after so many seconds.")] = 3600.0,
+    out: OutOption = _OUT,
+    timeout: Annotated[
+        float, typer.Option("--timeout", metavar="SECONDS", min=1, help="How long the plan may take.")
+    ] = 3600.0,
     as_json: JsonFlag = False,
 ) -> None:
     """Train a plan on a network of separate processes and compare the result.
 
     Starts miners and one device a data file, submits the plan, runs it to its end, compares the federated model
     with the central one and each device alone, and writes summary.json, loss.png, model.npz and the logs.
-    Exit code 0 only if all nodes agree on head, state root and model, and no coin was made or lost.
+
+    Exit code 0 only if all nodes agree on head, state root and model, and no coin was made or lost. What an earlier
+    run left in the same --out is replaced.
     """
     from node.localnet import show
     from node.localnet.progress import Progress
@@ -73,7 +99,7 @@ def run(
         raise CommandFailed("coins were made or lost", f"this is a fault of fedchain; keep {out} and report it")
 
 
-@app.command(epilog="Example: fedchain localnet up examples/heart/plan.toml --data examples/heart/data")
+@app.command(epilog=example("fedchain localnet up examples/heart/plan.toml --data examples/heart/data"))
 @command
 def up(
     plan: PlanArgument,
@@ -82,7 +108,7 @@ def up(
     engine: EngineOption = EngineName.pow,
     block_ms: BlockOption = DEFAULT_BLOCK_MS,
     seed: SeedOption = None,
-    out: OutOption = Path("build/localnet"),
+    out: OutOption = _OUT,
     as_json: JsonFlag = False,
 ) -> None:
     """Start the network and leave it running; the plan is yours to submit.
@@ -92,45 +118,57 @@ def up(
     from node.localnet.detached import bring_up
     from node.localnet.homes import lay_out
 
-    layout = lay_out(LocalnetSpec(plan, data, out, miners, engine.value, block_ms, seed))
-    members = bring_up(layout)
+    with waiting("checking the plan and every device's data, starting the nodes"):
+        layout = lay_out(LocalnetSpec(plan, data, out, miners, engine.value, block_ms, seed))
+        members = bring_up(layout)
+    where = quote(str(out))
     emit(
         as_json,
         {"out": str(out), "nodes": [{"name": m.name, "role": m.role, "pid": m.pid} for m in members]},
-        f"{len(members)} nodes started below {out / 'nodes'}",
-        f"  see them:  fedchain localnet status --out {out}",
-        f"  the plan:  fedchain plan submit {layout.plan_file} --home {layout.owner.path}",
-        f"  stop them: fedchain localnet down --out {out}",
+        sentence(f"{counted(len(members), 'node')} started, below {out / 'nodes'}"),
+        steps(
+            ("See them, and in a few seconds their chain:", f"fedchain localnet status --out {where}"),
+            (
+                "Submit the plan; the first miner has the coins:",
+                f"fedchain plan submit {quote(str(layout.plan_file))} --home {quote(str(layout.owner.path))}",
+            ),
+            ("Stop them:", f"fedchain localnet down --out {where}"),
+        ),
     )
 
 
-@app.command(epilog="Example: fedchain localnet down --out build/localnet")
+@app.command(epilog=example("fedchain localnet down --out build/localnet"))
 @command
-def down(out: OutOption = Path("build/localnet"), as_json: JsonFlag = False) -> None:
+def down(out: OutOption = _OUT, as_json: JsonFlag = False) -> None:
     """Stop a network that ``localnet up`` started."""
     from node.localnet.detached import bring_down
 
-    stopped = bring_down(out)
+    with waiting("stopping the nodes"):
+        stopped = bring_down(out)
+    ran = sum(stopped.values())
+    lost = "" if ran == len(stopped) else f"; {len(stopped) - ran} had stopped before"
     emit(
-        as_json, {"stopped": stopped}, f"{sum(stopped.values())} of {len(stopped)} nodes were running; all are stopped"
+        as_json, {"stopped": stopped}, sentence(f"{counted(ran, 'node')} stopped{lost}. What they keep stays in {out}.")
     )
 
 
-@app.command(epilog="Example: fedchain localnet status --out build/localnet")
+@app.command(epilog=example("fedchain localnet status --out build/localnet"))
 @command
-def status(out: OutOption = Path("build/localnet"), as_json: JsonFlag = False) -> None:
+def status(out: OutOption = _OUT, as_json: JsonFlag = False) -> None:
     """Show the nodes of a running network."""
-    from rich.table import Table
-
     from node.localnet.detached import read_state
 
-    rows = asyncio.run(read_state(out))
-    table = Table(width=78)
-    for heading in ("node", "role", "state", "height", "peers", "head"):
-        table.add_column(heading, no_wrap=True, justify="right" if heading in ("height", "peers") else "left")
-    for row in rows:
-        head = f"{row['head'][:16]}…" if "head" in row else ""
-        table.add_row(
-            row["name"], row["role"], row["state"], str(row.get("height", "")), str(row.get("peers", "")), head
+    nodes = asyncio.run(read_state(out))
+    rows = [
+        (
+            node["name"],
+            node["role"],
+            node["state"],
+            node.get("height", "–"),
+            node.get("peers", "–"),
+            short(node["head"]) if "head" in node else "–",
         )
-    emit(as_json, {"nodes": rows}, table)
+        for node in nodes
+    ]
+    table = listing(("node", "role", "state", "height", "peers", "head"), rows, numbers=("height", "peers"))
+    emit(as_json, {"nodes": nodes}, table)

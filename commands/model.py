@@ -4,20 +4,22 @@ import csv
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from commands.groups import Group
 from commands.home import HomeOption
 from commands.node_call import ask, find_plan
-from commands.output import JsonFlag, command, emit, example, note
+from commands.output import JsonFlag, command, emit, example, note, waiting
 from commands.plan_submit import PlanArgument
-from commands.show import facts, measure
+from commands.show import counted, facts, measure, sentence, steps
 
 if TYPE_CHECKING:
     from node.client import Client, FetchedModel
 
-app = typer.Typer(help="Take a trained model from the chain, and use it.", no_args_is_help=True)
+app = typer.Typer(cls=Group, help="Take a trained model from the chain, and use it.", no_args_is_help=True)
 
 ModelArgument = Annotated[
     Path,
@@ -63,11 +65,12 @@ def export(
                 ("file", out),
                 ("plan", name),
                 ("title", model.plan.title),
-                ("status", f"{model.status} after {model.rounds} rounds"),
+                ("status", f"{model.status} after {counted(model.rounds, 'round')}"),
                 ("parameters", model.fixed.size),
                 ("digest", model.digest.hex()),
             ]
         ),
+        steps(("Use it:", f"fedchain model predict {quote(str(out))} DATA")),
     )
 
 
@@ -93,7 +96,8 @@ def predict(
     from fl.plan.schema import ClassLabel
 
     trained = load_model(model)
-    rows = trained.load_rows(data, labelled=False)
+    with waiting("reading the data"):
+        rows = trained.load_rows(data, labelled=False)
     label = trained.plan.roles[0].label
     predictions = trained.predict(rows)
     classes = label.classes if isinstance(label, ClassLabel) else ()
@@ -114,7 +118,7 @@ def predict(
         return
     with out.open("w", newline="", encoding="utf-8") as stream:
         csv.writer(stream, lineterminator="\n").writerows(table)
-    note(f"{len(predictions)} predictions in {out}")
+    note(sentence(f"{counted(len(predictions), 'prediction')} in {out}"))
 
 
 @app.command("evaluate", epilog=example("fedchain model evaluate heart.npz examples/heart/data/va.test.csv"))
@@ -124,7 +128,8 @@ def evaluate(model: ModelArgument, data: DataArgument, as_json: JsonFlag = False
     from fl.model_file import load_model
 
     trained = load_model(model)
-    measured = trained.evaluate(trained.load_rows(data))
+    with waiting("reading the data"):
+        measured = trained.evaluate(trained.load_rows(data))
     figures = {name: value for name, value in asdict(measured).items() if value is not None}
     scores = [(name.replace("_", "-"), measure(value)) for name, value in figures.items() if name != "rows"]
     document = {"model": str(model), "data": str(data), "digest": trained.digest.hex(), **figures}

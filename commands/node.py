@@ -7,6 +7,7 @@ import typer
 from rich.console import RenderableType
 from rich.text import Text
 
+from commands.groups import Group
 from commands.home import HomeOption, home_directory
 from commands.node_call import ask
 from commands.output import PANEL_NODE, JsonFlag, UsageFault, command, emit, emit_line, example, note
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from node.rpc.shapes import NodeStatus
     from node.service.service import Running
 
-app = typer.Typer(help="Run a node, and stop it.", no_args_is_help=True)
+app = typer.Typer(cls=Group, help="Run a node, and stop it.", no_args_is_help=True)
 
 _STATE_STYLES = {"synced": "green", "syncing": "yellow", "connecting": "yellow", "offline": "red", "stalled": "red"}
 

@@ -26,7 +26,7 @@ from rich.text import Text
 from chain.errors import ChainError
 from fl.errors import FLError, Problem
 from node.errors import NodeError
-from storage.errors import StorageError
+from storage.errors import StorageError, WrongPasswordError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -106,7 +106,17 @@ def note(text: RenderableType) -> None:
 
 def warn(text: str) -> None:
     """Tell people what they should think about (standard error)."""
-    diagnostics.print(Text.assemble(("Warning: ", "bold yellow"), text))
+    diagnostics.print(hanging("Warning: ", "bold yellow", text), soft_wrap=True)
+
+
+@contextmanager
+def waiting(text: str) -> Iterator[Callable[[str], None]]:
+    """Show a sign of life, with a text, while something goes on that may take a second or more: on a terminal only.
+
+    Yields what changes the text.
+    """
+    with diagnostics.status(Text(f"{text} …")) as status:
+        yield lambda now: status.update(Text(f"{now} …"))
 
 
 def explain(error: BaseException) -> tuple[int, str, str] | None:
@@ -116,6 +126,8 @@ def explain(error: BaseException) -> tuple[int, str, str] | None:
             return EXIT_USAGE, error.cause, error.remedy
         case CommandFailed():
             return EXIT_FAILED, error.cause, error.remedy
+        case WrongPasswordError():
+            return EXIT_FAILED, str(error), "try again; nothing but its password opens the key"
         case ChainError() | FLError() | NodeError() | StorageError():
             return EXIT_FAILED, str(getattr(error, "cause", error)), str(getattr(error, "remedy", ""))
         case OSError() if error.strerror is not None:

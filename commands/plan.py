@@ -7,8 +7,9 @@ Rules of this file: it puts the group together; what needs no node stands in ``p
 import typer
 
 from commands import plan_files, plan_follow, plan_submit
+from commands.groups import Group
 
-app = typer.Typer(help="FL plans: write them, put them on the chain, follow them.", no_args_is_help=True)
+app = typer.Typer(cls=Group, help="FL plans: write them, put them on the chain, follow them.", no_args_is_help=True)
 
 for part in (plan_files, plan_submit, plan_follow):
     part.add_to(app)

@@ -1,14 +1,16 @@
 """``fedchain plan options`` and ``validate``, ``new``: plan files, with no node needed."""
 
+from dataclasses import asdict
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import RenderableType
 from rich.text import Text
 
-from commands.output import CommandFailed, JsonFlag, UsageFault, command, emit, example, warn
-from commands.show import coins, facts, listing, sentence, size, steps
+from commands.output import CommandFailed, JsonFlag, UsageFault, command, emit, example, waiting, warn
+from commands.show import coins, counted, facts, listing, sentence, size, steps
 
 if TYPE_CHECKING:
     from fl.plan.options import Option
@@ -66,14 +68,15 @@ def new(
 
     if out.exists() and not force:
         raise CommandFailed(f"{out} exists already", "name another file, or add --force")
-    inferred = infer_plan(data, label, beside=out.parent)
+    with waiting("reading the data"):
+        inferred = infer_plan(data, label, beside=out.parent)
     out.write_text(inferred.toml(), encoding="utf-8")
     for warning in inferred.warnings:
         warn(warning)
     plan = inferred.plan
     directory = next((path for path in data if path.is_dir()), None)
-    run = f"fedchain localnet run {out} --data {directory or 'parts'}"
-    cut = ("Cut the table into devices' files:", f"fedchain data split {data[0]} --devices 4 --out parts")
+    run = f"fedchain localnet run {quote(str(out))} --data {quote(str(directory or 'parts'))}"
+    cut = ("Cut the table into devices' files:", f"fedchain data split {quote(str(data[0]))} --devices 4 --out parts")
     first = [] if directory else [cut]
     emit(
         as_json,
@@ -96,13 +99,22 @@ def _new_facts(out: Path, plan: "Plan") -> RenderableType:
     return facts(
         [
             ("plan", out),
-            ("learns", f"{plan.roles[0].label.name}, from {len(plan.roles[0].features)} columns"),
-            ("model", f"{plan.model.type}, {figures['parameters']} parameters"),
-            ("algorithm", f"{figures['algorithm']}, at most {plan.stopping.rounds} rounds"),
+            ("learns", f"{plan.roles[0].label.name}, from {_columns(plan)}"),
+            ("model", f"{plan.model.type}, {counted(figures['parameters'], 'parameter')}"),
+            ("algorithm", f"{figures['algorithm']}, at most {counted(plan.stopping.rounds, 'round')}"),
             ("devices", f"{participation.min_devices} … {participation.max_devices}"),
             ("worst case", _cost(figures)),
         ]
     )
+
+
+def _columns(plan: "Plan") -> str:
+    from fl.plan.schema import VectorFeature
+
+    features = plan.roles[0].features
+    if len(features) == 1 and isinstance(features[0], VectorFeature):
+        return f"a vector of {counted(features[0].size, 'number')}"
+    return counted(len(features), "column")
 
 
 # --- options ---------------------------------------------------------------------------------------
@@ -111,7 +123,7 @@ def _new_facts(out: Path, plan: "Plan") -> RenderableType:
 @command
 def options(
     part: Annotated[
-        str, typer.Argument(metavar="[PART]", help="Only fields whose path begins like this.", show_default=False)
+        str, typer.Argument(metavar="PART", help="Only fields whose path begins like this.", show_default=False)
     ] = "",
     as_json: JsonFlag = False,
 ) -> None:
@@ -217,32 +229,12 @@ def _cost(figures: dict[str, Any]) -> str:
 
 
 def _check_devices(directory: Path, plan: "Plan") -> list[dict[str, Any]]:
-    """Return each device's rows; ``CommandFailed`` with what is wrong in every file that does not fit."""
-    from fl.data.sources import list_devices, load_dataset
-    from fl.dataset import rows
-    from fl.errors import DataError
+    """Return each file's rows; ``DataError`` with what is wrong in every file that does not fit."""
+    from fl.data.sources import list_devices
+    from node.localnet.devices import check_devices
 
-    found: list[dict[str, Any]] = []
-    problems: list[str] = []
-    limits = plan.participation
-    for device in list_devices(directory):
-        for path in (device.train, device.test):
-            if path is None:
-                continue
-            try:
-                count = rows(load_dataset(path, plan.roles[0]))
-            except DataError as error:
-                problems.append(str(error))
-                continue
-            found.append({"device": device.name, "file": path.name, "rows": count, "test": path != device.train})
-            if path == device.train and not limits.min_samples <= count <= limits.max_samples:
-                problems.append(
-                    f"{path.name}: has {count} rows; the plan takes devices with "
-                    f"{limits.min_samples} … {limits.max_samples}"
-                )
-    if problems:
-        raise CommandFailed("\n".join(problems))
-    return found
+    with waiting("reading the devices' files"):
+        return [asdict(file) for file in check_devices(list_devices(directory), plan)]
 
 
 def _device_rows(devices: list[dict[str, Any]]) -> list[tuple[object, ...]]:

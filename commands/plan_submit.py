@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from commands.home import HomeOption, home_directory
+from commands.home import HomeOption, at_home, home_directory
 from commands.node_call import ask, find_plan
-from commands.output import CommandFailed, JsonFlag, command, emit, example
+from commands.output import CommandFailed, JsonFlag, command, emit, example, waiting
 from commands.password import PasswordFileOption, load_key
 from commands.show import coins, facts, parse_amount, short, steps
 
@@ -25,6 +25,8 @@ PlanArgument = Annotated[
 ]
 WaitOption = Annotated[bool, typer.Option("--wait", metavar="", help="Wait until a block holds it.")]
 TimeoutOption = Annotated[float, typer.Option("--timeout", metavar="SECONDS", min=0.1, help="How long to wait.")]
+
+WAITING_FOR_BLOCK = ", waiting for a block"
 
 
 def add_to(app: typer.Typer) -> None:
@@ -81,8 +83,9 @@ def submit(
     offered = None if escrow is None else parse_amount(escrow)
     key = load_key(DataDirectory.find(path), NODE_KEY, password_file)
     bound = load_plan(file, key.seed)
-    done = ask(home, lambda node: _submit(node, path, key, bound, offered, timeout if wait else None))
-    _report(as_json, done, bound.plan)
+    with waiting("submitting" + WAITING_FOR_BLOCK if wait else "submitting"):
+        done = ask(home, lambda node: _submit(node, path, key, bound, offered, timeout if wait else None))
+    _report(as_json, done, bound.plan, at_home(home))
 
 
 async def _submit(
@@ -145,7 +148,7 @@ def _breakdown(need: "Funds") -> str:
     )
 
 
-def _report(as_json: bool, done: _Submitted, plan: "Plan") -> None:
+def _report(as_json: bool, done: _Submitted, plan: "Plan", at: str) -> None:
     cost = {name: getattr(done.funds, name) for name in ("devices", "miners", "fees", "work", "spare")}
     document = {
         "plan": done.plan,
@@ -164,8 +167,8 @@ def _report(as_json: bool, done: _Submitted, plan: "Plan") -> None:
         [
             ("plan", done.plan),
             ("title", plan.title),
-            ("transaction", f"{done.transaction}"),
-            ("", where),
+            ("transaction", done.transaction),
+            ("state", where),
             ("escrow", f"{coins(done.escrow)}, of which in the worst case"),
             ("  devices", f"{coins(cost['devices'])} for what they train"),
             ("  miners", f"{coins(cost['miners'])} for what they verify"),
@@ -175,7 +178,7 @@ def _report(as_json: bool, done: _Submitted, plan: "Plan") -> None:
             ("fee", coins(done.fee)),
         ]
     )
-    emit(as_json, document, human, steps(("Follow it:", f"fedchain plan watch {short(done.plan)}")))
+    emit(as_json, document, human, steps(("Follow it:", f"fedchain plan watch {short(done.plan)}{at}")))
 
 
 @command
@@ -191,7 +194,8 @@ def cancel(
     At once while it enrols devices, else when the round in progress ends, whose devices and miners are paid. The rest
     of its escrow comes back.
     """
-    plan_id, transaction = ask(home, lambda node: _cancel(node, plan, timeout if wait else None))
+    with waiting("cancelling" + WAITING_FOR_BLOCK if wait else "cancelling"):
+        plan_id, transaction = ask(home, lambda node: _cancel(node, plan, timeout if wait else None))
     emit(
         as_json,
         {"plan": plan_id, "transaction": transaction, "state": "included" if wait else "waiting"},
@@ -199,7 +203,7 @@ def cancel(
             [
                 ("plan", plan_id),
                 ("transaction", transaction),
-                ("", "in a block" if wait else "waits for a block"),
+                ("state", "in a block" if wait else "waits for a block"),
             ]
         ),
     )

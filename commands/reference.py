@@ -76,7 +76,7 @@ def _section(path: str, command: Any) -> Iterator[str]:
 def _usage(parameter: Any) -> str:
     if parameter.param_type_name == "argument":
         name = str(parameter.metavar or parameter.name.upper())
-        return name if parameter.required or name.startswith("[") else f"[{name}]"
+        return name if parameter.required else f"[{name}]"
     return f"{parameter.opts[0]} {parameter.metavar or parameter.name.upper()}"
 
 

@@ -9,8 +9,8 @@ import typer
 from rich.console import RenderableType
 from rich.text import Text
 
-from commands.output import PANEL_LEARNING, JsonFlag, command, emit, example, note
-from commands.show import measure, sentence, span
+from commands.output import PANEL_LEARNING, JsonFlag, command, emit, example, note, waiting
+from commands.show import counted, measure, sentence, span
 
 if TYPE_CHECKING:
     from fl.problem import Problem
@@ -65,7 +65,8 @@ def train(
 
     began = time.monotonic()
     plan = load_plan(file).plan
-    problem, material = compile_problem(plan), read_material(plan, data)
+    with waiting("reading the data"):
+        problem, material = compile_problem(plan), read_material(plan, data)
     rounds = plan.stopping.rounds
 
     def tell(report: "RoundReport") -> None:
@@ -73,12 +74,15 @@ def train(
         if rounds <= 3 * _MARKED or number == 1 or number == rounds or number % (rounds // _MARKED) == 0:
             note(f"round {number:>{len(str(rounds))}}/{rounds}  loss {measure(report.loss)}")
 
-    run = train_federated(problem, material.train, seed=seed.to_bytes(8, "big"), on_round=tell)
+    with waiting("training; the first time on a machine kernels are compiled"):
+        run = train_federated(problem, material.train, seed=seed.to_bytes(8, "big"), on_round=tell)
     note("comparing with the central model and each device alone")
-    summary = _summary(problem, material, run) | compare(problem, run.model, material)
+    with waiting("comparing"):
+        summary = _summary(problem, material, run) | compare(problem, run.model, material)
     if out is not None:
         note("drawing the curves")
-        _write(out, problem, material, run, summary)
+        with waiting("drawing"):
+            _write(out, problem, material, run, summary)
     summary["seconds"] = time.monotonic() - began
     if out is not None:
         (out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
@@ -138,7 +142,7 @@ def _shown(summary: dict[str, Any], out: Path | None) -> list[RenderableType]:
     from node.localnet.show import scores
 
     least = f", least possible {measure(summary['optimum'])}" if summary["optimum"] is not None else ""
-    end = f"{summary['rounds']} rounds, training loss {measure(summary['losses'][-1])}{least}"
+    end = f"{counted(summary['rounds'], 'round')}, training loss {measure(summary['losses'][-1])}{least}"
     lines: list[RenderableType] = [
         scores(summary),
         Text(f"{end}, {span(summary['seconds'])}"),

@@ -24,7 +24,7 @@ class Evaluation:
     accuracy   share of rows whose likeliest class is theirs
     auc        two classes: chance that a row of class 1 is ranked above one of class 0; more: mean of one against rest
     log_loss   mean −log of the probability given to the true class, natural logarithm
-    rmse, r2   root mean squared error, in the label's scaled unit, and share of variance explained
+    rmse, r2   root mean squared error in the label's own unit, and share of variance explained
     """
 
     rows: int
@@ -35,17 +35,18 @@ class Evaluation:
     r2: float | None = None
 
 
-def evaluate(outputs: Outputs, y: Float64Vector, model_type: ModelType) -> Evaluation:
+def evaluate(outputs: Outputs, y: Float64Vector, model_type: ModelType, *, unit: float = 1.0) -> Evaluation:
     """Return the measures of a model's raw outputs (n,) or (n, outputs) against labels y (n,).
 
-    Outputs are those before the link: log-odds for logistic, logits for softmax, the number for linear.
+    Outputs are those before the link: log-odds for logistic, logits for softmax, the number for linear. ``unit``
+    is what 1 of a scaled label is in its own unit: half the span of its bounds.
     ``DataError`` for no rows or shapes that do not belong together.
     """
     scores = outputs[:, None] if outputs.ndim == 1 else outputs
     if y.size == 0 or scores.shape[0] != y.size:
         raise DataError(f"{scores.shape[0]} outputs for {y.size} labels; there must be as many, and at least one")
     if model_type == "linear":
-        return Evaluation(y.size, rmse=rmse(scores[:, 0], y), r2=r2(scores[:, 0], y))
+        return Evaluation(y.size, rmse=unit * rmse(scores[:, 0], y), r2=r2(scores[:, 0], y))
     if model_type == "logistic":
         scores = np.stack([np.zeros(y.size), scores[:, 0]], axis=1)
     return Evaluation(

@@ -29,7 +29,7 @@ from fl.metrics import Evaluation, evaluate
 from fl.models import Model, build_model
 from fl.plan.parse import parse_plan
 from fl.plan.render import render_plan
-from fl.plan.schema import ClassLabel, Plan, plan_id
+from fl.plan.schema import ClassLabel, NumericLabel, Plan, plan_id
 
 FORMAT: Final = 1
 _NAMES: Final = ("format", "plan", "model", "digest")
@@ -79,17 +79,21 @@ class TrainedModel:
         label = self.plan.roles[0].label
         if isinstance(label, ClassLabel):
             return [label.classes[index] for index in self.probabilities(data).argmax(axis=1)]
-        lower, upper = float(label.lower), float(label.upper)
-        middle, half = (lower + upper) / 2.0, (upper - lower) / 2.0
+        middle, half = (float(label.lower) + float(label.upper)) / 2.0, label_unit(label)
         return [middle + half * value for value in self.outputs(data)[:, 0].tolist()]
 
     def evaluate(self, data: Dataset) -> Evaluation:
         """Return the measures of the model on labelled rows."""
-        return evaluate(self.outputs(data), data.y, self.plan.model.type)
+        return evaluate(self.outputs(data), data.y, self.plan.model.type, unit=label_unit(self.plan.roles[0].label))
 
     def load_rows(self, path: Path, *, labelled: bool = True) -> Dataset:
         """Return a data file's rows encoded by the model's plan. ``DataError`` if they do not fit it."""
         return load_dataset(path, self.plan.roles[0], labelled=labelled)
+
+
+def label_unit(label: ClassLabel | NumericLabel) -> float:
+    """Return what 1 of the scaled label is in the label's own unit: half the span of its bounds; 1 for classes."""
+    return 1.0 if isinstance(label, ClassLabel) else (float(label.upper) - float(label.lower)) / 2.0
 
 
 def model_digest(fixed: Int64Vector) -> Hash:

@@ -76,7 +76,7 @@ class ColumnTable:
             if column.name == name:
                 return column
         names = listed([column.name for column in self.columns])
-        raise DataError(f"{self.file}: has no column {name!r}, which the plan asks for; its columns are {names}")
+        raise DataError(f"{self.file}: has no column {name!r}, which is asked for; its columns are {names}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -5,9 +5,10 @@
 
 import asyncio
 import json
+import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import psutil
 
@@ -15,6 +16,9 @@ from node.client import Client, ClientError
 from node.errors import LocalnetError
 from node.localnet.homes import RECORD, Layout
 from node.localnet.processes import start_detached, stop_recorded
+
+_YOUNG_S: Final = 30.0
+"""A process that is younger and does not answer is still starting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +68,7 @@ def bring_down(out: Path) -> dict[str, bool]:
 
 
 async def read_state(out: Path) -> list[dict[str, Any]]:
-    """Return what each member says of itself, "down" for one that does not run."""
+    """Return what each member says of itself, "down" for one that does not run, "starting" for one not yet there."""
     return list(await asyncio.gather(*(_state(member) for member in read_members(out))))
 
 
@@ -76,5 +80,6 @@ async def _state(member: Member) -> dict[str, Any]:
         async with Client.from_home(member.home) as client:
             status = await client.status()
     except ClientError as error:
-        return known | {"state": "not answering", "cause": error.cause}
+        is_young = time.time() - member.started < _YOUNG_S
+        return known | {"state": "starting" if is_young else "not answering", "cause": error.cause}
     return known | {"state": status.state, "height": status.height, "head": status.head, "peers": status.peers}

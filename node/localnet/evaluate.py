@@ -19,7 +19,7 @@ from chain.fixedpoint import Float64Vector, Int64Vector, to_float
 from fl.data.sources import list_devices, load_dataset
 from fl.dataset import Dataset, concatenate, rows
 from fl.metrics import evaluate
-from fl.model_file import load_model
+from fl.model_file import label_unit, load_model
 from fl.models import initial_model
 from fl.plan.bind import load_plan
 from fl.plan.schema import Bounds, Plan
@@ -53,7 +53,8 @@ def read_material(plan: Plan, directory: Path) -> Material:
 
 def score(problem: Problem, weights: Float64Vector, data: Dataset) -> dict[str, float]:
     """Return the measures that have a meaning for the model."""
-    measured = evaluate(problem.model.outputs(weights, data), data.y, problem.model.loss)
+    unit = label_unit(problem.plan.roles[0].label)
+    measured = evaluate(problem.model.outputs(weights, data), data.y, problem.model.loss, unit=unit)
     names = ("accuracy", "auc", "log_loss", "rmse", "r2")
     return {name: value for name in names if (value := getattr(measured, name)) is not None}
 

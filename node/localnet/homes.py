@@ -22,6 +22,7 @@ from fl.plan.schema import Plan
 from node.config import Config, DeviceSettings, LogSettings, MiningSettings, NetworkSettings, RpcSettings, join_address
 from node.errors import LocalnetError
 from node.home import create_home
+from node.localnet.devices import check_devices
 from node.localnet.processes import NodeHome
 from node.localnet.spec import HASHES_A_SECOND, OWNER_COINS, LocalnetSpec
 
@@ -59,14 +60,15 @@ class Layout:
 def lay_out(spec: LocalnetSpec) -> Layout:
     """Make the directories of a localnet below ``spec.out`` and return them.
 
-    Raises ``PlanError``, ``DataError`` or ``LocalnetError`` for what does not fit together, before any process starts.
+    Raises ``PlanError``, ``DataError`` or ``LocalnetError`` for what does not fit together, before any process starts
+    and before what an earlier run left in ``spec.out`` is cleared.
     """
-    prepare_out(spec.out)
-    plan, plan_file = _write_plan(spec)
+    plan, text = _read_plan(spec)
     files = list_devices(spec.data)
     if len(files) < plan.participation.min_devices:
         raise LocalnetError(
-            f"{spec.data} holds {len(files)} device files; the plan needs {plan.participation.min_devices} devices",
+            f"{spec.data} holds the files of {len(files)} device{'s' if len(files) != 1 else ''}; the plan needs "
+            f"{plan.participation.min_devices} devices",
             "add files, or lower participation.min_devices",
         )
     miners = [f"miner-{number}" for number in range(1, spec.miners + 1)]
@@ -74,6 +76,10 @@ def lay_out(spec: LocalnetSpec) -> Layout:
     names = [*miners, *data]
     if len(set(names)) < len(names):
         raise LocalnetError("a device's file is named like a miner", "name it otherwise: miner-1 … are the miners")
+    check_devices(files, plan)
+    prepare_out(spec.out)
+    plan_file = spec.out / "plan.toml"
+    plan_file.write_text(text, encoding="utf-8")
     keys = {name: _key(spec, name) for name in names}
     genesis = _make_genesis(spec, plan, keys, miners)
     ports = dict(zip(names, free_ports(len(names)), strict=True))
@@ -109,16 +115,14 @@ def prepare_out(out: Path) -> None:
     marker.touch()
 
 
-def _write_plan(spec: LocalnetSpec) -> tuple[Plan, Path]:
-    """Write the plan as this run uses it and return it; what the command line overrides is in it."""
+def _read_plan(spec: LocalnetSpec) -> tuple[Plan, str]:
+    """Return the plan as this run uses it, and its text; what the command line overrides is in it."""
     draft = parse_draft(read_plan_text(spec.plan))
     plan = draft.plan
     if spec.rounds is not None:
         plan = with_fields(plan, stopping=with_fields(plan.stopping, rounds=spec.rounds))
     holdout = None if draft.holdout_file is None else str((spec.plan.parent / draft.holdout_file).resolve())
-    path = spec.out / "plan.toml"
-    path.write_text(render_plan(plan, holdout_file=holdout))
-    return plan, path
+    return plan, render_plan(plan, holdout_file=holdout)
 
 
 def _key(spec: LocalnetSpec, name: str) -> KeyPair:

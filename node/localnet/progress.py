@@ -3,14 +3,18 @@
 Everything here goes to standard error; results are the command's.
 """
 
-from collections.abc import Sequence
+import time
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.live import Live
+from rich.spinner import Spinner
 from rich.table import Table
+
+_MOST_NODES: Final = 14
+"""Lines of nodes that the table has at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +66,10 @@ class Progress:
             self._live.stop()
 
     def say(self, text: str) -> None:
-        """Print a line that stays."""
+        """Print a line that stays; what it names goes on, with the time it takes, until the next line or glance."""
         self._console.print(text, highlight=False)
+        if self._live is not None:
+            self._live.update(_Ticker())
 
     def show(self, glance: RunGlance) -> None:
         """Show the run as it is now."""
@@ -71,16 +77,29 @@ class Progress:
             self._live.update(_table(glance))
         if glance.rounds > self._shown_rounds:
             self._shown_rounds = glance.rounds
-            self.say(round_line(glance))
+            self._console.print(round_line(glance), highlight=False)
+
+
+class _Ticker:
+    """A sign of life with the seconds since it was made."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._spinner = Spinner("dots")
+
+    def __rich__(self) -> RenderableType:
+        self._spinner.update(text=f"{time.monotonic() - self._began:.0f} s")
+        return self._spinner
 
 
 def round_line(glance: RunGlance) -> str:
-    """Return the line that stands for a settled round, at most 80 columns; updates verified (+) and refused (−)."""
+    """Return the line that stands for a settled round, at most 80 columns; updates are those so far."""
     loss = "     –" if glance.loss is None else f"{glance.loss:.4f}"
     peers = min((node.peers for node in glance.nodes), default=0)
     return (
-        f"round {glance.rounds:>3}/{glance.max_rounds}  loss {loss}  block {glance.blocks:>4}  "
-        f"updates +{glance.accepted} −{glance.refused}  peers ≥{peers}  {glance.seconds:5.1f} s"
+        f"round {glance.rounds:>{len(str(glance.max_rounds))}}/{glance.max_rounds}  loss {loss}  "
+        f"block {glance.blocks:>3}  {glance.accepted:>3} updates verified, {glance.refused} refused  {peers} peers  "
+        f"{glance.seconds:3.0f} s"
     )
 
 
@@ -99,12 +118,10 @@ def _table(glance: RunGlance) -> Table:
         table.add_column(heading, justify="left", no_wrap=True)
     for heading in ("height", "peers", "compute"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for node in _listed(glance.nodes):
+    shown = glance.nodes if len(glance.nodes) <= _MOST_NODES else glance.nodes[: _MOST_NODES - 1]
+    for node in shown:
         compute = "" if node.computation_ms is None else f"{node.computation_ms:.1f} ms"
         table.add_row(node.name, node.role, node.state, str(node.height), str(node.peers), compute)
+    if len(shown) < len(glance.nodes):
+        table.add_row(f"… and {len(glance.nodes) - len(shown)} more")
     return table
-
-
-def _listed(nodes: Sequence[NodeGlance], most: int = 14) -> Sequence[NodeGlance]:
-    """Return the nodes a table shows: all, or the first of very many."""
-    return nodes if len(nodes) <= most else nodes[:most]

@@ -32,6 +32,7 @@ async def run_localnet(spec: LocalnetSpec, progress: Progress) -> dict[str, Any]
     Raises ``LocalnetError`` if the network can't be made or the plan can't be finished.
     """
     started = time.monotonic()
+    progress.say("checking the plan and every device's data")
     layout = lay_out(spec)
     progress.say("compiling the kernels, if this machine has not yet (once)")
     await _python("node.localnet.warm", str(layout.plan_file), str(layout.sample))
@@ -73,13 +74,18 @@ def _head(spec: LocalnetSpec, layout: Layout) -> dict[str, Any]:
 
 async def start_network(layout: Layout, stack: AsyncExitStack, progress: Progress) -> list[NodeProcess]:
     """Start every node; those started are stopped, all at once, when ``stack`` closes."""
-    progress.say(f"starting {len(layout.miners)} miners and {len(layout.devices)} devices as separate processes")
+    miners, devices = _counted(len(layout.miners), "miner"), _counted(len(layout.devices), "device")
+    progress.say(f"starting {miners} and {devices} as separate processes")
     processes: list[NodeProcess] = []
     stack.push_async_callback(_stop_all, processes)
     for home in layout.homes:
         process = await NodeProcess.start(home)
         processes.append(process)  # at once: a failure at the next one must find it here
     return processes
+
+
+def _counted(count: int, thing: str) -> str:
+    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
 
 
 async def _stop_all(processes: Sequence[NodeProcess]) -> None:
@@ -125,7 +131,7 @@ async def submit_plan(layout: Layout, progress: Progress) -> str:
     """Submit the plan through the command line with the first miner's key, as its owner would; return its id."""
     answer = await _fedchain("plan", "submit", str(layout.plan_file), "--home", str(layout.owner.path), "--json")
     plan = str(answer["plan"])
-    progress.say(f"plan {plan[:16]}… submitted, escrow {int(answer['escrow']) / 10**6:,.2f} coins")
+    progress.say(f"plan {plan[:12]} submitted, escrow {int(answer['escrow']) / 10**6:,.2f} coins")
     return plan
 
 

@@ -1,5 +1,6 @@
 """The tables a run ends with, for people, at 80 columns."""
 
+import shlex
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -11,7 +12,7 @@ _COIN = 10**6
 
 def result(summary: dict[str, Any]) -> RenderableType:
     """Return the tables of a finished run: scores, rewards with computation times, and what the nodes agree on."""
-    return Group(scores(summary), Text(""), _rewards(summary), Text(""), _agreement(summary))
+    return Group(scores(summary), Text(""), _rewards(summary), Text(""), _agreement(summary), _written(summary["out"]))
 
 
 def scores(summary: dict[str, Any]) -> Table:
@@ -37,17 +38,21 @@ def _rewards(summary: dict[str, Any]) -> Table:
     for heading in ("training", "verification", "blocks", "median compute"):
         table.add_column(heading, justify="right", no_wrap=True)
     rewards = summary["rewards"]
-    for name, earned in sorted(rewards["devices"].items()):
+    paid = _in_coins(rewards["devices"])
+    verified, mined = _in_coins(rewards["miners_verification"]), _in_coins(rewards["miners_blocks"])
+    for name in sorted(rewards["devices"]):
         compute = summary["computation_ms"].get(name)
-        table.add_row(name, _coins(earned), "", "", "" if compute is None else f"{compute:.2f} ms")
+        table.add_row(name, paid[name], "", "", "" if compute is None else f"{compute:.2f} ms")
     for name in sorted({*rewards["miners_verification"], *rewards["miners_blocks"]}):
-        verification, blocks = rewards["miners_verification"].get(name, 0), rewards["miners_blocks"].get(name, 0)
-        table.add_row(name, "", _coins(verification), _coins(blocks), "")
+        table.add_row(name, "", verified.get(name, "0"), mined.get(name, "0"), "")
     return table
 
 
-def _coins(amount: int) -> str:
-    return f"{amount / _COIN:,.2f}"
+def _in_coins(amounts: dict[str, int]) -> dict[str, str]:
+    """Return amounts in coins, all with as many decimals as the smallest needs to be seen."""
+    least = min((amount for amount in amounts.values() if amount), default=_COIN)
+    decimals = 2 if least >= _COIN else 4 if least >= _COIN // 100 else 6
+    return {name: f"{amount / _COIN:,.{decimals}f}" for name, amount in amounts.items()}
 
 
 def _agreement(summary: dict[str, Any]) -> Text:
@@ -65,5 +70,17 @@ def _agreement(summary: dict[str, Any]) -> Text:
         f"{'conserved' if summary['supply_conserved'] else 'NOT CONSERVED'}; "
         f"largest process {summary['peak_rss_mb']:.0f} MB\n"
     )
-    text.append(f"  written    {summary['out']}", style="dim")
     return text
+
+
+def _written(out: str) -> Text:
+    """Return where things are, and what can be done with them."""
+    text = Text("\nWritten to ").append(f"{out}\n", style="bold")
+    for name, meaning in (
+        ("loss.png", "the picture: loss against rounds, and the scores"),
+        ("summary.json", "all figures"),
+        ("model.npz", "the model"),
+        ("nodes/", "each node's data directory; its log is logs/node.log"),
+    ):
+        text.append(f"  {name:<13}{meaning}\n")
+    return text.append(f"\nUse the model:\n  fedchain model predict {shlex.quote(f'{out}/model.npz')} DATA")

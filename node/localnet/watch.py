@@ -49,8 +49,9 @@ class Watcher:
 
     async def glance(self) -> RunGlance:
         """Return the run as it is now. Nodes that do not answer are shown as down, never fatal here."""
-        statuses = await asyncio.gather(*(_status(node) for node in self._nodes))
         standing, task, rounds = await self._read_plan()
+        # Asked after the rounds, so that the updates counted are never behind them.
+        statuses = await asyncio.gather(*(_status(node) for node in self._nodes))
         up = [status for status in statuses if status is not None]
         height = max((status.height for status in up), default=0)
         if statuses[0] is not None:
@@ -103,4 +104,6 @@ async def _status(node: Watched) -> NodeStatus | None:
 def _step(task: TaskView | None, standing: PlanView | None) -> str:
     if task is not None:
         return f"{task.phase_name} {task.step} {len(task.revealed)}/{len(task.selected)}"
-    return "waiting for devices" if standing and standing.status == "enrolling" else "–"
+    if standing is None:
+        return "waiting for its block"
+    return f"{standing.enrolled} devices enrolled" if standing.status == "enrolling" else "–"
