@@ -77,7 +77,7 @@ def weighted_sum(vectors: Iterable[Int64Vector], weights: Sequence[int]) -> list
             raise FixedPointError(f"more vectors than the {taken} weights")
         weight = weights[taken]
         if not taken:
-            low, middle, high = (np.zeros(vector.shape, dtype=np.int64) for _ in range(3))
+            low, middle, high = (np.zeros(vector.size, dtype=np.int64) for _ in range(3))
         taken += 1
         if not 0 <= weight <= _WEIGHT_MAX:
             raise FixedPointError(f"weight {weight} is not within 0 … {_WEIGHT_MAX}")

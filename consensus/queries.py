@@ -11,6 +11,7 @@ from chain.payload import PayloadRef
 from consensus.assignment import get_eligible
 from consensus.problems import get_problem
 from consensus.records import Account, Device, Enrolment, Miner, PlanEntry, RoundRecord, RoundState, Supply
+from consensus.rules.openings import get_chunk
 from consensus.state import (
     carry_key,
     document_key,
@@ -34,7 +35,6 @@ from consensus.state import (
     plan_key,
 )
 from consensus.view import StateView
-from fl.holdout import chunk_of
 from fl.plan.dimensions import holdout_policy
 from fl.plan.schema import Plan, decode_plan
 from fl.steps import step_table
@@ -151,8 +151,11 @@ def eligible_miners(
     return get_eligible(view, rules, state, attestations_needed(view, open_task.task.plan), device, height)
 
 
-def expected_opening(view: StateView, plan: Hash) -> int | None:
-    """Return the holdout chunk that the plan's owner should open now, ``None`` if none is asked or it has been."""
+def expected_opening(view: StateView, plan: Hash, beacon: Hash) -> int | None:
+    """Return the holdout chunk that the plan's owner should open now, ``None`` if none is asked or it has been.
+
+    ``beacon`` is that of the head whose state the view shows, the one in the next block's context.
+    """
     state = get_round(view, plan)
     if state is None or get_opening(view, plan, state.task.digest) is not None:
         return None
@@ -160,7 +163,7 @@ def expected_opening(view: StateView, plan: Hash) -> int | None:
     policy = holdout_policy(document)
     if policy is None or step_table(document)[state.task.phase].steps[state.step].name != "open":
         return None
-    return chunk_of(policy, state.task.round, state.chunk_beacon)
+    return get_chunk(policy, state, beacon)
 
 
 def needed_payloads(view: StateView, plan: Hash) -> tuple[PayloadRef, ...]:

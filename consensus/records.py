@@ -152,7 +152,7 @@ class RoundState(Record):
     deadline        last block of the step; the settle step has none (it waits for room under the work limit)
     goal            reveals that close the reveal step
     selected, revealed   how many devices were selected, and have revealed
-    chunk_beacon    drawn when the reveal step closes: names the holdout chunk to open (zero before)
+    chunk_beacon    that of the block that closed the reveal step, zero before the next: names the holdout chunk to open
     """
 
     task: Task

@@ -20,12 +20,14 @@ class SignatureCache:
 
     def is_signed(self, public_key: bytes, signature: bytes, message: bytes) -> bool:
         """Is this a good signature? As ``chain.keys.verify``, which is asked once."""
+        if len(public_key) != 32 or len(signature) != 64:  # else the key below could be cut into parts elsewhere
+            return False
         key = sha256(public_key + signature + message).digest()
         with self._lock:
             if key in self._good:
                 self._good.move_to_end(key)
                 return True
-        if len(public_key) != 32 or len(signature) != 64 or not verify(public_key, signature, message):
+        if not verify(public_key, signature, message):
             return False
         with self._lock:
             self._good[key] = None

@@ -18,7 +18,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from chain.ids import Hash, Height
+from chain.ids import ZERO_HASH, Hash, Height
 from consensus.events import RoundRetried, StepOpened
 from consensus.ledger import Ledger
 from consensus.problems import get_problem
@@ -31,6 +31,7 @@ from consensus.state import (
     get_opening,
     get_progress,
     get_ready,
+    get_round,
     need_record,
     plan_key,
     put_record,
@@ -45,6 +46,7 @@ def tick(ledger: Ledger) -> None:
     spent, limit = 0, ledger.context.rules.max_block_work
     for plan in get_plans_to_move(ledger):
         entry = need_record(ledger.view, plan_key(plan), PlanEntry)
+        _name_chunk(ledger, entry)
         if not _is_over(ledger, entry):
             continue
         work = opening_work(get_problem(ledger.view, plan).plan)
@@ -132,14 +134,28 @@ def _advance_task(ledger: Ledger, entry: PlanEntry) -> None:
         return
     following = table.steps[state.step + 1]
     deadline = Height(ledger.context.height + following.deadline_blocks if following.deadline_blocks else 0)
-    beacon = ledger.context.beacon if step.name == "reveal" else state.chunk_beacon
-    state = replace(state, step=state.step + 1, stepped=ledger.context.height, deadline=deadline, chunk_beacon=beacon)
+    state = replace(state, step=state.step + 1, stepped=ledger.context.height, deadline=deadline)
     put_record(ledger.view, round_key(entry.plan), state)
     if deadline:
         put_due(ledger, entry.plan, deadline)
+    if following.name == "open":
+        put_due(ledger, entry.plan, Height(ledger.context.height + 1))
     if following.name == "settle":
         put_ready(ledger, entry.plan)
     ledger.tell(StepOpened(entry.plan, state.task.digest, following.name, deadline))
+
+
+def _name_chunk(ledger: Ledger, entry: PlanEntry) -> None:
+    """Keep the beacon that names the chunk to open: that of the block that closed the reveal step, known in the next.
+
+    An earlier one would be known to those who send the last updates, and to the producer who chooses among them.
+    """
+    state = get_round(ledger.view, entry.plan)
+    if state is None or state.chunk_beacon != ZERO_HASH or state.stepped >= ledger.context.height:
+        return
+    table = step_table(get_problem(ledger.view, entry.plan).plan)[state.task.phase]
+    if table.steps[state.step].name == "open":
+        put_record(ledger.view, round_key(entry.plan), replace(state, chunk_beacon=ledger.context.beacon))
 
 
 # --- settling -------------------------------------------------------------------------------------

@@ -1,16 +1,18 @@
 """The rule of opening a chunk of a plan's public holdout set, when the beacon has named it."""
 
+from chain.ids import ZERO_HASH, Hash
 from chain.transaction import OpenHoldout, Transaction
 from consensus.errors import Invalid, MissingPayload
 from consensus.events import HoldoutOpened
 from consensus.ledger import Ledger
 from consensus.problems import get_problem
-from consensus.records import Opening
+from consensus.records import Opening, RoundState
 from consensus.rules.common import check_payload_size, need_plan
 from consensus.state import get_opening, get_round, opening_key, put_record
 from fl.errors import PayloadError
 from fl.holdout import check_opening, chunk_of, decode_chunk
 from fl.plan.dimensions import holdout_policy
+from fl.plan.schema import Holdout
 from fl.steps import step_table
 
 
@@ -32,7 +34,7 @@ def open_holdout(ledger: Ledger, transaction: Transaction, body: OpenHoldout) ->
             f"chunk for round {body.round}; the plan is in the {step.name} step of round {state.task.round}",
             later=body.round >= state.task.round,
         )
-    chunk = chunk_of(policy, state.task.round, state.chunk_beacon)
+    chunk = get_chunk(policy, state, ledger.context.beacon)
     if body.chunk != chunk:
         raise Invalid("plan.open_holdout.chunk", f"chunk {body.chunk}; the beacon asks for chunk {chunk}")
     task = state.task.digest
@@ -51,3 +53,12 @@ def open_holdout(ledger: Ledger, transaction: Transaction, body: OpenHoldout) ->
     put_record(view, opening_key(body.plan), Opening(task, chunk, body.payload))
     ledger.stir(body.plan)
     ledger.tell(HoldoutOpened(body.plan, state.task.round, chunk))
+
+
+def get_chunk(policy: Holdout, state: RoundState, beacon: Hash) -> int:
+    """Return the chunk that a task in its open step asks for; ``beacon`` is that of the block before the one in hand.
+
+    Until it is written down it is the beacon of the block that closed the reveal step.
+    """
+    named_by = beacon if state.chunk_beacon == ZERO_HASH else state.chunk_beacon
+    return chunk_of(policy, state.task.round, named_by)

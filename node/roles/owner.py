@@ -55,9 +55,13 @@ class Owner:
             entry = get_plan(view, plan)
             if entry is None or entry.owner != account or plan in self._jobs or plan in self._declined:
                 continue
-            chunk = expected_opening(view, plan)
+            chunk = expected_opening(view, plan, self._beacon())
             if chunk is not None and not self._around.is_waiting(OpenHoldout, plan):
                 self._jobs[plan] = turn.start(OpenChunk(need_bytes(view, document_key(plan)), chunk))
+
+    def _beacon(self) -> Hash:
+        """Return the head's beacon: it names a chunk if the head has closed a reveal step."""
+        return self._around.world.engine.beacon(self._around.chain.head)
 
     def on_opened(self, spec: OpenChunk, result: JobResult, turn: Turn) -> None:
         """Publish the chunk, if it is still asked for."""
@@ -69,7 +73,7 @@ class Owner:
         elif isinstance(result, ChunkOpened):
             view = self._around.chain.view
             state = get_round(view, plan)
-            if state is not None and expected_opening(view, plan) == spec.chunk:
+            if state is not None and expected_opening(view, plan, self._beacon()) == spec.chunk:
                 self._around.world.payloads.put(result.payload, sync=True)
                 ref = PayloadRef.of(result.payload)
                 turn.tell(PayloadStored(ref.id))

@@ -140,7 +140,7 @@ def test_a_plan_that_is_let_in_runs_to_its_end(plan, sign, largest):
             chain.updates.append(AttestedUpdate(chain.release(name, device, payload), ()))
         chain.mine()
         assert chain.rejected == {}
-        chunk = expected_opening(chain, name)
+        chunk = expected_opening(chain, name, chain.context().beacon)
         if chunk is not None:
             open_chunk(chain, name, HOLDOUTS[plan.model.type], chunk)
     entry = chain.entry(name)

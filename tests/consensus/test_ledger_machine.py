@@ -119,7 +119,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.open_chunk(data.draw(st.sampled_from(self.plans)))
 
     def open_chunk(self, plan: Hash) -> None:
-        chunk = expected_opening(self.chain, plan)
+        chunk = expected_opening(self.chain, plan, self.chain.context().beacon)
         if chunk is not None:
             number, payload = self.chain.task(plan).task.round, self.chain.keep(HOLDOUT.payloads[chunk])
             body = OpenHoldout(plan, number, chunk, HOLDOUT.salts[chunk], HOLDOUT.proofs[chunk], payload)

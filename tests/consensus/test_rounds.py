@@ -36,9 +36,9 @@ from consensus.rounds import machine
 from consensus.rounds.selection import draw_numbers, get_selected_digest
 from consensus.transition import check_transaction, execute, fill
 from fl.dataset import DenseData
-from fl.holdout import HoldoutSet, commit_holdout
+from fl.holdout import HoldoutSet, chunk_of, commit_holdout
 from fl.payload import write_payload
-from fl.plan.dimensions import opening_work, settle_work
+from fl.plan.dimensions import holdout_policy, opening_work, settle_work
 from fl.plan.schema import FedAvg, Holdout
 from tests.consensus.harness import DEVICES, OTHER, OWNER, PRODUCER, Chain, make_data, make_plan, make_rules
 
@@ -332,7 +332,7 @@ def with_holdout(rows: int = 30, tolerance: str = "0.5") -> tuple[Chain, Hash, H
 
 def opening(chain: Chain, plan: Hash, holdout: HoldoutSet, chunk: int | None = None, **changes: object) -> OpenHoldout:
     """The transaction body that opens the chunk that is asked for, or another."""
-    asked = expected_opening(chain, plan) if chunk is None else chunk
+    asked = expected_opening(chain, plan, chain.context().beacon) if chunk is None else chunk
     assert asked is not None
     payload = chain.keep(holdout.payloads[asked])
     number = chain.task(plan).task.round
@@ -346,7 +346,7 @@ def test_an_opened_chunk_judges_the_updates():
     chain.reveal(plan, *FOUR[:2])
     harm = write_payload(np.array([-(9 << 24), 0, 0], dtype=np.int64), 1)
     chain.updates.append(AttestedUpdate(chain.release(plan, FOUR[2], harm), ()))
-    assert expected_opening(chain, plan) is None
+    assert expected_opening(chain, plan, chain.context().beacon) is None
     chain.mine()
     assert chain.task(plan).step == "open"
     chain.send(OWNER, opening(chain, plan, holdout))
@@ -359,6 +359,33 @@ def test_an_opened_chunk_judges_the_updates():
     assert {report.device for report in record.devices} == {device.account for device in FOUR[:2]}
     assert chain.balance(FOUR[2]) == 0
     assert chain.task(plan).task.round == 1
+
+
+def test_nobody_knows_the_chunk_before_the_reveal_step_has_closed():
+    """The closing block's own beacon names it, not its parent's, which the last devices saw; and it stays named."""
+    chain, plan, holdout = with_holdout()
+    for nonce in range(9):  # three chunks: some block's beacon and its parent's name different ones
+        chain.reveal(plan, *FOUR[:3])
+        chain.mine()
+        document = get_plan_document(chain, plan)
+        assert document is not None
+        policy, number = holdout_policy(document), chain.task(plan).task.round
+        assert policy is not None
+        beacon, known = chain.context().beacon, chain.contexts[-1].beacon
+        chunk = expected_opening(chain, plan, beacon)
+        assert chunk == chunk_of(policy, number, beacon)
+        wait = nonce % 2
+        chain.mine(wait)
+        assert expected_opening(chain, plan, chain.context().beacon) == chunk
+        chain.send(OWNER, opening(chain, plan, holdout))
+        chain.mine()
+        assert chain.rejected == {}
+        if chunk != chunk_of(policy, number, known):
+            return
+        chain.mine(2 - wait)
+        document = replace(document, nonce=nonce + 1)
+        plan = chain.start(document, FOUR[:3])
+    pytest.fail("every beacon named the chunk its parent named")
 
 
 def test_an_owner_who_does_not_open_settles_nothing_but_its_own_doubt():
@@ -393,7 +420,7 @@ def test_wrong_openings_are_refused_by_name():
     assert verdict(chain, early).rule == "plan.open_holdout.step"
     chain.reveal(plan, *FOUR[:3])
     chain.mine()
-    asked = expected_opening(chain, plan)
+    asked = expected_opening(chain, plan, chain.context().beacon)
     assert asked is not None
     other = (asked + 1) % 3
     cases = [
