@@ -3,12 +3,13 @@
 Files and not LevelDB, because payloads are large, written once, and deleted when they are pruned: LevelDB would copy
 each several times while compacting and give the room back late. A file has all its bytes before it has its name, so
 what a crash can leave is a missing payload, which is fetched again, and temporary files, which ``PayloadFiles``
-removes when it opens. Bytes are compared with their name at every read.
+removes when it opens. Bytes are compared with their name at every read; where a running node reads, a file that fails
+is set aside and counts as missing, so that it is fetched again.
 
 Threads: any thread may read; one writes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +21,7 @@ from storage.errors import DamagedError
 from storage.files import sync_directory, write_file
 
 _SHARD_DIGITS: Final = 2
+_DAMAGED: Final = ".damaged"
 
 
 class PayloadFiles:
@@ -30,6 +32,8 @@ class PayloadFiles:
     ) -> None:
         """Open the directory, which exists; count what is in it and remove what a crash left half written."""
         self.path = path
+        self.on_damage: Callable[[Path], None] | None = None
+        """Told of a damaged file's new name, in the thread that read it; while it is None, ``get`` raises instead."""
         self._max_payload_bytes = max_payload_bytes
         self._max_total_bytes = max_total_bytes
         self._total = 0
@@ -48,17 +52,29 @@ class PayloadFiles:
         return self._file(id).exists()
 
     def get(self, id: Hash) -> bytes | None:
-        """Return the payload, its digest checked; None if not stored."""
+        """Return the payload, its digest checked; None if not stored, or damaged and set aside."""
         file = self._file(id)
         try:
             payload = file.read_bytes()
         except FileNotFoundError:
             return None
-        if content_id(payload) != id:
+        if content_id(payload) == id:
+            return payload
+        if self.on_damage is None:
             raise DamagedError(
                 f"payload file {file} does not hold what its name says: delete it, and the node fetches it again"
             )
-        return payload
+        self._set_aside(file, self.on_damage)
+        return None
+
+    def _set_aside(self, file: Path, tell: Callable[[Path], None]) -> None:
+        """Take a damaged file's name away from it."""
+        aside = file.with_name(file.name + _DAMAGED)
+        try:
+            file.replace(aside)
+        except FileNotFoundError:
+            return  # another reader was quicker
+        tell(aside)
 
     def payload(self, id: Hash, /) -> bytes | None:
         """Return what ``get`` does."""

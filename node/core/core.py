@@ -21,6 +21,7 @@ from node.core.messages import (
     BlockMade,
     HeadChanged,
     OwnTransaction,
+    PayloadsLost,
     PayloadStored,
     PoolGrew,
     StateChanged,
@@ -167,6 +168,7 @@ class NodeCore:
         routes.on(BlockMade, importer.on_block_made)
         routes.on(PayloadStored, self._wants.on_payload_stored, importer.on_payload_stored)
         routes.on(PayloadStored, transactions.on_payload_stored, updates.on_payload_stored)
+        routes.on(PayloadsLost, self._wants.on_payloads_lost)
         routes.on(OwnTransaction, transactions.on_own)
         routes.on(UpdateReleased, updates.on_released)
         routes.on(AttestationMade, updates.on_attestation)

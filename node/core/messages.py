@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from chain.block import Body, Header
 from chain.ids import Hash
+from chain.payload import PayloadRef
 from chain.transaction import Body as TransactionBody
 from chain.update import Attestation, AttestedUpdate
 from consensus.events import LedgerEvent
@@ -42,6 +43,14 @@ class PayloadStored:
     """A payload is in the store now, whoever brought it."""
 
     id: Hash
+
+
+@dataclass(frozen=True, slots=True)
+class PayloadsLost:
+    """Payloads that this node had, for the state after block ``head`` needs them, and has no more."""
+
+    head: Hash
+    refs: tuple[PayloadRef, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from chain.ids import Hash
 from chain.payload import PayloadRef
-from node.core.messages import PayloadStored
+from node.core.messages import PayloadsLost, PayloadStored
 from node.core.turn import Turn
 from p2p.events import Kind, PeerId, Want
 from p2p.network import PeerNetwork
@@ -36,6 +36,10 @@ class PayloadWants:
         if missing:
             wants = [Want(Kind.PAYLOAD, ref.id, ref.size, sources) for ref in missing]
             turn.network(self._network.want(wants, turn.now))
+
+    def on_payloads_lost(self, lost: PayloadsLost, turn: Turn) -> None:
+        """Fetch again what was lost."""
+        self.want(lost.head, lost.refs, (), turn)
 
     def release(self, needer: Hash, turn: Turn) -> None:
         """Take note that ``needer`` needs nothing any more."""

@@ -15,8 +15,8 @@ from node.jobs.results import (
     BlockSealed,
     BranchExecuted,
     BrokenRule,
+    BuildLacks,
     Cancelled,
-    Declined,
     ExecutedBlock,
     JobResult,
     LackingPayloads,
@@ -81,7 +81,7 @@ def _branch_result(spec: ExecuteBranch, outcome: BranchOutcome) -> BranchExecute
 
 
 def build_block(spec: BuildBlock, world: World, control: JobControl) -> JobResult:
-    """Fill a candidate on ``spec.parent``. Declined while a phase that is due lacks payloads."""
+    """Fill a candidate on ``spec.parent``, unless a phase that is due lacks payloads."""
     with world.store.view() as view:
         if view.tip != spec.parent:
             return Stale()
@@ -90,7 +90,7 @@ def build_block(spec: BuildBlock, world: World, control: JobControl) -> JobResul
         try:
             filling = fill(view, context, spec.transactions, spec.updates, world.payloads, signatures=world.signatures)
         except MissingPayload as missing:
-            return Declined(f"no block can be built: {missing}")
+            return BuildLacks(missing.refs)
     header = make_header(context, spec.parent, filling.body, filling.execution, spec.engine)
     rejected = [BrokenRule(id, verdict.rule, verdict.detail, verdict.later) for id, verdict in filling.rejected.items()]
     return BlockBuilt(header, filling.body, tuple(rejected))

@@ -60,6 +60,12 @@ class BlockBuilt(Record, tag="block-built"):
     rejected: tuple[BrokenRule, ...]
 
 
+class BuildLacks(Record, tag="build-lacks"):
+    """No block can be built before these payloads are here: what a phase that is due settles was lost."""
+
+    refs: tuple[PayloadRef, ...]
+
+
 class BlockSealed(Record, tag="block-sealed"):
     """The seal that was looked for."""
 
@@ -118,6 +124,7 @@ class Cancelled(Record, tag="cancelled"):
 JobResult = (
     BranchExecuted
     | BlockBuilt
+    | BuildLacks
     | BlockSealed
     | UpdateVerified
     | DataInspected

@@ -23,6 +23,7 @@ from node.core.messages import (
     BlockMade,
     HeadChanged,
     OwnTransaction,
+    PayloadsLost,
     PoolGrew,
     StateChanged,
     UpdateReady,
@@ -31,7 +32,7 @@ from node.core.payloads import transaction_payload
 from node.core.turn import Turn
 from node.effects import Accepted
 from node.events import MiningOrder, Shutdown, Started, Tick
-from node.jobs.results import BlockBuilt, BlockSealed, JobResult
+from node.jobs.results import BlockBuilt, BlockSealed, BuildLacks, JobResult
 from node.jobs.specs import BuildBlock, SealBlock
 from node.roles.attesting import get_attesters, trim_attestations
 from node.roles.base import Surroundings
@@ -172,6 +173,8 @@ class Miner:
     def on_built(self, spec: BuildBlock, result: JobResult, turn: Turn) -> None:
         """Seal the new candidate in place of the old one; forget what can never be included."""
         self._build = None
+        if isinstance(result, BuildLacks):
+            turn.tell(PayloadsLost(spec.parent, result.refs))
         if not isinstance(result, BlockBuilt):
             return  # the head moved, or payloads are missing: the next tick or head tries again
         hopeless = [broken.id for broken in result.rejected if not broken.later]

@@ -31,10 +31,11 @@ from node.home import NODE_KEY
 from node.service.holdout import FileHoldout
 from node.world import World
 from p2p.access import NetworkConfig
-from storage.base import ChainStore, GenesisData, PayloadStore, ReleaseJournal
+from storage.base import ChainStore, GenesisData, ReleaseJournal
 from storage.directory import DataDirectory
 from storage.files import write_file
 from storage.lock import DirectoryLock
+from storage.payloads import PayloadFiles
 
 _MAX_KNOWN: Final = 200
 
@@ -48,7 +49,7 @@ class OpenHome:
     genesis: Genesis
     key: KeyPair
     store: ChainStore
-    payloads: PayloadStore
+    payloads: PayloadFiles
     journal: ReleaseJournal
 
     @property

@@ -150,6 +150,7 @@ class Service:
         metrics = Metrics(package_version(), genesis.chain_id, genesis.id.hex())
         hub = EventHub()
         announcer = Announcer(hub, metrics, self._logger, genesis.prefix)
+        home.payloads.on_damage = self._on_damaged_payload
         world = make_world(home, config, seed)
         links = self._make_links(tasks, metrics)
         host, port = await _bind(links, config)
@@ -284,6 +285,9 @@ class Service:
                 loop.call_soon_threadsafe(announcer.tell_log, dict(event), runner.now())
 
         self._log.on_event = tell
+
+    def _on_damaged_payload(self, aside: Path) -> None:
+        self._logger.warning("a payload file was damaged", set_aside=str(aside), remedy="look after the disk")
 
     # --- ends ----------------------------------------------------------------------------------------
 

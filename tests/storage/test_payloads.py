@@ -106,3 +106,19 @@ def test_both_stores_do_the_same(tmp_path_factory, operations):
     assert list(again.ids()) == list(memory.ids())
     assert again.total_bytes() == memory.total_bytes()
     assert [again.get(Hash(id)) for id in memory.ids()] == [memory.get(Hash(id)) for id in memory.ids()]
+
+
+def test_a_running_node_sets_a_damaged_file_aside(tmp_path):
+    """Then the payload is missing, can be stored again, and the damage was told once; nothing is thrown away."""
+    store, told = PayloadFiles(tmp_path), []
+    store.on_damage = told.append
+    id = store.put(b"update")
+    (file,) = tmp_path.glob("*/*")
+    file.write_bytes(b"updaet")
+    assert store.get(id) is None
+    assert not store.has(id)
+    assert store.get(id) is None
+    assert [aside.read_bytes() for aside in told] == [b"updaet"]
+    store.put(b"update")
+    assert store.get(id) == b"update"
+    assert list(store.ids()) == [id]

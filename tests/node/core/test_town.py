@@ -4,6 +4,7 @@ from msgspec.structs import replace
 
 from chain.number import Number
 from consensus.queries import get_history
+from consensus.state import get_round
 from fl.holdout import HoldoutSet, commit_holdout
 from fl.plan.schema import Holdout, Plan
 from node.core.config import CoreConfig, MinerConfig
@@ -166,3 +167,30 @@ def test_the_same_events_give_the_same_effects() -> None:
         for now, event, effects in house.log:
             assert effects == core.handle(event, now)
         assert house.core.chain.head_id == core.chain.head_id, number
+
+
+def test_payloads_lost_behind_the_only_miners_back_are_fetched_again() -> None:
+    """Files that vanish between an update's block and its settling stop nothing: whoever has them gives them back."""
+    town = make_town(miners=1, devices=3)
+    miner = town.houses[0].core
+    town.run(lambda: miner.chain.height >= 2, 60)
+    plan = submit(town, make_plan(devices=(2, 3, 3), rounds=1, attestations=1, blocks=(10, 12, 6)))
+
+    def status() -> str:
+        entry = entry_of(town, plan)
+        return "" if entry is None else entry.status
+
+    def revealed() -> int:
+        state = get_round(miner.chain.view, plan)
+        return 0 if state is None else state.revealed
+
+    assert town.run(lambda: status() == "running", 60)
+    town.stop(3)  # so that each phase waits for its deadline, with two updates in the chain
+    assert town.run(lambda: revealed() == 2, 60)
+    lost = list(miner.world.payloads.ids())
+    for id in lost:
+        miner.world.payloads.delete(id)
+    assert len(lost) == 2
+    assert town.run(lambda: status() != "running", 100)
+    assert status() == "finished"
+    assert town.houses[0].halted is None
