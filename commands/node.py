@@ -202,6 +202,6 @@ def peers(home: HomeOption = None, as_json: JsonFlag = False) -> None:
         )
         for view in views
     ]
-    headings = ("peer", "way", "height", "latency", "in / out", "address")
-    table = listing(headings, rows, numbers=("height", "latency", "in / out"))
+    headings = ("peer", "way", "told height", "latency", "in / out", "address")
+    table = listing(headings, rows, numbers=("told height", "latency", "in / out"))
     emit(as_json, {"peers": views}, table if rows else "No peers.")

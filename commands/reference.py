@@ -1,15 +1,32 @@
-"""docs/cli.md, written from the commands: ``python -m commands.reference`` renews it, a test holds it to them.
+"""docs/cli.md and the table of docs/plans.md, written from the commands and the plan's schema.
+
+``python -m commands.reference`` renews both, a test holds them to what they are written from.
 
 Rules of this file: text out of the command tree; nothing is said here that the commands do not say.
 """
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from typer.main import get_command
 
+if TYPE_CHECKING:
+    from fl.plan.options import Option
+
 FILE: Final = Path(__file__).parent.parent / "docs" / "cli.md"
+PLANS: Final = FILE.with_name("plans.md")
+_BEGIN: Final = "<!-- fields: written by python -m commands.reference -->\n"
+_END: Final = "<!-- end of fields: written by python -m commands.reference -->\n"
+_FIELD_HEAD: Final = "| field | meaning | allowed | default |\n|---|---|---|---|"
+_SECTIONS: Final = frozenset(
+    {
+        "roles", "model", "algorithm", "participation", "deadlines", "verification", "privacy", "aggregation",
+        "compression", "rewards", "stopping",
+    }
+)  # fmt: skip
+"""Parts of a plan that are tables: each has a table of its own here."""
 _HEAD: Final = """\
 # The command line
 
@@ -37,6 +54,31 @@ def render_reference() -> str:
     contents = [f"- [`{path}`](#{path.replace(' ', '-')}): {_first_line(command)}" for path, command in commands]
     sections = [section for path, command in commands for section in _section(path, command)]
     return "\n".join([_HEAD, *contents, "", *sections]).rstrip("\n") + "\n"
+
+
+def render_plans() -> str:
+    """Return the text of docs/plans.md, with the table of its fields made anew."""
+    before, _, rest = PLANS.read_text(encoding="utf-8").partition(_BEGIN)
+    _, _, after = rest.partition(_END)
+    return before + _BEGIN + "\n".join(_fields()) + "\n" + _END + after
+
+
+def _fields() -> Iterator[str]:
+    from fl.plan.options import plan_options
+
+    parts: dict[str, list[Option]] = {"The plan itself": []}
+    for option in plan_options():
+        part = re.split(r"[.(\[]", option.field)[0]
+        parts.setdefault(part if part in _SECTIONS else "The plan itself", []).append(option)
+    for part, options in parts.items():
+        yield f"\n### {part}\n\n{_FIELD_HEAD}"
+        yield from map(_field, options)
+
+
+def _field(option: "Option") -> str:
+    default = f"`{_cell(option.default)}`" if option.default else "required"
+    meaning = _cell(option.meaning[:1].upper() + option.meaning[1:]).replace("``", "`")
+    return f"| `{_cell(option.field)}` | {meaning} | {_cell(option.allowed)} | {default} |"
 
 
 def walk(command: Any, path: str) -> Iterator[tuple[str, Any]]:
@@ -113,8 +155,9 @@ def _example(epilog: str) -> Iterator[str]:
 
 
 def main() -> None:
-    """Write docs/cli.md anew."""
+    """Write both anew."""
     FILE.write_text(render_reference(), encoding="utf-8")
+    PLANS.write_text(render_plans(), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -37,17 +37,17 @@ class LogLines:
         self._has_colours = has_colours
         self._account = ""
         self._told_head: datetime | None = None
+        self._untold = (0, 0, 0)
+        """Blocks, transactions and updates of the heads left out since the last one told."""
 
     def line(self, event: EventDict) -> str | None:
         """Return the event as text, or None for a head that moved so soon after the last one that nobody could read."""
-        time = datetime.fromisoformat(event["time"])
+        event, time = dict(event), datetime.fromisoformat(event["time"])
         kind = str(event.get("event", ""))
         if kind == "node started":
             self._account = str(event.get("account", ""))
-        if kind == _HEAD:
-            if self._told_head is not None and time - self._told_head < _CALM and not event.get("undone"):
-                return None
-            self._told_head = time
+        if kind == _HEAD and not self._is_told(event, time):
+            return None
         mark, colour = _MARKS.get(str(event.get("level")), ("", ""))
         lines = self._wrapped(mark + self._text(kind, event), time)
         if mark:
@@ -55,6 +55,18 @@ class LogLines:
         if "exception" in event:
             lines.append(str(event["exception"]))
         return "\n".join(lines)
+
+    def _is_told(self, event: EventDict, time: datetime) -> bool:
+        """Is this head told? Those that are not are counted, and told with the next one."""
+        blocks, transactions, updates = self._untold
+        event["connected"] += blocks
+        event["transactions"] += transactions
+        event["updates"] += updates
+        if self._told_head is not None and time - self._told_head < _CALM and not event["undone"]:
+            self._untold = event["connected"], event["transactions"], event["updates"]
+            return False
+        self._told_head, self._untold = time, (0, 0, 0)
+        return True
 
     def _wrapped(self, text: str, time: datetime) -> list[str]:
         """Return the text after the time, its further lines below its first."""
@@ -100,7 +112,7 @@ def _head_text(event: EventDict) -> str:
     held = [
         _counted(count, thing)
         for thing, count in (("transaction", int(event["transactions"])), ("update", int(event["updates"])))
-        if count and connected <= 1
+        if count
     ]
     back = f"  reorganised: {undone} undone" if undone else ""
     return "  ".join([place, str(event["id"]), *([", ".join(held)] if held else [])]) + back

@@ -173,8 +173,8 @@ NOTES: Final[Mapping[type[Record], Mapping[str, Note]]] = {
     schema.PlainAggregation: {"rule": Note("how updates are combined", "mean")},
     schema.NoCompression: {},
     schema.Rewards: {
-        "devices": Note("for the devices: by counted samples × quality", 0),
-        "miners": Note("for the miners who verify updates", 0),
+        "devices": Note("for the devices, in units of 10^-6 coin: by counted samples × quality", 0),
+        "miners": Note("for the miners who verify updates, in units of 10^-6 coin", 0),
     },
     schema.Stopping: {
         "rounds": Note("at most so many rounds"),

@@ -13,6 +13,7 @@ from rich.live import Live
 from rich.spinner import Spinner
 from rich.table import Table
 
+_COLUMNS: Final = 80
 _MOST_NODES: Final = 14
 """Lines of nodes that the table has at most."""
 
@@ -93,14 +94,18 @@ class _Ticker:
 
 
 def round_line(glance: RunGlance) -> str:
-    """Return the line that stands for a settled round, at most 80 columns; updates are those so far."""
+    """Return the line that stands for a settled round, at most 80 columns; updates are those so far.
+
+    The seconds are left out where they have no room.
+    """
     loss = "     –" if glance.loss is None else f"{glance.loss:.4f}"
     peers = min((node.peers for node in glance.nodes), default=0)
-    return (
+    line = (
         f"round {glance.rounds:>{len(str(glance.max_rounds))}}/{glance.max_rounds}  loss {loss}  "
-        f"block {glance.blocks:>3}  {glance.accepted:>3} updates verified, {glance.refused} refused  {peers} peers  "
-        f"{glance.seconds:3.0f} s"
+        f"block {glance.blocks:>3}  {glance.accepted:>4} verified, {glance.refused} refused  {peers} peers"
     )
+    timed = f"{line}  {glance.seconds:3.0f} s"
+    return timed if len(timed) <= _COLUMNS else line
 
 
 def _table(glance: RunGlance) -> Table:

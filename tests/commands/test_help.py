@@ -1,5 +1,6 @@
 """What the help says: an example for every command, options that exist, 80 columns, and at once."""
 
+import re
 import shlex
 import subprocess
 import sys
@@ -8,7 +9,8 @@ import pytest
 from typer.main import get_command
 
 from cli import app
-from commands.reference import FILE, render_reference, walk
+from commands.reference import FILE, PLANS, render_plans, render_reference, walk
+from fl.data.known import KNOWN_SETS
 from tests.commands.terminal import ROOT, WIDTH, fedchain
 
 COMMANDS = dict(walk(get_command(app), "fedchain"))
@@ -34,6 +36,7 @@ def test_help_has_an_example_and_fits_80_columns(path: str):
     assert "Example" in answer.out
     assert "--json" in answer.out
     assert max(map(len, answer.out.splitlines())) <= WIDTH
+    assert not re.search(r"<(bool|int|float|path)|\[\[", answer.out), "names of types say nothing to people"
 
 
 @pytest.mark.parametrize("path", sorted(COMMANDS))
@@ -64,6 +67,17 @@ def test_help_loads_nothing_heavy():
 def test_the_reference_is_that_of_the_commands():
     """docs/cli.md is written from the commands; renew it with: python -m commands.reference."""
     assert FILE.read_text(encoding="utf-8") == render_reference()
+
+
+def test_the_reference_of_plans_is_that_of_the_schema():
+    """docs/plans.md lists every field; renew it with: python -m commands.reference."""
+    assert PLANS.read_text(encoding="utf-8") == render_plans()
+
+
+def test_the_help_names_every_known_data_set():
+    """``data fetch`` can't look them up: its help must not load what knows them."""
+    answer = fedchain("data", "fetch", "--help")
+    assert all(name in answer.out for name in KNOWN_SETS)
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,23 @@ def test_init_refuses_what_does_not_fit_and_makes_nothing(
     assert not (tmp_path / "new").exists()
 
 
+def test_a_genesis_file_that_is_none_is_named(home: Path, tmp_path: Path):
+    """The file, what is wrong with it, and where to get one."""
+    answer = fedchain("init", "--home", tmp_path / "new", "--genesis", home / "config.toml", "--json")
+    assert answer.code == 1
+    assert str(home / "config.toml") in answer.error["cause"]
+    assert "genesis.json" in answer.error["remedy"]
+
+
+def test_init_says_who_can_reach_the_node(tmp_path: Path):
+    """A node that listens on loopback waits in vain for other machines."""
+    assert "this machine alone" in fedchain("init", "--home", tmp_path / "a", "--listen", "127.0.0.1:9999").out
+    told = fedchain("init", "--home", tmp_path / "b b", "--listen", "0.0.0.0:9999").out
+    assert "this machine alone" not in told
+    assert "THIS-MACHINE:9999" in told
+    assert f"fedchain node start --home '{tmp_path / 'b b'}'" in told
+
+
 def test_init_never_touches_a_directory_in_use(home: Path, tmp_path: Path):
     """Neither a node's, nor one with other things in it."""
     before = (home / "keys" / "node.json").read_bytes()

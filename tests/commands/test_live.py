@@ -60,6 +60,9 @@ def test_coins_are_sent_and_the_transaction_is_in_a_block(live: LiveNode, tmp_pa
     block = fedchain("block", sent["height"], "--home", live.home).out
     assert "transfer" in block
     assert sent["transaction"][:12] in block
+    answer = fedchain("transfer", other, "1000000000coins", "--home", live.home, "--json")
+    assert answer.code == 1
+    assert "1,000,000,000 coins to send" in answer.error["cause"], "in coins, before anything is signed"
 
 
 BAD_QUESTIONS = [
@@ -141,6 +144,13 @@ def test_the_device_tells_what_it_did(live: LiveNode, finished: str):
     assert status["registered"]
     assert status["role"]["releases"] == 4
     assert finished[:12] in fedchain("device", "status", "--home", live.home).out
+
+
+def test_what_comes_next_names_the_same_home(live: LiveNode, finished: str):
+    """Commands to copy work as they are."""
+    told = fedchain("device", "join", finished[:8], "--home", live.home).out
+    assert f"fedchain device status --home {live.home}" in told
+    assert max(len(line) for line in told.splitlines() if "fedchain" not in line) <= 80
 
 
 def test_the_same_plan_is_refused_a_second_time(live: LiveNode, finished: str):
@@ -231,6 +241,7 @@ def test_a_wrong_password_does_not_open_the_key(tmp_path: Path):
     answer = fedchain("node", "start", "--home", home, "--password-file", tmp_path / "wrong", "--json")
     assert answer.code == 1
     assert "wrong password" in answer.error["cause"]
+    assert "try again" in answer.error["remedy"]
     answer = fedchain("node", "start", "--home", home, "--json")
     assert answer.code == 2
     assert "--password-file" in answer.error["remedy"]

@@ -59,6 +59,7 @@ def test_numbers_agree_with_the_reference() -> None:
     assert found.rmse == pytest.approx(0.1)
     assert found.r2 == pytest.approx(reference.r2_score(y, y + 0.1))
     assert evaluate(y, np.ones(50), "linear").r2 is None
+    assert evaluate(y + 0.1, y, "linear", unit=50.0).rmse == pytest.approx(5.0), "in the label's own unit"
 
 
 def test_extreme_scores_do_not_overflow() -> None:

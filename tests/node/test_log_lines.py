@@ -64,8 +64,16 @@ def test_a_syncing_node_tells_two_heads_a_second_at_most():
     """What comes sooner is left to the file; a reorganisation is always told."""
     lines = terminal()
     told = [lines.line(HEAD | {"time": at(10 + number / 100)}) for number in range(100)]
-    assert len([line for line in told if line]) == 2
+    assert [line[10:] for line in told if line] == ["block 66  0000091eb757", "blocks 17 … 66  0000091eb757"]
     assert lines.line(HEAD | {"time": at(11), "undone": 1}) is not None
+
+
+def test_what_was_left_out_is_told_with_the_next_head():
+    """Blocks and what was in them are counted."""
+    lines = terminal()
+    assert lines.line(HEAD | {"time": at(5)}) is not None
+    assert lines.line(HEAD | {"time": at(5.1), "height": 67, "transactions": 2}) is None
+    assert said(HEAD | {"height": 68, "updates": 1}, lines, second=5.9).endswith("2 transactions, 1 update")
 
 
 @pytest.mark.parametrize(
