@@ -44,6 +44,7 @@ from fl.steps import PhaseSteps, step_table
 def tick(ledger: Ledger) -> None:
     """Move the plans whose step is over, then settle, both within the work limit; what has no room waits a block."""
     spent, limit = 0, ledger.context.rules.max_block_work
+    ready: list[Hash] = []
     for plan in get_plans_to_move(ledger):
         entry = need_record(ledger.view, plan_key(plan), PlanEntry)
         _name_chunk(ledger, entry)
@@ -56,8 +57,9 @@ def tick(ledger: Ledger) -> None:
         spent += work
         if entry.status == "enrolling":
             _advance_enrolment(ledger, entry)
-        else:
-            _advance_task(ledger, entry)
+        elif _advance_task(ledger, entry):
+            ready.append(plan)
+    put_ready(ledger, ready)
     _settle_ready(ledger, spent)
 
 
@@ -121,8 +123,8 @@ _IS_OVER: Final[dict[str, Callable[[Ledger, RoundState], bool]]] = {
 }
 
 
-def _advance_task(ledger: Ledger, entry: PlanEntry) -> None:
-    """Move a task on from a step that is over; too few reveals end the attempt."""
+def _advance_task(ledger: Ledger, entry: PlanEntry) -> bool:
+    """Move a task on from a step that is over; too few reveals end the attempt. Does the task wait to settle now?"""
     plan = get_problem(ledger.view, entry.plan).plan
     state = need_record(ledger.view, round_key(entry.plan), RoundState)
     table: PhaseSteps = step_table(plan)[state.task.phase]
@@ -131,7 +133,7 @@ def _advance_task(ledger: Ledger, entry: PlanEntry) -> None:
         _fail_attempt(
             ledger, entry, state, f"{state.revealed} devices revealed, {plan.participation.min_devices} needed"
         )
-        return
+        return False
     following = table.steps[state.step + 1]
     deadline = Height(ledger.context.height + following.deadline_blocks if following.deadline_blocks else 0)
     state = replace(state, step=state.step + 1, stepped=ledger.context.height, deadline=deadline)
@@ -140,9 +142,8 @@ def _advance_task(ledger: Ledger, entry: PlanEntry) -> None:
         put_due(ledger, entry.plan, deadline)
     if following.name == "open":
         put_due(ledger, entry.plan, Height(ledger.context.height + 1))
-    if following.name == "settle":
-        put_ready(ledger, entry.plan)
     ledger.tell(StepOpened(entry.plan, state.task.digest, following.name, deadline))
+    return following.name == "settle"
 
 
 def _name_chunk(ledger: Ledger, entry: PlanEntry) -> None:
@@ -166,12 +167,14 @@ def _settle_ready(ledger: Ledger, spent: int) -> None:
 
     The first settles even if nothing is left: a rule may have lowered the limit below what its plan was let in with.
     """
-    for place, (entry, state, work) in enumerate(_get_queue(ledger)):
-        if place and spent + work > ledger.context.rules.max_block_work:
-            return
+    settled: set[Hash] = set()
+    for entry, state, work in _get_queue(ledger):
+        if settled and spent + work > ledger.context.rules.max_block_work:
+            break
         spent += work
-        drop_ready(ledger, entry.plan)
         _settle(ledger, entry, state)
+        settled.add(entry.plan)
+    drop_ready(ledger, settled)
 
 
 def _get_queue(ledger: Ledger) -> list[tuple[PlanEntry, RoundState, int]]:

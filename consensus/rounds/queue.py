@@ -4,7 +4,7 @@ A block looks at the last two alone. The active plans are a ring of links, deadl
 height: to enter or to leave costs the same however many plans there are.
 """
 
-from bisect import insort
+from collections.abc import Collection, Sequence
 
 from msgspec.structs import replace
 
@@ -62,14 +62,14 @@ def take_due(ledger: Ledger) -> list[Hash]:
     return plans
 
 
-def put_ready(ledger: Ledger, plan: Hash) -> None:
-    """Put a plan among those that wait to settle."""
-    ready = list(get_ready(ledger.view))
-    insort(ready, plan)
-    put_record(ledger.view, READY_KEY, Ids(tuple(ready)))
+def put_ready(ledger: Ledger, plans: Sequence[Hash]) -> None:
+    """Put plans among those that wait to settle; all at once, for the list is rewritten."""
+    if plans:
+        put_record(ledger.view, READY_KEY, Ids(tuple(sorted([*get_ready(ledger.view), *plans]))))
 
 
-def drop_ready(ledger: Ledger, plan: Hash) -> None:
-    """Take a plan off those that wait to settle; its phase settles now."""
-    left = tuple([other for other in get_ready(ledger.view) if other != plan])
-    put_record(ledger.view, READY_KEY, Ids(left))
+def drop_ready(ledger: Ledger, plans: Collection[Hash]) -> None:
+    """Take plans off those that wait to settle; their phases have settled."""
+    if plans:
+        left = tuple([other for other in get_ready(ledger.view) if other not in plans])
+        put_record(ledger.view, READY_KEY, Ids(left))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
+from chain.block import Body as ChainBody
 from chain.fixedpoint import from_bytes, to_float
 from chain.hashing import content_id
 from chain.ids import Hash
@@ -32,8 +33,9 @@ from consensus.queries import (
     get_supply,
     needed_payloads,
 )
-from consensus.rounds import machine
+from consensus.rounds import machine, queue
 from consensus.rounds.selection import draw_numbers, get_selected_digest
+from consensus.state import READY_KEY
 from consensus.transition import check_transaction, execute, fill
 from fl.dataset import DenseData
 from fl.holdout import HoldoutSet, chunk_of, commit_holdout
@@ -496,6 +498,16 @@ def test_the_work_limit_settles_plans_in_turn():
         done.append([event.plan for event in events if isinstance(event, PhaseSettled)])
     assert done == [[plan] for plan in sorted(plans)]
     assert all(chain.entry(plan).status == "finished" for plan in plans)
+
+
+def test_the_list_of_waiting_plans_is_rewritten_once_a_block(monkeypatch):
+    """Thousands of deadlines may fall together: going through the list for each would take the square of them."""
+    chain, _ = several(5)
+    writes, put_record = [], queue.put_record
+    monkeypatch.setattr(queue, "put_record", lambda *given: writes.append(given[1]) or put_record(*given))
+    execution = execute(chain, chain.context(), ChainBody((), tuple(chain.updates)), chain)
+    assert sum(isinstance(event, PhaseSettled) for event in execution.events) == 5
+    assert writes.count(READY_KEY) == 2
 
 
 def test_attempts_open_in_turn_under_the_work_limit():
