@@ -105,14 +105,14 @@ class HeaderSync:
     def on_headers(self, session: Session, message: Headers, now: Millis) -> None:
         """Take an answer. Headers that do not follow our locator condemn the peer."""
         session.settle(MessageClass.CONSENSUS, _KEY)
-        question = self._question if self._question is not None and self._question.peer == session.peer else None
-        if question is not None:
-            self._question = None
+        locator = self._locators.get(session.peer)  # of a question that was given up when the peer fell silent
+        if self._question is not None and self._question.peer == session.peer:
+            locator, self._question = self._question.locator, None
         if not message.headers or not message.more:
             self._put_aside(session.peer, now)
-        if not message.headers or question is None:
+        if not message.headers or locator is None:
             return
-        self._check_linked(message.headers, question.locator)  # its own: a new head meanwhile forgets ``_locators``
+        self._check_linked(message.headers, locator)
         self._links.emit(HeadersArrived(session.peer, message.headers))
 
     def _put_aside(self, peer: PeerId, now: Millis) -> None:

@@ -332,5 +332,7 @@ def test_a_peer_that_stopped_keeps_nobody_from_the_headers() -> None:
     blocks = make_chain(3)
     helpful.say(Headers(tuple([header for header, _ in blocks]), False))
     assert stage.told[-1].headers[0] == blocks[0][0]  # type: ignore[union-attr]
-    stopped.say(Headers((), False))
+    stage.told.clear()
+    stopped.say(Headers((blocks[0][0],), True))  # late, and still of use
+    assert len(stage.told) == 1
     assert stopped.closed is None
