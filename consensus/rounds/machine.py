@@ -13,7 +13,7 @@ the queue always settles (``plan.submit`` checked that a phase alone fits), so n
 Rules of this file: it knows no algorithm and no policy; every wait ends by a deadline in blocks.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from msgspec.structs import replace
@@ -37,21 +37,29 @@ from consensus.state import (
     put_record,
     round_key,
 )
-from fl.plan.dimensions import opening_work, settle_work
+from fl.plan.dimensions import STEP_WORK, opening_work, settle_work
 from fl.steps import PhaseSteps, step_table
 
 
 def tick(ledger: Ledger) -> None:
     """Move the plans whose step is over, then settle, both within the work limit; what has no room waits a block."""
-    spent, limit = 0, ledger.context.rules.max_block_work
-    ready: list[Hash] = []
+    over: list[tuple[Height, Hash]] = []
     for plan in get_plans_to_move(ledger):
         entry = need_record(ledger.view, plan_key(plan), PlanEntry)
         _name_chunk(ledger, entry)
-        if not _is_over(ledger, entry):
-            continue
-        work = opening_work(get_problem(ledger.view, plan).plan)
-        if spent and spent + work > limit:
+        if _is_over(ledger, entry):
+            over.append((_get_deadline(ledger, entry), plan))
+    _settle_ready(ledger, _move(ledger, sorted(over)))
+
+
+def _move(ledger: Ledger, over: Sequence[tuple[Height, Hash]]) -> int:
+    """Move plans on, the earliest deadline first, so that none waits for ever; return the work that took."""
+    spent = 0
+    ready: list[Hash] = []
+    for _, plan in over:
+        entry = need_record(ledger.view, plan_key(plan), PlanEntry)
+        work = _get_move_work(ledger, entry)
+        if spent and spent + work > ledger.context.rules.max_block_work:
             put_due(ledger, plan, Height(ledger.context.height + 1))
             continue
         spent += work
@@ -60,7 +68,20 @@ def tick(ledger: Ledger) -> None:
         elif _advance_task(ledger, entry):
             ready.append(plan)
     put_ready(ledger, ready)
-    _settle_ready(ledger, spent)
+    return spent
+
+
+def _get_move_work(ledger: Ledger, entry: PlanEntry) -> int:
+    """Return what moving a plan on from a step that is over may cost: a task opens, or its next step begins."""
+    plan, state = get_problem(ledger.view, entry.plan).plan, get_round(ledger.view, entry.plan)
+    is_enough = state is not None and state.revealed >= plan.participation.min_devices
+    return STEP_WORK if is_enough else opening_work(plan)
+
+
+def _get_deadline(ledger: Ledger, entry: PlanEntry) -> Height:
+    """Return the deadline of the step that an active plan is in."""
+    state = get_round(ledger.view, entry.plan)
+    return entry.enrol_deadline if state is None else state.deadline
 
 
 def get_plans_to_move(ledger: Ledger) -> tuple[Hash, ...]:

@@ -26,6 +26,8 @@ MAX_PARAMETERS: Final = 1 << 22
 """Most parameters of a model: a gradient with its counts (16 bytes each) then fits one payload of 64 MiB."""
 SETTLE_WORK: Final = 10**6
 """Work units of what any settled phase costs. A unit is about a nanosecond of one core."""
+STEP_WORK: Final = 2 * 10**5
+"""Of a step that ends and another that begins."""
 DEVICE_WORK: Final = 10**5
 """Of a selected device: its seat, its update's records, its reward."""
 VALUE_WORK: Final = 50

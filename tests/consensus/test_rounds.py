@@ -41,7 +41,7 @@ from fl.dataset import DenseData
 from fl.holdout import HoldoutSet, chunk_of, commit_holdout
 from fl.payload import write_payload
 from fl.plan.dimensions import holdout_policy, opening_work, settle_work
-from fl.plan.schema import FedAvg, Holdout
+from fl.plan.schema import FedAvg, Holdout, plan_id
 from tests.consensus.harness import DEVICES, OTHER, OWNER, PRODUCER, Chain, make_data, make_plan, make_rules
 
 FOUR = DEVICES[:4]
@@ -525,6 +525,26 @@ def test_attempts_open_in_turn_under_the_work_limit():
     opened = [kinds(chain.mine().events) for _ in range(3)]
     assert opened == [[TaskOpened] * 2, [TaskOpened] * 2, [TaskOpened]]
     assert chain.audit().is_conserved
+
+
+def test_a_plan_that_waits_for_room_comes_first_later():
+    """Whoever keeps smaller plans moving can't keep a large one waiting: the earliest deadline goes first."""
+    large = make_plan(devices=(1, 4, 4), blocks=(40, 2, 2))
+    crowd = [make_plan(nonce=nonce, devices=(1, 1, 1), blocks=(40, 3, 2)) for nonce in range(60)]
+    crowd = [plan for plan in crowd if plan_id(plan) < plan_id(large)][:8]
+    chain = Chain()
+    small = [chain.submit(plan) for plan in crowd]
+    victim = chain.submit(large)
+    chain.mine()
+    chain.register(*FOUR)
+    chain.join(victim, *FOUR)
+    chain.mine()
+    deadline = chain.task(victim).deadline
+    chain.change_rules(max_block_work=opening_work(large))
+    while small and chain.task(victim).deadline == deadline:
+        chain.join(small.pop(), FOUR[0])
+        chain.mine()
+    assert chain.height == deadline
 
 
 def test_a_plan_let_in_under_a_larger_limit_still_settles():
