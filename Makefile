@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.run
 DEV_STAMP := $(VENV)/.dev
-PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet
 OUT ?= build/demo
 BENCHES := $(patsubst bench/bench_%.py,%,$(wildcard bench/bench_*.py))
 
@@ -49,7 +49,7 @@ format: $(DEV_STAMP) ## Mend style and format where a tool can
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-wheel: $(DEV_STAMP) ## Build the wheel, install it into a clean environment, run a small localnet from it
+wheel: $(DEV_STAMP) ## Build the wheel; run a small localnet from it in a clean environment
 	@bash .ci/wheel $(PYTHON) $(BIN)/python
 
 bench: $(addprefix bench-,$(BENCHES)) ## Run every benchmark; each writes build/bench/NAME.json

@@ -1,6 +1,8 @@
 """``fedchain data``: public data sets, and tables cut into devices' files."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 from types import TracebackType
 from typing import Annotated, Self
 
@@ -9,7 +11,7 @@ from rich.progress import Progress, TaskID
 
 from commands.groups import Group
 from commands.output import JsonFlag, UsageFault, command, diagnostics, emit, example, waiting
-from commands.show import counted, listing, sentence, size
+from commands.show import counted, listing, sentence, size, steps
 
 app = typer.Typer(cls=Group, help="Fetch public data sets; cut a table into devices' files.", no_args_is_help=True)
 
@@ -48,7 +50,15 @@ def fetch(
         files = get(name, directory, sources=sources or (), progress=download.show)
     found = [{"file": str(file), "bytes": file.stat().st_size, "sha256": digest_of(file, False)} for file in files]
     lines = [sentence(f"{size(file.stat().st_size):>9}  {file}") for file in files]
-    emit(as_json, {"name": name, "files": found}, *lines)
+    emit(as_json, {"name": name, "files": found}, *lines, steps(("Cut it into devices' files:", _cut(files))))
+
+
+def _cut(files: Sequence[Path]) -> str:
+    """Return the command that makes devices of a fetched set: its table, and its test table if it has one."""
+    test = next((file for file in files if ".test." in file.name), None)
+    table = next(file for file in files if file != test)
+    kept = "--test-percent 20" if test is None else f"--test {quote(str(test))}"
+    return f"fedchain data split {quote(str(table))} {kept} --devices 8 --out parts"
 
 
 class _Download:

@@ -141,7 +141,7 @@ def _shown(report: "SimulationReport") -> list[RenderableType]:
             ("head", report.head),
             ("state root", report.state_root),
             ("digest", report.digest),
-            ("time", f"{report.virtual_hours:.2f} h virtual in {span(report.wall_seconds)}"),
+            ("time", f"{span(report.virtual_hours * 3600)} virtual in {span(report.wall_seconds)}"),
         ]
     )
     broken = [Text(f"  - {violation}", "red") for violation in report.violations]

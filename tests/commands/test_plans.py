@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from commands import data
 from fl.data.known import KNOWN_SETS, KnownSet, RemoteFile
 from fl.plan.options import plan_options
 from fl.plan.parse import parse_draft
@@ -185,6 +186,13 @@ def test_split_refuses_options_that_contradict_each_other(
     answer = fedchain("data", "split", "table.csv", "--out", "parts", *words, "--json")
     assert answer.code == 2
     assert cause in answer.error["cause"]
+
+
+def test_a_fetched_set_comes_with_the_command_that_cuts_it():
+    """With its own test table, if it has one."""
+    cut = data._cut([Path("my data/a.libsvm"), Path("my data/a.test.libsvm")])
+    assert cut.startswith("fedchain data split 'my data/a.libsvm' --test 'my data/a.test.libsvm'")
+    assert "--test-percent" in data._cut([Path("w.libsvm")])
 
 
 def test_fetch_knows_its_sets_and_works_from_files_alone(tmp_path: Path):
