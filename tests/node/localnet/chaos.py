@@ -40,6 +40,7 @@ HEART: Final = Path(__file__).parents[3] / "examples" / "heart"
 QUIET: Final = Progress(Console(quiet=True))
 PATIENCE_S: Final = 600.0
 AGREE_S: Final = 90.0
+SETTLE_S: Final = 3.0
 MOST_DOWN: Final = 2
 KINDS: Final = ("kill", "kill", "kill owner", "freeze", "freeze", "stop")
 
@@ -141,8 +142,16 @@ class Chaos:
             await asyncio.gather(*(node.client.call("miner.pause") for node in nodes if node.role == "miner"))
             if not await wait_for_agreement(nodes, AGREE_S):
                 self.problems.append("the nodes do not come to one head")
-            summary = chain_part(await read_chain(nodes, plan), {}, self.layout.genesis)
-        self.problems += [f"not {fact}" for fact in ("agreed", "supply_conserved") if not summary[fact]]
+            # A block that was sealed just before its miner was paused may still be on its way.
+            await asyncio.sleep(SETTLE_S)
+            record = await read_chain(nodes, plan)
+        summary = chain_part(record, {}, self.layout.genesis)
+        if not record.agreed:
+            pairs = zip(nodes, record.statuses, strict=True)
+            heads = [f"{node.name} {one.height} {one.head[:12]} ({one.state})" for node, one in pairs]
+            self.problems.append(f"they do not agree: {', '.join(heads)}; models {set(record.model_digests)}")
+        if not summary["supply_conserved"]:
+            self.problems.append(f"coins were made or lost: {record.supplies}")
 
     def judge_disks(self) -> None:
         """Check every database, and that no task has two releases."""
