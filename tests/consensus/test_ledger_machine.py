@@ -239,6 +239,6 @@ class LedgerMachine(RuleBasedStateMachine):
 def test_the_ledger_holds_whatever_accounts_do():
     """The machine runs, and in its runs every kind of thing that can happen to plans has happened."""
     SEEN.clear()
-    run_state_machine_as_test(LedgerMachine, settings=settings(max_examples=60, stateful_step_count=25, deadline=None))
+    run_state_machine_as_test(LedgerMachine, settings=settings(max_examples=90, stateful_step_count=25, deadline=None))
     assert set(get_args(LedgerEvent)) <= SEEN.keys()
     assert {"finished", "cancelled", "undone"} <= SEEN.keys()
