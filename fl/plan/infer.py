@@ -279,7 +279,7 @@ def _plan(shown: _Shown, role: Role, warnings: list[str]) -> Plan:
         policies.append(_holdout(shown.holdout[1]))
     plan = Plan(
         version=1,
-        title=f"Learn {role.label.name} from {shown.train[0].file}"[:200],
+        title=f"Learn {role.label.name}"[:200],
         description="",
         nonce=0,
         roles=(role,),
