@@ -24,7 +24,7 @@ def find_circle(imports: dict[str, set[str]]) -> list[str]:
         if state.get(module) == 2:
             return []
         if state.get(module) == 1:
-            return [*path[path.index(module):], module]
+            return [*path[path.index(module) :], module]
         state[module] = 1
         for imported in sorted(imports[module]):
             circle = visit(imported, [*path, module])

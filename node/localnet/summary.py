@@ -7,12 +7,16 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
+from typing import Any, Final
 
 from chain.genesis import Genesis
 from node.client import Client
 from node.localnet.watch import Watched
 from node.rpc.shapes import BlockView, HistoryView, NodeStatus, SupplyView
+
+
+QUIET_SECONDS: Final = 1.0
+"""How long all heads must have been the same before nodes are taken to agree."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +58,18 @@ async def read_chain(nodes: Sequence[Watched], plan: str) -> ChainRecord:
 
 
 async def wait_for_agreement(nodes: Sequence[Watched], timeout_s: float) -> bool:
-    """Wait until all nodes have the same head; say whether they came to it in time."""
-    deadline = asyncio.get_running_loop().time() + timeout_s
-    while asyncio.get_running_loop().time() < deadline:
-        heads = await asyncio.gather(*(_head(node.client) for node in nodes))
-        if len(set(heads)) == 1:
+    """Wait until all nodes have had the same head for a while; say whether they came to it in time.
+
+    A block sealed just before the miners were paused may still be on its way when all heads are first the same.
+    """
+    clock = asyncio.get_running_loop().time
+    deadline, agreed, since = clock() + timeout_s, "", clock()
+    while clock() < deadline:
+        heads = set(await asyncio.gather(*(_head(node.client) for node in nodes)))
+        head = heads.pop() if len(heads) == 1 else ""
+        if head != agreed:
+            agreed, since = head, clock()
+        elif head and clock() - since >= QUIET_SECONDS:
             return True
         await asyncio.sleep(0.1)
     return False
