@@ -14,7 +14,6 @@ from node.client import Client
 from node.localnet.watch import Watched
 from node.rpc.shapes import BlockView, HistoryView, NodeStatus, SupplyView
 
-
 QUIET_SECONDS: Final = 1.0
 """How long all heads must have been the same before nodes are taken to agree."""
 
