@@ -13,9 +13,9 @@ from msgspec.structs import replace as with_fields
 from chain.genesis import Genesis
 from chain.genesis_default import COIN, default_genesis, default_rules
 from chain.keys import KeyPair
+from consensus.fees import get_required_escrow
 from fl.data.sources import list_devices
 from fl.plan.bind import read_plan_text
-from fl.plan.dimensions import plan_work
 from fl.plan.parse import parse_draft
 from fl.plan.render import render_plan
 from fl.plan.schema import Plan
@@ -133,7 +133,9 @@ def _key(spec: LocalnetSpec, name: str) -> KeyPair:
 def _make_genesis(spec: LocalnetSpec, plan: Plan, keys: dict[str, KeyPair], miners: list[str]) -> Genesis:
     """Return a genesis in which the first miner can pay for the plan and every miner can bond."""
     rules = default_rules()
-    need = plan.rewards.devices + plan.rewards.miners + plan_work(plan) * rules.work_price // 10**6
+    need = get_required_escrow(plan, rules)
+    if need is None:
+        raise LocalnetError("the plan's rewards are more coins than can exist", "lower [rewards]")
     allocations = {keys[name].account: 2 * rules.min_bond for name in miners}
     allocations[keys[miners[0]].account] += 2 * need + OWNER_COINS * COIN
     return default_genesis(
