@@ -27,7 +27,7 @@ class Rules(Record):
     max_block_bytes     canonical bytes of a block's body
     max_payload_bytes   of one payload
     max_block_payload_bytes  of all payloads a block refers to
-    max_block_work      sample × coordinate units (DESIGN §3) a block's settling may cost
+    max_block_work      sample × coordinate units (docs/ledger.md) a block's settling may cost
     subsidy             coins created for the producer of a block
     subsidy_halving     blocks after which the subsidy halves; 0 = never
     min_fee_per_byte    fee a transaction owes for each byte of its signed encoding

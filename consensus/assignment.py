@@ -1,4 +1,4 @@
-"""Which miners may attest an update, and from when (DESIGN §4.2, §4.4).
+"""Which miners may attest an update, and from when (docs/ledger.md).
 
 The task's beacon puts the registered miners in an order of its own for each device. The first
 ``attestations`` of them are assigned; for every ``miner_fallback_blocks`` that pass while the update is not

@@ -7,7 +7,7 @@
     └── StateMismatch   a delta that does not fit the state it is applied to: this node's database is wrong
 
 Any other exception that leaves this room is a fault of this node or of its machine and says nothing about
-what was being checked; whoever catches one must stop, never mark a block invalid (DESIGN §2.2).
+what was being checked; whoever catches one must stop, never mark a block invalid (docs/ledger.md).
 """
 
 from collections.abc import Sequence

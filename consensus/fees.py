@@ -1,4 +1,4 @@
-"""What things cost: fees by the byte, and what a plan has to escrow (DESIGN §3, who pays).
+"""What things cost: fees by the byte, and what a plan has to escrow (docs/ledger.md, who pays).
 
 A transaction pays for its bytes. Devices pay nothing: the plan they work for does, a fixed price for each join
 and each update, frozen when the plan is submitted, to the producer whose block carries it. A plan also pays the
@@ -45,7 +45,7 @@ def get_update_fee(plan: Plan, rules: Rules) -> int:
 
 
 def get_selected_count(plan: Plan, enrolled: int) -> int:
-    """Return how many of the enrolled devices a drawn phase selects (over-selection, FORMULAS §8)."""
+    """Return how many of the enrolled devices a drawn phase selects (over-selection, Bonawitz et al. 2019)."""
     return min(enrolled, most_selected(plan))
 
 

@@ -1,4 +1,4 @@
-"""How pools are divided: exactly, so that nothing is minted or lost (FORMULAS §2).
+"""How pools are divided: exactly, so that nothing is minted or lost (docs/ledger.md).
 
 A plan's pool is split evenly over its rounds, a round's share among those who earned it by weight. What rounding
 leaves stays in the escrow and goes back to the plan's owner in the end.

@@ -1,4 +1,4 @@
-"""The transition: what a block does to the state, as a pure function (DESIGN §2.2).
+"""The transition: what a block does to the state, as a pure function (docs/ledger.md).
 
 ``execute`` reads like the definition: every transaction, every local update, then every plan's clock, then the
 coins the block created. ``apply`` adds what a header claims. ``fill`` builds the body of a new block from what a

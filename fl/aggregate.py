@@ -1,4 +1,4 @@
-"""Exact aggregation: sums of updates as integers of any width, one division rounded half to even (DESIGN §2.3).
+"""Exact aggregation: sums of updates as integers of any width, one division rounded half to even (docs/learning.md).
 
 Rules of this file: no float anywhere; the order of devices never matters. That no coordinate of a model leaves
 ±2**53 units follows from ``update_clip``, the devices and the rounds of the plan: ``fl.plan.validate`` proves it.
@@ -54,7 +54,7 @@ def moved(model: Int64Vector, sums: Sequence[int], samples: int) -> Int64Vector:
 def moved_scaled(
     model: Int64Vector, sums: Sequence[int], samples: int, devices: int, holders: Sequence[int]
 ) -> Int64Vector:
-    """Return model + A·sums / samples with A = Diag(K/ω^j): FORMULAS §1 step 3.
+    """Return model + A·sums / samples with A = Diag(K/ω^j): docs/learning.md, step 3.
 
     ``holders`` has ω^j for every parameter; where it is 0, a^j = 1.
     """

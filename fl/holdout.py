@@ -1,4 +1,4 @@
-"""The public holdout set: committed as salted chunks in the plan, opened one a round (DESIGN §5).
+"""The public holdout set: committed as salted chunks in the plan, opened one a round (docs/learning.md).
 
 A chunk's leaf is H(salt, content id of its payload); the plan holds the Merkle root over all leaves. Until a chunk is
 opened its salt hides it, so no device can tune for it, and the owner cannot change it afterwards.

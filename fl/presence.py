@@ -1,4 +1,4 @@
-"""Which features a device's samples have: the counts behind S and A (FORMULAS §1)."""
+"""Which features a device's samples have: the counts behind S and A (docs/learning.md)."""
 
 import numpy as np
 from numpy.typing import NDArray

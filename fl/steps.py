@@ -1,4 +1,4 @@
-"""The table of steps of each phase, derived from (algorithm, aggregation, policies): DESIGN §4.
+"""The table of steps of each phase, derived from (algorithm, aggregation, policies): docs/ledger.md.
 
     reveal    devices send their updates; closes at the goal count or its deadline
     open      the plan's owner opens a holdout chunk; only where a policy asks for one

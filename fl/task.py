@@ -1,4 +1,4 @@
-"""FL tasks: what one phase of one round asks of its devices (DESIGN §4.3).
+"""FL tasks: what one phase of one round asks of its devices (docs/ledger.md).
 
 Every release is bound to a task digest, so the same task gives the same bytes for ever and another task is
 another release.

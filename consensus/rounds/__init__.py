@@ -1,1 +1,1 @@
-"""The round machine: plans from enrolment through rounds and phases to their end (DESIGN §4), driven by blocks."""
+"""The round machine: plans from enrolment through rounds and phases to their end (docs/ledger.md), driven by blocks."""

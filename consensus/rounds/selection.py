@@ -1,4 +1,4 @@
-"""Who works on a task: the beacon draws without replacement, the same on every node (DESIGN §4.2)."""
+"""Who works on a task: the beacon draws without replacement, the same on every node (docs/ledger.md)."""
 
 from collections.abc import Sequence
 

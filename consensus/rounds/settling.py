@@ -1,4 +1,4 @@
-"""How a phase settles: payloads are read, policies judge, the algorithm combines, rewards are paid (DESIGN §4.6).
+"""How a phase settles: payloads are read, policies judge, the algorithm combines, rewards are paid (docs/ledger.md).
 
 An update that a policy refuses now is neither aggregated nor paid; one that settles is paid when its round's last
 phase has settled, for the fewest samples counted and the product of its qualities over the phases.

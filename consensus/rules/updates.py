@@ -1,4 +1,4 @@
-"""Rules of local updates: which release a block may carry, and who must have attested it (DESIGN §4, §5).
+"""Rules of local updates: which release a block may carry, and who must have attested it (docs/ledger.md).
 
 ``check_release`` is everything that device, task and payload decide; ``check_attestations`` what miners add.
 Checks go from cheap to dear: the payload is read last.

@@ -2,7 +2,7 @@
 
 The gradient is kept as the exact sum with n, not as a rounded mean. n, K, n^j and ω^j are those of the devices whose
 gradient settled; they stay fixed for the rest of the round, so a device that drops out later counts as zero without
-renormalising (DESIGN §4.5).
+renormalising (docs/ledger.md).
 """
 
 from collections.abc import Callable, Sequence

@@ -1,1 +1,1 @@
-"""Compiled kernels whose bits are the same on every machine (FORMULAS §9), and their plain-Python references."""
+"""Compiled kernels whose bits are the same on every machine (docs/learning.md), and their plain-Python references."""

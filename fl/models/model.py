@@ -1,7 +1,7 @@
 """The three things learning asks of a model: outputs, the gradient over rows, and a pass of local steps.
 
-They run in compiled kernels whose bits are the same on every machine (FORMULAS §9). Kernels are imported when first
-used, so that a node that trains and judges nothing never loads a compiler.
+They run in compiled kernels whose bits are the same on every machine (docs/learning.md). Kernels are imported when
+first used, so that a node that trains and judges nothing never loads a compiler.
 """
 
 from dataclasses import dataclass

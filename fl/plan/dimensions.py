@@ -86,7 +86,7 @@ def model_bytes(plan: Plan) -> int:
 
 
 def most_selected(plan: Plan) -> int:
-    """Return the most devices that a task selects (over-selection, FORMULAS §8)."""
+    """Return the most devices that a task selects (over-selection, Bonawitz et al. 2019)."""
     participation = plan.participation
     wanted = -(-participation.goal_devices * participation.over_select_percent // 100)
     return min(participation.max_devices, wanted)
@@ -98,7 +98,7 @@ def opening_work(plan: Plan) -> int:
 
 
 def settle_work(plan: Plan, phase: int | None = None) -> int:
-    """Return what settling one phase may cost, in units of one sample × coordinate (DESIGN §3).
+    """Return what settling one phase may cost, in units of one sample × coordinate (docs/ledger.md).
 
     Opening the next task and adding up the vectors of all selected devices; in the last phase also the loss of every
     update and of the model before it on one holdout chunk. ``phase`` None: the costliest phase.

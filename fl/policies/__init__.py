@@ -1,4 +1,4 @@
-"""Verification: what the plan's policies together say of an update (DESIGN §5)."""
+"""Verification: what the plan's policies together say of an update (docs/learning.md)."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""What a verification policy is: what it checks, when, and what it proves (DESIGN §5).
+"""What a verification policy is: what it checks, when, and what it proves (docs/learning.md).
 
 Rules of this file and of every policy: integers come in and go out; the verdict is a function of the plan, the chain
 and the payload, the same on every node; a policy never raises on a payload that decoded.

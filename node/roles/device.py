@@ -2,7 +2,7 @@
 
 What it does next follows from the state at the head alone, so restarts and reorganisations need no special
 cases. One job runs at a time; plans take turns. The one thing it must never get wrong: a release is journalled
-durably before it leaves, and a task that the journal knows gets the very same bytes again (DESIGN §4.3).
+durably before it leaves, and a task that the journal knows gets the very same bytes again (docs/ledger.md).
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """TLS 1.3 contexts of a node: no authority vouches for anybody, the handshake above binds identity to the certificate.
 
 The standard library can't ask for a self-signed client certificate, so only the listening side shows one; the
-peer network's first frames sign its hash (DESIGN §7).
+peer network's first frames sign its hash (docs/wire.md).
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Plans, datasets and the sparse federation of FORMULAS §1, made from seeds."""
+"""Plans, datasets and the sparse federation of docs/learning.md, made from seeds."""
 
 from collections.abc import Sequence
 
@@ -103,7 +103,7 @@ def random_data(problem: Problem, rows: int, seed: int, *, density: float = 1.0,
 
 
 def sparse_federation(seed: int = 5) -> dict[str, Dataset]:
-    """Return the federation of FORMULAS §1: K=200, n≈12,000, d=2,000, unbalanced, 89 % of features on few devices.
+    """Return the federation of docs/learning.md: K=200, n≈12,000, d=2,000, unbalanced, 89 % of features on few devices.
 
     Four strong features are on every device, in 80 % of the rows of a quarter of them and in 8 % elsewhere; 216 are on
     a tenth of the devices, the rest on one or two, each about 16 times. Device sizes are log-normal, labels lean to

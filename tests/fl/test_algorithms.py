@@ -76,7 +76,7 @@ def test_the_registry_has_exactly_what_plans_can_name() -> None:
 
 @pytest.mark.parametrize("sparse", [False, True], ids=["dense", "sparse"])
 def test_dane_with_eta_1_mu_0_and_one_pass_is_federated_svrg_without_s_and_a(sparse: bool) -> None:
-    """FORMULAS §1: the same bits after a whole round."""
+    """docs/learning.md: the same bits after a whole round."""
     svrg = make_problem(9, "logistic", algorithm=FedSvrg(Number.of("0.7"), False, False), devices=3)
     dane = with_algorithm(svrg, Dane(Number.of("0.7"), Number.of(1), Number.of(0), 1))
     parts = [random_data(svrg, 5 + 7 * k, k, density=0.5, sparse=sparse) for k in range(3)]

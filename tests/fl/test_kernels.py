@@ -1,4 +1,4 @@
-"""Kernels and their plain-Python references agree bit for bit (FORMULAS §9)."""
+"""Kernels and their plain-Python references agree bit for bit (docs/learning.md)."""
 
 from itertools import pairwise
 

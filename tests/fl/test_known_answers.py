@@ -1,4 +1,4 @@
-"""The known answers of FORMULAS §1 on a sparse, unbalanced, non-IID federation: what S, A and the right φ are worth.
+"""The known answers on a sparse, unbalanced, non-IID federation: what S, A and the right φ are worth.
 
 K=200 devices, n≈12,000 samples, d=2,000 features, 89 % of them on fewer than 10 % of the devices, λ = 1/n, 20 rounds.
 Every number is a gap: the mean of f_i less its least value. Steps are the best of those tried for each variant.

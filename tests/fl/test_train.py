@@ -89,7 +89,7 @@ def test_threads_change_nothing_but_the_time() -> None:
 
 
 def test_a_device_that_drops_out_of_the_second_exchange_counts_as_zero() -> None:
-    """n, K and ω are those of the first exchange (DESIGN §4.5): the others' part of the move stays as it was."""
+    """n, K and ω are those of the first exchange (docs/ledger.md): the others' part of the move stays as it was."""
     problem = make_problem(5, "logistic", rounds=1)
     devices = a_federation(problem)
     whole = train_federated(problem, devices).model
