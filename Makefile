@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet
 OUT ?= build/demo
 BENCHES := $(patsubst bench/bench_%.py,%,$(wildcard bench/bench_*.py))
 
-.PHONY: help demo test chaos lint format types imports wheel bench $(addprefix bench-,$(BENCHES)) docs lock clean
+.PHONY: help demo test chaos lint format wheel bench $(addprefix bench-,$(BENCHES)) docs lock clean
 
 help: ## Show these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -56,6 +56,10 @@ bench: $(addprefix bench-,$(BENCHES)) ## Run every benchmark; each writes build/
 
 $(addprefix bench-,$(BENCHES)): bench-%: $(DEV_STAMP)
 	@$(BIN)/python -m bench.bench_$*
+
+docs: $(DEV_STAMP) ## Write the generated parts of docs/ again: commands, plan fields, RPC, settings
+	@$(BIN)/python -m commands.reference
+	@$(BIN)/python -m node.reference
 
 COMPILE := $(BIN)/pip-compile --quiet --strip-extras --generate-hashes --allow-unsafe --build-deps-for editable \
 	--no-header --no-annotate --no-emit-index-url --no-emit-find-links --no-emit-options --no-emit-trusted-host
