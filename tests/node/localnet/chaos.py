@@ -11,6 +11,7 @@ not to the millisecond.
 import argparse
 import asyncio
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -209,14 +210,18 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=6)
     arguments = parser.parse_args()
     spec = partial(LocalnetSpec, HEART / "plan.toml", HEART / "data", block_ms=arguments.block_ms, seed=arguments.seed)
-    with tempfile.TemporaryDirectory() as place:
-        chaos = Chaos(lay_out(spec(out=Path(place, "net"), rounds=arguments.rounds)), arguments.seed)
-        asyncio.run(chaos.run())
+    place = Path(tempfile.mkdtemp(prefix="chaos-"))
+    chaos = Chaos(lay_out(spec(out=place / "net", rounds=arguments.rounds)), arguments.seed)
+    asyncio.run(chaos.run())
     faults = ", ".join(f"{count} × {kind}" for kind, count in sorted(chaos.done.items()))
     print(f"seed {arguments.seed}: {chaos.done.total()} faults ({faults})")
     for problem in chaos.problems:
         print(f"  {problem}")
-    print("all is well" if not chaos.problems else f"{len(chaos.problems)} problems")
+    if chaos.problems:
+        print(f"{len(chaos.problems)} problems; homes and logs are kept in {place}")
+    else:
+        shutil.rmtree(place)
+        print("all is well")
     return bool(chaos.problems)
 
 
