@@ -50,6 +50,7 @@ class _Checker:
             self.problems.append(problem)
 
     def check_headers(self) -> None:
+        """Compare every stored header with its id and parent, every stored body with the roots in its header."""
         for stored in self.store.headers():
             name = f"block {stored.id.hex()} (height {stored.header.height})"
             if stored.header.height > 0 and stored.header.parent not in self.headers:
@@ -70,6 +71,7 @@ class _Checker:
             self.say(f"{name}: its body does not have the roots in its header")
 
     def check_main_chain(self) -> None:
+        """Walk the main chain by height: index, parents, tip, and what each connected block must have."""
         tip, height = self.store.tip(), self.store.height()
         parent: Hash | None = None
         for position in range(height + 1):

@@ -163,7 +163,9 @@ def test_a_witness_that_a_power_cut_spoilt_is_no_problem(tmp_path, lock, witness
     if witness is not None:
         file.write_bytes(witness)
     store = open_store(tmp_path, lock)
+    assert store.height() == 2
     grow(store, 1)
+    assert store.height() == 3
     store.close()
 
 
