@@ -76,6 +76,49 @@ class PowParameters(Record, tag="pow"):
     max_reorg: Natural
 
 
+class GenesisValidator(Record):
+    """A validator from the start, and its stake: coins that exist beside the allocations, bonded from block 0."""
+
+    account: AccountField
+    stake: AmountField
+
+
+class PosParameters(Record, tag="pos"):
+    """Proof of stake: the clock of blocks and votes, epochs, and what a validator may lose and why.
+
+    block_ms         least time between a block and its parent
+    delta_ms         how long a message takes at most on a network that works; a leader is given up after three
+    max_future_ms    how far a header may be ahead of a node's clock
+    epoch_blocks     blocks of an epoch; the set of validators changes after the last of them alone
+    validators       those of epoch 0, with their stakes
+    permissioned     a consortium: the validators never change, nobody bonds or unbonds
+    registrars       accounts that permit devices; with any, a device needs a permit to register, and no stamp
+    min_stake        coins a validator stakes at least; max_validators: those of an epoch, the largest stakes first
+    unbonding_blocks blocks until coins that leave the stake are paid out; until then they can be slashed
+    slash_ppm        share of stake and unbonding coins lost for an offence, parts per million
+    evidence_reward_ppm  share of what was slashed for who submitted the evidence; the rest is burnt
+    absent_slots     own turns to lead, missed in a row, that put a validator in jail for ``jail_blocks`` at least
+    """
+
+    block_ms: MillisField
+    delta_ms: MillisField
+    max_future_ms: MillisField
+    epoch_blocks: Natural
+    validators: tuple[GenesisValidator, ...]
+    permissioned: bool
+    registrars: tuple[AccountField, ...]
+    min_stake: AmountField
+    max_validators: Natural
+    unbonding_blocks: Natural
+    slash_ppm: Natural
+    evidence_reward_ppm: Natural
+    absent_slots: Natural
+    jail_blocks: Natural
+
+
+EngineParameters = PowParameters | PosParameters
+
+
 class Genesis(Record):
     """The whole genesis document. ``schedule`` is ordered by height and starts at 0."""
 
@@ -84,7 +127,7 @@ class Genesis(Record):
     time_ms: MillisField
     allocations: tuple[Allocation, ...]
     schedule: Annotated[tuple[Rules, ...], Meta(min_length=1)]
-    engine: PowParameters
+    engine: EngineParameters
 
     @property
     def id(self) -> Hash:

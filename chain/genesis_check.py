@@ -14,12 +14,14 @@ from msgspec import inspect
 
 from chain.codec import MAX_OBJECT_BYTES, decode, encode
 from chain.errors import CodecError
-from chain.genesis import Allocation, Genesis, PowParameters, Rules
+from chain.genesis import Allocation, EngineParameters, Genesis, PowParameters, Rules
+from chain.genesis_stake import check_stake, total_stake
 from chain.ids import INT_MAX
 from chain.payload import MAX_PAYLOAD_BYTES
 
-KNOWN_VERSIONS: Final = (1,)
-"""Protocol versions this software can follow."""
+KNOWN_VERSIONS: Final = (1, 2)
+"""Protocol versions this software can follow. 2 adds what staking asks for; a chain with validators starts with it."""
+STAKE_VERSION: Final = 2
 SUPPLY_HORIZON: Final = 2**32
 """Blocks for which the supply must fit an amount: more than a century of one a second."""
 MIN_BLOCK_BYTES: Final = 64 * 1024
@@ -36,22 +38,25 @@ def validate_genesis(genesis: Genesis) -> list[str]:
     try:
         decode(encode(genesis), Genesis)
     except CodecError as error:  # made in memory, where nothing checks a field's range
-        return [_with_names(str(error))]
+        return [_with_names(str(error), genesis.engine)]
     return [
         *check_names(genesis.chain_id),
         *check_allocations(genesis.allocations),
         *check_schedule(genesis.schedule),
         *check_engine(genesis.engine),
-        *check_supply(genesis.allocations, genesis.schedule),
+        *check_versions(genesis.schedule, genesis.engine),
+        *check_supply(genesis.allocations, genesis.schedule, genesis.engine),
     ]
 
 
-def _with_names(error: str) -> str:
+def _with_names(error: str, engine: EngineParameters) -> str:
     """Return the codec's error with its path by position, like ``$[5][2]``, told by the fields' names."""
     text, _, positions = error.partition(" - at `$")
     kind: inspect.Type = inspect.type_info(Genesis)
     name = ""
     for position in re.findall(r"\[([0-9]+)\]", positions):
+        if isinstance(kind, inspect.UnionType):  # only the engine's parameters: which, the document's own say
+            kind = inspect.type_info(type(engine))
         if isinstance(kind, inspect.StructType):
             field = kind.fields[int(position) - (kind.tag is not None)]
             name, kind = f"{name}.{field.name}".lstrip("."), field.type
@@ -132,7 +137,12 @@ def _check_list(name: str, values: Sequence[str]) -> list[str]:
     return problems
 
 
-def check_engine(engine: PowParameters) -> list[str]:
+def check_engine(engine: EngineParameters) -> list[str]:
+    """Check the engine's own parameters."""
+    return _check_work(engine) if isinstance(engine, PowParameters) else check_stake(engine)
+
+
+def _check_work(engine: PowParameters) -> list[str]:
     """Check that spans are above zero, a target can be met and some reorganisation is allowed."""
     problems = []
     for name, value in (
@@ -148,11 +158,24 @@ def check_engine(engine: PowParameters) -> list[str]:
     return problems
 
 
-def check_supply(allocations: Sequence[Allocation], schedule: Sequence[Rules]) -> list[str]:
-    """Check that no amount can overflow: allocations, and with them all subsidies up to ``SUPPLY_HORIZON``."""
-    allocated = sum(allocation.amount for allocation in allocations)
+def check_versions(schedule: Sequence[Rules], engine: EngineParameters) -> list[str]:
+    """Check that a chain with validators follows rules that know them from the start."""
+    if isinstance(engine, PowParameters) or not schedule or schedule[0].version >= STAKE_VERSION:
+        return []
+    return [f"schedule[0].version = {schedule[0].version}: must be at least {STAKE_VERSION} with engine.kind pos"]
+
+
+def check_supply(
+    allocations: Sequence[Allocation], schedule: Sequence[Rules], engine: EngineParameters | None = None
+) -> list[str]:
+    """Check that no amount can overflow: what exists at first, and with it all subsidies up to ``SUPPLY_HORIZON``."""
+    allocated: int = sum(allocation.amount for allocation in allocations)
     if allocated > INT_MAX:
         return [f"allocations = {allocated} in all: must be at most {INT_MAX}"]
+    staked = 0 if engine is None or isinstance(engine, PowParameters) else total_stake(engine)
+    if allocated + staked > INT_MAX:
+        return [f"engine.validators = {staked} staked, with {allocated} allocated: must be at most {INT_MAX} together"]
+    allocated += staked
     minted = total_subsidy(schedule)
     if allocated + minted > INT_MAX:
         return [

@@ -15,21 +15,22 @@ from msgspec import inspect
 from chain.address import DEFAULT_PREFIX, format_account, parse_account
 from chain.codec import Record
 from chain.errors import AddressError, GenesisError
-from chain.genesis import Allocation, Genesis, PowParameters, Rules
+from chain.genesis import Allocation, EngineParameters, Genesis, PosParameters, PowParameters, Rules
 from chain.genesis_check import (
     check_allocations,
     check_engine,
     check_names,
     check_schedule,
     check_supply,
+    check_versions,
     validate_genesis,
 )
 from chain.ids import AccountId
 
 MAX_GENESIS_CHARACTERS: Final = 8 * 1024 * 1024
 _KIND: Final = "kind"
-_ACCOUNT: Final = "account"
-"""A field of bytes with this name holds an account, which people write as an address."""
+_ACCOUNTS: Final = ("account", "registrars")
+"""A field of bytes with such a name holds an account, which people write as an address."""
 _UNREADABLE: Final = object()
 
 
@@ -70,10 +71,12 @@ def _check_fields(fields: Mapping[str, object]) -> list[str]:
         problems += check_allocations(allocations)
     if schedule is not None:
         problems += check_schedule(schedule)
-    if isinstance(engine, PowParameters):
+    if isinstance(engine, PowParameters | PosParameters):
         problems += check_engine(engine)
+        if schedule is not None:
+            problems += check_versions(schedule, engine)
     if allocations is not None and schedule is not None:
-        problems += check_supply(allocations, schedule)
+        problems += check_supply(allocations, schedule, cast(EngineParameters | None, engine))
     return problems
 
 
@@ -85,7 +88,7 @@ def _to_json(value: object, name: str, prefix: str) -> object:
     if isinstance(value, tuple):
         return [_to_json(item, name, prefix) for item in value]
     if isinstance(value, bytes):
-        return format_account(AccountId(value), prefix) if name == _ACCOUNT else value.hex()
+        return format_account(AccountId(value), prefix) if name in _ACCOUNTS else value.hex()
     return value
 
 
@@ -146,6 +149,10 @@ class _Reader:
                 return self._read_record(kind, value, path)
             case inspect.VarTupleType():
                 return self._read_list(kind, value, path, name)
+            case inspect.UnionType():
+                return self._read_union(kind, value, path)
+            case inspect.BoolType():
+                return value if isinstance(value, bool) else self._refuse(path, value, "true or false")
             case inspect.IntType(ge=least, le=most):
                 fits = isinstance(value, int) and not isinstance(value, bool)
                 if fits and (least is None or least <= cast(int, value)) and (most is None or cast(int, value) <= most):
@@ -165,6 +172,15 @@ class _Reader:
         fields = self.read_fields(kind, value, path + ".")
         return kind.cls(**fields) if len(fields) == len(kind.fields) else _UNREADABLE
 
+    def _read_union(self, kind: inspect.UnionType, value: object, path: str) -> object:
+        if not isinstance(value, dict):
+            return self._refuse(path, value, "an object")
+        kinds = {each.tag: each for each in kind.types if isinstance(each, inspect.StructType)}
+        tag = value.get(_KIND)
+        if not isinstance(tag, str) or tag not in kinds:
+            return self._refuse(f"{path}.{_KIND}", tag, " or ".join(f'"{each}"' for each in kinds))
+        return self._read_record(kinds[tag], value, path)
+
     def _read_list(self, kind: inspect.VarTupleType, value: object, path: str, name: str) -> object:
         if not isinstance(value, list) or len(value) < (kind.min_length or 0):
             return self._refuse(path, value, "a list" + (" that is not empty" if kind.min_length else ""))
@@ -180,7 +196,7 @@ class _Reader:
         return value
 
     def _read_bytes(self, kind: inspect.BytesType, value: object, path: str, name: str) -> object:
-        if name == _ACCOUNT:
+        if name in _ACCOUNTS:
             try:
                 return (
                     parse_account(value, self.prefix) if isinstance(value, str) else self._refuse(path, value, "text")

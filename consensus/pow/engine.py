@@ -39,8 +39,10 @@ class PowEngine:
     name: Final = "pow"
 
     def __init__(self, genesis: Genesis) -> None:
+        if not isinstance(genesis.engine, PowParameters):
+            raise TypeError(f"a genesis with the engine {type(genesis.engine).__name__} is no network of proof of work")
         self._genesis = genesis
-        self._parameters: PowParameters = genesis.engine
+        self._parameters = genesis.engine
         # Consecutive headers share all but one of what these look at.
         self._fields = lru_cache(maxsize=1024)(self._read)
 

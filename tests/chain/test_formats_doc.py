@@ -49,6 +49,10 @@ def wire_type(kind: inspect.Type) -> str:
             return f"list{limits} of {wire_type(item)}"
         case inspect.StructType(cls=cls):
             return str(cls.__name__)
+        case inspect.BoolType():
+            return "bool"
+        case inspect.UnionType(types=types) if len(types) == 2:
+            return " or ".join(wire_type(each) for each in types)
         case inspect.UnionType():
             return "a transaction body"
     raise AssertionError(f"no name for {kind}")

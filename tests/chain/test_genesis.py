@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from chain.codec import encode
 from chain.errors import GenesisError
-from chain.genesis import Allocation, Genesis, Rules
+from chain.genesis import Allocation, Genesis, PowParameters, Rules
 from chain.genesis_check import KNOWN_VERSIONS, SUPPLY_HORIZON, total_subsidy, validate_genesis
 from chain.genesis_default import COIN, default_genesis, default_rules, target_of
 from chain.hashing import DOMAIN_GENESIS, digest
@@ -58,6 +58,7 @@ def test_the_default_rules_are_the_documented_ones() -> None:
     assert rules.policies == ("bounds", "timing", "holdout")
     genesis = small_genesis()
     assert genesis.schedule == (rules,)
+    assert isinstance(genesis.engine, PowParameters)
     assert genesis.engine.half_life_ms == 288 * 500
     assert [allocation.account for allocation in genesis.allocations] == sorted(ACCOUNTS[:2])
 

@@ -83,7 +83,7 @@ WRONG = [
     (put("schedule.0.algorithms", "fedavg"), 'schedule[0].algorithms = "fedavg": must be a list'),
     (put("schedule.0.algorithms.1", None), "schedule[0].algorithms[1] = null"),
     (put("schedule.0.height", 3), "schedule[0].height = 3: must be 0"),
-    (put("engine.kind", "pos"), 'engine.kind = "pos": must be "pow"'),
+    (put("engine.kind", "poa"), 'engine.kind = "poa": must be "pow" or "pos"'),
     (put("engine.initial_target", "00ff"), 'engine.initial_target = "00ff": must be 32 bytes in hex'),
     (put("engine.initial_target", "0x" + "f" * 64), "hex digits"),
     (put("engine.initial_target", "f" * 63 + "g"), "hex digits"),
