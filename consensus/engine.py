@@ -33,6 +33,10 @@ class HeaderView(Protocol):
         """Return the ids of the known headers whose parent is ``id``, in ascending order of id."""
         ...
 
+    def decided_height(self, id: Hash) -> Height:
+        """Return the height up to which certificates made the chain that ends in known ``id`` final; 0 without any."""
+        ...
+
 
 class Verdict(StrEnum):
     """What an engine says about a header."""

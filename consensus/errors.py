@@ -4,6 +4,7 @@
     ├── Invalid         a rule's verdict: the only thing that condemns a block, a transaction or an update
     ├── MissingPayload  payloads that are needed are not here: incomplete, fetch them and try again
     ├── BodyMismatch    a body that is not the one its header commits to: the sender's fault, not the header's
+    ├── ConflictingFinality  two branches are final, or a final block is invalid: stop, and call people
     └── StateMismatch   a delta that does not fit the state it is applied to: this node's database is wrong
 
 Any other exception that leaves this room is a fault of this node or of its machine and says nothing about
@@ -54,3 +55,8 @@ class BodyMismatch(ConsensusError):  # noqa: N818 - a verdict's name
 
 class StateMismatch(ConsensusError):  # noqa: N818 - a verdict's name
     """A delta's old values are not the state's values."""
+
+
+class ConflictingFinality(ConsensusError):  # noqa: N818 - a verdict's name
+    """Certificates contradict each other or the rules: a third of the stake or more has broken the protocol, or this
+    program has a fault. Nothing a node could do by itself would be right."""

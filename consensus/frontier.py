@@ -14,51 +14,57 @@ from typing import Final
 
 from chain.hashing import digest
 from chain.ids import Hash
+from consensus.headernode import Node
 
 DOMAIN_TIE: Final = b"fedchain/fork-tie"
 
 
 class Frontier:
-    """Tips and their weights. A block must be added after its parent."""
+    """Tips and the best of them. A block must be added after its parent."""
 
     __slots__ = ("_best", "_tips")
 
     def __init__(self) -> None:
-        self._tips: dict[Hash, int] = {}
+        self._tips: dict[Hash, Node] = {}
         self._best: Hash | None = None
 
     def __len__(self) -> int:
         return len(self._tips)
 
-    def tips(self) -> tuple[Hash, ...]:
-        """Return all tips in ascending order of id."""
+    def nodes(self) -> tuple[Node, ...]:
+        """Return all tips, the one that was added last at the end."""
+        return tuple(self._tips.values())
+
+    def ids(self) -> tuple[Hash, ...]:
+        """Return the ids of all tips in ascending order."""
         return tuple(sorted(self._tips))
 
     def latest(self, count: int) -> list[Hash]:
-        """Return the ``count`` tips that were added last, the last first."""
+        """Return the ids of the ``count`` tips that were added last, the last first."""
         return list(islice(reversed(self._tips), count))
 
-    def extend(self, parent: Hash, id: Hash, weight: int) -> None:
+    def extend(self, node: Node) -> None:
         """Add a block; its parent is no tip any more."""
-        self._tips.pop(parent, None)
-        self._tips[id] = weight
+        assert node.parent is not None
+        self._tips.pop(node.parent.id, None)
+        self._tips[node.id] = node
         self._best = None
 
-    def remove(self, id: Hash) -> None:
+    def remove(self, node: Node) -> None:
         """Forget a tip; not an error if it is none."""
-        if self._tips.pop(id, None) is not None:
+        if self._tips.pop(node.id, None) is not None:
             self._best = None
 
-    def restore(self, id: Hash, weight: int) -> None:
+    def restore(self, node: Node) -> None:
         """Make a block a tip again after what stood on it was removed."""
-        self._tips[id] = weight
+        self._tips[node.id] = node
         self._best = None
 
     def best(self) -> Hash:
-        """Return the best tip. There must be one."""
+        """Return the id of the best tip. There must be one."""
         if self._best is None:
-            greatest = max(self._tips.values())
-            self._best = break_tie([id for id, weight in self._tips.items() if weight == greatest])
+            greatest = max(node.weight for node in self._tips.values())
+            self._best = break_tie([id for id, node in self._tips.items() if node.weight == greatest])
         return self._best
 
 

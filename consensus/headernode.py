@@ -14,6 +14,7 @@ class Node:
         "height",
         "id",
         "invalid",
+        "is_aside",
         "is_complete",
         "is_ready",
         "parent",
@@ -30,6 +31,7 @@ class Node:
         self.skip: Node | None = None if parent is None else ancestor(parent, _skip_height(self.height))
         self.children: tuple[Node, ...] = ()
         self.invalid: str | None = None
+        self.is_aside = False  # set aside, or on a block that was (``consensus.forkchoice``)
         self.is_complete = False
         self.is_ready = False  # complete, and so are all its ancestors
 

@@ -7,10 +7,11 @@ and to build on: a header whose body is withheld stops nobody.
 
 Both depend on what is known, not on the order in which it came, with one exception that is meant: a branch that
 leaves the head's chain below its final height is refused (``Outcome.TOO_DEEP``) until an operator lifts the limit.
+Where certificates make blocks final (``finalize``), a branch that leaves out such a block is refused for ever.
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -19,7 +20,8 @@ from chain.block import Header, block_id
 from chain.codec import decode, encode
 from chain.ids import Hash, Height, Millis
 from consensus.engine import Engine, HeaderVerdict, Verdict
-from consensus.frontier import Frontier
+from consensus.errors import ConflictingFinality
+from consensus.forkchoice import ForkChoice, stands_on
 from consensus.headernode import Node, ancestor, downward, fork_point, subtree
 from consensus.waiting import WaitingHeaders
 
@@ -67,13 +69,10 @@ class HeaderTree:
         root = Node(block_id(genesis), encode(genesis), None, engine.fork_weight(genesis))
         root.is_complete = root.is_ready = True
         self._head: Node = root
-        self._final: Node = root
+        self._choice = ForkChoice(root)
         self._kept: Node = root  # branches that leave the head's chain below this are not even stored
         self._nodes: dict[Hash, Node] = {root.id: root}
         self._recent: OrderedDict[Hash, Header] = OrderedDict()
-        self._tips, self._ready_tips = Frontier(), Frontier()
-        self._tips.restore(root.id, root.weight)
-        self._ready_tips.restore(root.id, root.weight)
         self._waiting = WaitingHeaders()
 
     # What is known
@@ -162,6 +161,10 @@ class HeaderTree:
         """Judge again the headers whose time had not come."""
         return [result for header in self._waiting.take_due(now) for result in self.accept(header, now)]
 
+    def accept_again(self, now: Millis) -> list[Offered]:
+        """Judge again the headers that waited for something other than a header: their epoch's validators."""
+        return [result for header in self._waiting.take_unbound() for result in self.accept(header, now)]
+
     def insert(self, header: Header, verdict: HeaderVerdict) -> Outcome:
         """Take a header that the engine has judged against this tree."""
         id = block_id(header)
@@ -177,16 +180,14 @@ class HeaderTree:
             raise KeyError(f"header {id.hex()} was judged against another tree: its parent is unknown here")
         if parent.invalid is not None:
             return Outcome.INVALID
-        is_eligible = self._descends_from_final(parent)
+        is_eligible = stands_on(parent, self._choice.final) and stands_on(parent, self._choice.decided)
         if not is_eligible and ancestor(parent, min(parent.height, self._kept.height)) is not self._kept:
             return Outcome.TOO_DEEP
         node = Node(id, encode(header), parent, self._engine.fork_weight(header))
         parent.children = (*parent.children, node)
         self._nodes[id] = node
-        if not is_eligible:
-            return Outcome.TOO_DEEP
-        self._tips.extend(parent.id, id, node.weight)
-        return Outcome.ADDED
+        self._choice.added(node)
+        return Outcome.ADDED if is_eligible else Outcome.TOO_DEEP
 
     def mark_complete(self, id: Hash) -> None:
         """Take note that this known block's body and payloads are here."""
@@ -197,10 +198,8 @@ class HeaderTree:
         queue = [node]
         while queue:
             node = queue.pop()
-            assert node.parent is not None
             node.is_ready = True
-            if self._descends_from_final(node):
-                self._ready_tips.extend(node.parent.id, node.id, node.weight)
+            self._choice.ready(node)
             queue += [child for child in node.children if child.is_complete and child.invalid is None]
 
     def mark_invalid(self, id: Hash, reason: str) -> None:
@@ -210,20 +209,15 @@ class HeaderTree:
             raise ValueError("the genesis block is valid by definition")
         if ancestor(self._head, min(first.height, self._head.height)) is first:
             raise ValueError(f"block {id.hex()} is on the head's chain: it was applied and can't be invalid")
+        if stands_on(self._choice.decided, first):
+            raise ConflictingFinality(f"block {id.hex()} is final and breaks a rule: {reason}")
         if first.invalid is not None:
             return
         for node in subtree(first):
             if node.invalid is None:
                 node.invalid = reason if node is first else f"descends from invalid block {id.hex()}"
             node.is_ready = False
-            self._tips.remove(node.id)
-            self._ready_tips.remove(node.id)
-        parent = first.parent
-        if self._descends_from_final(parent):
-            if all(child.invalid is not None for child in parent.children) and parent.invalid is None:
-                self._tips.restore(parent.id, parent.weight)
-            if parent.is_ready and not any(child.is_ready for child in parent.children):
-                self._ready_tips.restore(parent.id, parent.weight)
+        self._choice.invalidated(first)
 
     # What is chosen
 
@@ -240,38 +234,77 @@ class HeaderTree:
         node = self._nodes[id]
         if node.invalid is not None:
             raise ValueError(f"block {id.hex()} is invalid: {node.invalid}")
-        if not node.is_ready or not self._descends_from_final(node):
+        if not self._choice.may_execute(node):
             raise ValueError(f"block {id.hex()} is not complete or leaves the chain below its final height")
         self._head = node
+        self._settle()
+
+    def _settle(self) -> None:
+        """Let the floor of the head's chain rise."""
         if not self._has_reorg_limit:
             return
-        self._final = ancestor(node, max(self._final.height, self._engine.finalized(self, id)))
-        self._kept = ancestor(node, max(0, self._final.height - _KEPT_BELOW_FINAL))
-        for frontier in (self._tips, self._ready_tips):
-            for tip in frontier.tips():
-                if not self._descends_from_final(self._nodes[tip]):
-                    frontier.remove(tip)
+        node, choice = self._head, self._choice
+        choice.settle(ancestor(node, max(choice.final.height, self._engine.finalized(self, node.id))))
+        self._kept = ancestor(node, max(0, choice.final.height - _KEPT_BELOW_FINAL))
+
+    def finalize(self, id: Hash) -> None:
+        """Take note that a certificate made this known block final, with all its ancestors.
+
+        What is downloaded stands on it from now on, and so does what is executed once it is complete. Nothing happens
+        if it was final before. ``ConflictingFinality`` if it is invalid, or if another branch is final.
+        """
+        node, choice = self._nodes[id], self._choice
+        if stands_on(choice.decided, node):
+            return
+        if node.invalid is not None:
+            raise ConflictingFinality(f"block {id.hex()} is final and invalid: {node.invalid}")
+        if not stands_on(node, choice.decided) or not stands_on(node, choice.final):
+            raise ConflictingFinality(f"block {id.hex()} is final beside the final block {choice.decided.id.hex()}")
+        choice.decide(node)
+        if choice.may_execute(self._head):
+            self._settle()
+
+    @property
+    def decided(self) -> Hash:
+        """The highest block that a certificate made final; genesis where there are none."""
+        return self._choice.decided.id
+
+    def decided_height(self, id: Hash) -> Height:
+        """Return the height up to which certificates made the chain that ends in ``id`` final."""
+        return Height(fork_point(self._nodes[id], self._choice.decided).height)
+
+    def set_aside(self, ids: Iterable[Hash]) -> None:
+        """Choose none of these known blocks nor what stands on them, though nothing is wrong with them.
+
+        A final block can't be set aside: it is left out. ``finalize`` takes back what it contradicts.
+        """
+        for id in ids:
+            self._choice.set_aside(self._nodes[id])
+
+    def take_back(self, id: Hash) -> None:
+        """Let a block be chosen again that was set aside; not an error if it was not."""
+        self._choice.take_back(id)
+
+    def may_be_head(self, id: Hash) -> bool:
+        """Is this known block one that may be executed now: complete, not set aside, on what is final?"""
+        return self._choice.may_execute(self._nodes[id])
 
     @property
     def final_height(self) -> Height:
-        """The height up to which the head's chain is final; 0 with the limit lifted."""
-        return Height(self._final.height)
+        """The height up to which the head's chain is final; what certificates say aside, 0 with the limit lifted."""
+        return Height(max(self._choice.final.height, self.decided_height(self._head.id)))
 
     def best(self) -> Hash:
         """Return the tip of the heaviest chain of valid headers that the limit allows: what to download."""
-        return self._tips.best()
+        return self._choice.best()
 
     def best_complete(self) -> Hash:
         """Return the tip of the heaviest such chain whose blocks are all complete: what to execute and build on."""
-        return self._ready_tips.best()
+        return self._choice.best_ready()
 
     def tips(self) -> tuple[Hash, ...]:
         """Return the tips of all branches that can still be chosen, in ascending order of id."""
-        return self._tips.tips()
-
-    def _descends_from_final(self, node: Node) -> bool:
-        final = self._final
-        return node.height >= final.height and ancestor(node, final.height) is final
+        return self._choice.tips()
 
     # Ways through the tree
 
@@ -305,7 +338,7 @@ class HeaderTree:
         that grew last come before them: a branch that is being downloaded and not yet the best goes on where it was.
         """
         node: Node = self._nodes[self.best() if tip is None else tip]
-        ids: list[Hash] = [] if tip is not None else [id for id in self._tips.latest(_RECENT_TIPS) if id != node.id]
+        ids: list[Hash] = [] if tip is not None else [id for id in self._choice.latest(_RECENT_TIPS) if id != node.id]
         sparse_from = len(ids) + 10
         step = 1
         while node.parent is not None:

@@ -57,6 +57,12 @@ class WaitingHeaders:
         taken = [self._take(id) for id in due]
         return sorted([header for header in taken if header is not None], key=lambda header: header.height)
 
+    def take_unbound(self) -> list[Header]:
+        """Remove and return, lowest first, the orphans that miss no header: what they wait for comes another way."""
+        unbound = [id for id, (_, verdict) in self._entries.items() if not verdict.missing and verdict.retry_ms is None]
+        taken = [self._take(id) for id in unbound]
+        return sorted([header for header in taken if header is not None], key=lambda header: header.height)
+
     def missing(self) -> tuple[Hash, ...]:
         """Return the ids that orphans wait for, in ascending order."""
         return tuple(sorted(self._waiters))

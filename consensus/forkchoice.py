@@ -1,0 +1,137 @@
+"""Which branches of the header tree may be chosen, and which of them is best.
+
+Rules of this file: it knows nodes, weights and marks; no header, no engine. Three things keep a branch out: an invalid
+block, a block that was set aside, and a floor that it does not stand on. There are two floors:
+
+    final    a block of the head's chain that no reorganisation goes below (the engine's ``finalized``)
+    decided  a block that a certificate made final, whether or not it is here yet (``HeaderTree.finalize``)
+
+What is downloaded stands on both at once. What is executed stands on ``decided`` only from when that block is complete
+with all its ancestors: until then the head stays where it is, for there is nothing better to execute.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from chain.ids import Hash
+from consensus.frontier import Frontier
+from consensus.headernode import Node, ancestor, subtree
+
+
+def stands_on(node: Node, floor: Node) -> bool:
+    """Is ``node`` the floor itself or a descendant of it?"""
+    return node.height >= floor.height and ancestor(node, floor.height) is floor
+
+
+class ForkChoice:
+    """The tips that may be chosen. Invariant: a tip is a node that may be, of whose children none may."""
+
+    def __init__(self, root: Node) -> None:
+        self.final: Node = root
+        self.decided: Node = root
+        self._aside: dict[Hash, Node] = {}  # those named; what stands on them is marked as well
+        self._tips, self._ready = Frontier(), Frontier()
+        self._frontiers: Final[tuple[tuple[Frontier, Callable[[Node], bool]], ...]] = (
+            (self._tips, self.may_download),
+            (self._ready, self.may_execute),
+        )
+        for frontier, _ in self._frontiers:
+            frontier.restore(root)
+
+    # What may be chosen
+
+    def may_download(self, node: Node) -> bool:
+        """Can this block still become the head, as far as is known?"""
+        if node.invalid is not None or node.is_aside:
+            return False
+        return stands_on(node, self.final) and stands_on(node, self.decided)
+
+    def may_execute(self, node: Node) -> bool:
+        """May this block become the head now?"""
+        if not node.is_ready or node.invalid is not None or node.is_aside or not stands_on(node, self.final):
+            return False
+        return not self.decided.is_ready or stands_on(node, self.decided)
+
+    def best(self) -> Hash:
+        """Return the best tip to download."""
+        return self._tips.best()
+
+    def best_ready(self) -> Hash:
+        """Return the best tip to execute."""
+        return self._ready.best()
+
+    def tips(self) -> tuple[Hash, ...]:
+        """Return all tips to download, in ascending order of id."""
+        return self._tips.ids()
+
+    def latest(self, count: int) -> list[Hash]:
+        """Return the ``count`` tips that were added last, the last first."""
+        return self._tips.latest(count)
+
+    # What changes it
+
+    def added(self, node: Node) -> None:
+        """Take note of a new node; its parent is known."""
+        assert node.parent is not None
+        node.is_aside = node.parent.is_aside
+        if self.may_download(node):
+            self._tips.extend(node)
+
+    def ready(self, node: Node) -> None:
+        """Take note that a node is complete with all its ancestors."""
+        if self.may_execute(node):
+            self._ready.extend(node)
+        if node is self.decided:
+            self._narrow()
+
+    def invalidated(self, first: Node) -> None:
+        """Take note that a node and all that stands on it were marked invalid."""
+        self._recount(first)
+
+    def decide(self, node: Node) -> None:
+        """Put the floor of what a certificate made final here; ``node`` stands on both floors and is valid."""
+        for id in [id for id, aside in self._aside.items() if stands_on(node, aside)]:
+            self.take_back(id)  # a certificate weighs more than whatever had spoken against it
+        self.decided = node
+        self._narrow()
+
+    def settle(self, final: Node) -> None:
+        """Put the floor of the head's chain here."""
+        self.final = final
+        self._narrow()
+
+    def set_aside(self, node: Node) -> None:
+        """Choose neither this node nor what stands on it, until it is taken back."""
+        if node.id in self._aside or stands_on(self.decided, node):
+            return
+        self._aside[node.id] = node
+        for each in subtree(node):
+            each.is_aside = True
+        self._recount(node)
+
+    def take_back(self, id: Hash) -> None:
+        """Let a node that was set aside be chosen again."""
+        node = self._aside.pop(id, None)
+        if node is None:
+            return
+        for each in subtree(node):
+            each.is_aside = any(stands_on(each, aside) for aside in self._aside.values())
+        self._recount(node)
+
+    def _narrow(self) -> None:
+        """Forget the tips that a floor has left out, and the notes on what it leaves out for ever."""
+        for frontier, may in self._frontiers:
+            for tip in frontier.nodes():
+                if not may(tip):
+                    frontier.remove(tip)
+        self._aside = {id: node for id, node in self._aside.items() if stands_on(node, self.decided)}
+
+    def _recount(self, top: Node) -> None:
+        """Find the tips anew in a subtree whose marks changed, and at the node it hangs on."""
+        nodes = [*subtree(top), *([] if top.parent is None else [top.parent])]
+        for node in nodes:
+            for frontier, may in self._frontiers:
+                if may(node) and not any(may(child) for child in node.children):
+                    frontier.restore(node)
+                else:
+                    frontier.remove(node)
