@@ -23,13 +23,30 @@ from tests.consensus.harness import DEVICES, MINERS, OTHER, OWNER, Chain, make_p
 
 ROWS = DenseData(np.array([[0.5, -0.25], [-0.5, 0.75]] * 6), np.array([1.0, 0.0] * 6))
 HOLDOUT = commit_holdout(ROWS, 3, b"golden")
-ROOTS = """
-38a57c0c0fb31f79 1a823a32225940ae 5cc05e3a909dd507 6ffe351afce68d87 2ab5f3ffa96f08c3
-dc11c353eac7f185 e5013b35f80f039d 85f0f21549b529bb 41ceea4cd3af9d65 e5332cce10c57ac2
-b64e2edefecefb8f 79d19fd939af82d5 cf888f8016f08180 f1c8c56a000245d1 760787e91123092f
-1146d4257868e39b 33d50a15458179c9 786112246547abc4 30f809eaa8ef3131 c814fa6c32879741
-20e7d9c10ff6ccd5 e162287169c9c250
-""".split()
+ROOTS = [
+    "38a57c0c0fb31f79",
+    "1a823a32225940ae",
+    "5cc05e3a909dd507",
+    "6ffe351afce68d87",
+    "2ab5f3ffa96f08c3",
+    "dc11c353eac7f185",
+    "e5013b35f80f039d",
+    "85f0f21549b529bb",
+    "41ceea4cd3af9d65",
+    "e5332cce10c57ac2",
+    "b64e2edefecefb8f",
+    "79d19fd939af82d5",
+    "cf888f8016f08180",
+    "f1c8c56a000245d1",
+    "760787e91123092f",
+    "1146d4257868e39b",
+    "33d50a15458179c9",
+    "786112246547abc4",
+    "30f809eaa8ef3131",
+    "c814fa6c32879741",
+    "20e7d9c10ff6ccd5",
+    "e162287169c9c250",
+]
 GENESIS = "9ac067b269d1c49dacfc61457f4e2178e107cff5be25f4a995314aae89141298"
 BODIES = "046f33288dda5781372e68b11c9246d5aba6a31a251441e901c6dea8f90ffc25"
 EVENTS = "b60289a9e1409aa43fedd45a6d5eaca3ec387610bd795b06c92b4922c7b16b20"
