@@ -14,7 +14,7 @@ Rules of this file: it knows keys and bytes, not what they mean; one batch of wr
 
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
-from typing import Annotated, Final
+from typing import Annotated, Final, Protocol
 
 from msgspec import Meta
 
@@ -49,6 +49,37 @@ def update(overlay: Overlay, writes: Mapping[bytes, bytes | None]) -> Hash:
     pairs = [(sha256(key).digest(), None if value is None else sha256(value).digest()) for key, value in writes.items()]
     _update(overlay, b"", 0, sorted(pairs, key=lambda pair: pair[0]))
     return get_root(overlay)
+
+
+class NodeSink(Protocol):
+    """Where nodes are written."""
+
+    def put(self, key: bytes, value: bytes | None) -> None:
+        """Write a node; ``None`` removes it."""
+        ...
+
+
+def build_subtree(sink: NodeSink, path: bytes, depth: int, items: Sequence[Item]) -> bytes | None:
+    """Write the nodes below a path over these sorted items, all with values; return its own node (``None``: empty).
+
+    The node itself is left to the caller: a lone leaf may stand higher up.
+    """
+    return _build(sink, path, depth, items)
+
+
+def node_key(path: bytes, depth: int) -> bytes:
+    """Return the key of the node at the first ``depth`` bits of a path."""
+    return _node_key(path, depth)
+
+
+def node_hash(node: bytes | None) -> bytes:
+    """Return a stored node's hash."""
+    return _hash(node)
+
+
+def get_node(view: StateView, path: bytes, depth: int) -> bytes | None:
+    """Return the stored node at the first ``depth`` bits of a path; ``None`` if nothing stands there."""
+    return view.get(_node_key(path, depth))
 
 
 def get_root(view: StateView) -> Hash:
@@ -159,7 +190,7 @@ def _lifted(overlay: Overlay, path: bytes, depth: int, hashes: list[bytes]) -> b
     return child
 
 
-def _build(overlay: Overlay, path: bytes, depth: int, items: Sequence[Item]) -> bytes | None:
+def _build(overlay: NodeSink, path: bytes, depth: int, items: Sequence[Item]) -> bytes | None:
     """Return the node of an empty subtree's new items, all with values; write the nodes below it."""
     if not items:
         return None
