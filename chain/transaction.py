@@ -15,6 +15,8 @@ from chain.keys import KeyPair, verify
 from chain.payload import PayloadRef
 
 MAX_PLAN_BYTES = 1 << 20
+MAX_EVIDENCE_BYTES = 1 << 14
+"""Two headers or votes with their signatures take less than two thousand."""
 
 
 class Transfer(Record, tag="transfer"):
@@ -80,7 +82,51 @@ class OpenHoldout(Record, tag="plan.open_holdout"):
     payload: PayloadRef
 
 
-Body = Transfer | RegisterDevice | JoinPlan | RegisterMiner | RetireMiner | SubmitPlan | CancelPlan | OpenHoldout
+class Bond(Record, tag="stake.bond"):
+    """Put ``amount`` coins into the sender's stake: with enough of it, it becomes a validator."""
+
+    amount: AmountField
+
+
+class Unbond(Record, tag="stake.unbond"):
+    """Take ``amount`` coins out of the sender's stake; they are paid out when the unbonding time is over."""
+
+    amount: AmountField
+
+
+class Unjail(Record, tag="stake.unjail"):
+    """End the sender's jail for absence: it can be a validator again from the next epoch on."""
+
+
+class SubmitEvidence(Record, tag="stake.evidence"):
+    """Show two signed messages of a validator that no honest one signs both (canonical ``Evidence``)."""
+
+    evidence: Annotated[bytes, Meta(max_length=MAX_EVIDENCE_BYTES)]
+
+
+class PermitDevice(Record, tag="device.permit"):
+    """Allow ``device`` to register, on a chain whose genesis names registrars; the sender is one of them."""
+
+    device: AccountField
+
+
+Body = (
+    Transfer
+    | RegisterDevice
+    | JoinPlan
+    | RegisterMiner
+    | RetireMiner
+    | SubmitPlan
+    | CancelPlan
+    | OpenHoldout
+    | Bond
+    | Unbond
+    | Unjail
+    | SubmitEvidence
+    | PermitDevice
+)
+STAKE_KINDS = (Bond, Unbond, Unjail, SubmitEvidence, PermitDevice)
+"""The kinds that exist on chains with validators alone."""
 
 
 class Transaction(Record):

@@ -21,16 +21,21 @@ from chain.number import Number
 from chain.payload import MAX_PAYLOAD_BYTES, PayloadRef
 from chain.transaction import Body as TransactionBody
 from chain.transaction import (
+    Bond,
     CancelPlan,
     JoinPlan,
     OpenHoldout,
+    PermitDevice,
     RegisterDevice,
     RegisterMiner,
     RetireMiner,
     SignedTransaction,
+    SubmitEvidence,
     SubmitPlan,
     Transaction,
     Transfer,
+    Unbond,
+    Unjail,
 )
 from chain.update import Attestation, AttestedUpdate, LocalUpdate, PrivacyCharge, Release
 
@@ -149,6 +154,11 @@ TRANSACTION_BODIES: dict[type[Record], st.SearchStrategy[Any]] = {
         st.lists(hashes(), max_size=5).map(tuple),
         payload_refs(),
     ),
+    Bond: st.builds(Bond, amounts()),
+    Unbond: st.builds(Unbond, amounts()),
+    Unjail: st.builds(Unjail),
+    SubmitEvidence: st.builds(SubmitEvidence, st.binary(max_size=300)),
+    PermitDevice: st.builds(PermitDevice, accounts()),
 }
 """A strategy for each kind of transaction body."""
 

@@ -8,6 +8,7 @@ from typing import Final, cast
 
 from chain.codec import encode
 from chain.transaction import (
+    STAKE_KINDS,
     Body,
     CancelPlan,
     JoinPlan,
@@ -46,12 +47,15 @@ _RULES: Final[dict[type[Body], Rule]] = {
 
 
 def check_form(context: BlockContext, signed: SignedTransaction, signatures: SignatureCache) -> None:
-    """Check what does not depend on the state: version, chain, fee and signature. ``Invalid`` says what is wrong."""
+    """Check what does not depend on the state: version, chain, kind, fee, signature; ``Invalid`` says which is wrong."""
     transaction = signed.transaction
     if transaction.version != TRANSACTION_VERSION:
         raise Invalid("transaction.version", f"version {transaction.version}; {TRANSACTION_VERSION} is allowed")
     if transaction.chain_id != context.chain_id:
         raise Invalid("transaction.chain", f"chain {transaction.chain_id!r}; this one is {context.chain_id!r}")
+    if isinstance(transaction.body, STAKE_KINDS) and context.stake is None:
+        kind = transaction.body.__struct_config__.tag
+        raise Invalid("transaction.kind", f"{kind} exists on chains with validators; this one has none")
     size = len(encode(signed))
     if size > context.rules.max_block_bytes:
         raise Invalid("transaction.size", f"{size} bytes; a block holds {context.rules.max_block_bytes}")
