@@ -42,6 +42,7 @@ _MAX_JOBS: Final = 24
 _ENOUGH: Final = 8
 """Violations after which there is no use in going on."""
 _BUFFER_PER_CONNECTION: Final = sum(limits.queue_bytes + limits.answer_bytes for limits in CLASSES.values())
+_BUFFER_CAP: Final = (NetworkConfig().outbound + NetworkConfig().max_inbound) * _BUFFER_PER_CONNECTION
 
 
 class _Nothing:
@@ -145,21 +146,18 @@ class Invariants:
     def _check_caps(self, machine: Machine, core: NodeCore, is_tick: bool) -> None:
         pools = core.config.pools
         transactions, transaction_bytes, updates, update_bytes = core.pool_sizes()
-        within = (
-            transactions <= pools.transactions + pools.free_transactions
-            and transaction_bytes <= pools.transaction_bytes
-            and updates <= pools.updates
-            and update_bytes <= pools.update_bytes
-        )
-        if not within:
+        if (
+            transactions > pools.transactions + pools.free_transactions
+            or transaction_bytes > pools.transaction_bytes
+            or updates > pools.updates
+            or update_bytes > pools.update_bytes
+        ):
             self.fail(machine, "pools under their caps", f"{core.pool_sizes()} against {pools}")
         if machine.jobs > _MAX_JOBS:
             self.fail(machine, "jobs end", f"{machine.jobs} run at once")
         if is_tick:
-            config = NetworkConfig()
-            cap = (config.outbound + config.max_inbound) * _BUFFER_PER_CONNECTION
             held = core.network.buffered_bytes()
-            self._expect(held <= cap, machine, "buffers under their caps", f"{held} bytes of at most {cap}")
+            self._expect(held <= _BUFFER_CAP, machine, "buffers under their caps", f"{held} of {_BUFFER_CAP} bytes")
 
     # --- at every commit --------------------------------------------------------------------------
 

@@ -27,7 +27,10 @@ _SILENCE_MS: Final = (5_000, 40_000)
 """Until a machine notices that another one's power failed."""
 _DIAL_TIMEOUT_MS: Final = 4_000
 _REPORT_MS: Final = 250
-"""What was sent within so long is reported together."""
+"""What was sent within so long is reported together,"""
+_REPORT_LITTLE_MS: Final = 2_000
+_LITTLE: Final = 64 * 1024
+"""… and within this if it is so little that no window closes over it."""
 _TOGETHER_MS: Final = 3
 """What would arrive within so long of what is under way before it comes with that."""
 
@@ -58,7 +61,7 @@ class End:
     clear_at: int = 0
     unreported: int = 0
     coming: list[bytes] = field(default_factory=list)
-    is_reporting: bool = False
+    report_at: int | None = None
     held: list[bytes | None] = field(default_factory=list)
 
 
@@ -214,9 +217,13 @@ class Lines:
                 self._count_stall()
             self._under_way(end, piece, arrival)
             end.unreported += len(piece)
-        if not end.is_reporting:
-            end.is_reporting = True
-            self._schedule.at(max(end.free_at, now + _REPORT_MS), partial(self._report, end))
+        self._plan_report(end, now + (_REPORT_LITTLE_MS if end.unreported < _LITTLE else _REPORT_MS))
+
+    def _plan_report(self, end: End, at: int) -> None:
+        """Report at this time what has gone, if that is not planned for an earlier one."""
+        if end.report_at is None or at < end.report_at:
+            end.report_at = max(at, end.free_at)
+            self._schedule.at(end.report_at, partial(self._report, end, end.report_at))
 
     def _under_way(self, end: End, data: bytes, arrival: int) -> None:
         """Let bytes arrive, in order, with those before them if these are not there yet."""
@@ -235,13 +242,14 @@ class Lines:
             return data[:at], data[at:]
         return data, b""
 
-    def _report(self, end: End) -> None:
-        if not end.is_open:
+    def _report(self, end: End, at: int) -> None:
+        if not end.is_open or end.report_at != at:
             return
+        end.report_at = None
         if end.free_at > self._schedule.now:
-            self._schedule.at(end.free_at, partial(self._report, end))
+            self._plan_report(end, end.free_at)
             return
-        size, end.unreported, end.is_reporting = end.unreported, 0, False
+        size, end.unreported = end.unreported, 0
         self._deliver(end.machine, Sent(end.number, size))
 
     def _arrive(self, end: End, pieces: list[bytes]) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from random import Random
-from typing import Protocol
+from typing import Final, Protocol
 
 from chain.genesis import Genesis
 from chain.ids import Millis
@@ -32,15 +32,22 @@ from node.effects import (
     StartJob,
     Wake,
 )
-from node.events import Event, Shutdown, Started, Tick
+from node.events import Event, Received, Sent, Shutdown, Started, Tick
 from node.jobs.shelf import DataShelf
 from node.simulator.disk import Disk, PowerCut
 from node.simulator.lines import Lines
+from node.simulator.memo import Memo
 from node.simulator.schedule import Schedule, source
 from node.simulator.work import Work
 from node.world import HoldoutSource, World
 from p2p.access import NetworkConfig
 from p2p.network import ChainAccess, PeerNetwork
+
+
+_IDLE_TICKS: Final = 4
+"""A machine to which nothing happens ticks that much more rarely."""
+_SMALL: Final = 40
+"""Pings, pongs and the like are shorter: they leave nothing to be done with the next tick."""
 
 
 class Watcher(Protocol):
@@ -61,7 +68,7 @@ class Watcher(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What all machines of a world share. ``signatures`` remembers which were found good: it changes no verdict."""
+    """What all machines of a world share. ``signatures`` and ``memo`` remember pure results: they change nothing."""
 
     seed: int
     genesis: Genesis
@@ -69,7 +76,9 @@ class Surroundings:
     schedule: Schedule
     lines: Lines
     signatures: SignatureCache
+    memo: Memo | None
     tick_ms: int
+    outbound: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +114,8 @@ class _Process:
     core: NodeCore
     work: Work
     wakes: set[int] = field(default_factory=set)
+    is_idle: bool = True
+    beat: int = 0
 
 
 class Machine:
@@ -161,10 +172,10 @@ class Machine:
             shelf=DataShelf(),
         )
         core = NodeCore(world, character.config, self._connect(world))
-        self._process = _Process(core, Work(world, self._random, character.hash_rate))
+        self._process = _Process(core, Work(world, self._random, character.hash_rate, around.memo))
         self._watcher.on_started(self)
         self.deliver(Started())
-        around.schedule.after(self._random.randrange(around.tick_ms), partial(self._tick, self.runs))
+        self._plan_tick(self._random.randrange(around.tick_ms))
 
     def world_seed(self) -> bytes:
         """Return what seeds the random numbers of this run's world (an event log's header names it)."""
@@ -173,7 +184,7 @@ class Machine:
     def network_config(self) -> NetworkConfig:
         """Return how this run's peer network is set up."""
         known = tuple(dict.fromkeys((*self.disk.addresses, *self.character.known)))
-        return NetworkConfig(listen_port=self.character.port, known=known, outbound=4)
+        return NetworkConfig(listen_port=self.character.port, known=known, outbound=self._around.outbound)
 
     def _connect(self, world: World) -> Callable[[ChainAccess], PeerNetwork]:
         config = self.network_config()
@@ -227,6 +238,9 @@ class Machine:
                     return
                 self.effects_left -= 1
             self._do(effect, process)
+        if process.is_idle and _is_stirring(event, effects) and self._process is process:
+            process.is_idle = False
+            self._plan_tick(self._around.tick_ms)
 
     def ask(self, order: Callable[[int], Event], hear: Callable[[Outcome], None] = lambda outcome: None) -> None:
         """Give the process a user's order; ``hear`` gets the answer, unless the process dies before."""
@@ -234,10 +248,21 @@ class Machine:
         self._replies[self._requests] = hear
         self.deliver(order(self._requests))
 
-    def _tick(self, run: int) -> None:
-        if self.run == run:
-            self._around.schedule.after(self._around.tick_ms, partial(self._tick, run))
-            self.deliver(Tick())
+    def _plan_tick(self, delay: int) -> None:
+        """Plan the next regular tick; the one planned before it is off."""
+        process = self._process
+        if process is not None:
+            process.beat += 1
+            self._around.schedule.after(delay, partial(self._tick, self.runs, process.beat))
+
+    def _tick(self, run: int, beat: int) -> None:
+        """Tick. The next one comes late, unless something happens before it."""
+        process = self._process
+        if process is None or self.run != run or process.beat != beat:
+            return
+        process.is_idle = True
+        self._plan_tick(_IDLE_TICKS * self._around.tick_ms)
+        self.deliver(Tick())
 
     def _wake(self, run: int, at: int) -> None:
         if self._process is not None and self.run == run:
@@ -279,6 +304,13 @@ class Machine:
                 self._watcher.on_fault(self, f"halted: {reason}")
             case Publish():
                 pass
+
+
+def _is_stirring(event: Event, effects: list[Effect]) -> bool:
+    """May there be something to do with the next tick, that should not wait for a rare one?"""
+    if isinstance(event, Received):
+        return len(event.data) > _SMALL
+    return bool(effects) if isinstance(event, Tick | Sent) else True
 
 
 def is_accepted(outcome: Outcome) -> bool:

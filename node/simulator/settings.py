@@ -47,7 +47,8 @@ class SimulationSettings:
     duration_ms virtual time in which faults happen and plans are submitted; the run ends when all is settled after it
     block_ms    interval between blocks aimed at
     plans       plans submitted one after the other while time remains; 0 = as many as fit
-    tick_ms     time between two ticks of a node
+    tick_ms     time between two ticks of a node that is busy; idle ones tick up to four times more rarely
+    share_results  machines share what they would compute alike; without it the run is the same and takes longer
     """
 
     seed: int = 0
@@ -60,6 +61,7 @@ class SimulationSettings:
     block_ms: int = 2_000
     plans: int = 0
     tick_ms: int = 500
+    share_results: bool = True
 
     def __post_init__(self) -> None:
         problems = [
@@ -95,6 +97,11 @@ class SimulationSettings:
     def owner(self) -> int:
         """The number of the machine that owns the plans."""
         return self.nodes - 1
+
+    @property
+    def outbound(self) -> int:
+        """How many connections a machine keeps from its side: few where there are many."""
+        return 4 if self.machines <= 60 else 3
 
     @property
     def agreement_ms(self) -> int:

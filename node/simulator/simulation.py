@@ -25,6 +25,7 @@ from node.simulator.faults import Faults
 from node.simulator.invariants import Invariants
 from node.simulator.lines import PORT, Lines, address_of
 from node.simulator.machine import Character, Machine, Surroundings, Watcher
+from node.simulator.memo import Memo
 from node.simulator.population import HASHES_PER_BLOCK, Population, Rows, Safe, genesis_data, key_of, make_genesis
 from node.simulator.report import SimulationReport
 from node.simulator.schedule import Schedule, source
@@ -52,6 +53,7 @@ class Simulation:
         self.population = Population(settings)
         self.safe = Safe()
         self.machines: list[Machine] = []
+        self.memo = Memo() if settings.share_results else None
         self._moves_counted, self._heads = -1, 0
         self.lines = Lines(
             self.schedule,
@@ -69,7 +71,9 @@ class Simulation:
             schedule=self.schedule,
             lines=self.lines,
             signatures=SignatureCache(),
+            memo=self.memo,
             tick_ms=settings.tick_ms,
+            outbound=settings.outbound,
         )
         first = genesis_data(self.genesis)
         for number in range(settings.machines):

@@ -11,6 +11,7 @@ from typing import Final
 
 from node.events import Event, JobDone, JobFailed
 from node.jobs.control import JobControl
+from node.jobs.results import JobResult
 from node.jobs.run import run_job
 from node.jobs.specs import (
     BuildBlock,
@@ -23,6 +24,7 @@ from node.jobs.specs import (
     TrainTask,
     VerifyUpdate,
 )
+from node.simulator.memo import Memo
 from node.world import World
 
 _SPANS_MS: Final[dict[type, tuple[int, int]]] = {
@@ -43,8 +45,9 @@ _EARLY: Final = (BuildBlock, VerifyUpdate, TrainTask, OpenChunk, InspectData)
 class Work:
     """Runs one process' jobs."""
 
-    def __init__(self, world: World, random: Random, hash_rate: float) -> None:
+    def __init__(self, world: World, random: Random, hash_rate: float, memo: Memo | None) -> None:
         self._world = world
+        self._memo = memo
         self._random = random
         self._hash_rate = hash_rate
         self.running: dict[int, JobSpec] = {}
@@ -81,6 +84,11 @@ class Work:
     def _run(self, job: int, spec: JobSpec, span: int) -> Event:
         control = JobControl(lambda: False, lambda seconds: None, count(0, 1000 * span).__next__)
         try:
-            return JobDone(job, run_job(spec, self._world, control))
+            return JobDone(job, self._compute(spec, control))
         except Exception as error:  # as the service's workers report it: the core halts over it
             return JobFailed(job, f"{type(error).__name__}: {error}")
+
+    def _compute(self, spec: JobSpec, control: JobControl) -> JobResult:
+        if self._memo is not None and isinstance(spec, ExecuteBranch):
+            return self._memo.run(spec, self._world, control)
+        return run_job(spec, self._world, control)

@@ -53,6 +53,16 @@ def test_the_same_seed_repeats_the_run_whatever_orders_sets() -> None:
     assert simulate(replace(SETTINGS, seed=8, duration_ms=5_000)).digest != first.digest
 
 
+def test_what_machines_share_changes_nothing() -> None:
+    """A world whose machines execute every block themselves runs like one that computes it once, effect for effect."""
+    settings = replace(SETTINGS, seed=9, devices=1, duration_ms=10_000)
+    shared, alone = Simulation(settings), Simulation(replace(settings, share_results=False))
+    assert shared.run().digest == alone.run().digest
+    assert shared.memo is not None
+    assert shared.memo.hits > 10
+    assert alone.memo is None
+
+
 class Recording:
     """Passes everything on to the invariants, and writes what one machine's first process hears into a log."""
 
