@@ -1,9 +1,9 @@
 """What every store offers: Protocols and the records that pass through them.
 
-Rules of this file: shapes alone. ``storage.leveldb``, ``storage.payloads``, ``storage.journal`` keep them on
-disk, ``storage.memory`` is their twin for tests and the simulator; both pass the same tests. Storage knows
-what a block is and nothing of the ledger's rules: a change is a key with its new value, undo and events are
-bytes whose meaning is ``consensus``'s.
+Rules of this file: shapes alone. ``storage.leveldb``, ``storage.certificates``, ``storage.payloads``,
+``storage.journal`` and ``storage.signing`` keep them on disk, ``storage.memory`` is their twin for tests and the
+simulator; both pass the same tests. Storage knows what a block is and nothing of the ledger's rules: a change is a key
+with its new value, undo and events are bytes whose meaning is ``consensus``'s.
 
 Threads: one thread (the node's core) writes. Views, and every read, may be used from any thread.
 """
@@ -11,11 +11,11 @@ Threads: one thread (the node's core) writes. Views, and every read, may be used
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Protocol, Self, TypeAlias
+from typing import Literal, Protocol, Self, TypeAlias
 
 from chain.block import Block, Body, Header
 from chain.codec import Record
-from chain.ids import AccountId, Hash, Height
+from chain.ids import AccountId, Hash, HashField, Height, HeightField, Natural
 from chain.keys import KeyPair
 from chain.transaction import SignedTransaction
 from chain.update import LocalUpdate
@@ -106,8 +106,56 @@ class TransactionPlace(Record):
     position: int
 
 
+class FinalBlock(Record):
+    """A block that a certificate made final; ``certificate`` is the engine's bytes."""
+
+    height: HeightField
+    block: HashField
+    certificate: bytes
+
+
+class CertificateStore(Protocol):
+    """What an engine with votes keeps: proofs of what is final, and what the epoch under way needs to go on.
+
+    All of it is opaque bytes here. What is kept is durable on return; what is forgotten may come back after a crash.
+    """
+
+    def keep_final(self, final: FinalBlock) -> None:
+        """Keep the certificate of the highest final block; one of a lower block than is kept changes nothing."""
+        ...
+
+    def latest_final(self) -> FinalBlock | None:
+        """Return the highest final block that was kept."""
+        ...
+
+    def keep_epoch(self, epoch: int, proof: bytes) -> None:
+        """Keep for ever what proves how this epoch ended, and who votes in the next."""
+        ...
+
+    def epoch_proof(self, epoch: int) -> bytes | None:
+        """Return the proof that was kept for this epoch."""
+        ...
+
+    def keep_live(self, epoch: int, view: int, message: bytes) -> None:
+        """Keep a message of the epoch under way; the same one again changes nothing."""
+        ...
+
+    def live(self) -> tuple[bytes, ...]:
+        """Return the messages that are kept, in ascending order of epoch and view."""
+        ...
+
+    def forget_live(self, epoch: int, view: int) -> None:
+        """Keep no longer what belongs to an earlier epoch, or to an earlier view of this one."""
+        ...
+
+
 class ChainStore(Protocol):
     """Headers, bodies, the state and the indexes of the main chain."""
+
+    @property
+    def certificates(self) -> CertificateStore:
+        """What an engine with votes keeps beside the chain, in the same database."""
+        ...
 
     @property
     def genesis(self) -> Hash:
@@ -274,6 +322,50 @@ class ReleaseJournal(Protocol):
 
     def entries(self) -> Iterator[JournalEntry]:
         """Iterate over all entries in the order they were recorded."""
+        ...
+
+    def close(self) -> None:
+        """Release the journal. Twice does no harm."""
+        ...
+
+
+SignedKind = Literal["propose", "notarize", "nullify", "finalize"]
+"""What a validator signs; a block proposed again is proposed."""
+
+
+class SigningIntent(Record):
+    """What a validator is about to sign: a message of this kind in this view, for this block (zeros if for none)."""
+
+    epoch: Natural
+    view: Natural
+    kind: SignedKind
+    block: HashField
+
+
+class SigningJournal(Protocol):
+    """What one key has signed as a validator, durably, before each signature left the process.
+
+    It holds the latest epoch alone: whoever has signed in an epoch signs in no earlier one.
+    """
+
+    def record(self, intent: SigningIntent) -> None:
+        """Write an intent; it is durable on return, and only then may the signature leave.
+
+        The same intent again changes nothing. ``JournalError`` if it would contradict what was signed before: another
+        block in one view by a message of the same kind, finalize and nullify in one view, or an earlier epoch.
+        """
+        ...
+
+    def signed(self, epoch: int, view: int, kind: SignedKind) -> Hash | None:
+        """Return the block for which a message of this kind was signed in this view."""
+        ...
+
+    def latest(self) -> tuple[int, int] | None:
+        """Return the epoch and the highest view in which anything was signed; None if nothing was."""
+        ...
+
+    def entries(self) -> tuple[SigningIntent, ...]:
+        """Return the intents of the latest epoch in the order they were recorded."""
         ...
 
     def close(self) -> None:

@@ -5,7 +5,7 @@
     keys/          key files (``storage.keystore``)
     chain/         the chain database (``storage.leveldb``)
     payloads/      payload files (``storage.payloads``)
-    journal/       what the device released (``storage.journal``)
+    journal/       what the device released (``storage.journal``), what the validator signed (``storage.signing``)
     .lock          held by the process that uses the directory
     rpc.cookie     the running node's secret for those who may ask it (``node.rpc``)
 
@@ -18,6 +18,7 @@ from pathlib import Path
 from chain.errors import GenesisError
 from chain.genesis import Genesis
 from chain.genesis_file import read_genesis, write_genesis
+from chain.ids import AccountId
 from storage.base import GenesisData
 from storage.errors import DamagedError, UseError
 from storage.files import write_file
@@ -26,6 +27,7 @@ from storage.keystore import KeyFiles
 from storage.leveldb import LevelChainStore, open_chain_store
 from storage.lock import DirectoryLock
 from storage.payloads import PayloadFiles
+from storage.signing import FileSigningJournal
 
 _PARTS = ("keys", "payloads", "journal")
 
@@ -117,3 +119,7 @@ class DataDirectory:
     def open_journal(self) -> FileReleaseJournal:
         """Open the release journal; it has its own lock."""
         return FileReleaseJournal(self.journal_file)
+
+    def open_signing_journal(self, account: AccountId) -> FileSigningJournal:
+        """Open the signing journal of a key; it has its own lock."""
+        return FileSigningJournal(self.path / "journal" / f"signed-{account.hex()[:16]}.log")

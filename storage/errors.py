@@ -7,7 +7,7 @@
     ├── DamagedError         missing, cut short or changed bytes; names the file and what to do
     ├── UseError             what contradicts a store's state was asked: a commit beside its tip, a read once closed
     ├── CapacityError        a payload or the whole payload store is over its cap
-    ├── JournalError         a release would contradict the one already journalled for its task
+    ├── JournalError         a release or signature would contradict one already journalled
     └── KeystoreError        a key file that is missing, exists already, or can't be read
         └── WrongPasswordError
 
@@ -45,7 +45,7 @@ class CapacityError(StorageError):
 
 
 class JournalError(StorageError):
-    """A release contradicts the journal."""
+    """A release or a signature contradicts the journal."""
 
 
 class KeystoreError(StorageError):

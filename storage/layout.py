@@ -5,6 +5,7 @@ One byte says what a key is; heights and sequence numbers are 8 bytes big-endian
     m schema          schema version, 4 bytes big-endian
     m genesis         id of the genesis document
     m tip             id of the last block of the main chain
+    m final           the highest final block that a certificate names: a ``FinalBlock``, canonical
     m commits         number of commits so far, 8 bytes big-endian (``storage.witness``)
     n ‖ sequence      a header, canonical; sequence numbers count up in the order of arrival
     h ‖ block id      the header's sequence number
@@ -16,6 +17,8 @@ One byte says what a key is; heights and sequence numbers are 8 bytes big-endian
     e ‖ block id      events bytes; for blocks of the main chain alone
     x ‖ transaction   where on the main chain it is: a ``TransactionPlace``, canonical
     o ‖ transaction   a transaction that this node accepted itself, until it is final
+    f ‖ epoch         what proves how an epoch ended
+    l ‖ epoch ‖ view ‖ digest    a message of the epoch under way
     s ‖ state key     a value of the state after the tip, or a node of its tree
 """
 
@@ -24,12 +27,13 @@ from typing import Final, Protocol
 
 from storage.errors import SchemaError
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
 META_SCHEMA: Final = b"mschema"
 META_GENESIS: Final = b"mgenesis"
 META_TIP: Final = b"mtip"
 META_COMMITS: Final = b"mcommits"
+META_FINAL: Final = b"mfinal"
 HEADER: Final = b"n"
 SEQUENCE: Final = b"h"
 BODY: Final = b"b"
@@ -40,6 +44,8 @@ UNDO: Final = b"u"
 EVENTS: Final = b"e"
 PLACE: Final = b"x"
 KEPT: Final = b"o"
+EPOCH: Final = b"f"
+LIVE: Final = b"l"
 STATE: Final = b"s"
 
 
@@ -77,13 +83,28 @@ class ScanResult(Protocol):
 Migration = Callable[[Reader, Writer], None]
 """Writes what takes a database from one version to the next; the version itself is written with it."""
 
-MIGRATIONS: Final[Mapping[int, Migration]] = {}
-"""From which version each migration leads, one step up. Version 1 is the first: nothing to migrate from yet."""
+
+def _make_room_for_certificates(reader: Reader, writer: Writer) -> None:
+    """Version 2 keeps certificates under keys that version 1 never wrote, so there is nothing to rewrite.
+
+    The version is raised all the same: a program of version 1 would run a chain with certificates as if it had none.
+    """
+    if next(reader.scan(EPOCH), None) is not None or reader.get(META_FINAL) is not None:
+        raise SchemaError("a database of schema 1 holds certificates, which that schema does not know")
+
+
+MIGRATIONS: Final[Mapping[int, Migration]] = {1: _make_room_for_certificates}
+"""From which version each migration leads, one step up."""
 
 
 def number_key(prefix: bytes, number: int) -> bytes:
     """Return the key of a height or a sequence number."""
     return prefix + number.to_bytes(8, "big")
+
+
+def live_key(epoch: int, view: int) -> bytes:
+    """Return what a message of this view is kept under, its digest aside."""
+    return number_key(b"", epoch) + number_key(b"", view)
 
 
 def encode_version(version: int) -> bytes:

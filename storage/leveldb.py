@@ -24,6 +24,7 @@ from chain.errors import CodecError
 from chain.ids import Hash, Height
 from chain.transaction import SignedTransaction
 from storage.base import CommitBatch, GenesisData, StoredHeader, TransactionPlace
+from storage.certificates import LevelCertificateStore
 from storage.commit import check_commit
 from storage.database import Database, DatabaseSnapshot
 from storage.errors import ForeignGenesisError, UseError
@@ -104,6 +105,7 @@ class LevelChainStore:
             raise database.damage(f"the header of its tip {self._tip.hex()} is missing")
         self._height = tip.height
         self._witness = CommitWitness(database.path / "COMMITS")
+        self._certificates = LevelCertificateStore(database)
 
     def _need(self, key: bytes) -> bytes:
         value = self._database.get(key)
@@ -127,6 +129,11 @@ class LevelChainStore:
     def genesis(self) -> Hash:
         """The id of the genesis document this store belongs to."""
         return self._genesis
+
+    @property
+    def certificates(self) -> LevelCertificateStore:
+        """What an engine with votes keeps beside the chain."""
+        return self._certificates
 
     @property
     def database(self) -> Database:

@@ -15,12 +15,24 @@ from chain.ids import AccountId, Hash, Height
 from chain.keys import KeyPair
 from chain.payload import MAX_PAYLOAD_BYTES
 from chain.transaction import SignedTransaction
-from storage.base import CommitBatch, GenesisData, JournalEntry, KeyInfo, StoredHeader, TransactionPlace
+from storage.base import (
+    CommitBatch,
+    FinalBlock,
+    GenesisData,
+    JournalEntry,
+    KeyInfo,
+    SignedKind,
+    SigningIntent,
+    StoredHeader,
+    TransactionPlace,
+)
 from storage.capacity import check_capacity
 from storage.commit import check_commit
 from storage.errors import KeystoreError, UseError, WrongPasswordError
 from storage.keystore import check_given, check_name, check_password
+from storage.layout import live_key
 from storage.releases import Releases
+from storage.signatures import Signatures
 
 State = immutables.Map[bytes, bytes]
 
@@ -58,6 +70,45 @@ class MemorySnapshot:
         self.close()
 
 
+class MemoryCertificateStore:
+    """A ``CertificateStore`` of dictionaries."""
+
+    def __init__(self) -> None:
+        self._final: FinalBlock | None = None
+        self._epochs: dict[int, bytes] = {}
+        self._live: dict[bytes, bytes] = {}
+
+    def keep_final(self, final: FinalBlock) -> None:
+        """Keep the certificate of the highest final block."""
+        if self._final is None or final.height > self._final.height:
+            self._final = final
+
+    def latest_final(self) -> FinalBlock | None:
+        """Return the highest final block that was kept."""
+        return self._final
+
+    def keep_epoch(self, epoch: int, proof: bytes) -> None:
+        """Keep for ever what proves how this epoch ended."""
+        self._epochs[epoch] = proof
+
+    def epoch_proof(self, epoch: int) -> bytes | None:
+        """Return the proof that was kept for this epoch."""
+        return self._epochs.get(epoch)
+
+    def keep_live(self, epoch: int, view: int, message: bytes) -> None:
+        """Keep a message of the epoch under way."""
+        self._live[live_key(epoch, view) + content_id(message)] = message
+
+    def live(self) -> tuple[bytes, ...]:
+        """Return the messages that are kept, in ascending order of epoch and view."""
+        return tuple([self._live[key] for key in sorted(self._live)])
+
+    def forget_live(self, epoch: int, view: int) -> None:
+        """Keep no longer what is earlier."""
+        end = live_key(epoch, view)
+        self._live = {key: message for key, message in self._live.items() if key[: len(end)] >= end}
+
+
 class MemoryChainStore:
     """A ``ChainStore`` of dictionaries and one persistent map."""
 
@@ -72,6 +123,7 @@ class MemoryChainStore:
         self._chain: list[Hash] = [id]
         self._places: dict[Hash, TransactionPlace] = {}
         self._kept: dict[Hash, SignedTransaction] = {}
+        self._certificates = MemoryCertificateStore()
         self._state: State = State({key: new for key, new in genesis.changes if new is not None})
         self._is_closed = False
 
@@ -83,6 +135,12 @@ class MemoryChainStore:
     def genesis(self) -> Hash:
         """The id of the genesis document this store belongs to."""
         return self._genesis
+
+    @property
+    def certificates(self) -> MemoryCertificateStore:
+        """What an engine with votes keeps beside the chain."""
+        self._check_open()
+        return self._certificates
 
     def view(self) -> MemorySnapshot:
         """Return a snapshot of the state after the tip."""
@@ -304,6 +362,42 @@ class MemoryReleaseJournal:
         self._is_closed = True
 
     def reopen(self) -> "MemoryReleaseJournal":
+        """Return this journal opened again, as a process that restarts finds it."""
+        self._is_closed = False
+        return self
+
+
+class MemorySigningJournal:
+    """A ``SigningJournal`` in a dictionary."""
+
+    def __init__(self) -> None:
+        self._signatures = Signatures()
+        self._is_closed = False
+
+    def record(self, intent: SigningIntent) -> None:
+        """Keep an intent."""
+        if self._is_closed:
+            raise UseError("the signing journal is closed")
+        if self._signatures.is_new(intent):
+            self._signatures.add(intent)
+
+    def signed(self, epoch: int, view: int, kind: SignedKind) -> Hash | None:
+        """Return the block for which a message of this kind was signed in this view."""
+        return self._signatures.signed(epoch, view, kind)
+
+    def latest(self) -> tuple[int, int] | None:
+        """Return the epoch and the highest view in which anything was signed."""
+        return self._signatures.latest()
+
+    def entries(self) -> tuple[SigningIntent, ...]:
+        """Return the intents of the latest epoch in the order they were recorded."""
+        return self._signatures.entries()
+
+    def close(self) -> None:
+        """Refuse later records."""
+        self._is_closed = True
+
+    def reopen(self) -> "MemorySigningJournal":
         """Return this journal opened again, as a process that restarts finds it."""
         self._is_closed = False
         return self

@@ -11,7 +11,7 @@ import pytest
 from chain.ids import Height
 from storage.base import GenesisData
 from storage.errors import DamagedError, ForeignGenesisError, LockedError, SchemaError, UseError
-from storage.layout import META_SCHEMA, STATE, encode_version
+from storage.layout import META_SCHEMA, SCHEMA_VERSION, STATE, encode_version
 from storage.leveldb import LevelChainStore, create_chain_database, open_chain_store
 from storage.lock import DirectoryLock
 from tests.storage.chains import batch, make_chain, make_genesis
@@ -44,10 +44,12 @@ def test_another_networks_database_is_refused(tmp_path, lock):
 
 def test_a_newer_schema_is_refused_and_left_alone(tmp_path, lock):
     """The error names both versions and the way out; the database opens with the version that wrote it."""
-    open_store(tmp_path, lock, migrations={1: lambda reader, writer: None}, version=2).close()
-    with pytest.raises(SchemaError, match=r"newer fedchain \(schema 2; this one knows 1\).*upgrade"):
+    newer = SCHEMA_VERSION + 1
+    open_store(tmp_path, lock, migrations={SCHEMA_VERSION: lambda reader, writer: None}, version=newer).close()
+    expected = rf"newer fedchain \(schema {newer}; this one knows {SCHEMA_VERSION}\).*upgrade"
+    with pytest.raises(SchemaError, match=expected):
         open_store(tmp_path, lock)
-    store = open_store(tmp_path, lock, version=2)
+    store = open_store(tmp_path, lock, version=newer)
     assert store.height() == 0
     store.close()
 
@@ -69,12 +71,13 @@ def test_migrations_run_in_order_each_with_its_version(tmp_path, lock):
     def double(reader, writer):
         writer.put(STATE + b"s/new", reader.get(STATE + b"s/new") * 2)
 
+    first, second = SCHEMA_VERSION, SCHEMA_VERSION + 1
     with pytest.raises(RuntimeError, match="power cut"):
-        open_store(tmp_path, lock, migrations={1: rename, 2: fail}, version=3)
-    store = open_store(tmp_path, lock, migrations={1: fail, 2: double}, version=3)
+        open_store(tmp_path, lock, migrations={first: rename, second: fail}, version=second + 1)
+    store = open_store(tmp_path, lock, migrations={first: fail, second: double}, version=second + 1)
     with store.view() as view:
         assert (view.get(b"s/start"), view.get(b"s/new")) == (None, b"00")
-    assert store.database.get(META_SCHEMA) == encode_version(3)
+    assert store.database.get(META_SCHEMA) == encode_version(second + 1)
     store.close()
 
 
@@ -82,7 +85,9 @@ def test_a_schema_with_no_way_up_is_refused(tmp_path, lock):
     """A gap in the table of migrations is a clear error, not a wrong reading."""
     open_store(tmp_path, lock).close()
     with pytest.raises(SchemaError, match="can't read any more"):
-        open_store(tmp_path, lock, migrations={2: lambda reader, writer: None}, version=3)
+        open_store(
+            tmp_path, lock, migrations={SCHEMA_VERSION + 1: lambda reader, writer: None}, version=SCHEMA_VERSION + 2
+        )
 
 
 def damage_somewhere(directory: Path, pattern: str, cut: bool) -> None:
