@@ -2,17 +2,19 @@
 
 Rules of this file: types and Protocols alone, no arithmetic and no engine. An engine reads headers through
 ``HeaderView``, performs no I/O and has no clock: ``now`` is an argument. It judges headers; whether a body
-follows the ledger's rules is ``consensus.transition``'s to say. ``consensus.engines.make_engine`` picks the
-engine that a genesis names, and ``tests/consensus/engine`` holds what every engine must pass.
+follows the ledger's rules is ``consensus.transition``'s to say. An engine whose blocks become final by votes has an
+*agreement* beside it (``consensus.engines.make_agreement``) and takes no messages itself (docs/adr/0003).
+``consensus.engines.make_engine`` picks the engine that a genesis names, and ``tests/consensus/engine`` holds what
+every engine must pass.
 
 An engine's verdict on a header is one of four. Only ``INVALID`` condemns it, for ever and with all its
 descendants; the others say what has to happen before it can be judged again.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from chain.block import Header
 from chain.ids import Hash, Height, Millis
@@ -94,24 +96,6 @@ class SealLimits:
 UNLIMITED = SealLimits()
 
 
-@dataclass(frozen=True, slots=True)
-class EngineBroadcast:
-    """Send this engine message to all peers."""
-
-    message: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class EngineTimeout:
-    """Call ``on_timeout`` with ``token`` at time ``at_ms``."""
-
-    at_ms: Millis
-    token: bytes
-
-
-EngineEffect: TypeAlias = EngineBroadcast | EngineTimeout
-
-
 @runtime_checkable
 class Engine(Protocol):
     """What the node asks of a consensus engine. Every method is pure."""
@@ -150,12 +134,4 @@ class Engine(Protocol):
 
     def beacon(self, header: Header) -> Hash:
         """Return the randomness this header gives: it draws devices, miners and holdout chunks after it."""
-        ...
-
-    def on_message(self, chain: HeaderView, message: bytes, now: Millis) -> Sequence[EngineEffect]:
-        """Take an engine message from a peer (votes); an engine without messages returns nothing."""
-        ...
-
-    def on_timeout(self, chain: HeaderView, token: bytes, now: Millis) -> Sequence[EngineEffect]:
-        """Take a timeout that an effect of this engine asked for."""
         ...

@@ -1,6 +1,6 @@
 """The proof-of-work engine. The rules and why they are so: docs/consensus-pow.md."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import lru_cache
 from statistics import median_low
 from typing import Final
@@ -14,7 +14,6 @@ from chain.ids import Hash, Height, Millis
 from consensus.engine import (
     UNLIMITED,
     VALID_HEADER,
-    EngineEffect,
     HeaderVerdict,
     HeaderView,
     Prepared,
@@ -163,14 +162,6 @@ class PowEngine:
     def beacon(self, header: Header) -> Hash:
         """Return a digest of the block's id: a miner who dislikes it can draw again at the price of a block."""
         return digest(DOMAIN_BEACON, block_id(header))
-
-    def on_message(self, chain: HeaderView, message: bytes, now: Millis) -> Sequence[EngineEffect]:
-        """Return nothing: work needs no votes."""
-        return ()
-
-    def on_timeout(self, chain: HeaderView, token: bytes, now: Millis) -> Sequence[EngineEffect]:
-        """Return nothing: this engine asks for no timeouts."""
-        return ()
 
 
 def _invalid(reason: str) -> HeaderVerdict:

@@ -1,0 +1,1 @@
+"""Proof of stake: election, seals, votes, and the agreement that makes blocks final (docs/consensus-pos.md)."""
