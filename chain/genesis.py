@@ -134,6 +134,16 @@ class Genesis(Record):
         """SHA-256 of the canonical bytes under the genesis domain."""
         return digest(DOMAIN_GENESIS, encode(self))
 
+    @property
+    def founding(self) -> "Genesis":
+        """The genesis as the network began with it: this one (``chain.upgrades`` has one with later rules)."""
+        return self
+
+    @property
+    def all_rules(self) -> tuple[Rules, ...]:
+        """All rules that are known to come into force, by height."""
+        return self.schedule
+
     def rules_at(self, height: int) -> Rules:
         """Return the rules in force at a height."""
-        return max((rules for rules in self.schedule if rules.height <= height), key=lambda rules: rules.height)
+        return max((rules for rules in self.all_rules if rules.height <= height), key=lambda rules: rules.height)

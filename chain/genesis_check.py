@@ -101,13 +101,17 @@ def check_schedule(schedule: Sequence[Rules]) -> list[str]:
             problems.append(f"schedule[{index}].version = {after.version}: must not be below {before.version}")
     for index, rules in enumerate(schedule):
         problems += [f"schedule[{index}].{problem}" for problem in _check_rules(rules)]
+    # Rules of a later day may follow those this software knows: it stops before them (``chain.upgrades``).
+    if schedule[0].version and schedule[0].version not in KNOWN_VERSIONS:
+        known = ", ".join(map(str, KNOWN_VERSIONS))
+        problems.append(f"schedule[0].version = {schedule[0].version}: must be one of {known}")
     return problems
 
 
 def _check_rules(rules: Rules) -> list[str]:
     problems = []
-    if rules.version not in KNOWN_VERSIONS:
-        problems.append(f"version = {rules.version}: must be one of {', '.join(map(str, KNOWN_VERSIONS))}")
+    if rules.version == 0:
+        problems.append("version = 0: must be at least 1")
     for name, value, lowest, highest in (
         ("max_block_bytes", rules.max_block_bytes, MIN_BLOCK_BYTES, MAX_OBJECT_BYTES - _BODY_ROOM),
         ("max_payload_bytes", rules.max_payload_bytes, 1, MAX_PAYLOAD_BYTES),

@@ -36,10 +36,11 @@ _UNREADABLE: Final = object()
 
 def write_genesis(genesis: Genesis) -> str:
     """Return the JSON document of a genesis. ``GenesisError`` names every problem of one that contradicts itself."""
-    problems = validate_genesis(genesis)
+    founding = genesis.founding
+    problems = validate_genesis(founding)
     if problems:
         raise GenesisError(*problems)
-    return json.dumps(_to_json(genesis, "", genesis.prefix), indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(_to_json(founding, "", founding.prefix), indent=2, ensure_ascii=False) + "\n"
 
 
 def read_genesis(text: str) -> Genesis:
