@@ -11,7 +11,7 @@ Threads: one thread (the node's core) writes. Views, and every read, may be used
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Literal, Protocol, Self, TypeAlias
+from typing import Literal, Protocol, Self, TypeAlias, get_args
 
 from chain.block import Block, Body, Header
 from chain.codec import Record
@@ -34,6 +34,13 @@ class StateSnapshot(Protocol):
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value under a state key, or None."""
+        ...
+
+    def values_from(self, digest: bytes, /) -> Iterator[tuple[bytes, bytes]]:
+        """Iterate over the state's values, keys first, in ascending order of the keys' SHA-256, from ``digest`` on.
+
+        Nodes of the state's tree are not among them.
+        """
         ...
 
     def close(self) -> None:
@@ -62,6 +69,7 @@ class ConnectedBlock:
     """A block that a commit appends to the main chain, with the bytes its execution gave.
 
     transactions   ids of the body's transactions, in their order (for the index)
+    payloads       ids of the payloads the body refers to (they are kept as long as the last such block asks)
     """
 
     id: Hash
@@ -69,6 +77,7 @@ class ConnectedBlock:
     undo: bytes
     events: bytes
     transactions: tuple[Hash, ...]
+    payloads: tuple[Hash, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +158,43 @@ class CertificateStore(Protocol):
         ...
 
 
+Pruned = Literal["undo", "bodies", "payloads"]
+"""What can be pruned; with a body go the block's events, its undo and its transactions in the index."""
+PRUNED: tuple[Pruned, ...] = get_args(Pruned)
+
+
+class StateStaging(Protocol):
+    """A state that is gathered from others, piece by piece, before it becomes the one in use (``ChainStore.adopt``)."""
+
+    def target(self) -> Hash | None:
+        """Return the block whose state is being gathered; None if none is."""
+        ...
+
+    def begin(self, target: Hash) -> None:
+        """Gather the state after this block. ``UseError`` before what another attempt left has been swept."""
+        ...
+
+    def put(self, changes: Iterable[StateChange], mark: tuple[bytes, bytes] | None = None) -> None:
+        """Keep a piece, and a mark (key, value) that says it is there; both are durable on return, or neither is."""
+        ...
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return what the pieces hold under a state key."""
+        ...
+
+    def marks(self) -> Iterator[tuple[bytes, bytes]]:
+        """Iterate over the marks in ascending order of their keys."""
+        ...
+
+    def drop(self) -> None:
+        """Give up; what is there is left to ``sweep``."""
+        ...
+
+    def sweep(self, limit: int) -> bool:
+        """Delete at most ``limit`` leftovers of a state not in use; is nothing left? True while one is gathered."""
+        ...
+
+
 class ChainStore(Protocol):
     """Headers, bodies, the state and the indexes of the main chain."""
 
@@ -224,6 +270,39 @@ class ChainStore(Protocol):
         ``UseError``, and nothing changed, if it does not fit: it must disconnect from the tip downward,
         connect children of what is then the tip, whose headers and bodies are stored, and end in ``batch.tip``.
         """
+        ...
+
+    @property
+    def staging(self) -> StateStaging:
+        """A state that is being gathered from others."""
+        ...
+
+    def adopt(self, path: Sequence[Hash], changes: Sequence[StateChange]) -> None:
+        """Make the gathered state, with these last changes, the one in use, in one synced write.
+
+        It is the state after ``path[-1]``, which becomes the tip; ``path`` are the blocks above the present tip, in
+        ascending height. Their bodies, undo and events need not be here. ``UseError`` if it does not fit.
+        """
+        ...
+
+    def base(self) -> Height:
+        """Return the height at which the state was adopted; 0 if every block was executed here."""
+        ...
+
+    def floor(self, kind: Pruned) -> Height:
+        """Return the height up to which these were pruned (genesis aside), or never were here."""
+        ...
+
+    def prune(self, kind: Pruned, to: Height, ids: Sequence[Hash] = ()) -> None:
+        """Forget undo or whole blocks (headers aside) of the main chain above the floor, up to ``to``.
+
+        ``ids``: with "bodies", further blocks to forget; with "payloads", payloads of which nothing is to be known any
+        more. Not synced: after a crash it may not have happened. ``UseError`` for a height that is not below the tip.
+        """
+        ...
+
+    def referred_at(self, payload: Hash) -> Height | None:
+        """Return the height of the last main-chain block connected that refers to a payload; None if none is known."""
         ...
 
     def mark_invalid(self, id: Hash, reason: str) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, TypeAlias
 from weakref import WeakSet
 
 import plyvel
@@ -20,6 +20,7 @@ from storage.layout import META_SCHEMA, Migration, Writer, encode_version, plan_
 from storage.lock import DirectoryLock
 
 _SCAN_CHUNK: Final = 512
+Item: TypeAlias = tuple[bytes, bytes]
 _CACHE_BYTES: Final = 16 * 1024 * 1024
 _REMEDY: Final = (
     "`fedchain db check` looks at the rest; restore a backup of it, or move it away and let the node sync again (keys "
@@ -30,6 +31,12 @@ _REMEDY: Final = (
 def _say(error: Exception) -> str:
     """Return what LevelDB says: plyvel hands its messages on as bytes."""
     return " ".join(part.decode(errors="replace") if isinstance(part, bytes) else str(part) for part in error.args)
+
+
+def _after(prefix: bytes) -> bytes | None:
+    """Return the least key that is greater than all that begin with ``prefix``; None if there is none."""
+    stem = prefix.rstrip(b"\xff")
+    return stem[:-1] + bytes([stem[-1] + 1]) if stem else None
 
 
 class Gate(AbstractContextManager[None]):
@@ -82,6 +89,19 @@ class DatabaseSnapshot:
     def get(self, key: bytes) -> bytes | None:
         """Return the value under a key."""
         return self._database.read(self._read, key)
+
+    def scan(self, prefix: bytes, start: bytes = b"") -> Iterator[Item]:
+        """Iterate over the keys that begin with ``prefix``, without it, from ``start`` on."""
+        return self._database.scan_in(self._need, prefix, start)
+
+    def damage(self, what: str) -> DamagedError:
+        """Return the error that says what is wrong with the database."""
+        return self._database.damage(what)
+
+    def _need(self) -> object:
+        if self._snapshot is None:
+            raise UseError("the snapshot is closed")
+        return self._snapshot
 
     def _read(self, key: bytes) -> bytes | None:
         if self._snapshot is None:
@@ -136,21 +156,25 @@ class Database:
         """Return the value under a key."""
         return self.read(self._db.get, key)
 
-    def scan(self, prefix: bytes, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+    def scan(self, prefix: bytes, start: bytes = b"") -> Iterator[Item]:
         """Iterate over the keys that begin with ``prefix``, without it, from ``start`` on.
 
         Read in chunks, so that an iteration nobody finishes holds nothing open. What is written meanwhile may be seen.
         """
-        prefixed = self._db.prefixed_db(prefix)
-        position, include = start, True
+        return self.scan_in(lambda: self._db, prefix, start)
+
+    def scan_in(self, source: Callable[[], object], prefix: bytes, start: bytes) -> Iterator[Item]:
+        """Do ``scan`` over ``source()``: the database, or a snapshot of it."""
+        position, include, end = prefix + start, True, _after(prefix)
         while True:
             with self._gate:
                 try:
-                    with prefixed.iterator(start=position, include_start=include) as iterator:
+                    with source().iterator(start=position, stop=end, include_start=include) as iterator:  # type: ignore[attr-defined]
                         chunk = [item for item, _ in zip(iterator, range(_SCAN_CHUNK), strict=False)]
                 except (plyvel.CorruptionError, plyvel.IOError) as error:
                     raise self.damage(_say(error)) from None
-            yield from chunk
+            for key, value in chunk:
+                yield key[len(prefix) :], value
             if len(chunk) < _SCAN_CHUNK:
                 return
             position, include = chunk[-1][0], False

@@ -20,9 +20,19 @@ One byte says what a key is; heights and sequence numbers are 8 bytes big-endian
     f ‖ epoch         what proves how an epoch ended
     l ‖ epoch ‖ view ‖ digest    a message of the epoch under way
     s ‖ state key     a value of the state after the tip, or a node of its tree
+    d ‖ digest        the state key that has this SHA-256, for every value of the state (its tree's nodes aside)
+    p ‖ payload id    height of the last main-chain block that referred to the payload, 8 bytes big-endian
+    m area            which of two areas holds the state: none or 0: ``s`` and ``d``, 1: ``S`` and ``D``. The other one
+                      is empty, or holds a state that is being gathered, or what is left to be swept
+    m staging         id of the block whose state is being gathered in the other area
+    y ‖ mark          says that a part of that state is there, with what must be remembered of it
+    m base            height at which the node took the state from others: blocks up to there were not executed here
+    m floor-…         ``undo``, ``bodies``, ``payloads``: height up to which they were pruned
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
 from typing import Final, Protocol
 
 from storage.errors import SchemaError
@@ -47,6 +57,27 @@ KEPT: Final = b"o"
 EPOCH: Final = b"f"
 LIVE: Final = b"l"
 STATE: Final = b"s"
+STATE_ORDER: Final = b"d"
+REFERRED: Final = b"p"
+MARK: Final = b"y"
+META_AREA: Final = b"marea"
+META_STAGING: Final = b"mstaging"
+META_BASE: Final = b"mbase"
+META_FLOOR: Final = b"mfloor-"
+VALUE: Final = b"s/"
+"""What the state keys of values begin with; the others are nodes of the tree over them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Area:
+    """The prefixes of an area: of the state itself, and of its keys by their digests."""
+
+    name: bytes
+    state: bytes
+    order: bytes
+
+
+AREAS: Final = (Area(b"0", STATE, STATE_ORDER), Area(b"1", b"S", b"D"))
 
 
 class Writer(Protocol):
@@ -93,8 +124,37 @@ def _make_room_for_certificates(reader: Reader, writer: Writer) -> None:
         raise SchemaError("a database of schema 1 holds certificates, which that schema does not know")
 
 
-MIGRATIONS: Final[Mapping[int, Migration]] = {1: _make_room_for_certificates}
+def _order_state(reader: Reader, writer: Writer) -> None:
+    """Version 2 knows the state's values by the digests of their keys."""
+    for key, _ in reader.scan(STATE, VALUE):
+        if not key.startswith(VALUE):
+            break
+        writer.put(STATE_ORDER + sha256(key).digest(), key)
+
+
+def _to_version_2(reader: Reader, writer: Writer) -> None:
+    _make_room_for_certificates(reader, writer)
+    _order_state(reader, writer)
+
+
+MIGRATIONS: Final[Mapping[int, Migration]] = {1: _to_version_2}
 """From which version each migration leads, one step up."""
+
+
+def write_state(writer: Writer, area: Area, changes: Iterable[tuple[bytes, bytes | None]]) -> None:
+    """Put the new values of changed state keys."""
+    for key, new in changes:
+        if new is None:
+            writer.delete(area.state + key)
+        else:
+            writer.put(area.state + key, new)
+        if not key.startswith(VALUE):
+            continue
+        place = area.order + sha256(key).digest()
+        if new is None:
+            writer.delete(place)
+        else:
+            writer.put(place, key)
 
 
 def number_key(prefix: bytes, number: int) -> bytes:

@@ -13,7 +13,7 @@ So a restart repairs nothing: what is found is a state the process was in.
 """
 
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -23,13 +23,14 @@ from chain.codec import R, decode, encode
 from chain.errors import CodecError
 from chain.ids import Hash, Height
 from chain.transaction import SignedTransaction
-from storage.base import CommitBatch, GenesisData, StoredHeader, TransactionPlace
+from storage.base import PRUNED, CommitBatch, GenesisData, Pruned, StateChange, StoredHeader, TransactionPlace
 from storage.certificates import LevelCertificateStore
-from storage.commit import check_commit
+from storage.commit import check_adoption, check_commit, check_prune
 from storage.database import Database, DatabaseSnapshot
 from storage.errors import ForeignGenesisError, UseError
 from storage.files import sync_directory
 from storage.layout import (
+    AREAS,
     BODY,
     CHAIN,
     EVENTS,
@@ -37,22 +38,29 @@ from storage.layout import (
     HEADER,
     INVALID,
     KEPT,
+    META_AREA,
+    META_BASE,
     META_COMMITS,
+    META_FLOOR,
     META_GENESIS,
     META_SCHEMA,
+    META_STAGING,
     META_TIP,
     MIGRATIONS,
     PLACE,
+    REFERRED,
     SCHEMA_VERSION,
     SEQUENCE,
-    STATE,
     UNDO,
+    Area,
     Migration,
     Writer,
     encode_version,
     number_key,
+    write_state,
 )
 from storage.lock import DirectoryLock
+from storage.staging import LevelStaging
 from storage.witness import CommitWitness
 
 _EMPTY: Final = b""
@@ -61,11 +69,12 @@ _EMPTY: Final = b""
 class LevelSnapshot:
     """The state after one block, as the database holds it."""
 
-    __slots__ = ("_snapshot", "_tip")
+    __slots__ = ("_area", "_snapshot", "_tip")
 
-    def __init__(self, snapshot: DatabaseSnapshot, tip: Hash) -> None:
+    def __init__(self, snapshot: DatabaseSnapshot, tip: Hash, area: Area) -> None:
         self._snapshot = snapshot
         self._tip = tip
+        self._area = area
 
     @property
     def tip(self) -> Hash:
@@ -74,7 +83,15 @@ class LevelSnapshot:
 
     def get(self, key: bytes, /) -> bytes | None:
         """Return the value under a state key, or None."""
-        return self._snapshot.get(STATE + key)
+        return self._snapshot.get(self._area.state + key)
+
+    def values_from(self, digest: bytes, /) -> Iterator[tuple[bytes, bytes]]:
+        """Iterate over the state's values in the order of their keys' digests, from ``digest`` on."""
+        for _, key in self._snapshot.scan(self._area.order, digest):
+            value = self.get(key)
+            if value is None:
+                raise self._snapshot.damage(f"the state key {key!r} is indexed but has no value")
+            yield key, value
 
     def close(self) -> None:
         """Release the snapshot."""
@@ -106,6 +123,8 @@ class LevelChainStore:
         self._height = tip.height
         self._witness = CommitWitness(database.path / "COMMITS")
         self._certificates = LevelCertificateStore(database)
+        self._area = AREAS[database.get(META_AREA) == AREAS[1].name]
+        self._staging = LevelStaging(database, self._other_area)
 
     def _need(self, key: bytes) -> bytes:
         value = self._database.get(key)
@@ -120,6 +139,8 @@ class LevelChainStore:
             raise self._database.damage(f"it was cut short: {acknowledged - self._commits} commits are missing")
         if self.block_id_at(self._height) != self._tip or self.block_id_at(Height(self._height + 1)) is not None:
             raise self._database.damage(f"the height index does not end in the tip {self._tip.hex()}")
+        if self._height == self.base() > 0:
+            return  # the state came from others, and nothing was committed on it yet
         if not self.has_body(self._tip) or self.events(self._tip) is None:
             raise self._database.damage(f"body or events of the tip {self._tip.hex()} are missing")
         if self._height > 0 and self.undo(self._tip) is None:
@@ -135,6 +156,14 @@ class LevelChainStore:
         """What an engine with votes keeps beside the chain."""
         return self._certificates
 
+    def _other_area(self) -> Area:
+        return AREAS[self._area is AREAS[0]]
+
+    @property
+    def staging(self) -> LevelStaging:
+        """A state that is being gathered from others."""
+        return self._staging
+
     @property
     def database(self) -> Database:
         """The database, for maintenance (``storage.check``, compaction)."""
@@ -145,7 +174,7 @@ class LevelChainStore:
         snapshot = self._database.snapshot()
         tip = snapshot.get(META_TIP)
         assert tip is not None  # every batch that was ever written kept it
-        return LevelSnapshot(snapshot, Hash(tip))
+        return LevelSnapshot(snapshot, Hash(tip), self._area)
 
     def tip(self) -> Hash:
         """Return the id of the last block of the main chain."""
@@ -234,7 +263,7 @@ class LevelChainStore:
 
     def state_items(self) -> Iterator[tuple[bytes, bytes]]:
         """Iterate over the whole state in ascending order of key."""
-        return self._database.scan(STATE)
+        return self._database.scan(self._area.state)
 
     def commit(self, batch: CommitBatch) -> None:
         """Apply a batch in one synced write; ``UseError`` and nothing changed if it does not fit."""
@@ -258,10 +287,81 @@ class LevelChainStore:
             writer.delete(number_key(CHAIN, self._height - distance))
         for block in batch.connected:
             writer.put(UNDO + block.id, block.undo)
+            for payload in block.payloads:
+                writer.put(REFERRED + payload, number_key(b"", block.height))
             write_connected(writer, block.id, block.height, block.events, block.transactions)
-        write_state(writer, batch.changes)
+        write_state(writer, self._area, batch.changes)
         writer.put(META_TIP, batch.tip)
         writer.put(META_COMMITS, number_key(b"", self._commits + 1))
+
+    def adopt(self, path: Sequence[Hash], changes: Sequence[StateChange]) -> None:
+        """Make the gathered state, with these last changes, the one after ``path[-1]``, the tip from now on."""
+        check_adoption(self, path)
+        area, height = self._other_area(), self._height + len(path)
+
+        def fill(writer: Writer) -> None:
+            write_state(writer, area, changes)
+            for position, id in enumerate(path, self._height + 1):
+                writer.put(number_key(CHAIN, position), id)
+            writer.put(META_AREA, area.name)
+            writer.put(META_TIP, path[-1])
+            writer.delete(META_STAGING)
+            writer.put(META_BASE, number_key(b"", height))
+            for kind in PRUNED:
+                writer.put(META_FLOOR + kind.encode(), number_key(b"", height))
+            writer.put(META_COMMITS, number_key(b"", self._commits + 1))
+
+        self._database.write(fill, sync=True)
+        self._area, self._tip, self._height = area, path[-1], Height(height)
+        self._commits += 1
+        self._witness.write(self._commits)
+
+    def base(self) -> Height:
+        """Return the height at which the state came from others; 0 if every block was executed here."""
+        return self._number(META_BASE)
+
+    def floor(self, kind: Pruned) -> Height:
+        """Return the height up to which this was pruned, genesis aside."""
+        return self._number(META_FLOOR + kind.encode())
+
+    def _number(self, key: bytes) -> Height:
+        value = self._database.get(key)
+        return Height(0 if value is None else int.from_bytes(value, "big"))
+
+    def prune(self, kind: Pruned, to: Height, ids: Sequence[Hash] = ()) -> None:
+        """Forget undo or blocks of the main chain up to a height, or what is known of payloads; not waited for."""
+        floor = self.floor(kind)
+        check_prune(self, kind, to)
+
+        def fill(writer: Writer) -> None:
+            blocks = [self.block_id_at(Height(height)) for height in range(floor + 1, to + 1)]
+            for id in [id for id in blocks if id is not None]:
+                if kind == "undo":
+                    writer.delete(UNDO + id)
+                elif kind == "bodies":
+                    self._forget_block(writer, id)
+            for id in ids:
+                if kind == "bodies":
+                    self._forget_block(writer, id)
+                elif kind == "payloads":
+                    writer.delete(REFERRED + id)
+            writer.put(META_FLOOR + kind.encode(), number_key(b"", to))
+
+        self._database.write(fill, sync=False)
+
+    def _forget_block(self, writer: Writer, id: Hash) -> None:
+        body = self.body(id)
+        for transaction in () if body is None else body.transactions:
+            place = self.transaction_place(transaction.id)
+            if place is not None and place.block == id:
+                writer.delete(PLACE + transaction.id)
+        for prefix in (BODY, HAS_BODY, EVENTS, UNDO):
+            writer.delete(prefix + id)
+
+    def referred_at(self, payload: Hash) -> Height | None:
+        """Return the height of the last main-chain block that referred to a payload."""
+        height = self._database.get(REFERRED + payload)
+        return None if height is None else Height(int.from_bytes(height, "big"))
 
     def mark_invalid(self, id: Hash, reason: str) -> None:
         """Remember durably that this block is invalid."""
@@ -321,15 +421,6 @@ def write_connected(writer: Writer, id: Hash, height: int, events: bytes, transa
         writer.put(PLACE + transaction, encode(TransactionPlace(id, position)))
 
 
-def write_state(writer: Writer, changes: Iterable[tuple[bytes, bytes | None]]) -> None:
-    """Put the new values of changed state keys."""
-    for key, new in changes:
-        if new is None:
-            writer.delete(STATE + key)
-        else:
-            writer.put(STATE + key, new)
-
-
 def create_chain_database(path: Path, lock: DirectoryLock, genesis: GenesisData) -> None:
     """Make a database that holds the genesis block and its state, whole or not at all."""
     aside = path.with_name(path.name + ".new")
@@ -344,7 +435,7 @@ def create_chain_database(path: Path, lock: DirectoryLock, genesis: GenesisData)
         writer.put(BODY + id, encode(block.body))
         writer.put(HAS_BODY + id, _EMPTY)
         write_connected(writer, id, 0, genesis.events, [transaction.id for transaction in block.body.transactions])
-        write_state(writer, genesis.changes)
+        write_state(writer, AREAS[0], genesis.changes)
         writer.put(META_TIP, id)
         writer.put(META_COMMITS, number_key(b"", 0))
 

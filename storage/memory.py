@@ -3,7 +3,8 @@
 A simulated node that crashes keeps its store object: what would be on disk is in it, what its process knew is gone.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from hashlib import sha256
 from types import TracebackType
 from typing import Self
 
@@ -16,23 +17,27 @@ from chain.keys import KeyPair
 from chain.payload import MAX_PAYLOAD_BYTES
 from chain.transaction import SignedTransaction
 from storage.base import (
+    PRUNED,
     CommitBatch,
     FinalBlock,
     GenesisData,
     JournalEntry,
     KeyInfo,
+    Pruned,
     SignedKind,
     SigningIntent,
+    StateChange,
     StoredHeader,
     TransactionPlace,
 )
 from storage.capacity import check_capacity
-from storage.commit import check_commit
+from storage.commit import check_adoption, check_commit, check_prune
 from storage.errors import KeystoreError, UseError, WrongPasswordError
 from storage.keystore import check_given, check_name, check_password
-from storage.layout import live_key
+from storage.layout import VALUE, live_key
 from storage.releases import Releases
 from storage.signatures import Signatures
+from storage.staging import MemoryStaging
 
 State = immutables.Map[bytes, bytes]
 
@@ -56,6 +61,13 @@ class MemorySnapshot:
         if self._state is None:
             raise UseError("the snapshot is closed")
         return self._state.get(key)
+
+    def values_from(self, digest: bytes, /) -> Iterator[tuple[bytes, bytes]]:
+        """Iterate over the state's values in the order of their keys' digests, from ``digest`` on."""
+        if self._state is None:
+            raise UseError("the snapshot is closed")
+        order = sorted([(sha256(key).digest(), key) for key in self._state if key.startswith(VALUE)])
+        yield from [(key, self._state[key]) for at, key in order if at >= digest]
 
     def close(self) -> None:
         """Release the snapshot."""
@@ -124,6 +136,10 @@ class MemoryChainStore:
         self._places: dict[Hash, TransactionPlace] = {}
         self._kept: dict[Hash, SignedTransaction] = {}
         self._certificates = MemoryCertificateStore()
+        self._staging = MemoryStaging()
+        self._base = Height(0)
+        self._floors: dict[Pruned, Height] = {}
+        self._referred: dict[Hash, Height] = {}
         self._state: State = State({key: new for key, new in genesis.changes if new is not None})
         self._is_closed = False
 
@@ -237,6 +253,7 @@ class MemoryChainStore:
         for block in batch.connected:
             self._chain.append(block.id)
             self._undo[block.id], self._events[block.id] = block.undo, block.events
+            self._referred.update(dict.fromkeys(block.payloads, block.height))
             for position, id in enumerate(block.transactions):
                 self._places[id] = TransactionPlace(block.id, position)
         with self._state.mutate() as state:
@@ -247,12 +264,66 @@ class MemoryChainStore:
                     state.pop(key, None)
             self._state = state.finish()
 
+    @property
+    def staging(self) -> MemoryStaging:
+        """A state that is being gathered from others."""
+        self._check_open()
+        return self._staging
+
+    def adopt(self, path: Sequence[Hash], changes: Sequence[StateChange]) -> None:
+        """Make the gathered state the one after ``path[-1]``, the tip from now on."""
+        check_adoption(self, path)
+        self._staging.put(changes)
+        self._state = State(self._staging.take())
+        self._chain += path
+        self._base = self.height()
+        self._floors = dict.fromkeys(PRUNED, self._base)
+
+    def base(self) -> Height:
+        """Return the height at which the state came from others."""
+        self._check_open()
+        return self._base
+
+    def floor(self, kind: Pruned) -> Height:
+        """Return the height up to which this was pruned."""
+        self._check_open()
+        return self._floors.get(kind, Height(0))
+
+    def prune(self, kind: Pruned, to: Height, ids: Sequence[Hash] = ()) -> None:
+        """Forget undo or blocks of the main chain up to a height, or what is known of payloads."""
+        check_prune(self, kind, to)
+        blocks = self._chain[self.floor(kind) + 1 : to + 1]
+        if kind == "undo":
+            for id in blocks:
+                self._undo.pop(id, None)
+        elif kind == "bodies":
+            for id in (*blocks, *ids):
+                self._forget_block(id)
+        else:
+            for id in ids:
+                self._referred.pop(id, None)
+        self._floors[kind] = to
+
+    def _forget_block(self, id: Hash) -> None:
+        body = self._bodies.pop(id, None)
+        for transaction in () if body is None else body.transactions:
+            place = self._places.get(transaction.id)
+            if place is not None and place.block == id:
+                del self._places[transaction.id]
+        self._events.pop(id, None)
+        self._undo.pop(id, None)
+
+    def referred_at(self, payload: Hash) -> Height | None:
+        """Return the height of the last main-chain block that referred to a payload."""
+        self._check_open()
+        return self._referred.get(payload)
+
     def mark_invalid(self, id: Hash, reason: str) -> None:
         """Remember that this block is invalid."""
         self._check_open()
         if id not in self._headers:
             raise UseError(f"block {id.hex()} marked invalid, but its header is not stored")
-        if id in self._undo or id == self._chain[0]:
+        if self.block_id_at(self._headers[id].height) == id:
             raise UseError(f"block {id.hex()} marked invalid, but it is on the main chain")
         self._invalid[id] = reason
 
