@@ -15,6 +15,7 @@ from chain.payload import MAX_PAYLOAD_BYTES
 from chain.transaction import SignedTransaction
 from chain.update import AttestedUpdate
 from p2p.events import Kind
+from p2p.saved import SavedPeers
 
 
 class ChainAccess(Protocol):
@@ -54,6 +55,10 @@ class ChainAccess(Protocol):
         """Return ≤ ``limit`` headers of the main chain, and those they refer to, after the best id of ``locator``."""
         ...
 
+    def epoch_proofs(self, first: int, limit: int) -> tuple[bytes, ...]:
+        """Return ≤ ``limit`` proofs of how the epochs from ``first`` on ended, without a gap; none without epochs."""
+        ...
+
     def has(self, kind: Kind, id: Hash) -> bool:
         """Is there no need to fetch this item, because it is known, included in a block, or was refused lately?"""
         ...
@@ -81,12 +86,15 @@ class NetworkConfig:
 
     agent               what the node calls itself; at most 64 printable ASCII characters
     listen_port         where others reach this node; 0 = it accepts no connections
-    connect             ``host:port`` texts to stay connected to
-    known               addresses remembered from an earlier run (``PeerNetwork.known_addresses``)
+    connect             ``host:port`` texts to stay connected to; ``KEY@host:port`` if only that identity will do
+    seeds               the same, to be dialled where no other address is known that answers
+    known               addresses to begin with
+    remembered          what an earlier run wrote down (``PeerNetwork.remember``); None: this is the first
     outbound            connections this node keeps open by dialling
     max_inbound         connections it accepts
     max_per_host        of these, connections from one host other than this machine
     ban_ms              how long a rejected peer is not spoken to
+    stale_ms            without a new head for so long, one peer more is looked at
     exchange_addresses  learn addresses from peers and tell them
     max_body_bytes, max_payload_bytes   the chain's own limits (``Rules``), within the protocol's
     """
@@ -94,11 +102,14 @@ class NetworkConfig:
     agent: str = "fedchain"
     listen_port: int = 0
     connect: tuple[str, ...] = ()
+    seeds: tuple[str, ...] = ()
     known: tuple[str, ...] = ()
+    remembered: SavedPeers | None = None
     outbound: int = 8
     max_inbound: int = 32
     max_per_host: int = 16
     ban_ms: int = 60 * 60 * 1000
+    stale_ms: int = 30 * 60 * 1000
     exchange_addresses: bool = True
     max_body_bytes: int = MAX_OBJECT_BYTES
     max_payload_bytes: int = MAX_PAYLOAD_BYTES

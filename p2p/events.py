@@ -181,6 +181,22 @@ class HeadersArrived(Record, tag="headers_arrived"):
     headers: tuple[Header, ...]
 
 
+class EngineArrived(Record, tag="engine_arrived"):
+    """A message of the consensus engine, not heard lately. ``passing``: its sender asks that it be passed on."""
+
+    peer: PeerId
+    data: bytes
+    passing: bool
+
+
+class EpochsArrived(Record, tag="epochs_arrived"):
+    """Proofs of how the epochs from ``first`` on ended, each still to be checked."""
+
+    peer: PeerId
+    first: int
+    proofs: tuple[bytes, ...]
+
+
 class BodyArrived(Record, tag="body_arrived"):
     """A body that was wanted. That it fits its header is for the core to check."""
 
@@ -215,6 +231,14 @@ class UpdateArrived(Record, tag="update_arrived"):
 
 
 CoreOutput: TypeAlias = (
-    PeerUp | PeerDown | HeadersArrived | BodyArrived | PayloadArrived | TransactionArrived | UpdateArrived
+    PeerUp
+    | PeerDown
+    | HeadersArrived
+    | EngineArrived
+    | EpochsArrived
+    | BodyArrived
+    | PayloadArrived
+    | TransactionArrived
+    | UpdateArrived
 )
 NetworkOutput: TypeAlias = Send | Close | Dial | CoreOutput

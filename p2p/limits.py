@@ -45,7 +45,7 @@ class ClassLimits:
 CLASSES: Final = {
     MessageClass.HANDSHAKE: ClassLimits(4 * KIB, 4 * KIB, 4, 16 * KIB),
     MessageClass.CONTROL: ClassLimits(4 * KIB, 4 * KIB, 256, 256 * KIB),
-    MessageClass.CONSENSUS: ClassLimits(16 * KIB, MAX_OBJECT_BYTES + KIB, 256, 8 * MIB),
+    MessageClass.CONSENSUS: ClassLimits(32 * KIB, MAX_OBJECT_BYTES + KIB, 256, 8 * MIB),
     MessageClass.UPDATES: ClassLimits(32 * KIB, 512 * KIB, 256, 2 * MIB),
     MessageClass.TRANSACTIONS: ClassLimits(16 * KIB, 2 * MIB, 256, 2 * MIB),
     MessageClass.PAYLOADS: ClassLimits(KIB, 257 * KIB, 64, 4 * MIB),
@@ -63,6 +63,12 @@ MAX_HEADERS_BYTES: Final = 2 * MIB
 """Bytes of the headers in one answer."""
 MAX_BODIES: Final = 16
 """Block bodies in one request; each is answered in its own frame."""
+MAX_ENGINE_BYTES: Final = 24 * KIB
+"""Bytes of a consensus engine's message."""
+MAX_EPOCHS: Final = 64
+"""Epoch proofs in one answer."""
+MAX_EPOCHS_BYTES: Final = MIB
+"""Bytes of the epoch proofs in one answer."""
 MAX_IDS: Final = 256
 """Ids in one announcement or request."""
 MAX_ANSWER_BYTES: Final = 256 * KIB
@@ -93,8 +99,17 @@ HEAD_MS: Final = 20
 SILENCE_MS: Final = 2_000
 """Without a byte from a peer that owes an answer: others who can give it are asked, and asked first."""
 HEADERS_ANSWER_MS: Final = 15_000
+EPOCHS_ANSWER_MS: Final = 10_000
+EPOCHS_RETRY_MS: Final = 5_000
+"""Before a peer that had no proof of an epoch is asked for it again."""
+ENGINE_REPEAT_MS: Final = 1_000
+"""So long an engine message that was heard is not heard again."""
 FETCH_ANSWER_MS: Final = 10_000
 """For a transaction or update; for a body or chunk of a payload, since the last one from the same peer."""
+QUICK_ANSWER_MS: Final = 500
+"""A body or chunk that comes within that widens the peer's window by one."""
+SLOW_ANSWER_MS: Final = 2_000
+"""One that takes longer narrows it by one; and what is that late is asked of others who have nothing else to do."""
 LONGEST_FETCH_MS: Final = 75_000
 """For a body or payload however well others arrive: 4 MiB ahead of it in the queue at 64 KiB/s, and some."""
 MIN_PAYLOAD_RATE: Final = 64 * KIB
@@ -119,10 +134,15 @@ ADDRESSES_MS: Final = 120_000
 SEND_WINDOW: Final = 512 * KIB
 """Bytes handed to the transport and not yet gone; one frame may reach beyond."""
 BODIES_IN_FLIGHT: Final = 8
+"""Bodies asked for at first; how well the peer delivers widens or narrows that. Who owes as many late ones gets none."""
+BODIES_OWED: Final = 64
+"""Bodies at most; late ones count."""
+CHUNKS_IN_FLIGHT: Final = 12
+"""Payload chunks asked for at first."""
 CHUNKS_OWED: Final = 16
-"""Payload chunks, of all payloads; late ones count."""
-CHUNKS_IN_FLIGHT: Final = 4
-"""Chunks asked ahead within one payload."""
+"""Payload chunks at most, of all payloads; late ones count."""
+LEAST_IN_FLIGHT: Final = 2
+"""Bodies, and payload chunks, asked for at least of a peer that is slow."""
 UPDATES_IN_FLIGHT: Final = 128
 TRANSACTIONS_IN_FLIGHT: Final = 512
 PAYLOAD_BYTES_IN_FLIGHT: Final = 64 * MIB
@@ -135,6 +155,8 @@ MAX_DELIVERED: Final = 8192
 """Announced items with the core for its verdict, over all peers."""
 MAX_KNOWN: Final = 8192
 """Items that the peer is known to have."""
+MAX_ENGINE_HEARD: Final = 16_384
+"""Engine messages remembered as heard, over all peers."""
 MAX_IGNORED: Final = 16_384
 """Items the core ignored lately, over all peers."""
 MAX_BANS: Final = 1024
@@ -161,6 +183,8 @@ RATES: Final = {
     "Ping": Rate(20, 60),
     "Head": Rate(200, 6_000),
     "GetHeaders": Rate(200, 6_000),
+    "EngineMessage": Rate(4_000, 60_000),
+    "GetEpochs": Rate(20, 120),
     "GetBodies": Rate(10_000, 600_000),
     "AnnounceUpdates": Rate(8_192, 120_000),
     "GetUpdates": Rate(10_000, 600_000),
@@ -174,10 +198,76 @@ FLOOD_RATE: Final = Rate(200, 60)
 """Dropped messages; a peer beyond that is flooding and is rejected."""
 
 # ── address book ──────────────────────────────────────────────────────────────────────────────────────────────────
-NEW_BUCKETS: Final = 64
-TRIED_BUCKETS: Final = 16
+NEW_BUCKETS: Final = 256
+TRIED_BUCKETS: Final = 64
 BUCKET_SIZE: Final = 32
-BUCKETS_PER_SOURCE: Final = 4
+BUCKETS_PER_SOURCE: Final = 16
 """Buckets of untried addresses that one group of sources can reach at all."""
+TRIED_BUCKETS_PER_GROUP: Final = 4
+"""Buckets of tried addresses that the addresses of one group can reach at all."""
 MAX_FAILURES: Final = 8
 """Failures in a row after which an address that never worked is forgotten."""
+POOR_FAILURES: Final = 3
+"""Failures in a row after which another may take the place of an address that never worked."""
+MAX_CONTESTS: Final = 16
+"""Addresses that wait until the one whose tried place they would take has been dialled."""
+ANCHORS: Final = 2
+"""Peers of the last run that are dialled before all others."""
+STALE_MS: Final = 30 * 24 * 3_600_000
+"""Not heard of for so long, another may take the place of an address that never worked."""
+LOST_MS: Final = 7 * 24 * 3_600_000
+"""An address that worked is not forgotten before so long, however often it fails."""
+FEELER_MS: Final = 120_000
+"""Between two dials that only look whether somebody is there, on average."""
+EXTRA_MS: Final = 60_000
+"""For a peer dialled because the head is old to show what it has, before the least useful one goes."""
+
+# ── the door ──────────────────────────────────────────────────────────────────────────────────────────────────────
+MAX_HALF_OPEN: Final = 16
+"""Callers that have not finished their handshake, beside those that are peers."""
+
+# ── misbehaviour, in points that halve over time ──────────────────────────────────────────────────────────────────
+BAN_POINTS: Final = 100
+"""Points at which an identity or a host is banned; proven hostility is worth as many."""
+OVERUSE_POINTS: Final = 50
+STALL_POINTS: Final = 10
+"""For a caller that lets its handshake run out of time."""
+HANDSHAKE_POINTS: Final = 5
+"""For a caller of another chain or version, or that proves nothing."""
+POINTS_HALF_LIFE_MS: Final = 600_000
+
+# ── what one peer may cost, in units of about a microsecond of one core ───────────────────────────────────────────
+WORK_RATE: Final = Rate(10_000_000, 15_000_000)
+"""Work for one peer: ten seconds at once, a quarter of a core in the long run."""
+WORK_BYTES_SHIFT: Final = 6
+"""One unit for each 64 bytes that are decoded."""
+SERVE_RATE: Final = Rate(32 * MIB, 480 * MIB)
+"""Bytes of headers, bodies and payloads for one peer while others ask too."""
+CONTENTION_MS: Final = 1_000
+"""Others asked within so long: a peer beyond its share of serving waits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a message costs: ``base`` units, and ``each`` for every entry it lists."""
+
+    base: int
+    each: int = 0
+
+
+WORK: Final = {
+    "Head": Work(100),
+    "GetHeaders": Work(2_000),
+    "GetBodies": Work(50, 300),
+    "AnnounceUpdates": Work(20, 3),
+    "GetUpdates": Work(20, 30),
+    "Updates": Work(50, 1_000),
+    "AnnounceTransactions": Work(20, 3),
+    "GetTransactions": Work(20, 10),
+    "Transactions": Work(50, 150),
+    "GetPayload": Work(300),
+    "Addresses": Work(50, 20),
+    "GetAddresses": Work(500),
+}
+"""Work by type; other messages cost ``OTHER_WORK``. An answer is always heard, and paid for by what comes after it."""
+OTHER_WORK: Final = Work(20)

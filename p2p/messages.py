@@ -26,6 +26,9 @@ from p2p.limits import (
     MAX_ADDRESSES,
     MAX_AGENT,
     MAX_BODIES,
+    MAX_ENGINE_BYTES,
+    MAX_EPOCHS,
+    MAX_EPOCHS_BYTES,
     MAX_HEADERS,
     MAX_IDS,
     MAX_LOCATOR,
@@ -179,6 +182,26 @@ class BlockBody(Record, tag="body"):
     body: Body
 
 
+class EngineMessage(Record, tag="engine"):
+    """A message of the consensus engine. ``passing``: the sender does not reach everybody; pass it on."""
+
+    data: Annotated[bytes, Meta(min_length=1, max_length=MAX_ENGINE_BYTES)]
+    passing: bool
+
+
+class GetEpochs(Record, tag="get_epochs"):
+    """Asks for the proofs of how epochs ended, from the epoch ``first`` on."""
+
+    first: Natural
+
+
+class Epochs(Record, tag="epochs"):
+    """Answers ``GetEpochs``: one proof for each epoch from ``first`` on; none if the node has none."""
+
+    first: Natural
+    proofs: Annotated[tuple[Annotated[bytes, Meta(max_length=MAX_EPOCHS_BYTES)], ...], Meta(max_length=MAX_EPOCHS)]
+
+
 # ── updates ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -282,7 +305,9 @@ class Addresses(Record, tag="addresses"):
 
 HandshakeMessage: TypeAlias = Challenge | ClientProof | ServerProof
 ControlMessage: TypeAlias = Ping | Pong | NotFound | Bye
-ConsensusMessage: TypeAlias = Head | GetHeaders | Headers | GetBodies | BlockBody
+ConsensusMessage: TypeAlias = (
+    Head | GetHeaders | Headers | GetBodies | BlockBody | EngineMessage | GetEpochs | Epochs
+)
 UpdateMessage: TypeAlias = AnnounceUpdates | GetUpdates | Updates
 TransactionMessage: TypeAlias = AnnounceTransactions | GetTransactions | Transactions
 PayloadMessage: TypeAlias = GetPayload | PayloadChunk | NoChunk

@@ -13,9 +13,12 @@ from chain.ids import Hash, Millis
 from chain.keys import KeyPair
 from p2p.access import ChainAccess, NetworkConfig
 from p2p.addressbook import AddressBook
+from p2p.bans import parse_subject
 from p2p.doorman import Doorman
 from p2p.endpoints import parse_endpoint
-from p2p.errors import HandshakeError, ProtocolError
+from p2p.enginegossip import EngineGossip
+from p2p.epochsync import EpochSync
+from p2p.errors import HandshakeError, OveruseError, ProtocolError
 from p2p.events import (
     BodyArrived,
     Close,
@@ -24,6 +27,8 @@ from p2p.events import (
     CoreOutput,
     Dial,
     DialFailed,
+    EngineArrived,
+    EpochsArrived,
     HeadersArrived,
     Item,
     Kind,
@@ -47,6 +52,7 @@ from p2p.exchange import AddressExchange
 from p2p.fetcher import Fetcher
 from p2p.gossip import Gossip
 from p2p.headersync import HeaderSync
+from p2p.limits import OVERUSE_POINTS
 from p2p.links import Links
 from p2p.liveness import Liveness
 from p2p.messages import (
@@ -57,8 +63,11 @@ from p2p.messages import (
     Bye,
     Challenge,
     ClientProof,
+    EngineMessage,
+    Epochs,
     GetAddresses,
     GetBodies,
+    GetEpochs,
     GetHeaders,
     GetPayload,
     GetTransactions,
@@ -75,6 +84,8 @@ from p2p.messages import (
     Transactions,
     Updates,
 )
+from p2p.rotation import Rotation
+from p2p.saved import SavedBan, SavedPeers
 from p2p.serving import Server
 from p2p.session import Session
 
@@ -87,6 +98,8 @@ __all__ = [
     "CoreOutput",
     "Dial",
     "DialFailed",
+    "EngineArrived",
+    "EpochsArrived",
     "HeadersArrived",
     "Item",
     "Kind",
@@ -123,16 +136,22 @@ class PeerNetwork:
 
     def __init__(self, config: NetworkConfig, identity: KeyPair, chain: ChainAccess, random: Random) -> None:
         self._links = Links()
-        self._book = AddressBook(random)
+        saved = config.remembered
+        self._book = AddressBook(random, b"" if saved is None else saved.secret)
+        for address in () if saved is None else saved.addresses:
+            self._book.restore(address)
         for text in config.known:
             endpoint = parse_endpoint(text)
-            self._book.add(endpoint, endpoint.host)
+            self._book.add(endpoint, endpoint.host, Millis(0))
         self._doorman = Doorman(self._links, config, identity, chain, random, self._book)
         self._liveness = Liveness(self._links, random)
-        self._fetcher = Fetcher(self._links, random)
+        self._fetcher = Fetcher(self._links, random, self._doorman.condemn)
         self._gossip = Gossip(self._links, chain, self._fetcher.offer)
         self._server = Server(self._links, chain)
+        self._rotation = Rotation(self._links, chain, self._doorman.dialer, config.outbound, config.stale_ms)
         self._headers = HeaderSync(self._links, chain, random)
+        self._engine = EngineGossip(self._links)
+        self._epochs = EpochSync(self._links, chain, random)
         self._exchange = AddressExchange(self._links, self._book, random) if config.exchange_addresses else None
         self._handlers: dict[type[object], _Handler] = {}
         self._route()
@@ -147,6 +166,9 @@ class PeerNetwork:
         self._on(Bye, self._on_bye)
         self._on(Head, self._headers.on_head)
         self._on(Headers, self._headers.on_headers)
+        self._on(EngineMessage, self._engine.on_message)
+        self._on(GetEpochs, self._epochs.on_get_epochs)
+        self._on(Epochs, self._epochs.on_epochs)
         self._on(AnnounceTransactions, self._gossip.on_transactions)
         self._on(AnnounceUpdates, self._gossip.on_updates)
         self._on(BlockBody, self._fetcher.on_body)
@@ -205,7 +227,9 @@ class PeerNetwork:
                     raise ProtocolError(f"a {type(message).__name__} that nobody asked for")
                 handler(session, message, now)
         except HandshakeError as error:
-            self._links.close(session, str(error), now)
+            self._doorman.refuse(session, str(error), now)
+        except OveruseError as error:
+            self._doorman.reject(session, str(error), now, OVERUSE_POINTS)
         except ProtocolError as error:
             self._doorman.reject(session, str(error), now)
 
@@ -213,9 +237,11 @@ class PeerNetwork:
         self._liveness.tick(now)
         self._fetcher.tick(now)
         self._headers.tick(now)
+        self._epochs.tick(now)
         self._gossip.tick(now)
         if self._exchange is not None:
             self._exchange.tick(now)
+        self._rotation.tick(now)
         self._doorman.tick(now)
 
     def _on_bye(self, session: Session, message: Bye, now: Millis) -> None:
@@ -262,10 +288,9 @@ class PeerNetwork:
         """Take the core's verdict on what ``peer`` sent. ACCEPT of a transaction or update announces it."""
         is_rejected = verdict is Verdict.REJECT
         if is_rejected:
-            self._doorman.bans.ban_peer(peer, now)
-            session = self._links.ready.get(peer)
-            if session is not None:
-                self._doorman.reject(session, reason, now)
+            self._doorman.condemn(peer, reason, now)
+        elif verdict is Verdict.ACCEPT and item is not None and peer in self._links.ready:
+            self._links.ready[peer].note_use(item.kind, now)
         if item is not None:
             wire_id = self._fetcher.judged(peer, item, is_rejected=is_rejected, now=now)
             if verdict is Verdict.IGNORE and wire_id is not None:
@@ -291,12 +316,33 @@ class PeerNetwork:
         self._headers.sync(now)
         return self._outputs(now)
 
+    def tell_engine(
+        self,
+        data: bytes,
+        to: Collection[PeerId] | None,
+        now: Millis,
+        *,
+        passing: bool = False,
+        again: bool = False,
+    ) -> list[NetworkOutput]:
+        """Send a message of the consensus engine to these peers (None: to all) at once.
+
+        Those that are known to have it are left out unless ``again``; ``passing`` asks them to pass it on.
+        """
+        self._engine.tell(data, to, now, passing=passing, again=again)
+        return self._outputs(now)
+
+    def want_epochs(self, first: int | None, now: Millis) -> list[NetworkOutput]:
+        """Fetch the proofs of how the epochs from ``first`` on ended; None: no more are wanted."""
+        self._epochs.want(first, now)
+        return self._outputs(now)
+
     def is_asking(self) -> bool:
-        """Is a peer with more weight being asked for its headers now?"""
-        return self._headers.is_asking
+        """Is a peer being asked now for headers, or for the proofs that must come before them?"""
+        return self._headers.is_asking or self._epochs.is_asking
 
     def dial(self, address: str, now: Millis) -> list[NetworkOutput]:
-        """Connect to ``host:port`` now and stay connected. ``EndpointError`` if the text is no address."""
+        """Connect to ``[KEY@]host:port`` now and stay connected. ``EndpointError`` if the text is no address."""
         self._doorman.dial(address, now)
         return self._outputs(now)
 
@@ -307,8 +353,18 @@ class PeerNetwork:
             self._links.close(session, reason, now)
         return self._outputs(now)
 
+    def ban(self, subject: str, until: Millis, reason: str, now: Millis) -> list[NetworkOutput]:
+        """Ban an identity (64 hexadecimal digits) or a host, and part with it. ``EndpointError`` if it is neither."""
+        self._doorman.ban(parse_subject(subject), until, reason, now)
+        return self._outputs(now)
+
+    def unban(self, subject: str) -> bool:
+        """Let an identity or a host back in; was it banned? ``EndpointError`` if it is neither."""
+        return self._doorman.bans.unban(parse_subject(subject))
+
     def close(self, reason: str, now: Millis) -> list[NetworkOutput]:
         """Close every connection, telling the peers why: the node goes."""
+        self._doorman.note_anchors()
         for session in list(self._links.sessions.values()):
             self._links.close(session, reason, now)
         return self._outputs(now)
@@ -318,6 +374,20 @@ class PeerNetwork:
     def peers(self) -> tuple[PeerInfo, ...]:
         """Return every peer that is connected, in order of connection."""
         return tuple([session.info() for session in self._links.ready.values()])
+
+    def bans(self, now: Millis) -> tuple[SavedBan, ...]:
+        """Return who is not spoken to, and why."""
+        return self._doorman.bans.listed(now)
+
+    def remember(self, now: Millis) -> SavedPeers:
+        """Return what the next run should know (``NetworkConfig.remembered``)."""
+        anchors = self._doorman.anchors()
+        return SavedPeers(self._book.secret, self._book.save(), anchors, self._doorman.bans.listed(now))
+
+    def address_figures(self) -> tuple[int, int]:
+        """Return how many addresses worked, and how many were only heard of."""
+        tried = self._book.tried
+        return tried, len(self._book) - tried
 
     def known_addresses(self) -> tuple[str, ...]:
         """Return the addresses worth remembering for the next run, those that worked first."""

@@ -60,6 +60,16 @@ class Serving:
         """Return the main chain's headers after the locator, with the stale ones they refer to."""
         return self._chain.tree.headers_after(locator, limit)
 
+    def epoch_proofs(self, first: int, limit: int) -> tuple[bytes, ...]:
+        """Return the proofs of how the epochs from ``first`` on ended, up to the first that is not here."""
+        proofs: list[bytes] = []
+        while len(proofs) < limit:
+            proof = self._world.store.certificates.epoch_proof(first + len(proofs))
+            if proof is None:
+                break
+            proofs.append(proof)
+        return tuple(proofs)
+
     def has(self, kind: Kind, id: Hash) -> bool:
         """Is there no need to fetch this?"""
         if kind is Kind.TRANSACTION:

@@ -60,6 +60,7 @@ class ToyChain:
         self.payloads: dict[Hash, bytes] = {}
         self.transactions: dict[Hash, SignedTransaction] = {}
         self.updates: dict[Hash, AttestedUpdate] = {}
+        self.epochs: list[bytes] = []
         self.best_header = first
         self.main: list[Hash] = [first]
 
@@ -90,6 +91,9 @@ class ToyChain:
             step = step if len(picked) < 10 else step * 2
             index -= step
         return (*picked, self.first)
+
+    def epoch_proofs(self, first: int, limit: int) -> tuple[bytes, ...]:
+        return tuple(self.epochs[first : first + limit])
 
     def headers_after(self, locator: Sequence[Hash], limit: int) -> tuple[Header, ...]:
         positions = {id: number for number, id in enumerate(self.main)}
