@@ -14,7 +14,7 @@ from chain.ids import Hash, Height
 from chain.payload import MAX_PAYLOAD_BYTES
 from chain.transaction import SignedTransaction
 from chain.update import AttestedUpdate
-from p2p.events import Kind
+from p2p.events import Kind, StateOffer
 from p2p.saved import SavedPeers
 
 
@@ -65,6 +65,14 @@ class ChainAccess(Protocol):
 
     def body(self, id: Hash) -> Body | None:
         """Return the body of the block with this id."""
+        ...
+
+    def served_states(self) -> tuple[StateOffer, ...]:
+        """Return the states of which peers may fetch parts, ≤ ``MAX_SERVED``."""
+        ...
+
+    def state_part(self, block: Hash, question: bytes) -> bytes | None:
+        """Return a part of the state after ``block``; None if it is not served. A bad question is a ``ProtocolError``."""
         ...
 
     def payload(self, id: Hash) -> bytes | None:

@@ -213,6 +213,32 @@ class PayloadArrived(Record, tag="payload_arrived"):
     payload: bytes
 
 
+class StateOffer(Record):
+    """A state that a peer serves: the one after this block."""
+
+    height: Height
+    block: Hash
+
+
+class PeerServes(Record, tag="peer_serves"):
+    """Which states a peer serves now. It was asked, or it was asked for a part of one that it serves no more."""
+
+    peer: PeerId
+    offers: tuple[StateOffer, ...]
+
+
+class PartArrived(Record, tag="part_arrived"):
+    """The end of a question for a part of the state after ``block``: what came, None if nothing did.
+
+    The core checks it; ``verdict`` REJECT condemns a peer whose part is not what the state's root says.
+    """
+
+    peer: PeerId
+    block: Hash
+    question: bytes
+    data: bytes | None
+
+
 class TransactionArrived(Record, tag="transaction_arrived"):
     """A transaction that was not known here. The core answers with a verdict on ``Item(TRANSACTION, id)``."""
 
@@ -241,4 +267,4 @@ CoreOutput: TypeAlias = (
     | TransactionArrived
     | UpdateArrived
 )
-NetworkOutput: TypeAlias = Send | Close | Dial | CoreOutput
+NetworkOutput: TypeAlias = Send | Close | Dial | CoreOutput | PeerServes | PartArrived

@@ -24,6 +24,7 @@ class MessageClass(IntEnum):
     TRANSACTIONS = 4
     PAYLOADS = 5
     ADDRESSES = 6
+    SNAPSHOTS = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,7 @@ CLASSES: Final = {
     MessageClass.TRANSACTIONS: ClassLimits(16 * KIB, 2 * MIB, 256, 2 * MIB),
     MessageClass.PAYLOADS: ClassLimits(KIB, 257 * KIB, 64, 4 * MIB),
     MessageClass.ADDRESSES: ClassLimits(KIB, 8 * KIB, 8, 64 * KIB),
+    MessageClass.SNAPSHOTS: ClassLimits(KIB, 257 * KIB, 32, 2 * MIB),
 }
 
 # ── protocol: list and field sizes ────────────────────────────────────────────────────────────────────────────────
@@ -83,6 +85,12 @@ MAX_AGENT: Final = 64
 """Characters of a node's name for itself."""
 MAX_ADDRESSES: Final = 128
 """Addresses in one answer."""
+MAX_SERVED: Final = 4
+"""States that a node serves at a time."""
+MAX_QUESTION_BYTES: Final = 512
+"""Bytes of a question for a part of a state."""
+MAX_PART_BYTES: Final = 256 * KIB
+"""Bytes of a part of a state."""
 
 # ── spans, in milliseconds ────────────────────────────────────────────────────────────────────────────────────────
 TICK_MS: Final = 250
@@ -100,7 +108,9 @@ SILENCE_MS: Final = 2_000
 """Without a byte from a peer that owes an answer: others who can give it are asked, and asked first."""
 HEADERS_ANSWER_MS: Final = 15_000
 EPOCHS_ANSWER_MS: Final = 10_000
-EPOCHS_RETRY_MS: Final = 5_000
+EPOCHS_PART_ANSWER_MS: Final = 15_000
+"""For a part of a state."""
+RETRY_MS: Final = 5_000
 """Before a peer that had no proof of an epoch is asked for it again."""
 ENGINE_REPEAT_MS: Final = 1_000
 """So long an engine message that was heard is not heard again."""
@@ -143,6 +153,8 @@ CHUNKS_OWED: Final = 16
 """Payload chunks at most, of all payloads; late ones count."""
 LEAST_IN_FLIGHT: Final = 2
 """Bodies, and payload chunks, asked for at least of a peer that is slow."""
+PARTS_IN_FLIGHT: Final = 8
+"""Parts of a state."""
 UPDATES_IN_FLIGHT: Final = 128
 TRANSACTIONS_IN_FLIGHT: Final = 512
 PAYLOAD_BYTES_IN_FLIGHT: Final = 64 * MIB
@@ -192,6 +204,8 @@ RATES: Final = {
     "GetTransactions": Rate(10_000, 600_000),
     "GetPayload": Rate(10_000, 600_000),
     "GetAddresses": Rate(2, 2),
+    "GetServed": Rate(10, 60),
+    "GetPart": Rate(200, 6_000),
 }
 """Unasked messages from one peer by type, counted by the ids they list. An honest node stays well below."""
 FLOOD_RATE: Final = Rate(200, 60)

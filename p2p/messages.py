@@ -32,7 +32,10 @@ from p2p.limits import (
     MAX_HEADERS,
     MAX_IDS,
     MAX_LOCATOR,
+    MAX_PART_BYTES,
+    MAX_QUESTION_BYTES,
     MAX_REASON,
+    MAX_SERVED,
     MAX_WEIGHT_BYTES,
     MessageClass,
 )
@@ -303,6 +306,50 @@ class Addresses(Record, tag="addresses"):
     addresses: Annotated[tuple[PeerAddress, ...], Meta(max_length=MAX_ADDRESSES)]
 
 
+# ── snapshots ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class ServedState(Record):
+    """A state that a node serves: the one after this block."""
+
+    height: HeightField
+    block: HashField
+
+
+ServedStates = Annotated[tuple[ServedState, ...], Meta(max_length=MAX_SERVED)]
+
+
+class GetServed(Record, tag="get_served"):
+    """Asks which states the other serves."""
+
+
+class Served(Record, tag="served"):
+    """Answers ``GetServed``; none if the node serves none now."""
+
+    blocks: ServedStates
+
+
+class GetPart(Record, tag="get_part"):
+    """Asks for a part of the state after a block; the question's bytes are the core's."""
+
+    block: HashField
+    question: Annotated[bytes, Meta(min_length=1, max_length=MAX_QUESTION_BYTES)]
+
+
+class Part(Record, tag="part"):
+    """Answers ``GetPart``; ``id`` is SHA-256 of the block's id and the question."""
+
+    id: HashField
+    data: Annotated[bytes, Meta(max_length=MAX_PART_BYTES)]
+
+
+class NoPart(Record, tag="no_part"):
+    """Answers ``GetPart`` for a state that the node does not serve (any more), with those that it does."""
+
+    id: HashField
+    blocks: ServedStates
+
+
 HandshakeMessage: TypeAlias = Challenge | ClientProof | ServerProof
 ControlMessage: TypeAlias = Ping | Pong | NotFound | Bye
 ConsensusMessage: TypeAlias = (
@@ -312,6 +359,7 @@ UpdateMessage: TypeAlias = AnnounceUpdates | GetUpdates | Updates
 TransactionMessage: TypeAlias = AnnounceTransactions | GetTransactions | Transactions
 PayloadMessage: TypeAlias = GetPayload | PayloadChunk | NoChunk
 AddressMessage: TypeAlias = GetAddresses | Addresses
+SnapshotMessage: TypeAlias = GetServed | Served | GetPart | Part | NoPart
 Message: TypeAlias = (
     HandshakeMessage
     | ControlMessage
@@ -320,6 +368,7 @@ Message: TypeAlias = (
     | TransactionMessage
     | PayloadMessage
     | AddressMessage
+    | SnapshotMessage
 )
 
 _MEMBERS: Final[dict[MessageClass, tuple[type[Message], ...]]] = {
@@ -330,6 +379,7 @@ _MEMBERS: Final[dict[MessageClass, tuple[type[Message], ...]]] = {
     MessageClass.TRANSACTIONS: get_args(TransactionMessage),
     MessageClass.PAYLOADS: get_args(PayloadMessage),
     MessageClass.ADDRESSES: get_args(AddressMessage),
+    MessageClass.SNAPSHOTS: get_args(SnapshotMessage),
 }
 CLASS_OF: Final[dict[type[Message], MessageClass]] = {
     member: message_class for message_class, members in _MEMBERS.items() for member in members

@@ -33,10 +33,12 @@ from p2p.events import (
     Item,
     Kind,
     NetworkOutput,
+    PartArrived,
     PayloadArrived,
     PeerDown,
     PeerId,
     PeerInfo,
+    PeerServes,
     PeerUp,
     Received,
     Send,
@@ -69,17 +71,22 @@ from p2p.messages import (
     GetBodies,
     GetEpochs,
     GetHeaders,
+    GetPart,
     GetPayload,
+    GetServed,
     GetTransactions,
     GetUpdates,
     Head,
     Headers,
     Message,
     NoChunk,
+    NoPart,
     NotFound,
+    Part,
     PayloadChunk,
     Ping,
     Pong,
+    Served,
     ServerProof,
     Transactions,
     Updates,
@@ -88,6 +95,7 @@ from p2p.rotation import Rotation
 from p2p.saved import SavedBan, SavedPeers
 from p2p.serving import Server
 from p2p.session import Session
+from p2p.snapshots import SnapshotExchange
 
 __all__ = [
     "BodyArrived",
@@ -105,11 +113,13 @@ __all__ = [
     "Kind",
     "NetworkConfig",
     "NetworkOutput",
+    "PartArrived",
     "PayloadArrived",
     "PeerDown",
     "PeerId",
     "PeerInfo",
     "PeerNetwork",
+    "PeerServes",
     "PeerUp",
     "Received",
     "Send",
@@ -153,6 +163,7 @@ class PeerNetwork:
         self._engine = EngineGossip(self._links)
         self._epochs = EpochSync(self._links, chain, random)
         self._exchange = AddressExchange(self._links, self._book, random) if config.exchange_addresses else None
+        self._snapshots = SnapshotExchange(self._links, chain)
         self._handlers: dict[type[object], _Handler] = {}
         self._route()
 
@@ -182,6 +193,11 @@ class PeerNetwork:
         self._on(GetTransactions, self._server.on_get_transactions)
         self._on(GetUpdates, self._server.on_get_updates)
         self._on(GetPayload, self._server.on_get_payload)
+        self._on(GetServed, self._snapshots.on_get_served)
+        self._on(Served, self._snapshots.on_served)
+        self._on(GetPart, self._snapshots.on_get_part)
+        self._on(Part, self._snapshots.on_part)
+        self._on(NoPart, self._snapshots.on_no_part)
         if self._exchange is not None:
             self._on(GetAddresses, self._exchange.on_get_addresses)
             self._on(Addresses, self._exchange.on_addresses)
@@ -237,6 +253,7 @@ class PeerNetwork:
         self._liveness.tick(now)
         self._fetcher.tick(now)
         self._headers.tick(now)
+        self._snapshots.tick(now)
         self._epochs.tick(now)
         self._gossip.tick(now)
         if self._exchange is not None:
@@ -310,6 +327,16 @@ class PeerNetwork:
         """Stop fetching the bodies and payloads that have these ids."""
         self._fetcher.unwant(ids)
         return self._outputs(now)
+
+    def ask_served(self, now: Millis) -> list[NetworkOutput]:
+        """Ask all peers which states they serve (``PeerServes``)."""
+        self._snapshots.ask_served(now)
+        return self._outputs(now)
+
+    def ask_part(self, peer: PeerId, block: Hash, question: bytes, now: Millis) -> list[NetworkOutput] | None:
+        """Ask a peer for a part of the state after ``block`` (``PartArrived``); None if it can't be asked now."""
+        is_asked = self._snapshots.ask(peer, block, question, now)
+        return self._outputs(now) if is_asked else None
 
     def sync(self, now: Millis) -> list[NetworkOutput]:
         """Ask a peer that claims more weight than our best header for what follows it."""
