@@ -8,8 +8,8 @@ from typing import Final
 from chain.genesis import PosParameters
 
 PPM: Final = 10**6
-MAX_VALIDATORS: Final = 1024
-"""Every validator votes in every view, and every certificate names its signers: more do not fit a second."""
+MAX_VALIDATORS: Final = 256
+"""Every validator votes in every view and signs every certificate: more do not fit a message, nor a second."""
 MAX_REGISTRARS: Final = 1024
 MAX_SPAN: Final = 2**32
 """Blocks: a century of one a second. Keeps every sum of a height and a span far from the end of the numbers."""

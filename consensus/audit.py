@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from chain.codec import Record, decode
 from chain.ids import Amount
 from consensus.records import Account, Miner, PlanEntry, Supply
+from consensus.staking.records import Unbonding, Validator
 from consensus.state import SUPPLY_KEY
 
 
@@ -35,6 +36,10 @@ def audit_supply(items: Iterable[tuple[bytes, bytes]]) -> Audit:
             escrowed += decode(value, PlanEntry).funds.total
         elif key.startswith(b"s/miner/"):
             bonded += decode(value, Miner).bond
+        elif key.startswith(b"s/validator/"):
+            bonded += decode(value, Validator).stake
+        elif key.startswith(b"s/unbonding/"):
+            bonded += decode(value, Unbonding).total
         elif key == SUPPLY_KEY:
             recorded = decode(value, Supply)
     return Audit(recorded, Supply(recorded.minted, Amount(circulating), Amount(escrowed), Amount(bonded)))

@@ -36,6 +36,68 @@ class MinerRetired(Record, tag="miner.retired"):
     bond: AmountField
 
 
+class StakeBonded(Record, tag="stake.bonded"):
+    """A validator added coins to its stake, which is ``stake`` now."""
+
+    validator: AccountField
+    amount: AmountField
+    stake: AmountField
+
+
+class UnbondingStarted(Record, tag="stake.unbonding"):
+    """Coins left a stake or a miner's bond; the block at height ``due`` pays them."""
+
+    account: AccountField
+    amount: AmountField
+    due: HeightField
+
+
+class UnbondingPaid(Record, tag="stake.paid"):
+    """Coins that had left a bond came to their account."""
+
+    account: AccountField
+    amount: AmountField
+
+
+class ValidatorJailed(Record, tag="stake.jailed"):
+    """A validator missed too many turns in a row; from block ``free_from`` on it may leave jail."""
+
+    validator: AccountField
+    missed: Natural
+    free_from: HeightField
+
+
+class ValidatorUnjailed(Record, tag="stake.unjailed"):
+    """A validator left jail."""
+
+    validator: AccountField
+
+
+class ValidatorSlashed(Record, tag="stake.slashed"):
+    """A validator was shown to have broken the protocol: what it lost, and who got which part of it."""
+
+    validator: AccountField
+    offence: ShortText
+    amount: AmountField
+    reporter: AccountField
+    reward: AmountField
+
+
+class EpochEnded(Record, tag="epoch.ended"):
+    """The last block of an epoch chose the next one's validators: how many, and their power together."""
+
+    epoch: Natural
+    validators: Natural
+    power: Natural
+
+
+class DevicePermitted(Record, tag="device.permitted"):
+    """A registrar allowed a device to register."""
+
+    device: AccountField
+    registrar: AccountField
+
+
 class PlanSubmitted(Record, tag="plan.submitted"):
     """A plan stands on the chain and enrols devices until ``deadline``."""
 
@@ -161,6 +223,17 @@ class PlanCancelled(Record, tag="plan.cancelled"):
     refund: AmountField
 
 
+StakeEvent = (
+    StakeBonded
+    | UnbondingStarted
+    | UnbondingPaid
+    | ValidatorJailed
+    | ValidatorUnjailed
+    | ValidatorSlashed
+    | EpochEnded
+    | DevicePermitted
+)
+"""What happens on chains with validators alone."""
 LedgerEvent = (
     Transferred
     | DeviceRegistered
@@ -179,4 +252,5 @@ LedgerEvent = (
     | RoundRetried
     | PlanFinished
     | PlanCancelled
+    | StakeEvent
 )

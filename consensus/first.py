@@ -6,6 +6,7 @@ from chain.genesis import Genesis
 from chain.ids import INT_MAX, ZERO_HASH, AccountId, Amount, Height
 from consensus.context import Execution
 from consensus.records import Account, Supply
+from consensus.staking.first import put_first_stake
 from consensus.state import GENESIS_KEY, SUPPLY_KEY, account_key, put_record
 from consensus.tree import update
 from consensus.view import EmptyView, Overlay
@@ -26,8 +27,11 @@ def genesis_execution(genesis: Genesis) -> Execution:
         if overlay.get(account_key(allocation.account)) is not None:
             raise GenesisError(f"account {allocation.account.hex()} is allocated coins twice")
         put_record(overlay, account_key(allocation.account), Account(allocation.amount, 0))
-    none = Amount(0)
-    put_record(overlay, SUPPLY_KEY, Supply(Amount(minted), Amount(minted), none, none))
+    bonded = put_first_stake(overlay, genesis)
+    if minted + bonded > INT_MAX:
+        raise GenesisError(f"allocations and stakes of {minted + bonded} coins; at most {INT_MAX} can exist")
+    supply = Supply(Amount(minted + bonded), Amount(minted), Amount(0), Amount(bonded))
+    put_record(overlay, SUPPLY_KEY, supply)
     root = update(overlay, {change.key: change.new for change in overlay.changes()})
     return Execution(overlay.delta(), root, ())
 

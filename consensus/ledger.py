@@ -1,10 +1,11 @@
 """The ledger a block is executed on: an overlay over the state, the coins in motion, the events so far.
 
 All money moves through here, so that the supply is one invariant in one place: what leaves a balance enters
-another, a plan's funds, a miner's bond or the producer's income, and at the block's end nothing is in motion.
+another, a plan's funds, somebody's bond or the producer's income, and at the block's end nothing is in motion. Coins
+are made by the subsidy and destroyed by slashing alone.
 
 Rules of this file: it knows no transaction and no round. Reads go to ``ledger.view``; writes of accounts, plan
-entries and miners go through the methods here.
+entries, miners, validators and what is unbonding go through the methods here.
 """
 
 from collections.abc import Iterator
@@ -18,6 +19,8 @@ from consensus.errors import Invalid
 from consensus.events import LedgerEvent
 from consensus.records import Account, Funds, Miner, PlanEntry, Supply
 from consensus.signatures import SignatureCache
+from consensus.staking.records import Unbonding, Validator
+from consensus.staking.state import BURNED_KEY, get_burned, get_unbonding, get_validator, unbonding_key, validator_key
 from consensus.state import (
     SUPPLY_KEY,
     account_key,
@@ -56,6 +59,7 @@ class Ledger:
         self._circulating = 0
         self._escrowed = 0
         self._bonded = 0
+        self._burnt = 0
 
     def tell(self, event: LedgerEvent) -> None:
         """Note what happened."""
@@ -69,14 +73,14 @@ class Ledger:
     def attempt(self) -> Iterator[None]:
         """Keep what happens inside if it succeeds; on any exception forget it all and let the exception through."""
         outer, told, stirred = self.view, len(self.events), self.stirred
-        flows = self._income, self._circulating, self._escrowed, self._bonded
+        flows = self._income, self._circulating, self._escrowed, self._bonded, self._burnt
         self.view = Overlay(outer)
         try:
             yield
         except BaseException:
             del self.events[told:]
             self.stirred = stirred
-            self._income, self._circulating, self._escrowed, self._bonded = flows
+            self._income, self._circulating, self._escrowed, self._bonded, self._burnt = flows
             raise
         else:
             self.view.fold()
@@ -129,6 +133,28 @@ class Ledger:
         else:
             put_record(self.view, miner_key(account), miner)
 
+    def put_validator(self, account: AccountId, validator: Validator | None) -> None:
+        """Write a validator's entry, ``None`` to remove it; the change of its stake is the change of what is bonded."""
+        before = get_validator(self.view, account)
+        self._bonded += (0 if validator is None else validator.stake) - (0 if before is None else before.stake)
+        if validator is None:
+            self.view.put(validator_key(account), None)
+        else:
+            put_record(self.view, validator_key(account), validator)
+
+    def put_unbonding(self, account: AccountId, unbonding: Unbonding | None) -> None:
+        """Write what leaves an account's bonds, ``None`` if nothing does any more; it is bonded until it is paid."""
+        before = get_unbonding(self.view, account)
+        self._bonded += (0 if unbonding is None else unbonding.total) - before.total
+        if unbonding is None:
+            self.view.put(unbonding_key(account), None)
+        else:
+            put_record(self.view, unbonding_key(account), unbonding)
+
+    def burn(self, amount: int) -> None:
+        """Destroy coins that were taken out of a bond."""
+        self._burnt += amount
+
     def close(self) -> None:
         """Pay the producer its subsidy and its income, and write the supply.
 
@@ -139,7 +165,7 @@ class Ledger:
         income, self._income = self._income, 0
         self.credit(self.context.producer, subsidy + income)
         after = Supply(
-            minted=Amount(supply.minted + subsidy),
+            minted=Amount(supply.minted + subsidy - self._burnt),
             circulating=Amount(supply.circulating + self._circulating),
             escrowed=Amount(supply.escrowed + self._escrowed),
             bonded=Amount(supply.bonded + self._bonded),
@@ -147,6 +173,8 @@ class Ledger:
         if after.circulating + after.escrowed + after.bonded != after.minted:
             raise RuntimeError(f"block {self.context.height} would make or lose coins: {after}")
         put_record(self.view, SUPPLY_KEY, after)
+        if self._burnt:
+            self.view.put(BURNED_KEY, (get_burned(self.view) + self._burnt).to_bytes(8, "big"))
 
 
 def take_funds(entry: PlanEntry, *, devices: int = 0, miners: int = 0, fees: int = 0, work: int = 0) -> PlanEntry:

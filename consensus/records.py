@@ -61,7 +61,8 @@ class Accounts(Record):
 class Supply(Record):
     """Where all coins are, after every block: ``minted`` = ``circulating`` + ``escrowed`` + ``bonded``.
 
-    circulating: all balances; escrowed: the funds of all plans; bonded: the bonds of all miners.
+    circulating: all balances; escrowed: the funds of all plans; bonded: the bonds of all miners, the stakes of all
+    validators, and what leaves them.
     """
 
     minted: AmountField

@@ -14,18 +14,21 @@ from typing import Final
 
 from chain.block import Block, Body, Header, has_matching_body, transactions_root, updates_root
 from chain.codec import encode
+from chain.errors import CodecError
 from chain.ids import ZERO_HASH, Hash
 from chain.transaction import OpenHoldout, SignedTransaction, SubmitPlan
 from chain.update import AttestedUpdate, LocalUpdate
-from consensus.context import BlockContext, Execution
+from consensus.context import BlockContext, Execution, StakeContext
 from consensus.errors import BodyMismatch, Invalid, MissingPayload
 from consensus.first import genesis_block, genesis_execution
 from consensus.ledger import Ledger
+from consensus.pos.fields import read_fields
 from consensus.rounds.machine import tick
 from consensus.rules.plans import get_model_size
 from consensus.rules.transactions import check_form, check_nonce, run_transaction
 from consensus.rules.updates import check_release, run_update
 from consensus.signatures import SignatureCache
+from consensus.staking.clock import tick_stake
 from consensus.state import STATE_PREFIX, get_account
 from consensus.tree import update as update_tree
 from consensus.view import EmptyView, PayloadView, StateView
@@ -196,8 +199,9 @@ def check_local_update(
 
 
 def _finish(ledger: Ledger) -> Execution:
-    """End the block: the plans' clock ticks, the producer is paid, the tree takes in all that changed."""
+    """End the block: the clocks of plans and stake tick, the producer is paid, the tree takes in all that changed."""
     tick(ledger)
+    tick_stake(ledger)
     ledger.close()
     writes = {change.key: change.new for change in ledger.overlay.changes() if change.key.startswith(STATE_PREFIX)}
     root = update_tree(ledger.overlay, writes)
@@ -217,6 +221,19 @@ def _check_header(header: Header, context: BlockContext) -> None:
     for name, claimed, due in claims:
         if claimed != due:
             raise Invalid(f"block.{name}", f"the header says {claimed!r}; {due!r} is due")
+    if context.stake is not None:
+        _check_place(header, context.stake)
+
+
+def _check_place(header: Header, due: StakeContext) -> None:
+    """Check that the header stands where the context says. Leader, proof and seal are the engine's to judge."""
+    try:
+        fields = read_fields(header)
+    except CodecError as error:
+        raise Invalid("block.engine", f"the engine fields are none: {error}") from None
+    claimed = (fields.epoch, fields.view, fields.parent_view, fields.mix)
+    if claimed != (due.epoch, due.view, due.parent_view, due.mix):
+        raise Invalid("block.engine", f"epoch, view and beacon of the header are not those of its place: {claimed}")
 
 
 def _check_sizes(context: BlockContext, body: Body) -> None:

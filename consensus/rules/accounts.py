@@ -8,6 +8,8 @@ from consensus.errors import Invalid
 from consensus.events import DeviceRegistered, MinerRegistered, MinerRetired, Transferred
 from consensus.ledger import Ledger
 from consensus.records import Accounts, Device, Miner
+from consensus.rules.staking import use_permit
+from consensus.staking.unbonding import check_room, start_unbonding
 from consensus.stamps import is_stamp
 from consensus.state import MINERS_KEY, device_key, get_device, get_miner, get_miners, put_record
 
@@ -26,11 +28,14 @@ def transfer(ledger: Ledger, transaction: Transaction, body: Transfer) -> None:
 
 
 def register_device(ledger: Ledger, transaction: Transaction, body: RegisterDevice) -> None:
-    """Make the sender a device, for the price of a stamp."""
+    """Make the sender a device, for the price of a stamp; where there are registrars, for a permit of theirs."""
     device, bits = transaction.sender, ledger.context.rules.stamp_bits
     if get_device(ledger.view, device) is not None:
         raise Invalid("device.register.known", "this account is a device already")
-    if not is_stamp(ledger.context.chain_id, device, bits, body.stamp):
+    stake = ledger.context.stake
+    if stake is not None and stake.parameters.registrars:
+        use_permit(ledger, device)
+    elif not is_stamp(ledger.context.chain_id, device, bits, body.stamp):
         raise Invalid("device.register.stamp", f"stamp {body.stamp} does not give {bits} leading zero bits")
     put_record(ledger.view, device_key(device), Device(ledger.context.height, body.lifetime_budget, 0))
     ledger.tell(DeviceRegistered(device))
@@ -52,13 +57,18 @@ def register_miner(ledger: Ledger, transaction: Transaction, body: RegisterMiner
 
 
 def retire_miner(ledger: Ledger, transaction: Transaction, body: RetireMiner) -> None:
-    """Take the sender off the register and give its bond back."""
-    miner = transaction.sender
+    """Take the sender off the register and give its bond back, on a chain with validators after the unbonding time."""
+    miner, stake = transaction.sender, ledger.context.stake
     entry = get_miner(ledger.view, miner)
     if entry is None:
         raise Invalid("miner.retire.unknown", "this account is not a registered miner")
+    if stake is not None:
+        check_room(ledger, miner, "miner.retire.waiting")
     ledger.put_miner(miner, None)
     left = tuple([other for other in get_miners(ledger.view) if other != miner])
     put_record(ledger.view, MINERS_KEY, Accounts(left))
-    ledger.credit(miner, entry.bond)
+    if stake is None:
+        ledger.credit(miner, entry.bond)
+    else:
+        start_unbonding(ledger, stake, miner, entry.bond, "miner")
     ledger.tell(MinerRetired(miner, entry.bond))

@@ -10,22 +10,27 @@ from chain.codec import encode
 from chain.transaction import (
     STAKE_KINDS,
     Body,
+    Bond,
     CancelPlan,
     JoinPlan,
     OpenHoldout,
+    PermitDevice,
     RegisterDevice,
     RegisterMiner,
     RetireMiner,
     SignedTransaction,
+    SubmitEvidence,
     SubmitPlan,
     Transaction,
     Transfer,
+    Unbond,
+    Unjail,
 )
 from consensus.context import BlockContext
 from consensus.errors import Invalid
 from consensus.fees import get_minimum_fee
 from consensus.ledger import Ledger
-from consensus.rules import accounts, enrolment, openings, plans
+from consensus.rules import accounts, enrolment, openings, plans, staking
 from consensus.signatures import SignatureCache
 from consensus.state import get_account
 
@@ -42,12 +47,17 @@ _RULES: Final[dict[type[Body], Rule]] = {
     JoinPlan: cast(Rule, enrolment.join_plan),
     CancelPlan: cast(Rule, plans.cancel),
     OpenHoldout: cast(Rule, openings.open_holdout),
+    Bond: cast(Rule, staking.bond),
+    Unbond: cast(Rule, staking.unbond),
+    Unjail: cast(Rule, staking.unjail),
+    SubmitEvidence: cast(Rule, staking.submit_evidence),
+    PermitDevice: cast(Rule, staking.permit_device),
 }
 """The rule of each kind; it is called with a body of that kind alone, which the casts rely on."""
 
 
 def check_form(context: BlockContext, signed: SignedTransaction, signatures: SignatureCache) -> None:
-    """Check what does not depend on the state: version, chain, kind, fee, signature; ``Invalid`` says which is wrong."""
+    """Check what does not depend on the state: version, chain, kind, fee, signature. ``Invalid`` says which is bad."""
     transaction = signed.transaction
     if transaction.version != TRANSACTION_VERSION:
         raise Invalid("transaction.version", f"version {transaction.version}; {TRANSACTION_VERSION} is allowed")
@@ -90,7 +100,7 @@ def run_transaction(ledger: Ledger, signed: SignedTransaction) -> None:
 
 def get_spending(body: Body) -> tuple[str, int]:
     """Return what a transaction takes from its sender besides the fee: its name and the amount."""
-    if isinstance(body, Transfer):
+    if isinstance(body, Transfer | Bond):
         return "amount", body.amount
     if isinstance(body, RegisterMiner):
         return "bond", body.bond

@@ -4,18 +4,23 @@ import re
 from pathlib import Path
 
 from consensus import state
+from consensus.staking import state as staking_state
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "ledger.md").read_text(encoding="utf-8")
-SOURCES = [*(ROOT / "consensus" / "rules").glob("*.py"), ROOT / "consensus" / "transition.py"]
-RULE = re.compile(r'"((?:transaction|transfer|device|miner|plan|update|block)\.[a-z_.]+)"')
+SOURCES = [
+    *(ROOT / "consensus" / "rules").glob("*.py"),
+    *(ROOT / "consensus" / "staking").glob("*.py"),
+    ROOT / "consensus" / "transition.py",
+]
+RULE = re.compile(r'"((?:transaction|transfer|device|miner|stake|plan|update|block)\.[a-z_.]+)"')
 
 
 def test_the_page_names_every_rule():
     """A rule that is added or renamed must be said to users."""
     named = {name for path in SOURCES for name in RULE.findall(path.read_text(encoding="utf-8"))}
     named |= {f"block.{claim}" for claim in ("version", "chain", "height", "time", "producer", "extension")}
-    told = set(re.findall(r"`((?:transaction|transfer|device|miner|plan|update|block)\.[a-z_.]+)`", PAGE))
+    told = set(re.findall(r"`((?:transaction|transfer|device|miner|stake|plan|update|block)\.[a-z_.]+)`", PAGE))
     kinds = {"plan.submit", "plan.join", "plan.open_holdout", "device.register"}
     assert told - kinds == named
     assert len(named) > 50
@@ -24,5 +29,6 @@ def test_the_page_names_every_rule():
 def test_the_page_names_every_key():
     """The table of keys is that of consensus.state."""
     told = set(re.findall(r"`(s/[a-z_]+)", PAGE))
-    there = set(re.findall(r'b"(s/[a-z_]+)', Path(state.__file__).read_text(encoding="utf-8")))
+    sources = [Path(module.__file__ or "").read_text(encoding="utf-8") for module in (state, staking_state)]
+    there = {key for source in sources for key in re.findall(r'b"(s/[a-z_]+)', source)}
     assert told == there

@@ -1,0 +1,1 @@
+"""Stake in the ledger: who is a validator, what leaves the stake and when, what offences and absence cost."""

@@ -1,0 +1,102 @@
+"""Who is a validator in which epoch: chosen by the block that ends the epoch before, and by nothing else.
+
+Until then a stake may grow, shrink and go to jail without any effect on votes. A set is kept as long as evidence about
+its epoch counts.
+"""
+
+from collections.abc import Iterable
+
+from chain.genesis import Genesis, PosParameters
+from chain.ids import AccountId
+from consensus.context import StakeContext
+from consensus.events import EpochEnded
+from consensus.ledger import Ledger
+from consensus.pos.fields import compute_first_mix
+from consensus.pos.validators import Member, ValidatorSet, boundary_height, is_boundary
+from consensus.records import Accounts
+from consensus.staking.records import Validator
+from consensus.staking.state import (
+    VALIDATORS_KEY,
+    get_candidates,
+    get_validator,
+    need_validator_set,
+    offence_at_key,
+    offence_key,
+    offences_key,
+    read_number,
+    validator_set_key,
+)
+from consensus.staking.state import get_offences as get_punished
+from consensus.state import put_record
+from consensus.view import Overlay
+
+
+def first_set(genesis: Genesis) -> ValidatorSet:
+    """Return the validators of epoch 0. ``TypeError`` for a genesis of another engine."""
+    if not isinstance(genesis.engine, PosParameters):
+        raise TypeError(f"a genesis with the engine {type(genesis.engine).__name__} has no validators")
+    return ValidatorSet(0, compute_first_mix(genesis), fixed_members(genesis.engine))
+
+
+def fixed_members(parameters: PosParameters) -> tuple[Member, ...]:
+    """Return the validators that genesis names."""
+    ordered = sorted(parameters.validators, key=lambda validator: validator.account)
+    return tuple([Member(validator.account, validator.stake) for validator in ordered])
+
+
+def is_electable(validator: Validator, parameters: PosParameters) -> bool:
+    """May this one be a validator of the next epoch?"""
+    return validator.standing == "good" and validator.stake >= parameters.min_stake
+
+
+def choose_members(candidates: Iterable[tuple[AccountId, Validator]], parameters: PosParameters) -> tuple[Member, ...]:
+    """Return the next validators: the largest stakes in good standing; of equal ones, the lower accounts."""
+    fit = [(account, validator) for account, validator in candidates if is_electable(validator, parameters)]
+    best = sorted(fit, key=lambda pair: (-pair[1].stake, pair[0]))[: parameters.max_validators]
+    return tuple([Member(account, validator.stake) for account, validator in sorted(best)])
+
+
+def end_epoch(ledger: Ledger, stake: StakeContext) -> None:
+    """If this block ends an epoch, write the next one's validators and forget what no evidence can be about.
+
+    If nobody is fit, those of this epoch stay: a chain without validators could never go on.
+    """
+    if not is_boundary(ledger.context.height, stake.parameters.epoch_blocks):
+        return
+    members = _choose_next(ledger, stake)
+    upcoming = ValidatorSet(stake.epoch + 1, stake.mix, members)
+    put_record(ledger.view, validator_set_key(upcoming.epoch), upcoming)
+    _forget(ledger, stake)
+    ledger.tell(EpochEnded(stake.epoch, len(members), upcoming.total))
+
+
+def _choose_next(ledger: Ledger, stake: StakeContext) -> tuple[Member, ...]:
+    if stake.parameters.permissioned:
+        return fixed_members(stake.parameters)
+    found = [(account, get_validator(ledger.view, account)) for account in get_candidates(ledger.view)]
+    members = choose_members([(a, v) for a, v in found if v is not None], stake.parameters)
+    return members or need_validator_set(ledger.view, stake.epoch).members
+
+
+def evidence_deadline(epoch: int, parameters: PosParameters) -> int:
+    """Return the height of the last block that can carry evidence about an epoch."""
+    return boundary_height(epoch, parameters.epoch_blocks) + parameters.unbonding_blocks
+
+
+def _forget(ledger: Ledger, stake: StakeContext) -> None:
+    """Remove the set and the offences of the epoch about which evidence ended between the last boundary and this."""
+    parameters = stake.parameters
+    epoch = stake.epoch - -(-parameters.unbonding_blocks // parameters.epoch_blocks)
+    if epoch < 0:
+        return
+    ledger.view.put(validator_set_key(epoch), None)
+    for number, punished in enumerate(get_punished(ledger.view, epoch)):
+        ledger.view.put(offence_key(punished.offence), None)
+        ledger.view.put(offence_at_key(epoch, number), None)
+    if read_number(ledger.view, offences_key(epoch)):
+        ledger.view.put(offences_key(epoch), None)
+
+
+def put_candidates(overlay: Overlay, accounts: Iterable[AccountId]) -> None:
+    """Write the accounts that have a stake."""
+    put_record(overlay, VALIDATORS_KEY, Accounts(tuple(sorted(accounts))))
