@@ -7,8 +7,9 @@ follows the ledger's rules is ``consensus.transition``'s to say. An engine whose
 ``consensus.engines.make_engine`` picks the engine that a genesis names, and ``tests/consensus/engine`` holds what
 every engine must pass.
 
-An engine's verdict on a header is one of four. Only ``INVALID`` condemns it, for ever and with all its
-descendants; the others say what has to happen before it can be judged again.
+An engine's verdict on a header is one of six. Only ``INVALID`` condemns it, for ever and with all its
+descendants; the others say what has to happen before it can be judged again. One under other rules than this node
+has for its height waits for another program (``consensus.otherrules``).
 """
 
 from collections.abc import Callable
@@ -46,6 +47,8 @@ class Verdict(StrEnum):
     VALID = "valid"
     FUTURE = "future"
     ORPHAN = "orphan"
+    NEWER_RULES = "newer rules"
+    OLDER_RULES = "older rules"
     INVALID = "invalid"
 
 
@@ -55,12 +58,14 @@ class HeaderVerdict:
 
     missing   ids of the headers to fetch before an ``ORPHAN`` can be judged (its parent, or what it refers to)
     retry_ms  time from which a ``FUTURE`` header is acceptable
+    weight    what a header under other rules has proved to have cost
     """
 
     verdict: Verdict
     reason: str = ""
     missing: tuple[Hash, ...] = ()
     retry_ms: Millis | None = None
+    weight: int = 0
 
     @property
     def is_valid(self) -> bool:

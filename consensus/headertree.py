@@ -23,6 +23,7 @@ from consensus.engine import Engine, HeaderVerdict, Verdict
 from consensus.errors import ConflictingFinality
 from consensus.forkchoice import ForkChoice, stands_on
 from consensus.headernode import Node, ancestor, downward, fork_point, subtree
+from consensus.otherrules import NewerChain, OtherRules
 from consensus.waiting import WaitingHeaders
 
 _RECENT: Final = 256
@@ -45,6 +46,7 @@ class Outcome(StrEnum):
     KNOWN = "known"
     ORPHAN = "orphan"
     FUTURE = "future"
+    OTHER_RULES = "other rules"
     INVALID = "invalid"
     TOO_DEEP = "too deep"
 
@@ -74,6 +76,7 @@ class HeaderTree:
         self._nodes: dict[Hash, Node] = {root.id: root}
         self._recent: OrderedDict[Hash, Header] = OrderedDict()
         self._waiting = WaitingHeaders()
+        self._other = OtherRules(self)
 
     # What is known
 
@@ -147,13 +150,13 @@ class HeaderTree:
         while queue:
             header = queue.pop(0)
             id = block_id(header)
-            if id in self._nodes:
+            if id in self._nodes or id in self._other:
                 results.append(Offered(id, Outcome.KNOWN))
                 continue
-            verdict = self._engine.check_header(self, header, now)
+            verdict = self._engine.check_header(self._other if header.parent in self._other else self, header, now)
             outcome = self.insert(header, verdict)
             results.append(Offered(id, outcome, verdict.reason, verdict.missing))
-            if id in self._nodes:
+            if id in self._nodes or id in self._other:
                 queue += self._waiting.take_waiting_for(id)
         return results
 
@@ -174,6 +177,9 @@ class HeaderTree:
             self._waiting.put(header, verdict)
             return Outcome.ORPHAN if verdict.verdict is Verdict.ORPHAN else Outcome.FUTURE
         parent = self._nodes.get(header.parent)
+        if verdict.verdict in (Verdict.NEWER_RULES, Verdict.OLDER_RULES):
+            self._other.keep(header, verdict, 0 if parent is None else parent.weight)
+            return Outcome.OTHER_RULES
         if not verdict.is_valid:
             return Outcome.INVALID
         if parent is None:
@@ -305,6 +311,10 @@ class HeaderTree:
     def tips(self) -> tuple[Hash, ...]:
         """Return the tips of all branches that can still be chosen, in ascending order of id."""
         return self._choice.tips()
+
+    def newer_chain(self) -> NewerChain | None:
+        """Return the heaviest chain known whose blocks name newer rules than this node has for their heights."""
+        return self._other.newest
 
     # Ways through the tree
 

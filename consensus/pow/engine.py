@@ -21,7 +21,16 @@ from consensus.engine import (
     Verdict,
 )
 from consensus.header_form import find_form_fault, find_link_fault
-from consensus.pow.fields import MEDIAN_SPAN, SEAL_BYTES, STALE_WINDOW, PowFields, encode_target, read_fields
+from consensus.otherrules import judge_other_rules
+from consensus.pow.fields import (
+    MAX_TARGET,
+    MEDIAN_SPAN,
+    SEAL_BYTES,
+    STALE_WINDOW,
+    PowFields,
+    encode_target,
+    read_fields,
+)
 from consensus.pow.schedule import compute_due
 from consensus.pow.search import MAX_NONCE, search_chunk
 from consensus.pow.siblings import Kin
@@ -30,6 +39,9 @@ from consensus.pow.target import compute_target, compute_weight
 DOMAIN_BEACON: Final = b"fedchain/pow-beacon"
 CHUNK: Final = 1 << 14
 """Nonces between two questions whether to stop: 7 ms of the compiled search, under 20 ms on half as fast a core."""
+
+OTHER_RULES_SLACK: Final = 16
+"""How many times easier than the last target it could judge a block under other rules may be and still be heard."""
 
 
 class PowEngine:
@@ -50,6 +62,9 @@ class PowEngine:
 
     def check_header(self, chain: HeaderView, header: Header, now: Millis) -> HeaderVerdict:
         """Judge a header: its form and work first, for they need no other header and cost a stranger the most."""
+        other = judge_other_rules(self._genesis, chain, header, self._weigh_other)
+        if other is not None:
+            return other
         fault = find_form_fault(self._genesis, header)
         if fault is not None:
             return _invalid(fault)
@@ -88,6 +103,14 @@ class PowEngine:
             retry = Millis(header.time_ms - self._parameters.max_future_ms)
             return HeaderVerdict(Verdict.FUTURE, f"time {header.time_ms} is after {latest}", (), retry)
         return VALID_HEADER
+
+    def _weigh_other(self, base: Header, header: Header) -> int:
+        """Return the work that a header under other rules proves whatever its fields mean, 0 for next to none."""
+        target, number = self._fields(base).target_number, int.from_bytes(block_id(header), "big")
+        for bound in (target, min(MAX_TARGET, OTHER_RULES_SLACK * target)):
+            if number <= bound:
+                return compute_weight(bound)
+        return 0
 
     def _earliest_time(self, chain: HeaderView, parent: Header) -> Millis:
         """Return the first millisecond after the median time of the last headers up to ``parent``."""

@@ -88,7 +88,6 @@ def test_only_the_time_depends_on_the_clock(network):
     "change",
     [
         {"chain_id": "other"},
-        {"version": 7},
         {"height": Height(3)},
         {"height": Height(0)},
         {"extension": Hash(b"\1" * 32)},
