@@ -108,12 +108,12 @@ SILENCE_MS: Final = 2_000
 """Without a byte from a peer that owes an answer: others who can give it are asked, and asked first."""
 HEADERS_ANSWER_MS: Final = 15_000
 EPOCHS_ANSWER_MS: Final = 10_000
-EPOCHS_PART_ANSWER_MS: Final = 15_000
-"""For a part of a state."""
-RETRY_MS: Final = 5_000
+EPOCHS_RETRY_MS: Final = 5_000
 """Before a peer that had no proof of an epoch is asked for it again."""
 ENGINE_REPEAT_MS: Final = 1_000
 """So long an engine message that was heard is not heard again."""
+PART_ANSWER_MS: Final = 15_000
+"""For a part of a state."""
 FETCH_ANSWER_MS: Final = 10_000
 """For a transaction or update; for a body or chunk of a payload, since the last one from the same peer."""
 QUICK_ANSWER_MS: Final = 500
@@ -171,8 +171,8 @@ MAX_ENGINE_HEARD: Final = 16_384
 """Engine messages remembered as heard, over all peers."""
 MAX_IGNORED: Final = 16_384
 """Items the core ignored lately, over all peers."""
-MAX_BANS: Final = 1024
-"""Banned identities, and as many hosts; the oldest are forgotten first."""
+MAX_BANS: Final = 2048
+"""Banned identities and hosts, and as many that have points; the oldest are forgotten first."""
 MAX_STRIKES: Final = 6
 """Questions left unanswered and not made good by answers, at which a peer is let go."""
 MAX_DIALS: Final = 4
@@ -280,6 +280,7 @@ WORK: Final = {
     "GetTransactions": Work(20, 10),
     "Transactions": Work(50, 150),
     "GetPayload": Work(300),
+    "EngineMessage": Work(200),
     "Addresses": Work(50, 20),
     "GetAddresses": Work(500),
 }
