@@ -1,35 +1,27 @@
-"""Fetching items by id: asking peers within their free slots, taking answers, giving up on late ones.
+"""Fetching items by id: asking peers within their windows, and taking answers.
 
-Rules of this file: messages and deadlines; which item waits for whom is ``inventory``'s. An answer that nobody asked
-for condemns its sender; a late one is still taken if the item is still missing.
+Rules of this file: questions and answers; which item waits for whom is ``inventory``'s, what is late ``stalls``'s. An
+answer that nobody asked for condemns its sender; a late one is still taken if the item is still missing.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from itertools import islice
 from random import Random
-from typing import Final
 
 from chain.codec import encode
 from chain.hashing import content_id
 from chain.ids import Hash, Millis
-from chain.payload import PayloadRef
 from chain.update import AttestedUpdate
 from p2p.errors import ProtocolError
 from p2p.events import BodyArrived, Item, Kind, PayloadArrived, PeerId, TransactionArrived, UpdateArrived, Want
 from p2p.inventory import Fetch, Flight, Inventory
 from p2p.limits import (
-    BODIES_IN_FLIGHT,
     CHUNKS_IN_FLIGHT,
     CHUNKS_OWED,
     FETCH_ANSWER_MS,
-    LONGEST_FETCH_MS,
+    MAX_BODIES,
     MAX_IDS,
-    MAX_STRIKES,
-    MIN_PAYLOAD_RATE,
     PAYLOAD_BYTES_IN_FLIGHT,
-    SILENCE_MS,
-    TRANSACTIONS_IN_FLIGHT,
-    UPDATES_IN_FLIGHT,
     MessageClass,
 )
 from p2p.links import Links
@@ -47,16 +39,10 @@ from p2p.messages import (
     UpdateNotice,
     Updates,
 )
-from p2p.payloads import Assembly
+from p2p.payloads import find_liars
 from p2p.session import CLASS_OF_KIND, Session
-
-_SLOTS: Final = {
-    Kind.BODY: BODIES_IN_FLIGHT,
-    Kind.UPDATE: UPDATES_IN_FLIGHT,
-    Kind.TRANSACTION: TRANSACTIONS_IN_FLIGHT,
-    Kind.PAYLOAD: CHUNKS_OWED,
-}
-"""Answers of a kind that one peer may owe us, late ones included."""
+from p2p.stalls import Stalls
+from p2p.windows import SLOTS, Windows
 
 
 def version_of(update: AttestedUpdate) -> Hash:
@@ -65,20 +51,17 @@ def version_of(update: AttestedUpdate) -> Hash:
 
 
 class Fetcher:
-    """Asks, and hands what arrives to the core."""
+    """Asks, and hands what arrives to the core. ``condemn`` lets a peer go for what was found out about it."""
 
-    def __init__(self, links: Links, random: Random) -> None:
+    def __init__(self, links: Links, random: Random, condemn: Callable[[PeerId, str, Millis], None]) -> None:
         self.inventory = Inventory()
         self._links = links
         self._random = random
-        self._progress: dict[tuple[PeerId, Kind], Millis] = {}  # when the last body or chunk came from a peer
+        self._condemn = condemn
+        self._windows = Windows(links)
+        self._stalls = Stalls(links, self.inventory, self._windows)
         links.on_up.append(lambda session, now: self.inventory.add_peer(session.peer))
-        links.on_down.append(self._on_down)
-
-    def _on_down(self, session: Session, now: Millis) -> None:
-        for kind in Kind:
-            self._progress.pop((session.peer, kind), None)
-        self.inventory.remove_peer(session.peer, now)
+        links.on_down.append(lambda session, now: self.inventory.remove_peer(session.peer, now))
 
     def offer(self, kind: Kind, wire_id: Hash, id: Hash, session: Session) -> None:
         """Note that a peer announced an item that is not known here."""
@@ -104,29 +87,45 @@ class Fetcher:
     # ── asking ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def schedule(self, now: Millis) -> None:
-        """Ask every peer that has a free slot for what it offers."""
-        offering = [peer for peer, offers in self.inventory.offers.items() if any(offers.values())]
+        """Ask the peers for which something changed for what they offer and have room for. Cheap if nothing did."""
+        stirred = self.inventory.stirred
+        if not stirred:
+            return
+        offering = [peer for peer in stirred if any(self.inventory.offers[peer].values()) or self._has_chunks(peer)]
+        stirred.clear()
         if len(offering) > 1:
             self._random.shuffle(offering)  # no peer is always asked first
             offering.sort(key=lambda peer: self._links.ready[peer].is_silent(now))
         for peer in offering:
             session = self._links.ready[peer]
             for kind, ids in self.inventory.offers[peer].items():
-                if ids and kind is Kind.PAYLOAD:
+                if kind is Kind.PAYLOAD:
                     self._ask_payloads(session, now)
                 elif ids:
                     self._ask(session, kind, now)
 
+    def _has_chunks(self, peer: PeerId) -> bool:
+        return self.inventory.count_flights(peer, Kind.PAYLOAD) > 0
+
+    def _free(self, session: Session, kind: Kind) -> int:
+        """Return how many more answers the peer may be asked for. None, while it owes too many that are late."""
+        owed = len(session.owed[CLASS_OF_KIND[kind]])
+        flying = self.inventory.count_flights(session.peer, kind)
+        if owed - flying >= SLOTS[kind].first:
+            return 0
+        return min(self._windows.of(session.peer, kind).size - flying, SLOTS[kind].most - owed)
+
     def _ask(self, session: Session, kind: Kind, now: Millis) -> None:
         """Ask for bodies, transactions or updates, in one message."""
         owed = session.owed[CLASS_OF_KIND[kind]]
-        free = min(_SLOTS[kind] - len(owed), MAX_IDS)
+        free = min(self._free(session, kind), MAX_BODIES if kind is Kind.BODY else MAX_IDS)
         is_silent = session.is_silent(now)
         # What the peer still owes, late, is not asked of it again: one question, one answer.
         askable = (
             id
             for id in self.inventory.offers[session.peer][kind]
-            if (id, 0) not in owed and not (is_silent and self._others_can_give(self._fetch(kind, id), session, now))
+            if (id, 0) not in owed
+            and not (is_silent and self._stalls.others_can_give(self._fetch(kind, id), session, now))
         )
         ids = tuple(islice(askable, max(0, free)))
         if not ids:
@@ -145,86 +144,67 @@ class Fetcher:
         deadline = Millis(now + FETCH_ANSWER_MS)
         for fetch in fetches:
             session.owes(CLASS_OF_KIND[kind], fetch.wire_id, now)
-            self.inventory.start(fetch, Flight(session.peer, now, deadline, None))
+            self.inventory.start(fetch, Flight(session.peer, now, deadline))
+        if len(ids) == MAX_BODIES and kind is Kind.BODY:
+            self._ask(session, kind, now)
 
     def _ask_payloads(self, session: Session, now: Millis) -> None:
-        """Start as many payloads as slots and the cap on their bytes let us."""
-        owed = session.owed[MessageClass.PAYLOADS]
-        late = {id for id, _ in owed}
+        """Ask for further chunks of the payloads under way; start as many as the window and the cap on bytes let us."""
+        for fetch in self.inventory.flights_of(session.peer, Kind.PAYLOAD):
+            self._ask_chunks(session, fetch, now)
+        late = {id for id, _ in session.owed[MessageClass.PAYLOADS]}
         for id in list(self.inventory.offers[session.peer][Kind.PAYLOAD]):
             fetch = self._fetch(Kind.PAYLOAD, id)
-            in_flight = self.inventory.payload_bytes
-            if len(owed) > _SLOTS[Kind.PAYLOAD] - CHUNKS_IN_FLIGHT or (
-                in_flight and in_flight + fetch.size > PAYLOAD_BYTES_IN_FLIGHT
-            ):
+            if self._free_chunks(session) <= 0 or not self._has_room(fetch):
                 return
-            if id in late or (session.is_silent(now) and self._others_can_give(fetch, session, now)):
+            if id in late or (session.is_silent(now) and self._stalls.others_can_give(fetch, session, now)):
                 continue
-            assembly = Assembly(PayloadRef(id, fetch.size))
-            self.inventory.start(fetch, Flight(session.peer, now, Millis(now + FETCH_ANSWER_MS), assembly))
-            for _ in range(CHUNKS_IN_FLIGHT):
-                self._ask_chunk(session, assembly, now)
+            self.inventory.start(fetch, Flight(session.peer, now, Millis(now + FETCH_ANSWER_MS)))
+            self.inventory.assemble(fetch).resume()
+            self._ask_chunks(session, fetch, now)
 
-    def _ask_chunk(self, session: Session, assembly: Assembly, now: Millis) -> None:
-        offset = assembly.next_offset()
-        if offset is not None and self._links.send(session, GetPayload(assembly.ref.id, offset)):
-            session.owes(MessageClass.PAYLOADS, assembly.ref.id, now, offset)
+    def _has_room(self, fetch: Fetch) -> bool:
+        """Is there room for this payload? What is here of others, and nobody gives now, makes room for it."""
+        if fetch.assembly is not None:
+            return True
+        for held in self.inventory.held():
+            if self.inventory.payload_bytes + fetch.size <= PAYLOAD_BYTES_IN_FLIGHT:
+                break
+            self.inventory.drop_assembly(held)
+        taken = self.inventory.payload_bytes
+        return not taken or taken + fetch.size <= PAYLOAD_BYTES_IN_FLIGHT
+
+    def _free_chunks(self, session: Session) -> int:
+        """Return how many more chunks the peer may be asked for. None, while it owes too many that are late."""
+        owed = session.owed[MessageClass.PAYLOADS]
+        flying = {fetch.id for fetch in self.inventory.flights_of(session.peer, Kind.PAYLOAD)}
+        live = sum(id in flying for id, _ in owed)
+        if len(owed) - live >= CHUNKS_IN_FLIGHT:
+            return 0
+        return min(self._windows.of(session.peer, Kind.PAYLOAD).size - live, CHUNKS_OWED - len(owed))
+
+    def _ask_chunks(self, session: Session, fetch: Fetch, now: Millis) -> None:
+        assert fetch.assembly is not None  # it was assembled when the flight began
+        for _ in range(self._free_chunks(session)):
+            offset = fetch.assembly.next_offset()
+            if offset is None or not self._links.send(session, GetPayload(fetch.id, offset)):
+                return
+            session.owes(MessageClass.PAYLOADS, fetch.id, now, offset)
 
     def _fetch(self, kind: Kind, id: Hash) -> Fetch:
         fetch = self.inventory.get(kind, id)
         assert fetch is not None  # what is in somebody's offers is being fetched
         return fetch
 
-    def _others_can_give(self, fetch: Fetch, session: Session, now: Millis) -> bool:
-        """Is there another source of this item that is not silent?"""
-        others = self.inventory.others(fetch, session.peer)
-        return any(not self._links.ready[peer].is_silent(now) for peer in others)
-
     def tick(self, now: Millis) -> None:
         """Take what is overdue away from who owes it, and let go who owes too much."""
-        self.inventory.tick(now)
-        self._pass_on(now)
-        late: dict[PeerId, None] = {}
-        for fetch, flight in self.inventory.overdue(now):
-            if self._is_coming(fetch, flight, now):
-                continue
-            late[flight.peer] = None
-            self.inventory.fail(fetch, flight.peer, now)
-        for session in list(self._links.ready.values()):
-            if session.peer in late:
-                self._links.strike(session, MAX_STRIKES, now)
-            elif any(self._is_stuck(session, kind, now) for kind in Kind):
-                self._links.close(session, "owes more answers than it may", now)
-
-    def _pass_on(self, now: Millis) -> None:
-        """Ask others for what silent peers were asked for. No fault of theirs yet: their deadline still stands."""
-        silent = {peer: session for peer, session in self._links.ready.items() if session.is_silent(now)}
-        if not silent:
-            return
-        for fetch, flight in self.inventory.flying():
-            session = silent.get(flight.peer)
-            if session is not None and self._others_can_give(fetch, session, now):
-                self.inventory.fail(fetch, flight.peer, now)
-
-    def _is_coming(self, fetch: Fetch, flight: Flight, now: Millis) -> bool:
-        """Is the answer merely queued behind others on a slow line? Bodies and payloads may be."""
-        longest = LONGEST_FETCH_MS + fetch.size * 1000 // MIN_PAYLOAD_RATE
-        progress = self._progress.get((flight.peer, fetch.kind), flight.started)
-        return now - progress < FETCH_ANSWER_MS and now - flight.started < longest
-
-    def _is_stuck(self, session: Session, kind: Kind, now: Millis) -> bool:
-        """Are all the peer's slots taken by answers that are late? Who has only just fallen silent may come back."""
-        if SILENCE_MS <= session.silent_ms(now) < FETCH_ANSWER_MS:
-            return False
-        free = _SLOTS[kind] - len(session.owed[CLASS_OF_KIND[kind]])
-        needed = CHUNKS_IN_FLIGHT if kind is Kind.PAYLOAD else 1
-        return free < needed and self.inventory.count_flights(session.peer, kind) == 0
+        self._stalls.tick(now)
+        self.inventory.stirred.update(dict.fromkeys(self.inventory.offers))  # a queue may have room again
 
     # ── answers ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def on_body(self, session: Session, message: BlockBody, now: Millis) -> None:
         """Hand a wanted body to the core."""
-        self._progress[session.peer, Kind.BODY] = now
         if self._arrived(session, Kind.BODY, message.id, now):
             self._links.emit(BodyArrived(session.peer, message.id, message.body))
 
@@ -240,9 +220,16 @@ class Fetcher:
             if self._arrived(session, Kind.UPDATE, version_of(update), now):
                 self._links.emit(UpdateArrived(session.peer, update))
 
+    def _settle(self, session: Session, kind: Kind, wire_id: Hash, now: Millis, offset: int = 0) -> None:
+        """Strike out the peer's debt, and measure how well it delivers."""
+        asked_at = session.settle(CLASS_OF_KIND[kind], wire_id, offset)
+        self._windows.of(session.peer, kind).answered(Millis(now - asked_at))
+        self._stalls.delivered(session.peer, kind, now)
+        self.inventory.stirred[session.peer] = None
+
     def _arrived(self, session: Session, kind: Kind, wire_id: Hash, now: Millis) -> bool:
         """Settle the peer's debt; is the item still missing? If so note that it is not."""
-        session.settle(CLASS_OF_KIND[kind], wire_id)
+        self._settle(session, kind, wire_id, now)
         fetch = self.inventory.get(kind, wire_id)
         if fetch is None or fetch.is_delivered:
             return False
@@ -251,35 +238,46 @@ class Fetcher:
 
     def on_chunk(self, session: Session, message: PayloadChunk, now: Millis) -> None:
         """Add a chunk to its payload; hand the payload to the core when it is whole and what its id says."""
-        session.settle(MessageClass.PAYLOADS, message.id, message.offset)
-        self._progress[session.peer, Kind.PAYLOAD] = now
+        self._settle(session, Kind.PAYLOAD, message.id, now, message.offset)
         fetch = self.inventory.get(Kind.PAYLOAD, message.id)
-        flight = None if fetch is None else fetch.flight
-        if fetch is None or flight is None or flight.assembly is None or flight.peer != session.peer:
+        assembly = None if fetch is None else fetch.assembly
+        if fetch is None or assembly is None or (fetch.suspects and not _is_flying_at(fetch, session)):
             return
-        assembly = flight.assembly
-        assembly.add(message.offset, message.data)
+        assembly.add(message.offset, message.data, session.peer)
         if not assembly.is_complete:
-            self._ask_chunk(session, assembly, now)
             return
         payload = assembly.payload()
-        if not assembly.ref.is_of(payload):
+        if assembly.ref.is_of(payload):
+            suspects = fetch.suspects
+            self.inventory.deliver(fetch, session.peer, now)
+            self._links.emit(PayloadArrived(session.peer, assembly.ref, payload))
+            for peer in find_liars(payload, suspects):
+                self._condemn(peer, "gave chunks that are not the payload's", now)
+        elif len(assembly.givers()) == 1:
             raise ProtocolError("a payload that is not what its id says")
-        self.inventory.deliver(fetch, session.peer, now)
-        self._links.emit(PayloadArrived(session.peer, assembly.ref, payload))
+        else:
+            self.inventory.begin_again(fetch, assembly.suspects(), now)
 
     def on_not_found(self, session: Session, message: NotFound, now: Millis) -> None:
         """Ask the next source for what this peer does not have."""
         for id in message.ids:
-            session.settle(CLASS_OF_KIND[message.kind], id)
+            self._refused(session, message.kind, id)
             self._failed(session, message.kind, id, now)
 
     def on_no_chunk(self, session: Session, message: NoChunk, now: Millis) -> None:
         """Ask the next source for a payload that this peer does not have."""
-        session.settle(MessageClass.PAYLOADS, message.id, message.offset)
+        self._refused(session, Kind.PAYLOAD, message.id, message.offset)
         self._failed(session, Kind.PAYLOAD, message.id, now)
+
+    def _refused(self, session: Session, kind: Kind, id: Hash, offset: int = 0) -> None:
+        session.settle(CLASS_OF_KIND[kind], id, offset)
+        self.inventory.stirred[session.peer] = None
 
     def _failed(self, session: Session, kind: Kind, id: Hash, now: Millis) -> None:
         fetch = self.inventory.get(kind, id)
         if fetch is not None and fetch.flight is not None and fetch.flight.peer == session.peer:
             self.inventory.fail(fetch, session.peer, now)
+
+
+def _is_flying_at(fetch: Fetch, session: Session) -> bool:
+    return fetch.flight is not None and fetch.flight.peer == session.peer

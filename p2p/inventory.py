@@ -9,17 +9,21 @@ An item is fetched because peers announced it (transactions, updates: from those
     delivered  with the core for its verdict; on a rejection the other sources get it back, for an id does not cover
                everything (a signature, say), and a bad copy must not hide the good one
 
-What was announced is given up with its last source. Rules of this file: bookkeeping, no messages.
+What was announced is given up with its last source. What failed goes to the front of its next source's queue: the
+core names what it needs first first. Chunks of a payload outlast the peer that gave them, for the next source to go on
+from. Rules of this file: bookkeeping, no messages.
 """
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from chain.ids import Hash, Millis
+from chain.payload import PayloadRef
 from p2p.events import Item, Kind, PeerId, Want
 from p2p.limits import MAX_DELIVERED, MAX_OFFERS, RETRY_MS, VERDICT_MS
-from p2p.payloads import Assembly
+from p2p.payloads import Assembly, Suspect
 
 Key: TypeAlias = tuple[Kind, Hash]
 """What a fetch is known by: the kind and the id on the wire, which for an update is its version."""
@@ -27,17 +31,20 @@ Key: TypeAlias = tuple[Kind, Hash]
 
 @dataclass(slots=True)
 class Flight:
-    """A question under way. ``assembly`` is there for payloads."""
+    """A question under way."""
 
     peer: PeerId
     started: Millis
     deadline: Millis
-    assembly: Assembly | None
 
 
 @dataclass(slots=True)
 class Fetch:
-    """One item. ``id`` is what the core calls it; ``size`` is a payload's. Without ``flight`` it waits or is parked."""
+    """One item. ``id`` is what the core calls it; ``size`` is a payload's. Without ``flight`` it waits or is parked.
+
+    ``assembly``: what is here of a payload, whoever gave it. ``suspects``: chunks that did not make up what the id says;
+    until the payload has come whole from one peer, no second one adds to what the first gave.
+    """
 
     kind: Kind
     wire_id: Hash
@@ -48,6 +55,8 @@ class Fetch:
     failed: dict[PeerId, None] = field(default_factory=dict)
     flight: Flight | None = None
     is_delivered: bool = False
+    assembly: Assembly | None = None
+    suspects: tuple[Suspect, ...] = ()
 
     @property
     def key(self) -> Key:
@@ -56,13 +65,18 @@ class Fetch:
 
 
 class Inventory:
-    """All fetches. ``offers`` lists for each connected peer what waits and may be asked of it."""
+    """All fetches. ``offers`` lists for each connected peer what waits and may be asked of it, the first to ask first.
+
+    ``stirred`` names the peers that may be asked for something now and could not before; who asks empties it.
+    """
 
     def __init__(self) -> None:
-        self.offers: dict[PeerId, dict[Kind, dict[Hash, None]]] = {}
-        self.payload_bytes = 0  # of the payloads in flight
+        self.offers: dict[PeerId, dict[Kind, OrderedDict[Hash, None]]] = {}
+        self.stirred: dict[PeerId, None] = {}
+        self.payload_bytes = 0  # of the payloads in flight, and of those that a next source will go on with
         self._fetches: dict[Key, Fetch] = {}
         self._in_flight: dict[Key, Fetch] = {}
+        self._flights_of: dict[tuple[PeerId, Kind], dict[Hash, Fetch]] = {}
         self._parked: dict[Key, Millis] = {}
         self._delivered: dict[Key, tuple[PeerId, Millis]] = {}
         self._named: dict[tuple[Kind, Hash], dict[Hash, None]] = {}  # delivered: the core's name → ids on the wire
@@ -79,7 +93,7 @@ class Inventory:
 
     def add_peer(self, peer: PeerId) -> None:
         """Take a new peer: it may have whatever is wanted and not in flight."""
-        self.offers[peer] = {kind: {} for kind in Kind}
+        self.offers[peer] = {kind: OrderedDict() for kind in Kind}
         for fetch in self._fetches.values():
             if fetch.is_wanted:
                 self._add_source(fetch, peer)
@@ -87,9 +101,10 @@ class Inventory:
     def remove_peer(self, peer: PeerId, now: Millis) -> None:
         """Give what waited for this peer, or was in flight there, to the other sources."""
         offers = self.offers.pop(peer)
-        flying = [fetch for fetch in self._in_flight.values() if fetch.flight is not None and fetch.flight.peer == peer]
+        self.stirred.pop(peer, None)
+        flying = [fetch for kind in Kind for fetch in self.flights_of(peer, kind)]
         waiting = [self._fetches[kind, id] for kind, ids in offers.items() for id in ids]
-        for fetch in flying + waiting:
+        for fetch in reversed(flying + waiting):  # so that the first is the first to be asked for again
             self.fail(fetch, peer, now)
 
     # ── what to fetch ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -124,6 +139,7 @@ class Inventory:
         self._withdraw(fetch)
         self._parked.pop(fetch.key, None)
         self._undeliver(fetch)
+        self.drop_assembly(fetch)
         self._fetches.pop(fetch.key, None)
 
     # ── its life ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -135,7 +151,29 @@ class Inventory:
         self._withdraw(fetch)
         fetch.flight = flight
         self._in_flight[fetch.key] = fetch
-        self.payload_bytes += fetch.size
+        self._flights_of.setdefault((flight.peer, fetch.kind), {})[fetch.wire_id] = fetch
+        if fetch.assembly is None:
+            self.payload_bytes += fetch.size
+
+    def assemble(self, fetch: Fetch) -> Assembly:
+        """Return what is here of a payload in flight, to add to."""
+        assert fetch.flight is not None  # its bytes are counted
+        if fetch.assembly is None:
+            fetch.assembly = Assembly(PayloadRef(fetch.id, fetch.size))
+        return fetch.assembly
+
+    def drop_assembly(self, fetch: Fetch) -> None:
+        """Forget what is here of a payload."""
+        if fetch.assembly is not None:
+            fetch.assembly = None
+            if fetch.flight is None:
+                self.payload_bytes -= fetch.size
+
+    def held(self) -> Iterator[Fetch]:
+        """Yield the payloads of which chunks are here and which are not in flight."""
+        for fetch in list(self._fetches.values()):
+            if fetch.assembly is not None and fetch.flight is None:
+                yield fetch
 
     def fail(self, fetch: Fetch, peer: PeerId, now: Millis) -> None:
         """Note that ``peer`` did not give the item: the next source has its turn."""
@@ -145,8 +183,18 @@ class Inventory:
         if peer in self.offers:
             self.offers[peer][fetch.kind].pop(fetch.wire_id, None)
             fetch.failed[peer] = None
+        if fetch.suspects:
+            self.drop_assembly(fetch)
         if fetch.flight is None and not fetch.is_delivered:
             self._wait(fetch, now)
+
+    def begin_again(self, fetch: Fetch, suspects: tuple[Suspect, ...], now: Millis) -> None:
+        """Fetch a payload anew, whole from one peer: the chunks of several do not make up what its id says."""
+        fetch.suspects = suspects
+        self._ground(fetch)
+        self.drop_assembly(fetch)
+        fetch.failed.clear()
+        self._widen(fetch, now)
 
     def deliver(self, fetch: Fetch, peer: PeerId, now: Millis) -> None:
         """Note that ``peer`` gave the item: what is wanted is done, what was announced awaits its verdict."""
@@ -199,27 +247,32 @@ class Inventory:
             if now >= flight.deadline:
                 yield fetch, flight
 
+    def flights_of(self, peer: PeerId, kind: Kind) -> list[Fetch]:
+        """Return the items of a kind this peer is being asked for, the first asked first."""
+        return list(self._flights_of.get((peer, kind), {}).values())
+
     def count_flights(self, peer: PeerId, kind: Kind) -> int:
         """Return how many items of a kind this peer is being asked for."""
-        return sum(
-            fetch.kind is kind and fetch.flight is not None and fetch.flight.peer == peer
-            for fetch in self._in_flight.values()
-        )
+        return len(self._flights_of.get((peer, kind), ()))
 
     # ── within ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _add_source(self, fetch: Fetch, peer: PeerId) -> None:
+    def _add_source(self, fetch: Fetch, peer: PeerId, *, first: bool = False) -> None:
         fetch.sources[peer] = None
         if fetch.flight is None and not fetch.is_delivered:
             self._parked.pop(fetch.key, None)
-            self.offers[peer][fetch.kind][fetch.wire_id] = None
+            offers = self.offers[peer][fetch.kind]
+            offers[fetch.wire_id] = None
+            if first:
+                offers.move_to_end(fetch.wire_id, last=False)
+            self.stirred[peer] = None
 
     def _wait(self, fetch: Fetch, now: Millis) -> None:
         """Offer the item to its sources again; with none left, widen or give up."""
         sources = [peer for peer in fetch.sources if peer in self.offers]
         fetch.sources = {}
         for peer in sources:
-            self._add_source(fetch, peer)
+            self._add_source(fetch, peer, first=True)
         if not sources:
             if fetch.is_wanted:
                 self._widen(fetch, now)
@@ -230,9 +283,10 @@ class Inventory:
         """Offer a wanted item to every peer that has not failed; park it if there is none."""
         others = [peer for peer in self.offers if peer not in fetch.failed]
         for peer in others:
-            self._add_source(fetch, peer)
+            self._add_source(fetch, peer, first=bool(fetch.failed))
         if not others:
             fetch.failed.clear()
+            self.drop_assembly(fetch)
             self._parked[fetch.key] = Millis(now + RETRY_MS)
 
     def _withdraw(self, fetch: Fetch) -> None:
@@ -251,6 +305,13 @@ class Inventory:
 
     def _ground(self, fetch: Fetch) -> None:
         if fetch.flight is not None:
+            flights = self._flights_of[fetch.flight.peer, fetch.kind]
+            del flights[fetch.wire_id]
+            if not flights:
+                del self._flights_of[fetch.flight.peer, fetch.kind]
             fetch.flight = None
             del self._in_flight[fetch.key]
-            self.payload_bytes -= fetch.size
+            if fetch.assembly is None:
+                self.payload_bytes -= fetch.size
+            if fetch.size:
+                self.stirred.update(dict.fromkeys(self.offers))  # there may be room for another payload

@@ -78,7 +78,7 @@ def _cost(message: Message) -> int:
 class Session:
     """A connection from ``Connected`` to ``Closed``.
 
-    ``owed`` lists, for each class, the answers this peer owes us; each is given once. Only while something is owed may
+    ``owed`` lists, for each class, the answers this peer owes us and since when; each is given once. Only while something is owed may
     it send messages as long as answers are, so a stranger can't fill our memory with what nobody asked for.
     """
 
@@ -96,7 +96,7 @@ class Session:
         self.stage = Stage.AWAITS_CHALLENGE if self.outbound else Stage.AWAITS_CLIENT_PROOF
         self.since = now
         self.queue = SendQueue(now)
-        self.owed: dict[MessageClass, dict[OwedKey, None]] = {each: {} for each in MessageClass}
+        self.owed: dict[MessageClass, dict[OwedKey, Millis]] = {each: {} for each in MessageClass}
         self.known: RecentSet[tuple[Kind | None, Hash]] = RecentSet(MAX_KNOWN)
         self.strikes = 0
         self.received_at = now
@@ -196,14 +196,15 @@ class Session:
         """Note that the peer was asked for ``id``."""
         if not any(self.owed.values()):
             self._owes_since = now
-        self.owed[message_class][id, offset] = None
+        self.owed[message_class][id, offset] = now
 
-    def settle(self, message_class: MessageClass, id: Hash, offset: int = 0) -> None:
-        """Note that the peer answered for ``id``. ``MessageError`` if it was not asked, or answered before."""
-        if (id, offset) not in self.owed[message_class]:
+    def settle(self, message_class: MessageClass, id: Hash, offset: int = 0) -> Millis:
+        """Note that the peer answered for ``id``; return when it was asked. ``MessageError`` if it was not, or twice."""
+        asked_at = self.owed[message_class].pop((id, offset), None)
+        if asked_at is None:
             raise MessageError(f"an answer of class {message_class.name.lower()} that nobody asked for")
-        del self.owed[message_class][id, offset]
         self.strikes = max(0, self.strikes - 1)
+        return asked_at
 
     def silent_ms(self, now: Millis) -> int:
         """Return for how long not a byte came from the peer although it owes an answer; 0 if it owes none."""

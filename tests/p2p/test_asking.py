@@ -6,7 +6,7 @@ from chain.block import Body, Header, block_id
 from chain.ids import Hash, Height
 from chain.payload import PayloadRef
 from p2p.limits import (
-    CHUNKS_OWED,
+    CHUNKS_IN_FLIGHT,
     CLAIM_RETRY_MS,
     FETCH_ANSWER_MS,
     HEADERS_ANSWER_MS,
@@ -163,7 +163,7 @@ def test_payloads_in_flight_are_bounded_in_number_and_bytes() -> None:
     puppet = Puppet(stage, 1).greet()
     stage.take(stage.network.want([Want(Kind.PAYLOAD, id, 100) for id in IDS], stage.now))
     asked = heard(puppet, GetPayload)
-    assert CHUNKS_OWED - 4 < len(asked) <= CHUNKS_OWED
+    assert len(asked) == CHUNKS_IN_FLIGHT
     stage = Stage()
     puppets = [Puppet(stage, number, KEYS[19 + number]).greet() for number in (1, 2, 3)]
     stage.take(stage.network.want([Want(Kind.PAYLOAD, id, 40 * MIB) for id in IDS[:3]], stage.now))

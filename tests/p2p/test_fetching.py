@@ -73,7 +73,7 @@ class InventoryMachine(RuleBasedStateMachine):
             fetch = self.inventory.get(kind, id)
             assert fetch is not None
             assert fetch.key not in self.flying, "one fetch in flight an item"
-            self.inventory.start(fetch, Flight(peer, self.now, Millis(self.now + 100), None))
+            self.inventory.start(fetch, Flight(peer, self.now, Millis(self.now + 100)))
             self.flying[fetch.key] = peer
 
     @precondition(lambda self: self.flying)
@@ -145,7 +145,7 @@ def test_a_rejected_copy_gives_the_next_source_its_turn() -> None:
         inventory.offer(Kind.UPDATE, IDS[1], IDS[0], peer)
     fetch = inventory.get(Kind.UPDATE, IDS[1])
     assert fetch is not None
-    inventory.start(fetch, Flight(PEERS[0], Millis(0), Millis(100), None))
+    inventory.start(fetch, Flight(PEERS[0], Millis(0), Millis(100)))
     inventory.deliver(fetch, PEERS[0], Millis(1))
     assert not any(ids for offers in inventory.offers.values() for ids in offers.values())
     assert inventory.judged(PEERS[1], Item(Kind.UPDATE, IDS[0]), is_rejected=True, now=Millis(2)) is None
@@ -196,7 +196,7 @@ def test_a_payload_is_put_together_from_chunks_in_any_order(chunks: int, rest: i
     random.shuffle(offsets)  # type: ignore[attr-defined]
     for offset in offsets:
         assert not assembly.is_complete
-        assembly.add(offset, payload[offset : offset + CHUNK_BYTES])
+        assembly.add(offset, payload[offset : offset + CHUNK_BYTES], PEERS[0])
     assert assembly.is_complete
     assert assembly.payload() == payload
 
@@ -207,7 +207,7 @@ def test_a_chunk_has_one_right_length(size: int, length: int) -> None:
     assembly = Assembly(PayloadRef(Hash(bytes(32)), size))
     expected = min(CHUNK_BYTES, size)
     if length == expected:
-        assembly.add(0, bytes(length))
+        assembly.add(0, bytes(length), PEERS[0])
     else:
         with pytest.raises(MessageError, match=f"{length} bytes where {expected} belong"):
-            assembly.add(0, bytes(length))
+            assembly.add(0, bytes(length), PEERS[0])
