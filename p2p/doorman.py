@@ -3,6 +3,10 @@
 A peer has one connection. If both sides dialled at once, both keep the connection that the node with the smaller
 account dialled; a second connection in the same direction replaces the first, because only the peer itself can have
 opened it and it would not have if it still held the first.
+
+Callers that have not proven themselves have places of their own: whoever dawdles is sent away for the next one, the
+oldest of the network that has the most, and holds nobody's place who is a peer. A caller that has proven itself when
+there are ``max_inbound`` already takes the place of the one that ``eviction`` names, or goes.
 """
 
 from random import Random
@@ -11,13 +15,22 @@ from chain.ids import Millis
 from chain.keys import KeyPair
 from p2p.access import ChainAccess, NetworkConfig
 from p2p.addressbook import AddressBook
-from p2p.bans import Bans
-from p2p.dialer import Dialer
-from p2p.endpoints import Endpoint, Reach, parse_endpoint, reach_of
+from p2p.bans import Bans, Subject
+from p2p.dialer import Dialer, Purpose
+from p2p.endpoints import Endpoint, Reach, group_of, parse_endpoint, parse_target, reach_of
 from p2p.errors import EndpointError, HandshakeError, SelfConnectionError
 from p2p.events import Close, Connected, Dial, PeerId
+from p2p.eviction import Standing, choose_victim
 from p2p.handshake import ClientHandshake, Established, ServerHandshake, Terms
-from p2p.limits import LASTING_MS
+from p2p.limits import (
+    ANCHORS,
+    BAN_POINTS,
+    HANDSHAKE_MS,
+    HANDSHAKE_POINTS,
+    LASTING_MS,
+    MAX_HALF_OPEN,
+    STALL_POINTS,
+)
 from p2p.links import Links
 from p2p.messages import Challenge, ClientProof, ServerProof, Status, encode_weight
 from p2p.session import Session, Stage
@@ -42,8 +55,17 @@ class Doorman:
         self._chain = chain
         self._random = random
         self._book = book
-        kept = [parse_endpoint(text) for text in config.connect]
-        self._dialer = Dialer(book, random, kept, config.outbound)
+        saved = config.remembered
+        self._unread_bans = () if saved is None else saved.bans
+        self.dialer = Dialer(
+            book,
+            random,
+            [parse_target(text) for text in config.connect],
+            config.outbound,
+            [] if saved is None else [parse_endpoint(text) for text in saved.anchors],
+            [parse_target(text) for text in config.seeds],
+        )
+        self._last_anchors: tuple[str, ...] = ()
         self._terms = Terms(chain.chain_id, chain.genesis_id)
         links.on_closed.append(self._on_closed)
 
@@ -59,34 +81,51 @@ class Doorman:
         if not event.outbound:
             self._welcome(event, endpoint, now)
             return
-        self._dialer.connected(endpoint)
+        self.dialer.connected(endpoint)
         try:
             handshake = ClientHandshake(
                 self._identity, self._terms, event.server_certificate, self._random.randbytes(32), self._status()
             )
         except HandshakeError as error:
             if isinstance(error, SelfConnectionError):
-                self._dialer.is_ours(endpoint)
-            self._dialer.closed(endpoint, now, was_of_use=False)
+                self.dialer.is_ours(endpoint)
+            self.dialer.closed(endpoint, now, was_of_use=False)
             self._links.emit(Close(event.connection, str(error)))
             return
-        self._dialer.meets(endpoint, handshake.server)
-        self._links.open(Session(event.connection, endpoint, handshake, now))
+        self.dialer.meets(endpoint, handshake.server)
+        session = Session(event.connection, endpoint, handshake, now)
+        self._links.open(session)
+        pinned = self.dialer.pin_of(endpoint)
+        if pinned is not None and pinned != handshake.server:
+            there, wanted = handshake.server.hex()[:16], pinned.hex()[:16]
+            self._links.close(session, f"another node is there: its key is {there}, pinned is {wanted}", now)
+        elif self.dialer.purpose_of(endpoint) is Purpose.FEELER and handshake.server in self._links.ready:
+            self._links.close(session, "connected to the same peer already", now)
 
     def _welcome(self, event: Connected, endpoint: Endpoint, now: Millis) -> None:
         nonce = self._random.randbytes(32)
         handshake = ServerHandshake(self._identity, self._terms, event.server_certificate, nonce)
         session = Session(event.connection, endpoint, handshake, now)
-        callers = [each.endpoint.host for each in self._links.sessions.values() if not each.outbound]
+        callers = [each for each in self._links.sessions.values() if not each.outbound]
         self._links.open(session)
-        if self.bans.has_host(endpoint.host, now):
+        if self._is_banned(endpoint.host, now):
             self._links.close(session, "banned for a while", now)
-        elif len(callers) >= self._config.max_inbound:
-            self._links.close(session, f"no more than {self._config.max_inbound} connections are accepted", now)
-        elif self._is_crowded(endpoint.host, callers):
+        elif not self._config.max_inbound:
+            self._links.close(session, "no connections are accepted", now)
+        elif self._is_crowded(endpoint.host, [each.endpoint.host for each in callers]):
             self._links.close(session, f"no more than {self._config.max_per_host} connections from one host", now)
         else:
+            dawdlers = [each for each in callers if each.stage is not Stage.READY]
+            if len(dawdlers) >= MAX_HALF_OPEN:
+                self._send_away_one(dawdlers, now)
             self._links.send(session, handshake.challenge)
+
+    def _send_away_one(self, dawdlers: list[Session], now: Millis) -> None:
+        """Close the oldest unfinished handshake of the network that has the most of them."""
+        groups = [group_of(each.endpoint.host) for each in dawdlers]
+        most = max(groups.count(group) for group in groups)
+        oldest = next(each for each, group in zip(dawdlers, groups, strict=True) if groups.count(group) == most)
+        self._links.close(oldest, "the handshake takes too long, and others wait", now)
 
     def _is_crowded(self, host: str, callers: list[str]) -> bool:
         return reach_of(host) is not Reach.LOOPBACK and callers.count(host) >= self._config.max_per_host
@@ -110,8 +149,11 @@ class Doorman:
         assert isinstance(session.handshake, ClientHandshake)
         established = session.handshake.on_server_proof(message)
         if self._admits(session, established, now):
-            self._dialer.worked(session.endpoint, established.peer)
-            self._links.establish(session, established, now)
+            self.dialer.worked(session.endpoint, established.peer, now)
+            if self.dialer.purpose_of(session.endpoint) is Purpose.FEELER:
+                self._links.close(session, "only looked whether somebody is here", now)
+            else:
+                self._links.establish(session, established, now)
 
     def on_client_proof(self, session: Session, message: ClientProof, now: Millis) -> None:
         """Take a client that has proven itself as a peer, and prove ourselves."""
@@ -121,23 +163,23 @@ class Doorman:
             self._links.send(session, answer)
             port = established.status.listen_port
             if port:
-                self._note_listener(Endpoint(session.endpoint.host, port), established.peer)
+                self._note_listener(Endpoint(session.endpoint.host, port), established.peer, now)
             self._links.establish(session, established, now)
 
-    def _note_listener(self, endpoint: Endpoint, peer: PeerId) -> None:
+    def _note_listener(self, endpoint: Endpoint, peer: PeerId, now: Millis) -> None:
         """Note where a caller says it listens: to tell others, and so as not to dial it while it is connected."""
-        self._dialer.is_said_to_be(endpoint, peer)
+        self.dialer.is_said_to_be(endpoint, peer)
         if self._config.exchange_addresses:
-            self._book.add(endpoint, endpoint.host)
+            self._book.add(endpoint, endpoint.host, now)
 
     def _admits(self, session: Session, established: Established, now: Millis) -> bool:
         """May this become the peer's connection? Closes it, or the one it replaces."""
-        if self.bans.has_peer(established.peer, now):
+        if self._is_banned(established.peer, now):
             self._links.close(session, "banned for a while", now)
             return False
         before = self._links.ready.get(established.peer)
         if before is None:
-            return True
+            return session.outbound or self._has_place(session, now)
         is_better = session.outbound == (self._identity.account < established.peer)
         if before.outbound == session.outbound or is_better:
             self._links.close(before, "replaced by another connection of the same peer", now)
@@ -145,37 +187,103 @@ class Doorman:
         self._links.close(session, "connected to the same peer already", now)
         return False
 
+    def _has_place(self, session: Session, now: Millis) -> bool:
+        """Is there a place for one more caller, maybe that of another? Closes who has to go."""
+        callers = [each for each in self._links.ready.values() if not each.outbound]
+        if len(callers) < self._config.max_inbound:
+            return True
+        group = group_of(session.endpoint.host)
+        standings = [_standing(each) for each in callers]
+        victim = choose_victim(standings, group, self._config.max_inbound, self._book.secret)
+        if victim is None:
+            self._links.close(session, f"no more than {self._config.max_inbound} connections are accepted", now)
+            return False
+        self._links.close(self._links.sessions[victim], "another caller takes the place", now)
+        return True
+
     # ── going out ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def tick(self, now: Millis) -> None:
         """Dial whom it is time to dial."""
 
         def refuses(endpoint: Endpoint, peer: PeerId | None) -> bool:
-            if peer is not None and (peer in self._links.ready or self.bans.has_peer(peer, now)):
+            if peer is not None and (peer in self._links.ready or self._is_banned(peer, now)):
                 return True
-            return self.bans.has_host(endpoint.host, now)
+            return self._is_banned(endpoint.host, now)
 
-        for endpoint in self._dialer.next_dials(refuses, now):
+        for endpoint in self.dialer.next_dials(refuses, now):
             self._links.emit(Dial(str(endpoint)))
 
     def dial(self, address: str, now: Millis) -> None:
         """Dial an endpoint now and keep connected to it."""
-        self._dialer.keep(parse_endpoint(address))
+        self.dialer.keep(parse_target(address))
         self.tick(now)
 
     def on_dial_failed(self, address: str, now: Millis) -> None:
         """Note that nobody answered."""
-        self._dialer.failed(parse_endpoint(address), now)
+        self.dialer.failed(parse_endpoint(address), now)
 
-    def reject(self, session: Session, reason: str, now: Millis) -> None:
-        """Close a connection for what the peer did, and ban it once we know who it is."""
+    def anchors(self) -> tuple[str, ...]:
+        """Return the addresses to dial first after a restart: the peers of our choice that are connected longest."""
+        chosen = [session for session in self._links.ready.values() if session.outbound]
+        oldest = sorted(chosen, key=lambda session: session.since)[:ANCHORS]
+        return tuple([str(session.endpoint) for session in oldest]) or self._last_anchors
+
+    def note_anchors(self) -> None:
+        """Remember the anchors before all connections are closed."""
+        self._last_anchors = self.anchors()
+
+    # ── misbehaviour ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def reject(self, session: Session, reason: str, now: Millis, points: int = BAN_POINTS) -> None:
+        """Close a connection for what the peer did; it has points for that once we know who it is."""
         if session.stage is Stage.READY:
-            self.bans.ban_peer(session.peer, now)
-            self.bans.ban_host(session.endpoint.host, now)
+            self.bans.punish(session.peer, session.endpoint.host, points, reason, now)
         self._links.close(session, reason, now)
+
+    def refuse(self, session: Session, reason: str, now: Millis) -> None:
+        """Close a connection that can't become a peer's. Only who came to us has points for it: others we chose."""
+        if not session.outbound:
+            self.bans.punish(None, session.endpoint.host, HANDSHAKE_POINTS, reason, now)
+        self._links.close(session, reason, now)
+
+    def condemn(self, peer: PeerId, reason: str, now: Millis) -> None:
+        """Ban an identity for what it sent, connected or not, and its host if it is."""
+        self.bans.ban(peer, Millis(now + self._config.ban_ms), reason)
+        session = self._links.ready.get(peer)
+        if session is not None:
+            self.reject(session, reason, now)
+
+    def ban(self, subject: Subject, until: Millis, reason: str, now: Millis) -> None:
+        """Ban a subject and close its connections."""
+        self.bans.ban(subject, until, reason)
+        for session in list(self._links.sessions.values()):
+            if subject == session.endpoint.host or (session.stage is Stage.READY and subject == session.peer):
+                self._links.close(session, "banned for a while", now)
+
+    def _is_banned(self, subject: Subject, now: Millis) -> bool:
+        for saved in self._unread_bans:  # the first question comes with the first time
+            self.bans.restore(saved, now)
+        self._unread_bans = ()
+        return self.bans.has(subject, now)
 
     def _on_closed(self, session: Session, now: Millis) -> None:
         if isinstance(session.handshake, ClientHandshake):
             lasted = session.was_ready and now - session.since >= LASTING_MS
+            is_feeler = self.dialer.purpose_of(session.endpoint) is Purpose.FEELER
             is_connected = session.handshake.server in self._links.ready
-            self._dialer.closed(session.endpoint, now, was_of_use=lasted or is_connected)
+            self.dialer.closed(session.endpoint, now, was_of_use=lasted or is_connected or is_feeler)
+        elif not session.was_ready and now - session.since >= HANDSHAKE_MS:
+            self.bans.punish(None, session.endpoint.host, STALL_POINTS, "handshakes that never end", now)
+
+
+def _standing(session: Session) -> Standing:
+    return Standing(
+        session.connection,
+        group_of(session.endpoint.host),
+        session.since,
+        session.latency_ms,
+        session.body_at,
+        session.update_at,
+        session.transaction_at,
+    )

@@ -9,7 +9,9 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 
+from chain.ids import AccountId
 from p2p.errors import EndpointError
+from p2p.events import PeerId
 from p2p.messages import PeerAddress
 
 MAX_HOST: Final = 253
@@ -35,6 +37,24 @@ class Endpoint:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where to dial, and who has to be there (None: whoever is)."""
+
+    endpoint: Endpoint
+    peer: PeerId | None = None
+
+
+def parse_target(text: str) -> Target:
+    """Return the target of ``host:port`` or ``KEY@host:port``, the key as 64 hexadecimal digits. ``EndpointError``."""
+    key, separator, rest = text.rpartition("@")
+    if not separator:
+        return Target(parse_endpoint(text))
+    if len(key) != 64 or not all(digit in "0123456789abcdef" for digit in key):
+        raise EndpointError(f"{text!r:.160}: before the @ there must be a key of 64 hexadecimal digits")
+    return Target(parse_endpoint(rest), AccountId(bytes.fromhex(key)))
+
+
 def parse_endpoint(text: str) -> Endpoint:
     """Return the endpoint of ``host:port`` or ``[ipv6]:port``. ``EndpointError`` says what is wrong."""
     host, separator, digits = text.rpartition(":")
@@ -44,12 +64,17 @@ def parse_endpoint(text: str) -> Endpoint:
         raise EndpointError(f"{text!r:.80} has no port from 1 to 65535")
     bracketed = host.startswith("[") and host.endswith("]")
     host = host[1:-1] if bracketed else host
-    ip = _ip(host)
-    if bracketed != (ip is not None and ":" in host):
+    if bracketed != (_ip(host) is not None and ":" in host):
         raise EndpointError(f"{text!r:.80}: an IPv6 address, and nothing else, stands in brackets")
-    if ip is None and not _is_name(host):
-        raise EndpointError(f"{text!r:.80} has no valid host name")
-    return Endpoint(host.lower() if ip is None else str(ip), int(digits))
+    return Endpoint(parse_host(host), int(digits))
+
+
+def parse_host(text: str) -> str:
+    """Return a host's one text: an IP address in its shortest form, or a name in lower case. ``EndpointError``."""
+    ip = _ip(text)
+    if ip is None and not _is_name(text):
+        raise EndpointError(f"{text!r:.80} is no valid host name")
+    return text.lower() if ip is None else str(ip)
 
 
 def _is_name(host: str) -> bool:
@@ -91,6 +116,11 @@ def group_of(host: str) -> bytes:
     if ip.is_loopback:
         return b"loopback"
     return b"4" + ip.packed[:2] if isinstance(ip, IPv4Address) else b"6" + ip.packed[:4]
+
+
+def placement_of(endpoint: Endpoint) -> bytes:
+    """Return what decides an endpoint's buckets: its group, but itself where all hosts are one operator's."""
+    return group_of(endpoint.host) if reach_of(endpoint.host) is Reach.GLOBAL else str(endpoint).encode()
 
 
 def to_wire(endpoint: Endpoint) -> PeerAddress | None:

@@ -49,7 +49,7 @@ class AddressExchange:
         for address in message.addresses:
             endpoint = from_wire(address)
             if endpoint is not None and reach_of(endpoint.host) >= reach_of(session.endpoint.host):
-                self._book.add(endpoint, session.endpoint.host)
+                self._book.add(endpoint, session.endpoint.host, now)
 
     def _on_up(self, session: Session, now: Millis) -> None:
         if session.outbound:

@@ -206,6 +206,7 @@ class Fetcher:
     def on_body(self, session: Session, message: BlockBody, now: Millis) -> None:
         """Hand a wanted body to the core."""
         if self._arrived(session, Kind.BODY, message.id, now):
+            session.note_use(Kind.BODY, now)
             self._links.emit(BodyArrived(session.peer, message.id, message.body))
 
     def on_transactions(self, session: Session, message: Transactions, now: Millis) -> None:

@@ -18,10 +18,18 @@ class TokenBucket:
 
     def take(self, tokens: int, now: Millis) -> bool:
         """Take ``tokens`` if there are as many; otherwise take none and return False."""
-        gained = max(0, now - self._updated) * self._rate.per_minute
-        self._scaled = min(self._rate.burst * _MINUTE_MS, self._scaled + gained)
-        self._updated = max(now, self._updated)
+        self._refill(now)
         if self._scaled < tokens * _MINUTE_MS:
             return False
         self._scaled -= tokens * _MINUTE_MS
         return True
+
+    def owe(self, tokens: int, now: Millis) -> None:
+        """Take ``tokens`` even where there are fewer: what is missing is a debt, of a tenth of the burst at most."""
+        self._refill(now)
+        self._scaled = max(-self._rate.burst * _MINUTE_MS // 10, self._scaled - tokens * _MINUTE_MS)
+
+    def _refill(self, now: Millis) -> None:
+        gained = max(0, now - self._updated) * self._rate.per_minute
+        self._scaled = min(self._rate.burst * _MINUTE_MS, self._scaled + gained)
+        self._updated = max(now, self._updated)

@@ -1,7 +1,8 @@
 """Answering peers' questions from what the node has.
 
 Every question gets its answer or a "not found" for each id: also for what there is no room to send, when a peer asks
-faster than it reads. Nothing is read from disk for which there is no room.
+faster than it reads, or more than its share while others ask too. Nothing is read from disk for which there is no
+room.
 """
 
 from collections import OrderedDict
@@ -15,6 +16,7 @@ from chain.transaction import SignedTransaction
 from chain.update import AttestedUpdate
 from p2p.access import ChainAccess
 from p2p.events import Kind
+from p2p.fairshare import FairShare
 from p2p.fetcher import version_of
 from p2p.limits import (
     CHUNK_BYTES,
@@ -74,6 +76,7 @@ class Server:
     def __init__(self, links: Links, chain: ChainAccess) -> None:
         self._links = links
         self._chain = chain
+        self._share = FairShare(links)
         self._payloads: OrderedDict[Hash, bytes] = OrderedDict()  # larger than a chunk, the latest asked for at the end
 
     def on_get_headers(self, session: Session, message: GetHeaders, now: Millis) -> None:
@@ -92,10 +95,13 @@ class Server:
     def on_get_bodies(self, session: Session, message: GetBodies, now: Millis) -> None:
         """Answer with one frame a body."""
         missing: list[Hash] = []
+        has_turn = self._share.has_turn(session, now)
+        before = session.queue.waiting_bytes
         for id in message.ids:
-            body = self._chain.body(id) if session.has_room(MessageClass.CONSENSUS, 1) else None
+            body = self._chain.body(id) if has_turn and session.has_room(MessageClass.CONSENSUS, 1) else None
             if body is None or not self._links.send(session, BlockBody(id, body)):
                 missing.append(id)
+        session.budget.serve(session.queue.waiting_bytes - before, now)
         self._not_found(session, Kind.BODY, missing)
 
     def on_get_transactions(self, session: Session, message: GetTransactions, now: Millis) -> None:
@@ -134,11 +140,12 @@ class Server:
         """Answer with one chunk."""
         if not session.has_room(MessageClass.PAYLOADS, CLASSES[MessageClass.PAYLOADS].answer_bytes):
             return
-        payload = self._payload(message.id)
+        payload = self._payload(message.id) if self._share.has_turn(session, now) else None
         if payload is None or (message.offset and message.offset >= len(payload)):
             self._links.send(session, NoChunk(message.id, message.offset))
             return
         chunk = payload[message.offset : message.offset + CHUNK_BYTES]
+        session.budget.serve(len(chunk), now)
         self._links.send(session, PayloadChunk(message.id, message.offset, chunk))
 
     def _payload(self, id: Hash) -> bytes | None:

@@ -9,22 +9,18 @@ from enum import Enum
 from typing import Final, TypeAlias
 
 from chain.ids import Hash, Height, Millis
+from p2p.budget import Budget, count_entries
 from p2p.endpoints import Endpoint
-from p2p.errors import MessageError, ProtocolError
+from p2p.errors import MessageError, OveruseError
 from p2p.events import Kind, PeerId, PeerInfo
 from p2p.frames import FrameDecoder
 from p2p.handshake import ClientHandshake, Established, ServerHandshake
 from p2p.limits import CLASSES, FLOOD_RATE, MAX_KNOWN, RATES, SILENCE_MS, MessageClass
 from p2p.messages import (
     CLASS_OF,
-    AnnounceTransactions,
-    AnnounceUpdates,
     Bye,
     Challenge,
     ClientProof,
-    GetBodies,
-    GetTransactions,
-    GetUpdates,
     Message,
     ServerProof,
     decode_message,
@@ -64,17 +60,6 @@ CLASS_OF_KIND: Final = {
 }
 
 
-def _cost(message: Message) -> int:
-    """Return what a message counts for its rate: the ids it lists."""
-    match message:
-        case AnnounceUpdates() | GetUpdates():
-            return len(message.notices)
-        case AnnounceTransactions() | GetTransactions() | GetBodies():
-            return len(message.ids)
-        case _:
-            return 1
-
-
 class Session:
     """A connection from ``Connected`` to ``Closed``.
 
@@ -104,12 +89,14 @@ class Session:
         self.bytes_received = 0
         self.bytes_sent = 0
         self.latency_ms = -1
+        self.body_at = self.update_at = self.transaction_at = Millis(0)  # when it last brought one of use
         self.height = Height(0)
         self.head = Hash(bytes(32))
         self.weight = 0
         self._established: Established | None = None
         self._decoder = FrameDecoder(self._limit_of)
         self._buckets = {name: TokenBucket(rate, now) for name, rate in RATES.items()}
+        self.budget = Budget(now)
         self._flood = TokenBucket(FLOOD_RATE, now)
 
     # ── the peer ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -137,6 +124,15 @@ class Session:
         status = established.status
         self.height, self.head, self.weight = status.height, status.head, decode_weight(status.weight)
 
+    def note_use(self, kind: Kind, now: Millis) -> None:
+        """Note that the peer brought something we had use for."""
+        if kind is Kind.BODY:
+            self.body_at = now
+        elif kind is Kind.UPDATE:
+            self.update_at = now
+        elif kind is Kind.TRANSACTION:
+            self.transaction_at = now
+
     def info(self) -> PeerInfo:
         """Return what is known of the peer."""
         return PeerInfo(
@@ -160,7 +156,7 @@ class Session:
     def messages(self, data: bytes, now: Millis) -> Iterator[Message]:
         """Yield the messages that ``data`` completes. ``ProtocolError`` at the first that has no place here.
 
-        Ends at once when the session is closed meanwhile. Messages beyond their rate are left out.
+        Ends at once when the session is closed meanwhile. Messages beyond their rate or budget are left out.
         """
         self.received_at = now
         self.bytes_received += len(data)
@@ -170,8 +166,10 @@ class Session:
             allowed = _HANDSHAKE_STAGES.get(self.stage)
             if allowed is not None and not isinstance(message, allowed):
                 raise MessageError(f"a {type(message).__name__} where the connection {self.stage.value}")
-            if self._is_within_rate(message, now):
+            if self._is_within_rate(message, now) and self.budget.pays(message, len(frame.data), now):
                 yield message
+            elif not self._flood.take(1, now):
+                raise OveruseError(f"flooding with {type(message).__name__} messages")
 
     def _limit_of(self, message_class: MessageClass) -> int:
         if self.stage is Stage.READY:
@@ -184,11 +182,7 @@ class Session:
 
     def _is_within_rate(self, message: Message, now: Millis) -> bool:
         bucket = self._buckets.get(type(message).__name__)
-        if bucket is None or bucket.take(_cost(message), now):
-            return True
-        if not self._flood.take(1, now):
-            raise ProtocolError(f"flooding with {type(message).__name__} messages")
-        return False
+        return bucket is None or bucket.take(count_entries(message), now)
 
     # ── what is owed ──────────────────────────────────────────────────────────────────────────────────────────────
 

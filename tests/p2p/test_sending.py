@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from chain.ids import Hash, Millis
 from p2p.bans import Bans
 from p2p.events import PeerId
-from p2p.limits import CLASSES, MAX_BANS, SEND_WINDOW, MessageClass, Rate
+from p2p.limits import BAN_POINTS, CLASSES, MAX_BANS, SEND_WINDOW, MessageClass, Rate
 from p2p.ratelimit import TokenBucket
 from p2p.recent import RecentSet
 from p2p.sendqueue import SendQueue
@@ -101,9 +101,8 @@ def test_bans_end_and_are_bounded_and_spare_this_machine() -> None:
     bans = Bans(1000)
     ids = [PeerId(Hash(number.to_bytes(32, "big"))) for number in range(MAX_BANS + 1)]
     for peer in ids:
-        bans.ban_peer(peer, Millis(0))
-    bans.ban_host("127.0.0.1", Millis(0))
-    bans.ban_host("8.8.8.8", Millis(0))
-    assert [bans.has_peer(ids[0], Millis(1)), bans.has_peer(ids[-1], Millis(999))] == [False, True]
-    assert not bans.has_peer(ids[-1], Millis(1000))
-    assert [bans.has_host(host, Millis(1)) for host in ("127.0.0.1", "8.8.8.8", "8.8.4.4")] == [False, True, False]
+        bans.punish(peer, "127.0.0.1", BAN_POINTS, "a block without work", Millis(0))
+    assert [bans.has(ids[0], Millis(1)), bans.has(ids[-1], Millis(999))] == [False, True]
+    assert not bans.has(ids[-1], Millis(1000))
+    bans.punish(ids[0], "8.8.8.8", BAN_POINTS, "a block without work", Millis(0))
+    assert [bans.has(host, Millis(1)) for host in ("127.0.0.1", "8.8.8.8", "8.8.4.4")] == [False, True, False]

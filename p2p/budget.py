@@ -1,0 +1,80 @@
+"""What one peer costs us: work it makes us do by telling, and work and bytes it has by asking.
+
+Work is counted in units of about a microsecond by what a message is and lists (``limits.WORK``), not measured: so it
+is the same on every machine and in a simulator. Telling is paid in advance: what a peer tells beyond its budget is not
+heard. Answers are always heard, because we asked; transactions and updates among them are paid for by what the
+peer tells next. Asking is paid afterwards: who is in debt waits while others ask, and is served when nobody else does
+(``fairshare``), so that a node that syncs alone has all we can give.
+"""
+
+from typing import Final
+
+from chain.ids import Millis
+from p2p.limits import SERVE_RATE, WORK, WORK_BYTES_SHIFT, WORK_RATE
+from p2p.messages import (
+    AnnounceTransactions,
+    AnnounceUpdates,
+    GetBodies,
+    GetHeaders,
+    GetPayload,
+    GetTransactions,
+    GetUpdates,
+    Message,
+    Transactions,
+    Updates,
+)
+from p2p.ratelimit import TokenBucket
+
+_ASKING: Final = (GetHeaders, GetBodies, GetTransactions, GetUpdates, GetPayload)
+_ANSWERS: Final = (Transactions, Updates)
+
+
+def count_entries(message: Message) -> int:
+    """Return how many ids, notices or items a message lists; 1 if it is no list."""
+    match message:
+        case AnnounceUpdates() | GetUpdates():
+            return len(message.notices)
+        case AnnounceTransactions() | GetTransactions() | GetBodies():
+            return len(message.ids)
+        case Transactions():
+            return len(message.transactions)
+        case Updates():
+            return len(message.updates)
+        case _:
+            return 1
+
+
+def work_of(message: Message, size: int) -> int:
+    """Return the work of a message of ``size`` bytes; 0 for those that are not counted."""
+    work = WORK.get(type(message).__name__)
+    return 0 if work is None else work.base + work.each * count_entries(message) + (size >> WORK_BYTES_SHIFT)
+
+
+class Budget:
+    """One peer's budgets."""
+
+    def __init__(self, now: Millis) -> None:
+        self._telling = TokenBucket(WORK_RATE, now)
+        self._asking = TokenBucket(WORK_RATE, now)
+        self._bytes = TokenBucket(SERVE_RATE, now)
+
+    def pays(self, message: Message, size: int, now: Millis) -> bool:
+        """Charge a message that came in; False if it is to be left unheard."""
+        work = work_of(message, size)
+        if work == 0:
+            return True
+        if isinstance(message, _ASKING):
+            self._asking.owe(work, now)
+        elif isinstance(message, _ANSWERS):
+            self._telling.owe(work, now)
+        else:
+            return self._telling.take(work, now)
+        return True
+
+    def serve(self, size: int, now: Millis) -> None:
+        """Charge bytes that the peer asked for."""
+        self._bytes.owe(size, now)
+
+    def is_in_debt(self, now: Millis) -> bool:
+        """Has the peer asked for more than its share?"""
+        return not (self._asking.take(0, now) and self._bytes.take(0, now))
