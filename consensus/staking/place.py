@@ -4,18 +4,24 @@ The engine has judged the fields (leader, VRF, justification) or will; here they
 """
 
 from chain.block import Header
+from chain.codec import decode
 from chain.genesis import Genesis, PosParameters
 from chain.ids import ZERO_HASH
 from consensus.context import StakeContext
-from consensus.pos.fields import read_fields
+from consensus.pos.fields import PosFields, read_fields
 from consensus.pos.validators import epoch_of
 
 
 def place_of(genesis: Genesis, header: Header) -> StakeContext | None:
     """Return where the block of this header stands; None without validators. ``CodecError`` for malformed fields."""
+    return place_in(genesis, header.engine)
+
+
+def place_in(genesis: Genesis, engine: bytes) -> StakeContext | None:
+    """Return where the block stands whose header will carry these engine fields. ``CodecError`` for malformed ones."""
     if not isinstance(genesis.engine, PosParameters):
         return None
-    fields = read_fields(header)
+    fields = decode(engine, PosFields)
     return StakeContext(fields.epoch, fields.view, fields.parent_view, fields.mix, genesis.engine)
 
 

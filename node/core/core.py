@@ -37,6 +37,7 @@ from node.core.serving import Serving
 from node.core.transactions import TransactionDesk
 from node.core.turn import JobTable, Turn
 from node.core.updates import UpdateDesk
+from node.core.upgrades import UpgradeWatch
 from node.core.wants import PayloadWants
 from node.effects import Effect, Refused
 from node.errors import CoreHalted
@@ -69,9 +70,10 @@ from node.jobs.specs import (
     VerifyUpdate,
 )
 from node.mempool import Mempool
-from node.roles.base import Surroundings
+from node.roles.attester import Attester
+from node.roles.base import MinerStatus, Surroundings
 from node.roles.device import Device, DeviceStatus
-from node.roles.miner import Miner, MinerStatus
+from node.roles.miner import Miner
 from node.roles.owner import Owner
 from node.status import Status
 from node.updatepool import UpdatePool
@@ -105,12 +107,14 @@ class NodeCore:
         refused = RefusedItems()
         self.network = connect(Serving(world, self.chain, self.mempool, self.updates, refused))
         self._monitor = Monitor(config, self.chain, self.network)
+        self._upgrades = UpgradeWatch(self.chain)
         self._peers = Peers(self.network, self.mempool, self.updates)
         self._wants = PayloadWants(world.payloads, self.network)
         self._importer = Importer(world, config, self.chain, self.network, self._wants)
         self._transactions = TransactionDesk(world, self.chain, self.mempool, refused, self.network, self._wants)
         self._update_desk = UpdateDesk(world, config, self.chain, self.updates, refused, self.network, self._wants)
         around = Surroundings(world, config, self.chain, self.mempool, self.updates, self._monitor)
+        self._attester = None if config.miner is None else Attester(around, config.miner)
         self._miner = None if config.miner is None else Miner(around, config.miner)
         self._device = None if config.device is None else Device(around, config.device)
         self._owner = Owner(around) if config.owner else None
@@ -155,6 +159,8 @@ class NodeCore:
         routes.on(DialOrder, peers.on_dial)
         routes.on(SubmitTransaction, transactions.on_submit)
         routes.on(SubmitBody, transactions.on_submit_body)
+        routes.on(Started, self._upgrades.on_started)
+        routes.on(HeadChanged, self._upgrades.on_head)
         routes.on(JobDone, self._on_job_done)
         routes.on(JobFailed, self._on_job_failed)
         routes.on(PeerUp, peers.on_up, monitor.on_peer_up)
@@ -182,13 +188,16 @@ class NodeCore:
         routes.on(UpdateReady)
         routes.on(StateChanged)
         routes.on(Shutdown)
+        if self._attester is not None:
+            routes.on(Started, self._attester.on_started)
+            routes.on(HeadChanged, self._attester.on_head)
+            routes.on(UpdateReady, self._attester.on_update_ready)
         if miner is not None:
             routes.on(Started, miner.on_started)
             routes.on(Tick, miner.on_tick)
             routes.on(HeadChanged, miner.on_head)
             routes.on(StateChanged, miner.on_state)
             routes.on(PoolGrew, miner.on_pool_grew)
-            routes.on(UpdateReady, miner.on_update_ready)
             routes.on(MiningOrder, miner.on_mining_order)
             routes.on(Shutdown, miner.on_shutdown)
             routes.on_job(BuildBlock, miner.on_built)
@@ -269,7 +278,10 @@ class NodeCore:
 
     def miner_status(self) -> MinerStatus | None:
         """Return what the miner role does; None without it."""
-        return None if self._miner is None else self._miner.status()
+        attester, miner = self._attester, self._miner
+        if attester is None or miner is None:
+            return None
+        return MinerStatus(miner.blocks, attester.attestations, miner.height, attester.is_registered, miner.is_paused)
 
 
 def _refuse_mining(order: MiningOrder, turn: Turn) -> None:

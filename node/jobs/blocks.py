@@ -5,9 +5,10 @@ from chain.ids import Hash
 from consensus.branch import BranchOutcome, run_branch
 from consensus.context import BlockContext
 from consensus.engine import SealLimits
-from consensus.errors import MissingPayload
-from consensus.transition import fill, make_header
-from consensus.view import Delta, decode_delta
+from consensus.errors import Invalid, MissingPayload
+from consensus.staking.place import place_in, place_of
+from consensus.transition import apply, fill, make_header
+from consensus.view import Delta, Overlay, StateView, apply_delta, decode_delta
 from node.context import context_on
 from node.jobs.control import JobControl
 from node.jobs.results import (
@@ -53,7 +54,8 @@ def _block(world: World, id: Hash) -> tuple[Block, BlockContext]:
     if body is None:
         raise LookupError(f"block {id.hex()} has no body in the store")
     parent = _header(world, header.parent)
-    return Block(header, body), context_on(world, parent, header.time_ms, header.producer)
+    place = place_of(world.genesis, header)
+    return Block(header, body), context_on(world, parent, header.time_ms, header.producer, place)
 
 
 def _header(world: World, id: Hash) -> Header:
@@ -83,17 +85,44 @@ def _branch_result(spec: ExecuteBranch, outcome: BranchOutcome) -> BranchExecute
 def build_block(spec: BuildBlock, world: World, control: JobControl) -> JobResult:
     """Fill a candidate on ``spec.parent``, unless a phase that is due lacks payloads."""
     with world.store.view() as view:
-        if view.tip != spec.parent:
+        if view.tip != _base(spec, world):
             return Stale()
-        parent = _header(world, spec.parent)
-        context = context_on(world, parent, spec.time_ms, spec.producer)
+        site = _site(spec, world, view)
+        if site is None:
+            return Stale()
+        parent, place = _header(world, spec.parent), place_in(world.genesis, spec.engine)
+        context = context_on(world, parent, spec.time_ms, spec.producer, place)
         try:
-            filling = fill(view, context, spec.transactions, spec.updates, world.payloads, signatures=world.signatures)
+            filling = fill(site, context, spec.transactions, spec.updates, world.payloads, signatures=world.signatures)
         except MissingPayload as missing:
             return BuildLacks(missing.refs)
     header = make_header(context, spec.parent, filling.body, filling.execution, spec.engine)
     rejected = [BrokenRule(id, verdict.rule, verdict.detail, verdict.later) for id, verdict in filling.rejected.items()]
     return BlockBuilt(header, filling.body, tuple(rejected))
+
+
+def _base(spec: BuildBlock, world: World) -> Hash:
+    """Return the head from which undoing and applying leads to the parent."""
+    if spec.undo:
+        return Hash(spec.undo[0])
+    return _header(world, spec.apply[0]).parent if spec.apply else Hash(spec.parent)
+
+
+def _site(spec: BuildBlock, world: World, view: StateView) -> StateView | None:
+    """Return the state after the parent; None if its branch does not apply (any more)."""
+    if not spec.undo and not spec.apply:
+        return view
+    site = Overlay(view)
+    for id in spec.undo:
+        apply_delta(site, _undo(world, id))
+    for id in spec.apply:
+        block, context = _block(world, id)
+        try:
+            execution = apply(site, block, context, world.payloads, signatures=world.signatures)
+        except (Invalid, MissingPayload):
+            return None  # the importer's verdict is what counts: it runs the same block
+        apply_delta(site, execution.delta)
+    return site
 
 
 def seal_block(spec: SealBlock, world: World, control: JobControl) -> JobResult:

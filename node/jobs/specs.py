@@ -21,7 +21,11 @@ class ExecuteBranch(Record, tag="execute-branch"):
 
 
 class BuildBlock(Record, tag="build-block"):
-    """Fill a block on ``parent`` with what applies of these; ``engine``, ``time_ms`` as ``Engine.prepare`` says."""
+    """Fill a block on ``parent`` with what applies of these; ``engine``, ``time_ms`` as ``Engine.prepare`` says.
+
+    Where the parent is not the head: ``undo`` these connected blocks (the head first), then ``apply`` these, of which
+    the last is the parent.
+    """
 
     parent: HashField
     producer: AccountField
@@ -29,6 +33,8 @@ class BuildBlock(Record, tag="build-block"):
     engine: bytes
     transactions: tuple[SignedTransaction, ...]
     updates: tuple[AttestedUpdate, ...]
+    undo: tuple[HashField, ...] = ()
+    apply: tuple[HashField, ...] = ()
 
 
 class SealBlock(Record, tag="seal-block"):

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from chain.ids import AccountId
+from chain.codec import Record
+from chain.ids import AccountId, Natural
 from chain.transaction import Body
 from node.core.chain import Chain
 from node.core.config import CoreConfig
@@ -10,6 +11,16 @@ from node.core.monitor import Monitor
 from node.mempool import Mempool
 from node.updatepool import UpdatePool
 from node.world import World
+
+
+class MinerStatus(Record):
+    """What the miner does: blocks and attestations since the start, the height it works on (0 = it rests)."""
+
+    blocks: Natural
+    attestations: Natural
+    height: Natural
+    registered: bool
+    paused: bool
 
 
 @dataclass(frozen=True, slots=True)
