@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet
 OUT ?= build/demo
 BENCHES := $(patsubst bench/bench_%.py,%,$(wildcard bench/bench_*.py))
 
-.PHONY: help demo test chaos lint format wheel bench $(addprefix bench-,$(BENCHES)) docs lock clean
+.PHONY: help demo test mutants chaos lint format wheel bench $(addprefix bench-,$(BENCHES)) docs lock clean
 
 help: ## Show these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -35,6 +35,9 @@ demo: $(STAMP) ## Train one model over four hospitals with 3 miners; results in 
 
 test: $(DEV_STAMP) ## Run the whole test suite
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -q
+
+mutants: $(DEV_STAMP) ## Put faults into a copy of the source: do the tests notice? (ONLY=text)
+	@$(BIN)/python -m tests.mutants.run $(if $(ONLY),--only '$(ONLY)')
 
 chaos: $(DEV_STAMP) ## Kill, freeze and stop the nodes of a localnet while a plan runs (SEED=1)
 	@$(BIN)/python -m tests.node.localnet.chaos $(or $(SEED),1)

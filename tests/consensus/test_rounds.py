@@ -415,6 +415,21 @@ def test_too_many_refusals_retry_the_round():
     assert all(chain.balance(device) == 0 for device in FOUR[:3])
 
 
+def test_fewer_accepted_updates_than_the_plan_asks_for_retry_the_round():
+    """Refused updates do not count: one good update of three is one, where two are needed."""
+    chain, plan, holdout = with_holdout()
+    harm = write_payload(np.array([-(9 << 24), 0, 0], dtype=np.int64), 1)
+    chain.reveal(plan, FOUR[0])
+    for device in FOUR[1:3]:
+        chain.updates.append(AttestedUpdate(chain.release(plan, device, harm), ()))
+    chain.mine()
+    chain.send(OWNER, opening(chain, plan, holdout))
+    execution = chain.mine()
+    assert kinds(execution.events)[-2:] == [RoundRetried, TaskOpened]
+    assert get_history(chain, plan) == ()
+    assert chain.balance(FOUR[0]) == 0
+
+
 def test_wrong_openings_are_refused_by_name():
     """Owner, step, chunk, proof and payload are each checked."""
     chain, plan, holdout = with_holdout()

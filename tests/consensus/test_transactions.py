@@ -21,7 +21,7 @@ from chain.transaction import (
     Transfer,
 )
 from consensus.errors import Invalid
-from consensus.fees import compute_need, get_model_fee, get_required_escrow
+from consensus.fees import compute_need, get_minimum_fee, get_model_fee, get_required_escrow
 from consensus.queries import get_account, get_device, get_miners, get_supply, list_plans
 from consensus.transition import check_transaction
 from fl.plan.schema import encode_plan, plan_id
@@ -73,6 +73,35 @@ def test_a_poor_sender_is_told_what_it_has_and_needs():
     verdict = refusal(chain, chain.sign(POOR, Transfer(OTHER.account, Amount(10)), fee=400))
     assert str(verdict) == "transfer.balance: balance 5 cannot pay amount 10 + fee 400"
     assert verdict.later
+
+
+def test_the_fee_counts_against_the_balance_to_the_last_coin():
+    """An account that can pay the amount and not its whole fee pays nothing; one coin more is enough."""
+    chain = Chain()
+    chain.send(OWNER, Transfer(POOR.account, Amount(409)))
+    chain.mine()
+    verdict = refusal(chain, chain.sign(POOR, Transfer(OTHER.account, Amount(10)), fee=400))
+    assert str(verdict) == "transfer.balance: balance 409 cannot pay amount 10 + fee 400"
+    chain = Chain()
+    chain.send(OWNER, Transfer(POOR.account, Amount(410)))
+    chain.mine()
+    chain.send(POOR, Transfer(OTHER.account, Amount(10)), fee=400)
+    chain.mine()
+    assert (chain.rejected, chain.balance(POOR)) == ({}, 0)
+
+
+def test_the_least_fee_is_exact():
+    """What the bytes owe is enough, one coin less is not."""
+    chain = Chain()
+    fee = 1_000_000  # encodes in as many bytes as the fees below
+    for _ in range(3):
+        fee = get_minimum_fee(chain.context().rules, len(encode(resigned(chain, fee=Amount(fee)))))
+    verdict = refusal(chain, resigned(chain, fee=Amount(fee - 1)))
+    assert verdict.rule == "transaction.fee"
+    chain = Chain()
+    chain.transactions.append(resigned(chain, fee=Amount(fee)))
+    chain.mine()
+    assert chain.rejected == {}
 
 
 FORMS: dict[str, Callable[[Chain], SignedTransaction]] = {

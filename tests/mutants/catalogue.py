@@ -1,0 +1,14 @@
+"""All mutants, by the room they are put into."""
+
+from typing import Final
+
+from tests.mutants import learning, ledger, network, storage, work
+from tests.mutants.base import Mutant
+
+MUTANTS: Final[tuple[Mutant, ...]] = (
+    *ledger.MUTANTS,
+    *learning.MUTANTS,
+    *work.MUTANTS,
+    *storage.MUTANTS,
+    *network.MUTANTS,
+)

@@ -1,0 +1,94 @@
+"""Faults in what survives a crash: commits, journals, payload files."""
+
+from typing import Final
+
+from tests.mutants.base import Mutant
+
+_STORE: Final = ("tests/storage",)
+
+MUTANTS: Final = (
+    Mutant(
+        "a commit does not wait for the disk",
+        "storage/leveldb.py",
+        "        self._database.write(lambda writer: self._fill(writer, batch), sync=True)",
+        "        self._database.write(lambda writer: self._fill(writer, batch), sync=False)",
+        _STORE,
+    ),
+    Mutant(
+        "a commit keeps no undo",
+        "storage/leveldb.py",
+        "            writer.put(UNDO + block.id, block.undo)",
+        "            pass",
+        _STORE,
+    ),
+    Mutant(
+        "a disconnected block's transactions stay in the index",
+        "storage/leveldb.py",
+        "                writer.delete(PLACE + transaction.id)\n            writer.delete(UNDO + id)",
+        "                pass\n            writer.delete(UNDO + id)",
+        _STORE,
+    ),
+    Mutant(
+        "a commit may start anywhere",
+        "storage/commit.py",
+        "        if id != tip or header is None:",
+        "        if header is None:",
+        _STORE,
+    ),
+    Mutant(
+        "a block that was found invalid can be connected",
+        "storage/commit.py",
+        "        if reason is not None:",
+        "        if False:",
+        _STORE,
+    ),
+    Mutant(
+        "one task gets a second release",
+        "storage/releases.py",
+        "            if known != entry:",
+        "            if False:",
+        _STORE,
+    ),
+    Mutant(
+        "a release's signed total forgets what was spent before",
+        "storage/releases.py",
+        "        least = self.total(entry.device) + release.privacy.loss",
+        "        least = release.privacy.loss",
+        _STORE,
+    ),
+    Mutant(
+        "a device releases before the journal has it",
+        "node/roles/device.py",
+        "        world.journal.record(entry)  # durable before anything leaves: the invariant of this file\n        self._releases += 1\n        self._send(entry, turn)",
+        "        self._releases += 1\n        self._send(entry, turn)",
+        ("tests/node/core/test_device.py",),
+    ),
+    Mutant(
+        "a device trains a known task again",
+        "node/roles/device.py",
+        "        if entry is None:\n            return self._failed.get(plan) != task",
+        "        if True:\n            return self._failed.get(plan) != task",
+        ("tests/node/core/test_device.py",),
+    ),
+    Mutant(
+        "a device works on a task before it is confirmed",
+        "node/roles/device.py",
+        "        return state if depth >= deadlines.confirmations else None",
+        "        return state",
+        ("tests/node/core/test_device.py",),
+    ),
+    Mutant(
+        "a damaged payload is handed out",
+        "storage/payloads.py",
+        "        if content_id(payload) == id:",
+        "        if True:",
+        _STORE,
+    ),
+    Mutant(
+        "a torn journal record is damage",
+        "storage/recordfile.py",
+        "        if len(entry) < length:\n            return None",
+        '        if len(entry) < length:\n            raise self.damage(f"at byte {start} a record is torn")',
+        _STORE,
+    ),
+)

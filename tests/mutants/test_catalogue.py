@@ -1,0 +1,28 @@
+"""The catalogue of mutants fits the source as it stands: a fault that can't be put in would prove nothing."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.mutants.base import MisfitError, Mutant, mutate
+from tests.mutants.catalogue import MUTANTS
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_every_mutant_has_its_place_and_is_still_python(mutant: Mutant) -> None:
+    """Its text stands in its file once, and what comes of it compiles."""
+    compile(mutate(mutant, (ROOT / mutant.path).read_text()), mutant.path, "exec")
+
+
+def test_there_are_at_least_forty_and_no_two_share_a_name() -> None:
+    """As many as docs/security.md says."""
+    assert len({mutant.name for mutant in MUTANTS}) == len(MUTANTS) >= 40
+
+
+def test_a_mutant_that_does_not_fit_is_refused() -> None:
+    """Whether its text is gone or stands there twice."""
+    for source in ("", "x x"):
+        with pytest.raises(MisfitError):
+            mutate(Mutant("none", "nowhere.py", "x", "y", ()), source)
