@@ -4,6 +4,7 @@ The seal stands outside the digest it seals. A block's id covers the seal too, a
 hash: ``SHA-256(SHA-256(seal_digest ‖ seal))``.
 """
 
+from functools import lru_cache
 from hashlib import sha256
 from typing import Annotated
 
@@ -62,8 +63,9 @@ def seal_digest(header: Header) -> Hash:
     return digest(DOMAIN_HEADER, encode(replace(header, seal=b"")))
 
 
+@lru_cache(maxsize=1024)
 def block_id(header: Header) -> Hash:
-    """Return the block's id, SHA-256d over the seal digest and the seal."""
+    """Return the block's id, SHA-256d over the seal digest and the seal. Remembered for the headers seen last."""
     return Hash(sha256(sha256(seal_digest(header) + header.seal).digest()).digest())
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from functools import lru_cache
-from statistics import median_low
 from typing import Final
 
 from chain.block import Header, block_id, seal_digest
@@ -31,6 +30,7 @@ from consensus.pow.fields import (
     encode_target,
     read_fields,
 )
+from consensus.pow.lineage import Lineage, Lineages
 from consensus.pow.schedule import compute_due
 from consensus.pow.search import MAX_NONCE, search_chunk
 from consensus.pow.siblings import Kin
@@ -56,6 +56,7 @@ class PowEngine:
         self._parameters = genesis.engine
         # Consecutive headers share all but one of what these look at.
         self._fields = lru_cache(maxsize=1024)(self._read)
+        self._lineages = Lineages(self._fields)
 
     def _read(self, header: Header) -> PowFields:
         return read_fields(header, self._parameters)
@@ -88,10 +89,11 @@ class PowEngine:
         fault = find_link_fault(header, parent)
         if fault is not None:
             return _invalid(fault)
-        earliest = self._earliest_time(chain, parent)
+        lineage = self._lineages.of(chain, parent, header.parent)
+        earliest = _earliest_time(lineage)
         if header.time_ms < earliest:
             return _invalid(f"time {header.time_ms} is not after the median of the last {MEDIAN_SPAN}, {earliest - 1}")
-        sibling_fault = Kin(chain, parent, header.parent, self._fields).find_fault(fields.siblings)
+        sibling_fault = Kin(chain, lineage, self._fields).find_fault(fields.siblings) if fields.siblings else None
         if sibling_fault is not None:
             reason, missing = sibling_fault
             return HeaderVerdict(Verdict.ORPHAN, reason, missing) if missing else _invalid(reason)
@@ -112,23 +114,16 @@ class PowEngine:
                 return compute_weight(bound)
         return 0
 
-    def _earliest_time(self, chain: HeaderView, parent: Header) -> Millis:
-        """Return the first millisecond after the median time of the last headers up to ``parent``."""
-        times: list[int] = []
-        header: Header | None = parent
-        while header is not None and len(times) < MEDIAN_SPAN:
-            times.append(header.time_ms)
-            header = chain.header(header.parent) if header.height > 0 else None
-        return Millis(median_low(times) + 1)
-
     def _next_fields(
         self, chain: HeaderView, parent: Header, parent_id: Hash, time_ms: int, siblings: tuple[Hash, ...]
     ) -> PowFields:
         """Return the fields the rules give a child of ``parent`` with this time and these siblings."""
         before = self._fields(parent)
-        window_start = chain.ancestor(parent_id, Height(max(0, parent.height - STALE_WINDOW)))
-        assert window_start is not None  # the view holds every ancestor of a header it holds
-        recent = before.stale - self._fields(window_start).stale
+        recent = before.stale
+        if recent:  # else no header from genesis on refers to any, nor does one in the window
+            window_start = chain.ancestor(parent_id, Height(max(0, parent.height - STALE_WINDOW)))
+            assert window_start is not None  # the view holds every ancestor of a header it holds
+            recent -= self._fields(window_start).stale
         lateness = parent.time_ms - self._genesis.time_ms - before.due_ms
         return PowFields(
             target=encode_target(
@@ -146,8 +141,9 @@ class PowEngine:
         header = chain.header(parent)
         if header is None:
             raise KeyError(f"no header {parent.hex()} to build on")
-        time_ms = max(now, self._earliest_time(chain, header))
-        siblings = Kin(chain, header, parent, self._fields).choose()
+        lineage = self._lineages.of(chain, header, parent)
+        time_ms = max(now, _earliest_time(lineage))
+        siblings = Kin(chain, lineage, self._fields).choose()
         return Prepared(encode(self._next_fields(chain, header, parent, time_ms, siblings)), time_ms)
 
     def seal(self, header: Header, cancel: Callable[[], bool], limits: SealLimits = UNLIMITED) -> bytes | None:
@@ -185,6 +181,11 @@ class PowEngine:
     def beacon(self, header: Header) -> Hash:
         """Return a digest of the block's id: a miner who dislikes it can draw again at the price of a block."""
         return digest(DOMAIN_BEACON, block_id(header))
+
+
+def _earliest_time(lineage: Lineage) -> Millis:
+    """Return the first millisecond after the median time of the last headers."""
+    return Millis(lineage.median_time() + 1)
 
 
 def _invalid(reason: str) -> HeaderVerdict:

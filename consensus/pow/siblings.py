@@ -8,37 +8,25 @@ that is needed to judge them, and a new node can be given just that.
 Siblings are judged as headers, never as blocks: nodes that never saw a sibling's body agree with those that did.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
-from chain.block import Header
 from chain.ids import Hash
 from consensus.engine import HeaderView
-from consensus.pow.fields import MAX_SIBLING_AGE, MAX_SIBLINGS, PowFields
-
-FieldsOf = Callable[[Header], PowFields]
+from consensus.pow.fields import MAX_SIBLING_AGE, MAX_SIBLINGS
+from consensus.pow.lineage import FieldsOf, Lineage
 
 
 class Kin:
-    """The last headers of one chain, as far down as siblings of its next block can touch it."""
+    """The siblings of the next block on a chain, whose last headers are ``lineage``."""
 
-    __slots__ = ("_chain", "_fields_of", "_height", "_ids", "_referred")
+    __slots__ = ("_chain", "_fields_of", "_height", "_lineage", "_referred")
 
-    def __init__(self, chain: HeaderView, parent: Header, parent_id: Hash, fields_of: FieldsOf) -> None:
+    def __init__(self, chain: HeaderView, lineage: Lineage, fields_of: FieldsOf) -> None:
         self._chain = chain
         self._fields_of = fields_of
-        self._height = parent.height + 1
-        self._ids: dict[int, Hash] = {}
-        self._referred: set[Hash] = set()
-        # A sibling stands up to MAX_SIBLING_AGE lower, and its own siblings up to as much again.
-        header: Header | None = parent
-        id = parent_id
-        while header is not None and header.height >= self._height - 2 * MAX_SIBLING_AGE:
-            self._ids[header.height] = id
-            self._referred.update(fields_of(header).siblings)
-            if header.height == 0:
-                break
-            id = header.parent
-            header = chain.header(id)
+        self._height = lineage.height + 1
+        self._lineage = lineage
+        self._referred: set[Hash] = lineage.referred()
 
     def find_fault(self, siblings: tuple[Hash, ...]) -> tuple[str, tuple[Hash, ...]] | None:
         """Return why these can't be the next header's siblings, and which unknown ids may change that; else None."""
@@ -61,9 +49,9 @@ class Kin:
         assert header is not None
         if not self._height - MAX_SIBLING_AGE <= header.height < self._height:
             return f"is {self._height - header.height} lower; allowed are 1 to {MAX_SIBLING_AGE}"
-        if self._ids.get(header.height) == id:
+        if self._lineage.id_at(header.height) == id:
             return "is an ancestor"
-        if self._ids.get(header.height - 1) != header.parent:
+        if self._lineage.id_at(header.height - 1) != header.parent:
             return "does not have its parent on this chain"
         if id in self._referred:
             return "was referred to before"
@@ -84,4 +72,6 @@ class Kin:
 
     def _candidates(self) -> Iterator[Hash]:
         for height in range(max(1, self._height - MAX_SIBLING_AGE), self._height):
-            yield from self._chain.children(self._ids[height - 1])
+            parent = self._lineage.id_at(height - 1)
+            if parent is not None:
+                yield from self._chain.children(parent)
