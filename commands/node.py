@@ -31,7 +31,14 @@ if TYPE_CHECKING:
 
 app = typer.Typer(cls=Group, help="Run a node, and stop it.", no_args_is_help=True)
 
-_STATE_STYLES = {"synced": "green", "syncing": "yellow", "connecting": "yellow", "offline": "red", "stalled": "red"}
+_STATE_STYLES = {
+    "synced": "green",
+    "syncing": "yellow",
+    "connecting": "yellow",
+    "offline": "red",
+    "stalled": "red",
+    "outdated": "red",
+}
 
 
 def add_to(root: typer.Typer) -> None:

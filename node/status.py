@@ -5,13 +5,14 @@ from typing import Literal, get_args
 from chain.codec import Record
 from chain.ids import HeightField, Natural
 
-State = Literal["offline", "connecting", "syncing", "synced", "stalled"]
+State = Literal["offline", "connecting", "syncing", "synced", "stalled", "outdated"]
 """
 offline     no peer and none being dialled
 connecting  dialling or shaking hands, no peer yet
 syncing     connecting blocks that others already have
 synced      the head is the heaviest chain known
 stalled     a heavier chain is known and nothing has moved for a while; ``reason`` says why
+outdated    the network follows rules that this node does not know; ``reason`` says what to do
 """
 STATES: tuple[str, ...] = get_args(State)
 

@@ -1,6 +1,7 @@
 """The data directory of one node: where everything is, and who may use it.
 
     genesis.json   the network it belongs to; there last, so a directory that has it is complete
+    upgrades.json  rules that came or will come after it (``chain.upgrades``); may be missing
     config.toml    settings (``node.config``)
     keys/          key files (``storage.keystore``)
     chain/         the chain database (``storage.leveldb``)
@@ -19,6 +20,7 @@ from chain.errors import GenesisError
 from chain.genesis import Genesis
 from chain.genesis_file import read_genesis, write_genesis
 from chain.ids import AccountId
+from chain.upgrades import read_upgrades
 from storage.base import GenesisData
 from storage.errors import DamagedError, UseError
 from storage.files import write_file
@@ -72,6 +74,11 @@ class DataDirectory:
         return self.path / "genesis.json"
 
     @property
+    def upgrades_file(self) -> Path:
+        """The upgrades that the network's operators agreed on; it may be missing."""
+        return self.path / "upgrades.json"
+
+    @property
     def config_file(self) -> Path:
         """The node's settings."""
         return self.path / "config.toml"
@@ -92,11 +99,20 @@ class DataDirectory:
         return self.path / "journal" / "releases.log"
 
     def genesis(self) -> Genesis:
-        """Return the genesis of the network this directory belongs to. ``DamagedError`` if its file can't be read."""
+        """Return the genesis of the network this directory belongs to, with the upgrades it has taken on.
+
+        ``DamagedError`` if a file can't be read.
+        """
         try:
-            return read_genesis(self.genesis_file.read_text(encoding="utf-8"))
+            genesis = read_genesis(self.genesis_file.read_text(encoding="utf-8"))
         except (GenesisError, UnicodeDecodeError) as error:
             raise DamagedError(f"{self.genesis_file}: {error}") from None
+        if not self.upgrades_file.is_file():
+            return genesis
+        try:
+            return read_upgrades(self.upgrades_file.read_text(encoding="utf-8"), genesis)
+        except (GenesisError, UnicodeDecodeError) as error:
+            raise DamagedError(f"{self.upgrades_file}: {error}") from None
 
     def lock(self) -> DirectoryLock:
         """Take the directory for this process. ``LockedError`` if another has it."""

@@ -10,6 +10,7 @@ from consensus.context import BlockContext
 from consensus.headertree import HeaderTree
 from consensus.state import get_account
 from node.context import context_on
+from node.core.outdated import find_stop
 from node.world import World
 from storage.base import StateSnapshot
 
@@ -39,6 +40,10 @@ class Chain:
     def rules(self) -> Rules:
         """The rules of the next block."""
         return self.world.genesis.rules_at(self.head.height + 1)
+
+    def find_stop(self) -> str | None:
+        """Return why the node can't go on from its head under the rules it knows, and what to do; None if it can."""
+        return find_stop(self.world.genesis, self.tree, self.height)
 
     def is_caught_up(self) -> bool:
         """Is the head the best chain known?"""

@@ -20,7 +20,7 @@ def make_batch(
     """Return the batch that disconnects ``undo`` (the tip first) and connects ``blocks``, executed one by one."""
     changes: dict[bytes, bytes | None] = {}
     for id in undo:
-        _lay(changes, _stored_undo(store, id))
+        lay_undo(changes, store, id)
     connected: list[ConnectedBlock] = []
     for outcome, block in zip(executed, blocks, strict=True):
         _lay(changes, outcome.delta)
@@ -36,11 +36,12 @@ def make_batch(
     return CommitBatch(executed[-1].id, tuple(changes.items()), tuple(connected), tuple(undo))
 
 
-def _stored_undo(store: ChainStore, id: Hash) -> Delta:
+def lay_undo(changes: dict[bytes, bytes | None], store: ChainStore, id: Hash) -> None:
+    """Put what takes a block of the main chain back over changes that were made before it is."""
     data = store.undo(id)
     if data is None:
         raise LookupError(f"connected block {id.hex()} has no undo")
-    return decode_delta(data)
+    _lay(changes, decode_delta(data))
 
 
 def _lay(changes: dict[bytes, bytes | None], delta: Delta) -> None:

@@ -197,7 +197,7 @@ class Importer:
         """Fetch what the best chain lacks; if the best complete chain is not the head's, run its next stretch."""
         self._refill(turn)
         target = self._tree.best_complete()
-        if self._job is not None or self._held or target == self._chain.head_id:
+        if self._job is not None or self._held or target == self._chain.head_id or self._chain.find_stop():
             return
         undo, apply = self._tree.path(self._chain.head_id, self._stretch_to(target))
         self._job = turn.start(ExecuteBranch(self._chain.head_id, undo, apply))

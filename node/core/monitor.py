@@ -116,6 +116,9 @@ class Monitor:
         return Status(state, reason, self._chain.height, target, rate, eta, self._peers)
 
     def _judge(self, now: Millis, target: Height) -> tuple[State, str]:
+        stop = self._chain.find_stop()
+        if stop is not None:
+            return "outdated", stop
         if self._behind_since is not None:
             waiting_since = max(self._moved, self._behind_since)
             if now - waiting_since > self._config.stall_ms:

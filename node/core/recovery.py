@@ -4,15 +4,22 @@ Invariant kept by the store: what a commit wrote is whole, and headers and bodie
 main chain is complete by definition; bodies beside it count only if their payloads are here too.
 """
 
-from chain.ids import Hash
+from chain.ids import Hash, Height
 from consensus.engine import VALID_HEADER
 from consensus.headertree import HeaderTree
+from consensus.otherrules import find_rules_gap
+from node.core.commit import lay_undo
 from node.core.payloads import body_payloads
 from node.world import World
+from storage.base import CommitBatch
 
 
 def rebuild_tree(world: World) -> HeaderTree:
-    """Return the tree of all stored headers, its head the store's tip. Stored headers were judged before."""
+    """Return the tree of all stored headers, its head the store's tip. Stored headers were judged before.
+
+    By the rules of that day: if this node has been given later ones since, blocks that followed others are taken back.
+    """
+    rewind_other_rules(world)
     stored = iter(world.store.headers())
     tree = HeaderTree(world.engine, next(stored).header)
     tip = world.store.tip()
@@ -20,8 +27,9 @@ def rebuild_tree(world: World) -> HeaderTree:
     invalid: list[tuple[Hash, str]] = []
     for entry in stored:
         tree.insert(entry.header, VALID_HEADER)
-        if entry.invalid is not None:
-            invalid.append((entry.id, entry.invalid))
+        gap = find_rules_gap(world.genesis, entry.header)
+        if entry.invalid is not None or gap is not None:
+            invalid.append((entry.id, entry.invalid or "it follows other rules"))
         elif entry.has_body:
             with_body.append(entry.id)
     for id in with_body:
@@ -39,3 +47,27 @@ def _is_complete(world: World, tree: HeaderTree, tip: Hash, id: Hash) -> bool:
         return True
     body = world.store.body(id)
     return body is not None and all(world.payloads.has(ref.id) for ref in body_payloads(body))
+
+
+def rewind_other_rules(world: World) -> int:
+    """Take the blocks back that follow other rules than this node now has for their heights; return how many.
+
+    A node that learns late of an upgrade has gone on under the old rules; the network has not.
+    """
+    undone: list[Hash] = []
+    changes: dict[bytes, bytes | None] = {}
+    tip, count = world.store.tip(), 0
+    for height in range(world.store.height(), 0, -1):
+        id = world.store.block_id_at(Height(height))
+        header = None if id is None else world.store.header(id)
+        if id is None or header is None:
+            raise LookupError(f"the block at height {height} has no header in the store")
+        if find_rules_gap(world.genesis, header) is None:
+            break  # rules only change upwards: below this all is well
+        undone.append(id)
+        lay_undo(changes, world.store, id)
+        tip = header.parent
+    if undone:
+        count = len(undone)
+        world.store.commit(CommitBatch(tip, tuple(changes.items()), (), tuple(undone)))
+    return count
