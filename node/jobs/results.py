@@ -14,6 +14,7 @@ from chain.codec import Record
 from chain.ids import HashField, Natural
 from chain.payload import PayloadRef
 from consensus.events import LedgerEvent
+from consensus.snapshot import Prefix
 from consensus.view import Delta
 
 
@@ -107,6 +108,24 @@ class ChunkOpened(Record, tag="chunk-opened"):
     payload: bytes
 
 
+class PieceChecked(Record, tag="piece-checked"):
+    """A subtree of the state that is what the root says: its path and topmost node, entries to keep, large values.
+
+    ``large`` are keys with the digests of values that are fetched apart.
+    """
+
+    prefix: Prefix
+    node: bytes | None
+    entries: tuple[tuple[bytes, bytes], ...]
+    large: tuple[tuple[bytes, HashField], ...]
+
+
+class PieceRefused(Record, tag="piece-refused"):
+    """The piece is not what the root says; whoever sent it is to blame."""
+
+    reason: str
+
+
 class Declined(Record, tag="declined"):
     """The job can't be done with what it was given; ``reason`` is for the person who runs the node."""
 
@@ -131,6 +150,8 @@ JobResult = (
     | Trained
     | StampFound
     | ChunkOpened
+    | PieceChecked
+    | PieceRefused
     | Declined
     | Stale
     | Cancelled

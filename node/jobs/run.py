@@ -9,6 +9,7 @@ from node.jobs.learning import find_device_stamp, inspect_data, open_chunk, trai
 from node.jobs.results import JobResult
 from node.jobs.specs import (
     BuildBlock,
+    CheckPiece,
     ExecuteBranch,
     FindStamp,
     InspectData,
@@ -18,6 +19,7 @@ from node.jobs.specs import (
     TrainTask,
     VerifyUpdate,
 )
+from node.jobs.states import check_piece
 from node.jobs.updates import verify_update
 from node.world import World
 
@@ -32,6 +34,7 @@ JOBS: Final[dict[type, _Job]] = {
     TrainTask: cast(_Job, train_task),
     FindStamp: cast(_Job, find_device_stamp),
     OpenChunk: cast(_Job, open_chunk),
+    CheckPiece: cast(_Job, check_piece),
 }
 
 

@@ -9,6 +9,7 @@ from chain.codec import Record
 from chain.ids import AccountField, HashField, MillisField, Natural, ShortText
 from chain.transaction import SignedTransaction
 from chain.update import AttestedUpdate, LocalUpdate
+from consensus.snapshot import Prefix
 from fl.task import Task
 
 
@@ -85,4 +86,12 @@ class OpenChunk(Record, tag="open-chunk"):
     chunk: Natural
 
 
-JobSpec = ExecuteBranch | BuildBlock | SealBlock | VerifyUpdate | InspectData | TrainTask | FindStamp | OpenChunk
+class CheckPiece(Record, tag="check-piece"):
+    """Check ``data``, the subtree that ``asked`` asked for, against the root of the state."""
+
+    root: HashField
+    asked: Prefix
+    data: bytes
+
+
+JobSpec = CheckPiece | ExecuteBranch | BuildBlock | SealBlock | VerifyUpdate | InspectData | TrainTask | FindStamp | OpenChunk
