@@ -97,9 +97,13 @@ class Abandon:
 
 @dataclass(frozen=True, slots=True)
 class Tell:
-    """Send this message of ours. ``again``: it was sent before; send it even to those that had it."""
+    """Send this message of ours. ``again``: it was sent before; send it even to those that had it.
+
+    Who has a message with the same ``key`` needs no other (``consensus.pos.votes.message_key``).
+    """
 
     message: bytes
+    key: Hash
     audience: Audience
     again: bool = False
 
@@ -109,6 +113,7 @@ class Pass:
     """Pass on this message of another, which was good and news here, to those of the audience that may lack it."""
 
     message: bytes
+    key: Hash
     audience: Audience
 
 

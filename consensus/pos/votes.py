@@ -22,6 +22,7 @@ from consensus.pos.validators import MAX_MEMBERS, ValidatorSet
 MAX_MESSAGE_BYTES: Final = 24 * 1024
 """Largest consensus message: a certificate signed by ``MAX_MEMBERS`` validators takes 17 KiB."""
 DOMAIN_VOTE: Final = b"fedchain/pos-vote"
+DOMAIN_KEY: Final = b"fedchain/pos-message-key"
 DOMAIN_REPROPOSAL: Final = b"fedchain/pos-reproposal"
 
 
@@ -190,6 +191,17 @@ def make_certificate(
     return Certificate(set.epoch, view, kind, block, signers, tuple([signature for _, signature in ordered]))
 
 
+def unpack_certificate(set: ValidatorSet, certificate: Certificate) -> list[Vote]:
+    """Return the votes that a good certificate is made of."""
+    bits = int.from_bytes(certificate.signers, "little")
+    signers = [member.account for position, member in enumerate(set.members) if bits >> position & 1]
+    epoch, view, kind, block = certificate.epoch, certificate.view, certificate.kind, certificate.block
+    return [
+        Vote(epoch, view, kind, block, account, signature)
+        for account, signature in zip(signers, certificate.signatures, strict=True)
+    ]
+
+
 def signer_of(set: ValidatorSet, message: Signed) -> AccountId:
     """Return the account whose signature a message carries (checked elsewhere)."""
     match message:
@@ -204,6 +216,35 @@ def signer_of(set: ValidatorSet, message: Signed) -> AccountId:
 def proposed_block(message: Proposal | Reproposal) -> Hash:
     """Return the id of the block a leader proposes."""
     return block_id(message.header) if isinstance(message, Proposal) else message.block
+
+
+def place_proposal(message: Proposal | Reproposal) -> tuple[int, int]:
+    """Return the view a proposal is for and the view it stands on. ``CodecError`` for a header without fields."""
+    if isinstance(message, Reproposal):
+        return message.view, message.parent_view
+    fields = read_fields(message.header)
+    return fields.view, fields.parent_view
+
+
+def epoch_of_message(message: Message) -> int:
+    """Return the epoch a message is of. ``MessageFault`` for a header without readable fields."""
+    if not isinstance(message, Proposal):
+        return message.epoch
+    try:
+        return read_fields(message.header).epoch
+    except CodecError as error:
+        raise MessageFault(f"engine fields: {error}") from None
+
+
+def message_key(message: Message) -> Hash:
+    """Return what tells whether a peer needs this message: certificates of one view and kind are worth the same.
+
+    Every validator makes its own certificate of the votes it saw first; whoever has one needs no other.
+    """
+    if isinstance(message, Certificate):
+        numbers = [number.to_bytes(8, "big") for number in (message.epoch, message.view)]
+        return digest(DOMAIN_KEY, *numbers, message.kind.encode(), message.block)
+    return digest(DOMAIN_KEY, encode(message))
 
 
 def encode_message(message: Message) -> bytes:

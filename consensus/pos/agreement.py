@@ -1,0 +1,389 @@
+"""The agreement: Simplex over stake and views, without I/O, clock or keys (docs/consensus-pos.md).
+
+Rules of this file: an input is a method, takes ``now`` in milliseconds and returns effects; between inputs nothing
+happens. Equal inputs give equal effects. What is true of views is ``views``', what is remembered ``live``'s; this
+file takes messages in and decides what is told; ``rules`` are what a validator does then. A node without a
+validator's key runs the same machine and casts nothing.
+
+``MessageFault`` leaves ``on_message`` alone, for what only a broken or hostile node sends. What is merely old, early,
+known or of another epoch is passed over in silence.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from chain.block import Header, block_id
+from chain.codec import encode
+from chain.genesis import Genesis, PosParameters
+from chain.ids import AccountId, Hash, Millis
+from consensus.pos import rules
+from consensus.pos.effects import (
+    Abandon,
+    Accuse,
+    Audience,
+    Effect,
+    Finalized,
+    Notarized,
+    Nullified,
+    OwnVoteSeen,
+    Pass,
+    Tell,
+    Timer,
+    TimerToken,
+)
+from consensus.pos.errors import MessageFault
+from consensus.pos.evidence import make_evidence
+from consensus.pos.fields import read_fields
+from consensus.pos.inbox import EarlyMessages
+from consensus.pos.live import PATIENCE_DELTAS, LiveEpoch
+from consensus.pos.proposals import KnownBlock
+from consensus.pos.validators import ValidatorSet, epoch_of
+from consensus.pos.views import KEPT_VIEWS
+from consensus.pos.votes import (
+    Certificate,
+    Message,
+    Proposal,
+    Reproposal,
+    SignatureJudge,
+    Vote,
+    VoteKind,
+    epoch_of_message,
+    find_certificate_fault,
+    find_proposal_fault,
+    find_reproposal_fault,
+    find_vote_fault,
+    message_key,
+    place_proposal,
+    read_message,
+    unpack_certificate,
+)
+from consensus.signatures import SignatureCache
+
+TOLD_NULLIFICATIONS: Final = 32
+"""Nullifications told again at most: whoever lacks older ones follows, and votes again from the next block on."""
+WIDE_DELTAS: Final = 2
+"""A view that lasts longer than this many Δ has its messages passed on by everybody, not by validators alone."""
+
+
+class Agreement:
+    """The Simplex machine of one node."""
+
+    def __init__(
+        self, genesis: Genesis, account: AccountId | None = None, signatures: SignatureJudge | None = None
+    ) -> None:
+        """Make the machine of a network; ``start`` sets it going. ``account`` votes when it is in the epoch's set."""
+        if not isinstance(genesis.engine, PosParameters):
+            raise ValueError(f"the network {genesis.chain_id!r} has no validators: it runs on proof of work")
+        self._parameters = genesis.engine
+        self._account = account
+        self._judge: SignatureJudge = signatures or SignatureCache()
+        self._live: LiveEpoch | None = None
+        self._early = EarlyMessages()
+        self._last_finality: Certificate | None = None
+        self._may_vote = True
+        self._out: list[Effect] = []
+
+    # What is known
+
+    @property
+    def epoch(self) -> int | None:
+        """The live epoch; None before ``start``."""
+        return None if self._live is None else self._live.epoch
+
+    @property
+    def view(self) -> int:
+        """The view this node is in; 0 before ``start``."""
+        return 0 if self._live is None else self._live.view
+
+    @property
+    def final_view(self) -> int:
+        """The live epoch's last view known to be final; 0 if there is none yet."""
+        return 0 if self._live is None else self._live.views.final_view
+
+    @property
+    def leader(self) -> AccountId | None:
+        """The leader of the current view."""
+        return None if self._live is None else self._live.set.leader(self._live.view)
+
+    @property
+    def is_voting(self) -> bool:
+        """Does this node cast votes in the live epoch?"""
+        live = self._live
+        return self._may_vote and live is not None and self._account is not None and self._account in live.set
+
+    def count(self) -> int:
+        """Return how many votes, certificates, proposals and blocks are kept."""
+        return len(self._early) + (0 if self._live is None else self._live.count())
+
+    # Inputs
+
+    def start(
+        self,
+        set: ValidatorSet,
+        boundary: Header,
+        now: Millis,
+        messages: Sequence[bytes] = (),
+        *,
+        may_vote: bool = True,
+    ) -> list[Effect]:
+        """Begin in the epoch of ``set`` on its final ``boundary`` block, with the epoch's messages that were kept.
+
+        Then report by ``on_executed`` the blocks of the epoch that are executed here. With ``may_vote`` false nothing
+        is cast until ``allow_votes``. ``MessageFault`` for a kept message that is not good: the store is spoilt.
+        """
+        self._may_vote = may_vote
+        self._begin(set, boundary, now)
+        for data in messages:
+            self._take(data, read_message(data), now)
+        self._act(now)
+        return [effect for effect in self._taken() if not isinstance(effect, Tell | Pass)]
+
+    def on_epoch(self, set: ValidatorSet, boundary: Header, now: Millis) -> list[Effect]:
+        """Go on to the epoch of ``set``: its boundary block is final and its state is here. An old epoch is ignored."""
+        if self._live is not None and set.epoch <= self._live.epoch:
+            return []
+        self._begin(set, boundary, now)
+        for data in self._early.take(set.epoch):
+            try:
+                self._take(data, read_message(data), now)
+            except MessageFault:  # nobody is left to blame: it was kept unread, and who sent it is not known
+                continue
+        self._act(now)
+        return self._taken()
+
+    def on_message(self, data: bytes, now: Millis) -> list[Effect]:
+        """Take a message from anybody. ``MessageFault`` if no honest node sends it."""
+        message = read_message(data)
+        epoch = epoch_of_message(message)
+        if self._live is None or epoch > self._live.epoch:
+            self._early.put(epoch, data, next_epoch=0 if self._live is None else self._live.epoch + 1)
+        elif epoch == self._live.epoch:
+            self._take(data, message, now)
+            self._act(now)
+        return self._taken()
+
+    def on_signed(self, data: bytes, now: Millis) -> list[Effect]:
+        """Take this validator's own message, journalled and signed: count it and tell it."""
+        live, message = self._live, read_message(data)
+        if live is None or epoch_of_message(message) != live.epoch or isinstance(message, Certificate):
+            return []
+        if isinstance(message, Vote):
+            if live.is_live(message.view) and live.pool.is_news(message):
+                self._count(live, message)
+            self._tell(message, data, now)
+        else:  # Simplex, step 1: the proposal goes out with what justifies it
+            self._keep_proposal(live, message)
+            justification: list[Message] = list(live.views.summary(KEPT_VIEWS))
+            self._out += [Tell(encode(kept), message_key(kept), Audience.ALL) for kept in justification]
+            self._tell(message, data, now, Audience.ALL)
+        self._act(now)
+        return self._taken()
+
+    def on_executed(self, id: Hash, header: Header, now: Millis) -> list[Effect]:
+        """Take note that a block of the live epoch, valid by the engine, is complete and executed here."""
+        live = self._live
+        if live is None or epoch_of(header.height, self._parameters.epoch_blocks) != live.epoch:
+            return []
+        fields = read_fields(header)
+        known = live.proposals.blocks.setdefault(id, KnownBlock(header.height, header.time_ms, fields.view))
+        known.is_executed = known.is_admitted = True
+        proposal = Proposal(header)
+        if live.is_live(fields.view) and live.proposals.is_news(fields.view, proposal):
+            self._keep_proposal(live, proposal)
+        self._act(now)
+        return self._taken()
+
+    def on_refused(self, id: Hash, now: Millis) -> list[Effect]:
+        """Take note that an admitted block breaks a rule: it is never voted for here."""
+        if self._live is not None and id in self._live.proposals.blocks:
+            self._live.proposals.blocks[id].is_executed = False
+        return []
+
+    def on_timer(self, token: TimerToken, now: Millis) -> list[Effect]:
+        """Take a timer that an effect asked for; one of an earlier view is ignored."""
+        live = self._live
+        if live is None or (token.epoch, token.view) != (live.epoch, live.view):
+            return []
+        if token.is_patience:
+            live.is_out_of_patience = now >= live.deadline_ms
+        else:
+            self._say_again(live, now)
+        self._act(now)
+        return self._taken()
+
+    def allow_votes(self, now: Millis) -> list[Effect]:
+        """Let this validator vote: it has heard what its peers know of its key."""
+        self._may_vote = True
+        self._act(now)
+        return self._taken()
+
+    def forbid_votes(self) -> None:
+        """Cast nothing from now on: the key must not sign. The machine goes on following."""
+        self._may_vote = False
+
+    def on_peer(self, account: AccountId | None = None) -> tuple[bytes, ...]:
+        """Return what to tell a new peer, or one that fell behind: the way to this view, and votes of its own key."""
+        live = self._live
+        if live is None:
+            return ()
+        messages = self._summary(live)
+        slot = live.proposals.slot(live.view)
+        if slot is not None:
+            messages.append(slot.first)
+        for voter in dict.fromkeys((self._account, account)):
+            messages += live.pool.votes_of(voter) if voter is not None else []
+        return tuple([encode(message) for message in messages])
+
+    # Taking messages
+
+    def _begin(self, set: ValidatorSet, boundary: Header, now: Millis) -> None:
+        if self._live is not None:
+            self._last_finality = self._live.views.finality if set.epoch == self._live.epoch + 1 else None
+        self._live = LiveEpoch(set, boundary, self._parameters)
+        self._enter(self._live, now)
+
+    def _take(self, data: bytes, message: Message, now: Millis) -> None:
+        """Take a message of the live epoch."""
+        assert self._live is not None
+        match message:
+            case Vote():
+                self._take_vote(self._live, message, data, now)
+            case Certificate():
+                self._take_certificate(self._live, message, data)
+            case Proposal() | Reproposal():
+                self._take_proposal(self._live, message, data)
+
+    def _take_vote(self, live: LiveEpoch, vote: Vote, data: bytes, now: Millis) -> None:
+        if not live.is_live(vote.view) or not live.pool.is_news(vote):
+            return
+        _require(find_vote_fault(live.set, vote, self._judge))
+        if vote.validator == self._account:
+            self._out.append(OwnVoteSeen(vote))
+            live.adopt(vote)
+        self._count(live, vote)
+        self._out.append(Pass(data, message_key(vote), self._audience(live, now)))
+
+    def _take_certificate(self, live: LiveEpoch, certificate: Certificate, data: bytes) -> None:
+        if not live.views.is_news(certificate):
+            return
+        _require(find_certificate_fault(live.set, certificate, self._judge))
+        self._learn(live, certificate)
+        self._out.append(Pass(data, message_key(certificate), Audience.ALL))
+        if live.is_live(certificate.view):  # what its signers signed besides may accuse them
+            for vote in unpack_certificate(live.set, certificate):
+                if live.pool.is_news(vote):
+                    self._count(live, vote)
+
+    def _take_proposal(self, live: LiveEpoch, message: Proposal | Reproposal, data: bytes) -> None:
+        view, _ = place_proposal(message)
+        if not live.is_live(view) or not live.proposals.is_news(view, message):
+            return
+        if isinstance(message, Reproposal):
+            _require(find_reproposal_fault(live.set, message, self._judge))
+        else:
+            _require(find_proposal_fault(live.set, message, self._judge))
+            if epoch_of(max(1, message.header.height), self._parameters.epoch_blocks) != live.epoch:
+                raise MessageFault(f"height {message.header.height} is not of epoch {live.epoch}")
+        if live.set.leader(view) == self._account:
+            self._out.append(OwnVoteSeen(message))
+            live.cast(view).is_proposed = True
+        self._keep_proposal(live, message)
+        self._out.append(Pass(data, message_key(message), Audience.ALL))
+
+    def _keep_proposal(self, live: LiveEpoch, message: Proposal | Reproposal) -> None:
+        """Keep a good proposal; accuse a leader that made another before."""
+        view, _ = place_proposal(message)
+        if not live.proposals.is_news(view, message):
+            return
+        if isinstance(message, Proposal):
+            header = message.header
+            block = KnownBlock(header.height, header.time_ms, view)
+            live.proposals.blocks.setdefault(block_id(header), block)
+        other = live.proposals.add(view, message)
+        if other is not None:
+            self._out.append(Accuse(make_evidence(other, message)))
+
+    def _count(self, live: LiveEpoch, vote: Vote) -> None:
+        """Count a good vote; learn the certificate that it completes."""
+        counted = live.pool.add(vote)
+        if counted.evidence is not None:
+            self._out.append(Accuse(counted.evidence))
+        if counted.certificate is not None and live.views.is_news(counted.certificate):
+            self._learn(live, counted.certificate)
+            self._out.append(Tell(encode(counted.certificate), message_key(counted.certificate), Audience.ALL))
+
+    def _learn(self, live: LiveEpoch, certificate: Certificate) -> None:
+        """Take a good certificate that is news."""
+        live.views.add(certificate)
+        match certificate.kind:
+            case VoteKind.NOTARIZE:
+                self._out.append(Notarized(certificate))
+                losers = [id for id, _ in live.proposals.headers(certificate.view) if id != certificate.block]
+                admitted = [id for id in losers if live.proposals.blocks[id].is_admitted]
+                if admitted:
+                    self._out.append(Abandon(tuple(admitted)))
+            case VoteKind.NULLIFY:
+                self._out.append(Nullified(certificate))
+            case VoteKind.FINALIZE:
+                if not live.is_last(certificate.block):
+                    self._out.append(Finalized(certificate, ends_epoch=False))
+
+    def _act(self, now: Millis) -> None:
+        """Do what the rules ask after an input."""
+        live = self._live
+        if live is None:
+            return
+        self._out += rules.end_epoch(live)
+        if live.is_over:
+            return
+        if live.views.current > live.view:  # Simplex, step 4: a certificate of a view leads into the next
+            self._enter(live, now)
+        self._out += rules.admit(live)
+        if self.is_voting and self._account is not None:
+            for rule in rules.CASTING:
+                self._out += rule(live, self._account)
+
+    def _enter(self, live: LiveEpoch, now: Millis) -> None:
+        """Enter the view that certificates lead to: patience with its leader begins."""
+        live.enter(now)
+        self._out.append(Timer(Millis(live.deadline_ms), TimerToken(live.epoch, live.view, is_patience=True)))
+        self._arm_repetition(live, now)
+
+    # Telling
+
+    def _audience(self, live: LiveEpoch, now: Millis) -> Audience:
+        is_wide = now - live.entered_ms > WIDE_DELTAS * self._parameters.delta_ms
+        return Audience.ALL if is_wide else Audience.VALIDATORS
+
+    def _tell(self, message: Message, data: bytes, now: Millis, audience: Audience | None = None) -> None:
+        assert self._live is not None
+        self._out.append(Tell(data, message_key(message), audience or self._audience(self._live, now)))
+
+    def _arm_repetition(self, live: LiveEpoch, now: Millis) -> None:
+        at = Millis(now + PATIENCE_DELTAS * self._parameters.delta_ms)
+        self._out.append(Timer(at, TimerToken(live.epoch, live.view, is_patience=False)))
+
+    def _say_again(self, live: LiveEpoch, now: Millis) -> None:
+        """Repeat what a peer may have lost, as long as the view lasts: messages get lost and nodes restart."""
+        messages = self._summary(live)
+        if self._account is not None:
+            slot = live.proposals.slot(live.view)
+            if slot is not None and live.set.leader(live.view) == self._account:
+                messages.append(slot.first)
+            messages += live.pool.votes_of(self._account)
+        self._out += [Tell(encode(message), message_key(message), Audience.ALL, again=True) for message in messages]
+        self._arm_repetition(live, now)
+
+    def _summary(self, live: LiveEpoch) -> list[Message]:
+        """Return the certificates that bring another node to this view from the epoch before."""
+        before: list[Message] = [self._last_finality] if self._last_finality is not None else []
+        return before + list(live.views.summary(TOLD_NULLIFICATIONS))
+
+    def _taken(self) -> list[Effect]:
+        out, self._out = self._out, []
+        return out
+
+
+def _require(fault: str | None) -> None:
+    if fault is not None:
+        raise MessageFault(fault)

@@ -1,0 +1,83 @@
+"""What leaders proposed in the views around the current one, and what this node knows of the blocks.
+
+Two proposals a view are kept, the second as evidence against its leader. Memory: views are pruned by the agreement;
+blocks go with their views.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from chain.ids import Hash, Millis
+from consensus.pos.votes import Proposal, Reproposal, proposed_block
+
+
+@dataclass(slots=True)
+class KnownBlock:
+    """A block of the live epoch. ``is_executed``: complete and valid here; ``is_admitted``: offered to the tree."""
+
+    height: int
+    time_ms: Millis
+    view: int
+    is_executed: bool = False
+    is_admitted: bool = False
+
+
+@dataclass(slots=True)
+class Slot:
+    """A view's proposals in the order they came; only the first is ever voted for."""
+
+    first: Proposal | Reproposal
+    rival: Proposal | Reproposal | None = None
+
+    def messages(self) -> list[Proposal | Reproposal]:
+        """Return both."""
+        return [self.first] if self.rival is None else [self.first, self.rival]
+
+
+class Proposals:
+    """The proposals and blocks of one epoch's live views."""
+
+    def __init__(self) -> None:
+        self._slots: dict[int, Slot] = {}
+        self.blocks: dict[Hash, KnownBlock] = {}
+
+    def __len__(self) -> int:
+        return sum(len(slot.messages()) for slot in self._slots.values()) + len(self.blocks)
+
+    def slot(self, view: int) -> Slot | None:
+        """Return what was proposed in a view."""
+        return self._slots.get(view)
+
+    def is_news(self, view: int, message: Proposal | Reproposal) -> bool:
+        """Is this the first or a second, different proposal of its view? Asked before verifying it."""
+        slot = self._slots.get(view)
+        return slot is None or (slot.rival is None and not is_same(slot.first, message))
+
+    def add(self, view: int, message: Proposal | Reproposal) -> Proposal | Reproposal | None:
+        """Take a verified proposal that is news. Returns the one it contradicts, if there is one."""
+        slot = self._slots.get(view)
+        if slot is None:
+            self._slots[view] = Slot(message)
+            return None
+        slot.rival = message
+        return slot.first
+
+    def headers(self, view: int) -> Iterator[tuple[Hash, Proposal]]:
+        """Return the blocks proposed with a header in a view."""
+        slot = self._slots.get(view)
+        messages = [] if slot is None else slot.messages()
+        return ((proposed_block(message), message) for message in messages if isinstance(message, Proposal))
+
+    def prune(self, floor: int, keep: set[Hash]) -> None:
+        """Forget proposals of views below ``floor``, and blocks of such views unless they are in ``keep``."""
+        for view in [view for view in self._slots if view < floor]:
+            del self._slots[view]
+        for id in [id for id, block in self.blocks.items() if block.view < floor and id not in keep]:
+            del self.blocks[id]
+
+
+def is_same(one: Proposal | Reproposal, other: Proposal | Reproposal) -> bool:
+    """Do two proposals of one view say the same?"""
+    if isinstance(one, Reproposal) and isinstance(other, Reproposal):
+        return (one.parent_view, one.block) == (other.parent_view, other.block)
+    return type(one) is type(other) and proposed_block(one) == proposed_block(other)
