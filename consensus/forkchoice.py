@@ -46,6 +46,10 @@ class ForkChoice:
             return False
         return stands_on(node, self.final) and stands_on(node, self.decided)
 
+    def is_on_floors(self, node: Node) -> bool:
+        """Does this block stand on both floors, whatever else may be wrong with it?"""
+        return node in self._tips or (stands_on(node, self.final) and stands_on(node, self.decided))
+
     def may_execute(self, node: Node) -> bool:
         """May this block become the head now?"""
         if not node.is_ready or node.invalid is not None or node.is_aside or not stands_on(node, self.final):
@@ -74,7 +78,7 @@ class ForkChoice:
         """Take note of a new node; its parent is known."""
         assert node.parent is not None
         node.is_aside = node.parent.is_aside
-        if self.may_download(node):
+        if not node.is_aside and self.is_on_floors(node.parent):  # it does so too, and nobody has called it invalid
             self._tips.extend(node)
 
     def ready(self, node: Node) -> None:

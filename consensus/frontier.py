@@ -28,6 +28,9 @@ class Frontier:
         self._tips: dict[Hash, Node] = {}
         self._best: Hash | None = None
 
+    def __contains__(self, node: Node) -> bool:
+        return node.id in self._tips
+
     def __len__(self) -> int:
         return len(self._tips)
 

@@ -49,19 +49,22 @@ def _skip_height(height: int) -> int:
 def ancestor(node: Node, height: int) -> Node:
     """Return the ancestor of ``node`` (or itself) at a height that is not above its own."""
     while node.height > height:
-        skip, parent = node.skip, node.parent
-        assert parent is not None
-        node = skip if skip is not None and is_good_jump(node, height) else parent
+        node = step_towards(node, height)
     return node
 
 
-def is_good_jump(node: Node, height: int) -> bool:
-    """Is the skip pointer the faster way? Not if it overshoots, or if the parent's gets much closer."""
-    jump = _skip_height(node.height)
-    if jump == height:
-        return True
-    parent_jump = _skip_height(node.height - 1)
-    return jump > height and not (parent_jump < jump - 2 and parent_jump >= height)
+def step_towards(node: Node, height: int) -> Node:
+    """Return the skip or the parent, whichever leads faster to a lower height.
+
+    The skip does not if it overshoots, or if the parent's gets much closer.
+    """
+    parent, skip = node.parent, node.skip
+    assert parent is not None
+    if skip is None or skip.height < height:
+        return parent
+    if skip.height > height and parent.skip is not None and height <= parent.skip.height < skip.height - 2:
+        return parent
+    return skip
 
 
 def fork_point(first: Node, second: Node) -> Node:

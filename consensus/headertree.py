@@ -186,7 +186,7 @@ class HeaderTree:
             raise KeyError(f"header {id.hex()} was judged against another tree: its parent is unknown here")
         if parent.invalid is not None:
             return Outcome.INVALID
-        is_eligible = stands_on(parent, self._choice.final) and stands_on(parent, self._choice.decided)
+        is_eligible = self._choice.is_on_floors(parent)
         if not is_eligible and ancestor(parent, min(parent.height, self._kept.height)) is not self._kept:
             return Outcome.TOO_DEEP
         node = Node(id, encode(header), parent, self._engine.fork_weight(header))

@@ -12,7 +12,7 @@ from chain.block import Header, block_id
 from chain.ids import Hash, Height, Millis
 from consensus.engine import VALID_HEADER, HeaderVerdict, HeaderView, Verdict
 from consensus.frontier import break_tie
-from consensus.headernode import Node, ancestor, is_good_jump
+from consensus.headernode import Node, ancestor, step_towards
 from consensus.headertree import HeaderTree, Outcome
 from consensus.waiting import WaitingHeaders
 from tests.consensus.engine.networks import genesis_header, pow_genesis
@@ -209,9 +209,7 @@ def test_ancestors_take_logarithmic_time():
         steps = 0
         node = nodes[2000]
         while node.height > target:
-            step = node.skip if node.skip is not None and is_good_jump(node, target) else node.parent
-            assert step is not None
-            node, steps = step, steps + 1
+            node, steps = step_towards(node, target), steps + 1
         assert steps <= 4 * 11
 
 
