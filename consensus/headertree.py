@@ -12,9 +12,8 @@ Where certificates make blocks final (``finalize``), a branch that leaves out su
 
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 from chain.block import Header, block_id
 from chain.codec import decode, encode
@@ -51,9 +50,8 @@ class Outcome(StrEnum):
     TOO_DEEP = "too deep"
 
 
-@dataclass(frozen=True, slots=True)
-class Offered:
-    """A header's id, what became of it, and the engine's reason."""
+class Offered(NamedTuple):
+    """A header's id, what became of it, and the engine's reason. One is made for every header."""
 
     id: Hash
     outcome: Outcome
@@ -90,7 +88,6 @@ class HeaderTree:
         """Return a header of the tree."""
         recent = self._recent.get(id)
         if recent is not None:
-            self._recent.move_to_end(id)
             return recent
         node = self._nodes.get(id)
         return None if node is None else self._decoded(node)

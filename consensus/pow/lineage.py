@@ -6,8 +6,7 @@ a chain of headers one after the other then reads no header twice.
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from chain.block import Header
 from chain.ids import Hash
@@ -21,9 +20,8 @@ _REMEMBERED: Final = 256
 FieldsOf = Callable[[Header], PowFields]
 
 
-@dataclass(frozen=True, slots=True)
-class Lineage:
-    """The last headers up to one of ``height``, the latest first; fewer near genesis.
+class Lineage(NamedTuple):
+    """The last headers up to one of ``height``, the latest first; fewer near genesis. One is made for every header.
 
     ids    of the last ``KIN_SPAN``
     named  the siblings that each of these refers to
