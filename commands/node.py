@@ -7,6 +7,7 @@ import typer
 from rich.console import RenderableType
 from rich.text import Text
 
+from commands import bans
 from commands.groups import Group
 from commands.home import HomeOption, home_directory
 from commands.node_call import ask
@@ -43,6 +44,7 @@ _STATE_STYLES = {
 
 def add_to(root: typer.Typer) -> None:
     """Add the group and the commands beside it."""
+    bans.add_to(app)
     root.add_typer(app, name="node", rich_help_panel=PANEL_NODE)
     root.command("status", rich_help_panel=PANEL_NODE, epilog=example("fedchain status --home alice"))(status)
     root.command("peers", rich_help_panel=PANEL_NODE, epilog=example("fedchain peers --home alice"))(peers)

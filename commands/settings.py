@@ -7,11 +7,16 @@ from typing import Annotated
 import typer
 
 from commands.output import UsageFault
-from node.config import DEFAULT_PORT, Config, is_host, split_address
+from node.config import DEFAULT_PORT, Config, is_host, split_address, split_target
 
 ConnectOption = Annotated[
     list[str] | None,
-    typer.Option("--connect", metavar="HOST:PORT", help="A node to connect to. Can be repeated.", show_default=False),
+    typer.Option(
+        "--connect",
+        metavar="[ACCOUNT@]HOST:PORT",
+        help="A node to connect to; with an account, no other will do. Can be repeated.",
+        show_default=False,
+    ),
 ]
 ListenOption = Annotated[
     str | None,
@@ -65,7 +70,7 @@ def with_flags(
     network, rpc, mining, holder = config.network, config.rpc, config.mining, config.device
     if connect:
         for address in connect:
-            _check_address("--connect", address)
+            _check_target("--connect", address)
         network = replace(network, connect=tuple(connect))
     if listen is not None:
         host, port = _listening(listen)
@@ -88,6 +93,13 @@ def with_flags(
 def _check_address(flag: str, address: str) -> None:
     try:
         split_address(address)
+    except ValueError as error:
+        raise UsageFault(f"{flag} {error}") from None
+
+
+def _check_target(flag: str, target: str) -> None:
+    try:
+        split_target(target)
     except ValueError as error:
         raise UsageFault(f"{flag} {error}") from None
 

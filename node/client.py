@@ -40,6 +40,8 @@ from node.rpc.failures import (
 )
 from node.rpc.shapes import (
     AccountView,
+    AddressesView,
+    BanView,
     BlockView,
     DeviceStatus,
     Done,
@@ -116,6 +118,22 @@ class Client(RpcConnection):
     async def connect(self, address: str) -> None:
         """Have the node connect to HOST:PORT and stay connected."""
         await self.get(Done, "node.connect", address=address)
+
+    async def bans(self) -> tuple[BanView, ...]:
+        """Return whom the node does not speak to."""
+        return await self.get(tuple[BanView, ...], "node.bans")
+
+    async def ban(self, subject: str, *, minutes: int = 60 * 24, reason: str = "banned by the operator") -> None:
+        """Have the node part with an account or a host."""
+        await self.get(Done, "node.ban", subject=subject, minutes=minutes, reason=reason)
+
+    async def unban(self, subject: str) -> None:
+        """Let an account or a host back in."""
+        await self.get(Done, "node.unban", subject=subject)
+
+    async def addresses(self) -> AddressesView:
+        """Return what the node's address book holds."""
+        return await self.get(AddressesView, "node.addresses")
 
     async def stop(self) -> None:
         """Stop the node."""

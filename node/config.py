@@ -25,6 +25,7 @@ T = TypeVar("T")
 DEFAULT_PORT: Final = 9470
 DEFAULT_RPC_PORT: Final = 9471
 _MIB: Final = 1024 * 1024
+_ACCOUNT: Final = re.compile(r"[a-z0-9]{1,20}1[a-z0-9]{58}")
 _HOST_NAME: Final = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(\.(?!-)[A-Za-z0-9-]{1,63})*\.?")
 
 
@@ -86,6 +87,23 @@ def is_address(value: object) -> bool:
         return False
 
 
+def split_target(text: str) -> tuple[str, str]:
+    """Return the account ("" if there is none) and the address of ``[ACCOUNT@]HOST:PORT``. ``ValueError``."""
+    account, separator, address = text.rpartition("@")
+    if separator and not _ACCOUNT.fullmatch(account):
+        raise ValueError(f"{text!r}: before the @ there must be a node's account, fed1…")
+    split_address(address)
+    return account, address
+
+
+def is_target(value: object) -> bool:
+    """Is this a HOST:PORT, or an ACCOUNT@HOST:PORT?"""
+    try:
+        return isinstance(value, str) and bool(split_target(value))
+    except ValueError:
+        return False
+
+
 def _is_list_of(is_item: Callable[[object], bool]) -> Callable[[object], bool]:
     return lambda value: isinstance(value, list | tuple) and all(map(is_item, value))
 
@@ -101,7 +119,7 @@ _PATH: Final = Check("must be a path in quotes", lambda value: isinstance(value,
 _TEXT: Final = Check(
     "must be a text of at most 200 characters", lambda value: isinstance(value, str) and len(value) <= 200
 )
-_ADDRESSES: Final = Check('must be a list of "HOST:PORT"', _is_list_of(is_address))
+_TARGETS: Final = Check('must be a list of "HOST:PORT" or "ACCOUNT@HOST:PORT"', _is_list_of(is_target))
 _PLANS: Final = Check("must be a list of plan ids (64 hex digits each)", _is_list_of(_is_plan))
 
 
@@ -123,10 +141,21 @@ class NetworkSettings:
         "Where this node listens for other nodes. 127.0.0.1 is this machine alone; 0.0.0.0 or :: is every interface.",
     )
     port: int = _setting(DEFAULT_PORT, _PORT, "0 takes any free port; the one taken is written to rpc.json.")
-    connect: tuple[str, ...] = _setting((), _ADDRESSES, "Nodes to connect to, as HOST:PORT, and to stay connected to.")
+    connect: tuple[str, ...] = _setting(
+        (),
+        _TARGETS,
+        "Nodes to connect to and to stay connected to, as HOST:PORT; with ACCOUNT@ before it, whoever else answers "
+        "there is turned away.",
+    )
+    seeds: tuple[str, ...] = _setting(
+        (), _TARGETS, "Nodes to ask for others, in the same form, where no other known address answers."
+    )
     outbound: int = _setting(8, _whole(0, 1000), "Connections that this node keeps open by dialling nodes it heard of.")
     max_inbound: int = _setting(32, _whole(0, 1000), "Connections that it accepts, at most.")
     exchange_addresses: bool = _setting(True, _FLAG, "Hear of nodes from peers, and tell them of nodes.")
+    ban_minutes: int = _setting(
+        60, _whole(1, 525_600), "How long a node that broke the protocol, and its host, are not spoken to."
+    )
 
 
 @dataclass(frozen=True, slots=True)

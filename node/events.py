@@ -6,12 +6,13 @@ is not in here: the runner passes ``now`` beside each event.
 """
 
 from chain.codec import Record
-from chain.ids import Natural, ShortText
+from chain.ids import MillisField, Natural, ShortText
 from chain.transaction import Body, SignedTransaction
 from node.jobs.results import JobResult
 from p2p.events import Closed, Connected, DialFailed, Received, Sent, Tick
 
 __all__ = [
+    "BanOrder",
     "Closed",
     "Connected",
     "DialFailed",
@@ -28,6 +29,7 @@ __all__ = [
     "SubmitBody",
     "SubmitTransaction",
     "Tick",
+    "UnbanOrder",
 ]
 
 
@@ -79,10 +81,26 @@ class MiningOrder(Record, tag="mining-order"):
 
 
 class DialOrder(Record, tag="dial-order"):
-    """A user asks for a connection to ``address`` (HOST:PORT)."""
+    """A user asks for a connection to ``address`` (HOST:PORT, or KEY@HOST:PORT with 64 hexadecimal digits)."""
 
     request: Natural
     address: str
+
+
+class BanOrder(Record, tag="ban-order"):
+    """A user bans an identity (its key's 64 hexadecimal digits) or a host for ``span_ms``."""
+
+    request: Natural
+    subject: str
+    span_ms: MillisField
+    reason: ShortText
+
+
+class UnbanOrder(Record, tag="unban-order"):
+    """A user lets an identity or a host back in."""
+
+    request: Natural
+    subject: str
 
 
 class Shutdown(Record, tag="shutdown"):
@@ -104,5 +122,7 @@ Event = (
     | JoinOrder
     | MiningOrder
     | DialOrder
+    | BanOrder
+    | UnbanOrder
     | Shutdown
 )

@@ -40,7 +40,7 @@ from p2p.saved import SavedAddress
 class _Entry:
     """One address: who told of it, whether it ever worked, how often it failed since, and the bucket it is in.
 
-    ``heard_at`` and ``worked_at`` are the last times; 0 = never.
+    ``heard_at`` and ``worked_at`` are the last times; 0 = never. Both 0 is the operator's own, which is never stale.
     """
 
     source: str
@@ -52,7 +52,8 @@ class _Entry:
 
     def is_poor(self, now: Millis) -> bool:
         """May another take its place, because it failed repeatedly or nobody spoke of it for long?"""
-        return self.failures >= POOR_FAILURES or now - max(self.heard_at, self.worked_at) >= STALE_MS
+        last = max(self.heard_at, self.worked_at)
+        return self.failures >= POOR_FAILURES or (last > 0 and now - last >= STALE_MS)
 
 
 class AddressBook:

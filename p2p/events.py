@@ -63,7 +63,8 @@ class PeerInfo(Record):
     """What is known of a peer, for the core and for people.
 
     ``address`` is where it was dialled, or where it called from. ``height`` and ``weight`` are its claims; a weight may
-    exceed 64 bits. ``latency_ms`` is −1 until the first pong. Bytes count frames in both directions.
+    exceed 64 bits. ``latency_ms`` is −1 until the first pong. Bytes count frames in both directions. ``points`` are
+    for misbehaviour (``bans``).
     """
 
     peer: PeerId
@@ -79,6 +80,7 @@ class PeerInfo(Record):
     since: Millis
     bytes_received: int
     bytes_sent: int
+    points: int = 0
 
 
 # ── from the transport ────────────────────────────────────────────────────────────────────────────────────────────

@@ -8,6 +8,8 @@ from collections.abc import Callable, Collection, Sequence
 from random import Random
 from typing import TypeVar, assert_never, cast
 
+from msgspec.structs import replace
+
 from chain.block import Header
 from chain.ids import Hash, Millis
 from chain.keys import KeyPair
@@ -146,6 +148,7 @@ class PeerNetwork:
 
     def __init__(self, config: NetworkConfig, identity: KeyPair, chain: ChainAccess, random: Random) -> None:
         self._links = Links()
+        self._now = Millis(0)
         saved = config.remembered
         self._book = AddressBook(random, b"" if saved is None else saved.secret)
         for address in () if saved is None else saved.addresses:
@@ -270,6 +273,7 @@ class PeerNetwork:
         self._links.send(session, Addresses(()))
 
     def _outputs(self, now: Millis) -> list[NetworkOutput]:
+        self._now = now
         self._fetcher.schedule(now)
         return self._links.take_outputs(now)
 
@@ -400,7 +404,8 @@ class PeerNetwork:
 
     def peers(self) -> tuple[PeerInfo, ...]:
         """Return every peer that is connected, in order of connection."""
-        return tuple([session.info() for session in self._links.ready.values()])
+        bans, now = self._doorman.bans, self._now
+        return tuple([replace(each.info(), points=bans.points(each.peer, now)) for each in self._links.ready.values()])
 
     def bans(self, now: Millis) -> tuple[SavedBan, ...]:
         """Return who is not spoken to, and why."""
@@ -410,6 +415,10 @@ class PeerNetwork:
         """Return what the next run should know (``NetworkConfig.remembered``)."""
         anchors = self._doorman.anchors()
         return SavedPeers(self._book.secret, self._book.save(), anchors, self._doorman.bans.listed(now))
+
+    def anchors(self) -> tuple[str, ...]:
+        """Return the addresses that the next run dials first."""
+        return self._doorman.anchors()
 
     def address_figures(self) -> tuple[int, int]:
         """Return how many addresses worked, and how many were only heard of."""

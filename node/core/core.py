@@ -20,6 +20,7 @@ from node.core.messages import (
     AttestationMade,
     BlockMade,
     HeadChanged,
+    IntakeServed,
     OwnTransaction,
     PayloadsLost,
     PayloadStored,
@@ -42,6 +43,7 @@ from node.core.wants import PayloadWants
 from node.effects import Effect, Refused
 from node.errors import CoreHalted
 from node.events import (
+    BanOrder,
     Closed,
     Connected,
     DialFailed,
@@ -58,6 +60,7 @@ from node.events import (
     SubmitBody,
     SubmitTransaction,
     Tick,
+    UnbanOrder,
 )
 from node.jobs.specs import (
     BuildBlock,
@@ -89,6 +92,7 @@ from p2p.events import (
     UpdateArrived,
 )
 from p2p.network import ChainAccess, PeerNetwork
+from p2p.saved import SavedPeers
 
 
 class NodeCore:
@@ -157,6 +161,8 @@ class NodeCore:
         routes.on(Closed, peers.on_transport)
         routes.on(DialFailed, peers.on_transport)
         routes.on(DialOrder, peers.on_dial)
+        routes.on(BanOrder, peers.on_ban)
+        routes.on(UnbanOrder, peers.on_unban)
         routes.on(SubmitTransaction, transactions.on_submit)
         routes.on(SubmitBody, transactions.on_submit_body)
         routes.on(Started, self._upgrades.on_started)
@@ -169,6 +175,9 @@ class NodeCore:
         routes.on(BodyArrived, importer.on_body)
         routes.on(PayloadArrived, importer.on_payload)
         routes.on(TransactionArrived, transactions.on_arrived)
+        routes.on(IntakeServed, transactions.on_intake_served)
+        routes.on(Tick, transactions.on_tick)
+        routes.on(PeerDown, transactions.on_peer_down)
         routes.on(UpdateArrived, updates.on_arrived)
         routes.on(HeadChanged, monitor.on_head, transactions.on_head, updates.on_head)
         routes.on(BlockMade, importer.on_block_made)
@@ -251,6 +260,10 @@ class NodeCore:
     def peers(self) -> tuple[PeerInfo, ...]:
         """Return the connected peers."""
         return self.network.peers()
+
+    def remember_peers(self, now: Millis) -> SavedPeers:
+        """Return what the next run should know of its peers."""
+        return self.network.remember(now)
 
     def known_addresses(self) -> tuple[str, ...]:
         """Return the peer addresses worth remembering for the next run."""

@@ -1,9 +1,20 @@
 """The door to the peer network: what the transport reports goes in, what the network answers comes out."""
 
-from chain.ids import ZERO_HASH
+from chain.ids import ZERO_HASH, Millis
 from node.core.turn import Turn
 from node.effects import Accepted, Refused
-from node.events import Closed, Connected, DialFailed, DialOrder, Received, Sent, Shutdown, Tick
+from node.events import (
+    BanOrder,
+    Closed,
+    Connected,
+    DialFailed,
+    DialOrder,
+    Received,
+    Sent,
+    Shutdown,
+    Tick,
+    UnbanOrder,
+)
 from node.mempool import Mempool
 from node.notices import PeerJoined, PeerLeft
 from node.updatepool import Stage, UpdatePool
@@ -32,6 +43,26 @@ class Peers:
             turn.reply(order.request, Refused("peers.address", str(error)))
         else:
             turn.reply(order.request, Accepted(ZERO_HASH))
+
+    def on_ban(self, order: BanOrder, turn: Turn) -> None:
+        """Part with whom a user says, for a while."""
+        until = Millis(turn.now + order.span_ms)
+        try:
+            turn.network(self._network.ban(order.subject, until, order.reason, turn.now))
+        except EndpointError as error:
+            turn.reply(order.request, Refused("peers.subject", str(error)))
+        else:
+            turn.reply(order.request, Accepted(ZERO_HASH))
+
+    def on_unban(self, order: UnbanOrder, turn: Turn) -> None:
+        """Let back in whom a user says."""
+        try:
+            was_banned = self._network.unban(order.subject)
+        except EndpointError as error:
+            turn.reply(order.request, Refused("peers.subject", str(error)))
+            return
+        refusal = Refused("peers.subject", f"{order.subject} is not banned")
+        turn.reply(order.request, Accepted(ZERO_HASH) if was_banned else refusal)
 
     def on_up(self, up: PeerUp, turn: Turn) -> None:
         """Tell of a new peer, and tell the peer what waits here."""

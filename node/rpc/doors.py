@@ -16,6 +16,7 @@ from node.effects import Outcome
 from node.events import Event
 from node.status import Status
 from p2p.events import PeerInfo
+from p2p.saved import SavedBan
 from storage.base import ChainStore, StateSnapshot
 
 T = TypeVar("T")
@@ -89,6 +90,14 @@ class NodeDoors(Protocol):
 
     def peers(self) -> tuple[PeerInfo, ...]:
         """Return the connected peers."""
+        ...
+
+    def bans(self) -> tuple[SavedBan, ...]:
+        """Return who is not spoken to, and why."""
+        ...
+
+    def addresses(self) -> tuple[int, int, tuple[str, ...]]:
+        """Return how many addresses worked, how many were only heard of, and which a restart would dial first."""
         ...
 
     def waiting(self) -> tuple[SignedTransaction, ...]:

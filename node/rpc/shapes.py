@@ -15,7 +15,8 @@ from node.rpc.registry import Shape
 HexId = Annotated[str, Meta(pattern="^[0-9a-f]{64}$", description="64 hex digits")]
 HexBytes = Annotated[str, Meta(pattern="^([0-9a-f]{2})*$", description="bytes as hex digits")]
 Address = Annotated[str, Meta(max_length=90, description="an account, fed1…")]
-HostPort = Annotated[str, Meta(max_length=300, description="HOST:PORT")]
+HostPort = Annotated[str, Meta(max_length=400, description="HOST:PORT, or ACCOUNT@HOST:PORT")]
+Subject = Annotated[str, Meta(min_length=1, max_length=253, description="an account, fed1…, or a host")]
 Whole = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Shown = dict[str, Any]
 """A record of the chain, field by field; its ``kind`` says which where there are several."""
@@ -28,6 +29,20 @@ class ConnectParams(Shape):
     """The node to connect to."""
 
     address: HostPort
+
+
+class BanParams(Shape):
+    """Whom not to speak to (an account, or a host), for how many minutes, and why."""
+
+    subject: Subject
+    minutes: Annotated[int, Meta(ge=1, le=60 * 24 * 365 * 10)] = 60 * 24
+    reason: Annotated[str, Meta(max_length=100)] = "banned by the operator"
+
+
+class UnbanParams(Shape):
+    """Whom to let back in: an account, or a host."""
+
+    subject: Subject
 
 
 class AccountParams(Shape):
@@ -109,7 +124,7 @@ class NodeStatus(Shape):
     chain_id: str
     genesis: HexId
     account: Address
-    state: Literal["offline", "connecting", "syncing", "synced", "stalled"]
+    state: Literal["offline", "connecting", "syncing", "synced", "stalled", "outdated"]
     reason: str
     height: Whole
     target: Whole
@@ -129,7 +144,10 @@ class NodeStatus(Shape):
 
 
 class PeerView(Shape):
-    """A connected peer. ``latency_ms`` is null until it was measured; bytes count frames both ways."""
+    """A connected peer. ``latency_ms`` is null until it was measured; bytes count frames both ways.
+
+    ``points`` for misbehaviour halve every ten minutes; at 100 the peer is banned.
+    """
 
     peer: Address
     outbound: bool
@@ -141,6 +159,23 @@ class PeerView(Shape):
     since_ms: Whole
     bytes_received: int
     bytes_sent: int
+    points: Whole
+
+
+class BanView(Shape):
+    """An account or host that is not spoken to, until when, and why."""
+
+    subject: Subject
+    until_ms: Whole
+    reason: str
+
+
+class AddressesView(Shape):
+    """The address book: how many addresses worked, and were only heard of; those a restart would dial first."""
+
+    tried: Whole
+    new: Whole
+    anchors: tuple[str, ...]
 
 
 class ProofView(Shape):

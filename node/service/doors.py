@@ -19,6 +19,7 @@ from node.rpc.methods import package_version
 from node.service.runner import Runner
 from node.world import World
 from p2p.events import PeerInfo
+from p2p.saved import SavedBan
 
 T = TypeVar("T")
 _READERS: Final = 2
@@ -92,6 +93,15 @@ class ServiceDoors:
     def peers(self) -> tuple[PeerInfo, ...]:
         """Return the connected peers."""
         return self._core.peers()
+
+    def bans(self) -> tuple[SavedBan, ...]:
+        """Return who is not spoken to, and why."""
+        return self._core.network.bans(self._runner.now())
+
+    def addresses(self) -> tuple[int, int, tuple[str, ...]]:
+        """Return how many addresses worked, how many were only heard of, and which a restart would dial first."""
+        tried, new = self._core.network.address_figures()
+        return tried, new, self._core.network.anchors()
 
     def waiting(self) -> tuple[SignedTransaction, ...]:
         """Return the transactions that wait for a block."""

@@ -3,7 +3,7 @@
     config.toml   the operator's settings            keys/node.json   the node's own key
     logs/         node.log and its predecessors      holdout/         sets kept for plans of this owner
     rpc.json      where the running node answers     rpc.cookie       its secret for those who may command it
-    peers.json    addresses of peers that worked
+    peers.dat     addresses of peers, anchors, bans
 
 The rest is ``storage.directory``'s.
 """
@@ -24,20 +24,24 @@ from consensus.engines import make_engine
 from consensus.transition import genesis_block, genesis_execution
 from fl.data.sources import DataSource, open_source
 from fl.errors import DataError
-from node.config import Config, is_address, read_config
+from node.config import Config, read_config
 from node.core.config import CoreConfig, DeviceConfig, MinerConfig, PoolLimits
 from node.errors import StartupError
 from node.home import NODE_KEY
 from node.service.holdout import FileHoldout
+from node.targets import read_target
 from node.world import World
 from p2p.access import NetworkConfig
+from p2p.saved import SavedPeers
 from storage.base import ChainStore, GenesisData, ReleaseJournal
 from storage.directory import DataDirectory
 from storage.files import write_file
 from storage.lock import DirectoryLock
 from storage.payloads import PayloadFiles
 
-_MAX_KNOWN: Final = 200
+_STALE_BLOCKS: Final = 20
+"""So many blocks' time without a new head, and somebody else is asked."""
+_STALE_LEAST_MS: Final = 5 * 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,22 +156,43 @@ def core_config(config: Config) -> CoreConfig:
     )
 
 
-def network_config(config: Config, genesis: Genesis, agent: str, port: int, known: tuple[str, ...]) -> NetworkConfig:
-    """Return the peer network's part of the settings; ``port`` is the one bound, ``known`` an earlier run's peers."""
-    most_body = max(rules.max_block_bytes for rules in genesis.schedule)
-    most_payload = max(rules.max_payload_bytes for rules in genesis.schedule)
+def network_config(
+    config: Config,
+    genesis: Genesis,
+    agent: str,
+    port: int,
+    remembered: SavedPeers | None = None,
+    known: tuple[str, ...] = (),
+) -> NetworkConfig:
+    """Return the peer network's part of the settings; ``port`` is the one bound. ``StartupError``.
+
+    ``remembered`` is what an earlier run wrote down, ``known`` what one of a former version did.
+    """
+    most_body = max(rules.max_block_bytes for rules in genesis.all_rules)
+    most_payload = max(rules.max_payload_bytes for rules in genesis.all_rules)
     defaults = NetworkConfig()
     return NetworkConfig(
         agent=agent,
         listen_port=port,
-        connect=config.network.connect,
+        connect=_targets("connect", config.network.connect, genesis),
+        seeds=_targets("seeds", config.network.seeds, genesis),
         known=known,
+        remembered=remembered,
         outbound=config.network.outbound,
         max_inbound=config.network.max_inbound,
+        ban_ms=config.network.ban_minutes * 60_000,
+        stale_ms=max(_STALE_LEAST_MS, _STALE_BLOCKS * genesis.engine.block_ms),
         exchange_addresses=config.network.exchange_addresses,
         max_body_bytes=min(most_body, defaults.max_body_bytes),
         max_payload_bytes=min(most_payload, defaults.max_payload_bytes),
     )
+
+
+def _targets(setting: str, texts: tuple[str, ...], genesis: Genesis) -> tuple[str, ...]:
+    try:
+        return tuple([read_target(text, genesis.prefix) for text in texts])
+    except ValueError as error:
+        raise StartupError(f"network.{setting}: {error}", "correct it in config.toml, [network]") from None
 
 
 # --- small files -----------------------------------------------------------------------------------
@@ -176,20 +201,6 @@ def network_config(config: Config, genesis: Genesis, agent: str, port: int, know
 def read_settings(path: Path) -> Config:
     """Return the settings of a data directory. ``ConfigError``."""
     return read_config(DataDirectory.find(path).config_file)
-
-
-def read_known_peers(home: Path) -> tuple[str, ...]:
-    """Return the addresses that an earlier run wrote; a file that is damaged is no reason not to start."""
-    try:
-        known = json.loads((home / "peers.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return ()
-    return tuple(filter(is_address, known))[:_MAX_KNOWN] if isinstance(known, list) else ()
-
-
-def write_known_peers(home: Path, addresses: tuple[str, ...]) -> None:
-    """Remember addresses for the next run."""
-    write_file(home / "peers.json", (json.dumps(addresses[:_MAX_KNOWN], indent=1) + "\n").encode())
 
 
 def write_rpc_files(home: Path, url: str, listening: str, cookie: str) -> None:

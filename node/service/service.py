@@ -12,7 +12,7 @@ import asyncio
 import errno
 import os
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -38,21 +38,21 @@ from node.service.home import (
     core_config,
     make_world,
     network_config,
-    read_known_peers,
     remove_rpc_files,
-    write_known_peers,
     write_rpc_files,
 )
 from node.service.links import LinkLimits, Links
+from node.service.peerfile import read_former_peers, read_peers, write_peers
 from node.service.runner import Runner
 from node.service.tls import make_client_context, make_server_context
 from node.service.workers import Workers
 from p2p.identity import make_certificate
-from p2p.limits import TICK_MS
+from p2p.limits import MAX_HALF_OPEN, TICK_MS
 from p2p.network import PeerNetwork
+from p2p.saved import SavedPeers
 
-_SPARE_LINKS: Final = 16
-"""Connections that may be shaking hands beside those that are peers."""
+_SPARE_LINKS: Final = MAX_HALF_OPEN + 8
+"""Connections that may be shaking hands or look for a moment who is there, beside those that are peers."""
 _REMEMBER_S: Final = 600.0
 _RPC_STOP_S: Final = 0.5
 _CLOCK_TOLERANCE_MS: Final = 2_000
@@ -153,9 +153,10 @@ class Service:
         home.payloads.on_damage = self._on_damaged_payload
         world = make_world(home, config, seed)
         links = self._make_links(tasks, metrics)
-        host, port = await _bind(links, config)
         agent = f"fedchain/{package_version()}"
-        network = network_config(config, genesis, agent, port, read_known_peers(home.path))
+        network = network_config(config, genesis, agent, 0, self._read_peers(), read_former_peers(home.path))
+        host, port = await _bind(links, config)
+        network = replace(network, listen_port=port)
         core = NodeCore(world, core_config(config), lambda chain: PeerNetwork(network, world.key, chain, world.random))
         runner = Runner(
             core,
@@ -197,6 +198,12 @@ class Service:
             logger=self._logger,
         )
 
+    def _read_peers(self) -> SavedPeers | None:
+        remembered, problem = read_peers(self._home.path)
+        if problem:
+            self._logger.warning("the list of peers can't be read", reason=problem, remedy="the node finds peers anew")
+        return remembered
+
     # --- life ------------------------------------------------------------------------------------------
 
     async def _live(self, tasks: asyncio.TaskGroup, parts: _Parts) -> None:
@@ -211,7 +218,7 @@ class Service:
         parts.runner.deliver(Started())
         parts.helpers += [
             tasks.create_task(_tick(parts.runner, parts.metrics, self._logger), name="tick"),
-            tasks.create_task(_remember(parts.core, home.path), name="remember peers"),
+            tasks.create_task(_remember(parts.core, parts.runner, home.path), name="remember peers"),
         ]
         self._logger.info(
             "node started",
@@ -242,7 +249,7 @@ class Service:
         await parts.links.stop()
         parts.doors.close()
         self.jobs_ended = await parts.workers.stop(_JOBS_STOP_S)
-        write_known_peers(self._home.path, parts.core.known_addresses())
+        write_peers(self._home.path, parts.core.remember_peers(parts.runner.now()))
         if self.running.done():
             self._logger.info("node stopped", code=self._code)
 
@@ -344,8 +351,8 @@ async def _tick(runner: Runner, metrics: Metrics, logger: FilteringBoundLogger) 
         was_ahead = is_ahead
 
 
-async def _remember(core: NodeCore, home: Path) -> None:
+async def _remember(core: NodeCore, runner: Runner, home: Path) -> None:
     """Write down now and then whom to call after a crash."""
     while True:
         await asyncio.sleep(_REMEMBER_S)
-        await asyncio.to_thread(write_known_peers, home, core.known_addresses())
+        await asyncio.to_thread(write_peers, home, core.remember_peers(runner.now()))

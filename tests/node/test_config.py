@@ -88,7 +88,7 @@ def test_all_problems_are_named_at_once():
         """
     ) == [
         "network.port = 70000: must be a whole number, 0 … 65535",
-        'network.connect = ["localhost"]: must be a list of "HOST:PORT"',
+        'network.connect = ["localhost"]: must be a list of "HOST:PORT" or "ACCOUNT@HOST:PORT"',
         'rpc.enabled = "yes": must be true or false',
         "mining.bond = -1: must be a whole number, 0 … 9223372036854775807",
         'log.level = "loud": must be one of "debug", "info", "warning", "error"',

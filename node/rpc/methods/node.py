@@ -4,7 +4,6 @@ from typing import Any, Final
 
 from chain.genesis_file import write_genesis
 from consensus.queries import get_device, get_miner, get_miners
-from node.config import split_address
 from node.events import DialOrder, JoinOrder, MiningOrder
 from node.rpc.doors import NodeDoors, Reader
 from node.rpc.jsonrpc import INVALID_PARAMS, RpcError
@@ -21,6 +20,7 @@ from node.rpc.shapes import (
     NodeStatus,
     PeerView,
 )
+from node.targets import read_target
 
 
 async def _status(doors: NodeDoors, _params: Nothing) -> NodeStatus:
@@ -67,6 +67,7 @@ async def _peers(doors: NodeDoors, _params: Nothing) -> tuple[PeerView, ...]:
             since_ms=info.since,
             bytes_received=info.bytes_received,
             bytes_sent=info.bytes_sent,
+            points=info.points,
         )
         for info in doors.peers()
     )
@@ -74,10 +75,10 @@ async def _peers(doors: NodeDoors, _params: Nothing) -> tuple[PeerView, ...]:
 
 async def _connect(doors: NodeDoors, params: ConnectParams) -> Done:
     try:
-        split_address(params.address)
+        target = read_target(params.address, doors.genesis.prefix)
     except ValueError as error:
         raise RpcError(INVALID_PARAMS, str(error)) from None
-    return done(await doors.ask(lambda request: DialOrder(request, params.address)))
+    return done(await doors.ask(lambda request: DialOrder(request, target)))
 
 
 async def _stop(doors: NodeDoors, _params: Nothing) -> Done:

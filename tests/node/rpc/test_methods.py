@@ -230,7 +230,16 @@ async def test_what_cannot_be_answered_is_a_typed_error_with_its_cause(node: Cli
 async def test_guarded_methods_need_the_cookie(stranger: Client, house: House):
     """Every method that signs, spends or stops refuses a stranger, before it looks at the parameters."""
     guarded = {name for name, method in METHODS.items() if method.guarded}
-    assert guarded == {"device.join", "miner.pause", "miner.resume", "node.connect", "node.stop", "transaction.send"}
+    assert guarded == {
+        "device.join",
+        "miner.pause",
+        "miner.resume",
+        "node.ban",
+        "node.connect",
+        "node.stop",
+        "node.unban",
+        "transaction.send",
+    }
     for name in guarded:
         with pytest.raises(Unauthorized, match="cookie"):
             await stranger.call(name, nonsense=1)

@@ -105,7 +105,7 @@ def make_replaying_core(home: Path, config: Config, log: EventLog) -> NodeCore:
     )
     line = next(line for line in read_log_lines(home) if line["event"] == "node started")
     port = int(str(line["listening"]).rpartition(":")[2])
-    network = network_config(config, genesis, f"fedchain/{log.header.version}", port, ())
+    network = network_config(config, genesis, f"fedchain/{log.header.version}", port)
     return NodeCore(world, core_config(config), lambda chain: PeerNetwork(network, key, chain, world.random))
 
 

@@ -14,9 +14,7 @@ from node.errors import ConfigError, StartupError
 from node.home import create_home
 from node.service.home import (
     open_home,
-    read_known_peers,
     read_settings,
-    write_known_peers,
 )
 from storage.errors import KeystoreError, LockedError, UseError, WrongPasswordError
 from tests.node.service.houses import (
@@ -236,12 +234,3 @@ def test_a_missing_file_is_named(tmp_path, name, use, error):
     (tmp_path / "home" / name).unlink()
     with pytest.raises(error, match=Path(name).stem):
         use(tmp_path / "home")
-
-
-def test_known_peers_are_remembered_and_damage_is_forgotten(tmp_path):
-    """A damaged list of addresses is an empty one, whatever it holds."""
-    write_known_peers(tmp_path, ("a.example:1", "[::1]:2"))
-    assert read_known_peers(tmp_path) == ("a.example:1", "[::1]:2")
-    for text in ("", "{}", "[1, null, {}]", '["nowhere"]', "\x00"):
-        (tmp_path / "peers.json").write_text(text)
-        assert read_known_peers(tmp_path) == ()
