@@ -62,8 +62,19 @@ class Offered(NamedTuple):
 class HeaderTree:
     """All known valid headers from genesis on; a ``HeaderView`` for the engine that judges the next."""
 
-    def __init__(self, engine: Engine, genesis: Header, *, has_reorg_limit: bool = True) -> None:
-        """Begin with the genesis header as head. ``has_reorg_limit=False`` is the operator's way to lift the limit."""
+    def __init__(
+        self,
+        engine: Engine,
+        genesis: Header,
+        *,
+        has_reorg_limit: bool = True,
+        checkpoint: tuple[int, Hash] | None = None,
+    ) -> None:
+        """Begin with the genesis header as head. ``has_reorg_limit=False`` is the operator's way to lift the limit.
+
+        ``checkpoint``: a height and the only block that this node accepts there.
+        """
+        self._trusted_height, self._trusted = (-1, None) if checkpoint is None else checkpoint
         self._engine = engine
         self._has_reorg_limit = has_reorg_limit
         root = Node(block_id(genesis), encode(genesis), None, engine.fork_weight(genesis))
@@ -150,12 +161,19 @@ class HeaderTree:
             if id in self._nodes or id in self._other:
                 results.append(Offered(id, Outcome.KNOWN))
                 continue
+            if header.height == self._trusted_height and id != self._trusted:
+                results.append(Offered(id, Outcome.INVALID, self._name_contradiction()))
+                continue
             verdict = self._engine.check_header(self._other if header.parent in self._other else self, header, now)
             outcome = self.insert(header, verdict)
             results.append(Offered(id, outcome, verdict.reason, verdict.missing))
             if id in self._nodes or id in self._other:
                 queue += self._waiting.take_waiting_for(id)
         return results
+
+    def _name_contradiction(self) -> str:
+        trusted = b"" if self._trusted is None else self._trusted
+        return f"this node trusts block {trusted.hex()} at height {self._trusted_height}, its checkpoint"
 
     def accept_due(self, now: Millis) -> list[Offered]:
         """Judge again the headers whose time had not come."""
@@ -198,7 +216,12 @@ class HeaderTree:
         node.is_complete = True
         if node.invalid is not None or node.is_ready or node.parent is None or not node.parent.is_ready:
             return
-        queue = [node]
+        self._become_ready(node)
+
+    def _become_ready(self, first: Node) -> None:
+        """Take note that a block is complete with all below it, and so are those on it that only waited for that."""
+        first.is_complete = True
+        queue = [first]
         while queue:
             node = queue.pop()
             node.is_ready = True
@@ -241,6 +264,21 @@ class HeaderTree:
             raise ValueError(f"block {id.hex()} is not complete or leaves the chain below its final height")
         self._head = node
         self._settle()
+
+    def adopt(self, id: Hash) -> None:
+        """Take note that the state after this block is here, whatever is not of the blocks up to it.
+
+        The block becomes the head and the floor below which no branch starts: nothing can be taken back there.
+        ``ValueError`` for one that is invalid or not above the head.
+        """
+        node = self._nodes[id]
+        if node.invalid is not None or not stands_on(node, self._head):
+            raise ValueError(f"block {id.hex()} does not stand on the head, or is invalid")
+        self._head = node
+        self._choice.settle(node)
+        self._kept = ancestor(node, max(0, node.height - _KEPT_BELOW_FINAL))
+        if not node.is_ready:
+            self._become_ready(node)
 
     def _settle(self) -> None:
         """Let the floor of the head's chain rise."""

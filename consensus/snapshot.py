@@ -23,9 +23,9 @@ from chain.ids import Hash, HashField
 from consensus.tree import DEPTH, EMPTY_ROOT, Item, build_subtree, get_node, node_hash, node_key
 from consensus.view import StateView
 
-MAX_CHUNK_BYTES: Final = 128 * 1024
+MAX_CHUNK_BYTES: Final = 64 * 1024
 """Keys and values in a chunk; a single leaf always fits."""
-MAX_CHUNK_LEAVES: Final = 1024
+MAX_CHUNK_LEAVES: Final = 512
 """Leaves in a chunk: a server spends a few milliseconds on it, not more."""
 MAX_INLINE_BYTES: Final = 16 * 1024
 """A longer value is fetched apart."""

@@ -21,6 +21,14 @@ class HeadMoved(Record, tag="head-moved"):
     undone: Natural
 
 
+class StateSynced(Record, tag="state-synced"):
+    """The node took the state after this block from its peers, in so many pieces, each checked."""
+
+    height: HeightField
+    id: HashField
+    pieces: Natural
+
+
 class LedgerNotice(Record, tag="ledger"):
     """Something happened in a connected block."""
 
@@ -116,6 +124,7 @@ Notice = (
 
 TOPICS: Final[dict[type[Record], str]] = {
     HeadMoved: "head",
+    StateSynced: "head",
     LedgerNotice: "ledger",
     BlockRefused: "head",
     BlockMined: "role",

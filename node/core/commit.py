@@ -10,6 +10,7 @@ from chain.codec import encode
 from chain.ids import Hash
 from consensus.view import Delta, decode_delta, delta_bytes
 from node.core.messages import ConnectedBlock as Connected
+from node.core.payloads import body_payloads
 from node.jobs.results import ExecutedBlock
 from storage.base import ChainStore, CommitBatch, ConnectedBlock
 
@@ -31,6 +32,7 @@ def make_batch(
                 undo=delta_bytes(outcome.delta.undo()),
                 events=encode(outcome.events),
                 transactions=tuple([signed.id for signed in block.body.transactions]),
+                payloads=tuple([ref.id for ref in body_payloads(block.body)]),
             )
         )
     return CommitBatch(executed[-1].id, tuple(changes.items()), tuple(connected), tuple(undo))

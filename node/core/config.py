@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from chain.ids import Hash
+from node.core.checkpoint import Checkpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +47,28 @@ class PoolLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class Retention:
+    """What is kept of blocks that are final, in blocks below the final height; 0 = everything, for ever.
+
+    ``payloads`` of settled rounds; ``bodies`` with their events and transactions. Undo goes as soon as neither a
+    reorganisation nor a served state can need it, unless ``archive``, which keeps all.
+    """
+
+    archive: bool = False
+    payloads: int = 0
+    bodies: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class CoreConfig:
     """The core's settings. A role that is None is not played.
 
     ``batch_blocks``: blocks one execution job takes at most (more only where a reorganisation needs them);
     ``ahead_blocks``: bodies asked for ahead of the head; ``stall_ms``: without progress for so long, behind a
     heavier chain, the node calls itself stalled.
+    ``checkpoint``: the only block accepted at its height. ``state_blocks``: a node so far behind takes the state of a
+    final block from peers instead of executing every block; 0 = never. ``snapshot_blocks``: the states after final
+    blocks at multiples of this height are served; 0 = none. ``retention``: what is pruned.
     """
 
     miner: MinerConfig | None = None
@@ -62,3 +79,7 @@ class CoreConfig:
     ahead_blocks: int = 256
     stall_ms: int = 30_000
     verify_jobs: int = 2
+    checkpoint: Checkpoint | None = None
+    state_blocks: int = 0
+    snapshot_blocks: int = 1_000
+    retention: Retention = field(default_factory=Retention)

@@ -25,6 +25,7 @@ from node.core.messages import (
     PayloadsLost,
     PayloadStored,
     PoolGrew,
+    StateAdopted,
     StateChanged,
     UpdateReady,
     UpdateReleased,
@@ -35,6 +36,8 @@ from node.core.recovery import rebuild_tree
 from node.core.refused import RefusedItems
 from node.core.routes import Routes
 from node.core.serving import Serving
+from node.core.snapshots import SnapshotDesk
+from node.core.statesync import StateSync
 from node.core.transactions import TransactionDesk
 from node.core.turn import JobTable, Turn
 from node.core.updates import UpdateDesk
@@ -64,6 +67,7 @@ from node.events import (
 )
 from node.jobs.specs import (
     BuildBlock,
+    CheckPiece,
     ExecuteBranch,
     FindStamp,
     InspectData,
@@ -84,9 +88,11 @@ from node.world import World
 from p2p.events import (
     BodyArrived,
     HeadersArrived,
+    PartArrived,
     PayloadArrived,
     PeerDown,
     PeerInfo,
+    PeerServes,
     PeerUp,
     TransactionArrived,
     UpdateArrived,
@@ -105,16 +111,19 @@ class NodeCore:
     def __init__(self, world: World, config: CoreConfig, connect: Callable[[ChainAccess], PeerNetwork]) -> None:
         self.world = world
         self.config = config
-        self.chain = Chain(world, rebuild_tree(world))
+        self.chain = Chain(world, rebuild_tree(world, config.checkpoint))
         self.mempool = Mempool(config.pools)
         self.updates = UpdatePool(config.pools)
         refused = RefusedItems()
-        self.network = connect(Serving(world, self.chain, self.mempool, self.updates, refused))
+        self._snapshots = SnapshotDesk(world, config, self.chain)
+        self.network = connect(Serving(world, self.chain, self.mempool, self.updates, refused, self._snapshots))
         self._monitor = Monitor(config, self.chain, self.network)
         self._upgrades = UpgradeWatch(self.chain)
         self._peers = Peers(self.network, self.mempool, self.updates)
         self._wants = PayloadWants(world.payloads, self.network)
         self._importer = Importer(world, config, self.chain, self.network, self._wants)
+        self._statesync = StateSync(world, config, self.chain, self.network, self._importer)
+        self._importer.is_held = self._statesync.is_holding
         self._transactions = TransactionDesk(world, self.chain, self.mempool, refused, self.network, self._wants)
         self._update_desk = UpdateDesk(world, config, self.chain, self.updates, refused, self.network, self._wants)
         around = Surroundings(world, config, self.chain, self.mempool, self.updates, self._monitor)
@@ -180,6 +189,7 @@ class NodeCore:
         routes.on(PeerDown, transactions.on_peer_down)
         routes.on(UpdateArrived, updates.on_arrived)
         routes.on(HeadChanged, monitor.on_head, transactions.on_head, updates.on_head)
+        self._connect_states(routes)
         routes.on(BlockMade, importer.on_block_made)
         routes.on(PayloadStored, self._wants.on_payload_stored, importer.on_payload_stored)
         routes.on(PayloadStored, transactions.on_payload_stored, updates.on_payload_stored)
@@ -189,6 +199,20 @@ class NodeCore:
         routes.on(AttestationMade, updates.on_attestation)
         routes.on_job(ExecuteBranch, importer.on_executed)
         routes.on_job(VerifyUpdate, updates.on_verified)
+
+    def _connect_states(self, routes: Routes) -> None:
+        """Fill the table for the parts that serve states to peers, and fetch one."""
+        snapshots, statesync = self._snapshots, self._statesync
+        routes.on(Started, snapshots.on_started, statesync.on_started)
+        routes.on(Tick, statesync.on_tick)
+        routes.on(PeerUp, statesync.on_peer_up)
+        routes.on(PeerDown, statesync.on_peer_down)
+        routes.on(PeerServes, statesync.on_serves)
+        routes.on(PartArrived, statesync.on_part)
+        routes.on(HeadChanged, snapshots.on_head)
+        routes.on(StateAdopted, self._monitor.on_adopted)
+        routes.on(Shutdown, snapshots.on_shutdown)
+        routes.on_job(CheckPiece, statesync.on_checked)
 
     def _connect_roles(self, routes: Routes) -> None:
         """Fill the table for the roles this node plays; they hear after the parts above."""

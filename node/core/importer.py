@@ -8,7 +8,7 @@ Blame: a header the engine refuses and a body that is not its header's are the s
 breaks a rule is condemned itself, with everything on it; the sender of its body could not know.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from chain.block import Body, Header, block_id, has_matching_body
@@ -55,6 +55,8 @@ class Importer:
         self._held: dict[Hash, PayloadRef] = {}
         self._mending: dict[Hash, None] = {}
         self._job: int | None = None
+        self.is_held: Callable[[], bool] = lambda: False
+        """Are the blocks not wanted now, because the state after a later one is being fetched?"""
 
     @property
     def is_busy(self) -> bool:
@@ -195,6 +197,8 @@ class Importer:
 
     def _advance(self, turn: Turn) -> None:
         """Fetch what the best chain lacks; if the best complete chain is not the head's, run its next stretch."""
+        if self.is_held():
+            return
         self._refill(turn)
         target = self._tree.best_complete()
         if self._job is not None or self._held or target == self._chain.head_id or self._chain.find_stop():
@@ -213,6 +217,12 @@ class Importer:
                 return id
             height += 1
         return target
+
+    def resume(self, turn: Turn) -> None:
+        """Go on from what is the head now: it may be another one since blocks were held back."""
+        self._abandon([id for id in self._wanted if self._tree.height(id) <= self._chain.height], turn)
+        self._mend(get_active(self._chain.view), turn)
+        self._advance(turn)
 
     def on_executed(self, spec: ExecuteBranch, result: JobResult, turn: Turn) -> None:
         """Commit what applied, if it makes a better chain; condemn the block that broke a rule."""

@@ -31,6 +31,13 @@ class HeadChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class StateAdopted:
+    """The head is another one because the state after it came from peers; the blocks up to it are not here."""
+
+    head: Header
+
+
+@dataclass(frozen=True, slots=True)
 class BlockMade:
     """This node's miner sealed a block."""
 

@@ -10,7 +10,7 @@ from typing import Final
 from chain.ids import Height, Millis
 from node.core.chain import Chain
 from node.core.config import CoreConfig
-from node.core.messages import HeadChanged, StateChanged
+from node.core.messages import HeadChanged, StateAdopted, StateChanged
 from node.core.turn import Turn
 from node.events import Started, Tick
 from node.notices import StatusChanged
@@ -78,6 +78,12 @@ class Monitor:
         """Take note of progress."""
         self._moved = turn.now
         self._moves.append((turn.now, self._chain.height))
+        self._refresh(turn)
+
+    def on_adopted(self, adopted: StateAdopted, turn: Turn) -> None:
+        """Take note of progress that says nothing about the next blocks."""
+        self._moved = turn.now
+        self._moves.clear()
         self._refresh(turn)
 
     def on_headers(self, arrived: HeadersArrived, turn: Turn) -> None:

@@ -10,28 +10,38 @@ from consensus.headertree import HeaderTree
 from consensus.otherrules import find_rules_gap
 from node.core.commit import lay_undo
 from node.core.payloads import body_payloads
+from node.core.checkpoint import Checkpoint
+from node.errors import StartupError
 from node.world import World
 from storage.base import CommitBatch
 
 
-def rebuild_tree(world: World) -> HeaderTree:
+def rebuild_tree(world: World, checkpoint: Checkpoint | None = None) -> HeaderTree:
     """Return the tree of all stored headers, its head the store's tip. Stored headers were judged before.
 
     By the rules of that day: if this node has been given later ones since, blocks that followed others are taken back.
     """
     rewind_other_rules(world)
     stored = iter(world.store.headers())
-    tree = HeaderTree(world.engine, next(stored).header)
+    pin = None if checkpoint is None else (checkpoint.height, checkpoint.block)
+    tree = HeaderTree(world.engine, next(stored).header, checkpoint=pin)
     tip = world.store.tip()
     with_body: list[Hash] = []
     invalid: list[tuple[Hash, str]] = []
     for entry in stored:
         tree.insert(entry.header, VALID_HEADER)
         gap = find_rules_gap(world.genesis, entry.header)
-        if entry.invalid is not None or gap is not None:
-            invalid.append((entry.id, entry.invalid or "it follows other rules"))
+        contradiction = None if checkpoint is None else checkpoint.find_contradiction(entry.header)
+        if entry.invalid is not None or gap is not None or contradiction is not None:
+            invalid.append((entry.id, entry.invalid or contradiction or "it follows other rules"))
         elif entry.has_body:
             with_body.append(entry.id)
+    floor = find_floor(world)
+    if floor:
+        id = world.store.block_id_at(floor)
+        if id is None:
+            raise LookupError(f"the main chain has no block at height {floor}")
+        tree.adopt(id)
     for id in with_body:
         if _is_complete(world, tree, tip, id):
             tree.mark_complete(id)
@@ -39,6 +49,24 @@ def rebuild_tree(world: World) -> HeaderTree:
     for id, reason in invalid:
         tree.mark_invalid(id, reason)
     return tree
+
+
+def find_floor(world: World) -> Height:
+    """Return the height up to which blocks can't be taken back: their undo or bodies were pruned, or never here."""
+    store = world.store
+    return max(store.base(), store.floor("undo"), store.floor("bodies"))
+
+
+def check_checkpoint(world: World, checkpoint: Checkpoint) -> None:
+    """Raise ``StartupError`` if the main chain on disk contradicts a checkpoint."""
+    found = world.store.block_id_at(checkpoint.height)
+    if found is not None and found != checkpoint.block:
+        raise StartupError(
+            f"the chain in this data directory has block {found.hex()} at height {checkpoint.height}, the checkpoint "
+            f"says {checkpoint.block.hex()}",
+            "ask somebody you trust for the right checkpoint; if this one is right, move the chain directory away and "
+            "sync again",
+        )
 
 
 def _is_complete(world: World, tree: HeaderTree, tip: Hash, id: Hash) -> bool:

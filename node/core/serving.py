@@ -8,23 +8,31 @@ from chain.transaction import SignedTransaction
 from chain.update import AttestedUpdate
 from node.core.chain import Chain
 from node.core.refused import RefusedItems
+from node.core.snapshots import SnapshotDesk
 from node.mempool import Mempool
 from node.updatepool import UpdatePool
 from node.world import World
-from p2p.events import Kind
+from p2p.events import Kind, StateOffer
 
 
 class Serving:
     """Answers the peer network's questions."""
 
     def __init__(
-        self, world: World, chain: Chain, mempool: Mempool, updates: UpdatePool, refused: RefusedItems
+        self,
+        world: World,
+        chain: Chain,
+        mempool: Mempool,
+        updates: UpdatePool,
+        refused: RefusedItems,
+        snapshots: SnapshotDesk,
     ) -> None:
         self._world = world
         self._chain = chain
         self._mempool = mempool
         self._updates = updates
         self._refused = refused
+        self._snapshots = snapshots
 
     @property
     def chain_id(self) -> str:
@@ -84,6 +92,14 @@ class Serving:
     def body(self, id: Hash) -> Body | None:
         """Return a block's body."""
         return self._world.store.body(id)
+
+    def served_states(self) -> tuple[StateOffer, ...]:
+        """Return the states of which peers may fetch parts."""
+        return self._snapshots.served()
+
+    def state_part(self, block: Hash, question: bytes) -> bytes | None:
+        """Return a part of the state after a block."""
+        return self._snapshots.part(block, question)
 
     def payload(self, id: Hash) -> bytes | None:
         """Return a payload."""
