@@ -74,7 +74,8 @@ class HeaderTree:
 
         ``checkpoint``: a height and the only block that this node accepts there.
         """
-        self._trusted_height, self._trusted = (-1, None) if checkpoint is None else checkpoint
+        self._trusted_height = -1 if checkpoint is None else checkpoint[0]
+        self._trusted = b"" if checkpoint is None else checkpoint[1]
         self._engine = engine
         self._has_reorg_limit = has_reorg_limit
         root = Node(block_id(genesis), encode(genesis), None, engine.fork_weight(genesis))
@@ -172,8 +173,7 @@ class HeaderTree:
         return results
 
     def _name_contradiction(self) -> str:
-        trusted = b"" if self._trusted is None else self._trusted
-        return f"this node trusts block {trusted.hex()} at height {self._trusted_height}, its checkpoint"
+        return f"this node trusts block {self._trusted.hex()} at height {self._trusted_height}, its checkpoint"
 
     def accept_due(self, now: Millis) -> list[Offered]:
         """Judge again the headers whose time had not come."""

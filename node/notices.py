@@ -110,6 +110,7 @@ class RoleNotice(Record, tag="role"):
 
 Notice = (
     HeadMoved
+    | StateSynced
     | LedgerNotice
     | BlockRefused
     | BlockMined
