@@ -39,8 +39,8 @@ test: $(DEV_STAMP) ## Run the whole test suite
 mutants: $(DEV_STAMP) ## Put faults into a copy of the source: do the tests notice? (ONLY=text)
 	@$(BIN)/python -m tests.mutants.run $(if $(ONLY),--only '$(ONLY)')
 
-chaos: $(DEV_STAMP) ## Kill, freeze and stop the nodes of a localnet while a plan runs (SEED=1)
-	@$(BIN)/python -m tests.node.localnet.chaos $(or $(SEED),1)
+chaos: $(DEV_STAMP) ## Kill, freeze, part, slow down, fill 12 nodes and 8 devices while a plan runs (SEED=1 ENGINE=pow)
+	@$(BIN)/python -m tests.chaos.run $(or $(SEED),1) --engine $(or $(ENGINE),pow)
 
 lint: $(DEV_STAMP) ## Style, format, types, import contracts
 	@$(BIN)/ruff check .
