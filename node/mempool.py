@@ -4,9 +4,10 @@ Rules of this file: pure bookkeeping. It knows nonces, fees, sizes and times; wh
 signed and can be paid for was decided before it comes here (``consensus.transition.check_transaction``).
 
 - One transaction a sender and nonce. Another one replaces it for a tenth more fee, at least one coin unit a byte.
-- ``select`` gives nonces of a sender in order and without gaps, the best fee per byte first.
-- When full, the cheapest last transaction of some sender makes room, so no gap ever appears; a newcomer that
-  is not better than the cheapest is refused.
+- ``select`` gives nonces of a sender in order and without gaps (``node.poolselect``).
+- When full, the end of some sender's row makes room, so no gap ever appears. It leaves from the source (a peer, or this
+  node) that brought most: so nobody who floods can push out what came another way, whatever he pays. Within
+  the largest source the fee decides, and a newcomer that is not better than the cheapest is refused.
 - Registrations and enrolments of devices are free (a stamp or the plan's escrow pays): they have a cap of their
   own and a share of each block, and are never pushed out by others.
 """
@@ -14,18 +15,22 @@ signed and can be paid for was decided before it comes here (``consensus.transit
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from heapq import heapify, heappop, heappush
+from typing import Final
 
 from chain.codec import encode
 from chain.ids import AccountId, Hash, Millis
 from chain.transaction import JoinPlan, RegisterDevice, SignedTransaction
 from node.core.config import PoolLimits
+from node.poolentry import Entry, Sender, Shares, Source
+from node.poolselect import Selection
 
 _FREE_KINDS = (RegisterDevice, JoinPlan)
-_FREE_SHARE = 4
-"""A block gives free transactions at most one part in this many of its bytes."""
-_REPLACEMENT_DIVISOR = 10
-_RATE_SCALE = 1 << 32
+_REPLACEMENT_DIVISOR: Final = 10
+
+
+def replacement_fee(fee: int, size: int) -> int:
+    """Return the least fee of a transaction of ``size`` bytes that takes the place of one that pays ``fee``."""
+    return fee + max(-(-fee // _REPLACEMENT_DIVISOR), size)
 
 
 class Admission(StrEnum):
@@ -52,62 +57,15 @@ class Admitted:
         return self.admission is not Admission.REFUSED
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    signed: SignedTransaction
-    id: Hash
-    size: int
-    free: bool
-    arrived: Millis
-    order: int
-
-    @property
-    def sender(self) -> AccountId:
-        return self.signed.transaction.sender
-
-    @property
-    def nonce(self) -> int:
-        return self.signed.transaction.nonce
-
-    @property
-    def fee(self) -> int:
-        return self.signed.transaction.fee
-
-    @property
-    def rate(self) -> int:
-        """Fee per byte, scaled to an integer."""
-        return self.fee * _RATE_SCALE // self.size
-
-
-class _Sender:
-    """One account's waiting transactions; ``next`` is the nonce its next included one must have."""
-
-    __slots__ = ("by_nonce", "next")
-
-    def __init__(self, next_nonce: int) -> None:
-        self.next = next_nonce
-        self.by_nonce: dict[int, _Entry] = {}
-
-    def last(self) -> _Entry:
-        return self.by_nonce[max(self.by_nonce)]
-
-    def after_ready(self) -> int:
-        """Return the first nonce from ``next`` on that nothing here has."""
-        nonce = self.next
-        while nonce in self.by_nonce:
-            nonce += 1
-        return nonce
-
-
 class Mempool:
     """Transactions in waiting, within ``limits``."""
 
     def __init__(self, limits: PoolLimits) -> None:
         self._limits = limits
-        self._entries: dict[Hash, _Entry] = {}
-        self._senders: dict[AccountId, _Sender] = {}
-        self._bytes = 0
-        self._free = 0
+        self._entries: dict[Hash, Entry] = {}
+        self._senders: dict[AccountId, Sender] = {}
+        self._paying = Shares(self._is_end)
+        self._free = Shares(self._is_end)
         self._order = 0
 
     def __len__(self) -> int:
@@ -119,7 +77,7 @@ class Mempool:
     @property
     def size_bytes(self) -> int:
         """The sum of the waiting transactions' encodings."""
-        return self._bytes
+        return self._paying.bytes + self._free.bytes
 
     def get(self, id: Hash) -> SignedTransaction | None:
         """Return a waiting transaction."""
@@ -148,13 +106,16 @@ class Mempool:
         sender.next = max(sender.next, in_state)
         return sender.after_ready()
 
-    def admit(self, signed: SignedTransaction, in_state: int, now: Millis) -> Admitted:
-        """Take a transaction in, or say why not. ``in_state`` is the sender's next nonce at the head."""
+    def admit(self, signed: SignedTransaction, in_state: int, now: Millis, source: Source = b"") -> Admitted:
+        """Take a transaction in, or say why not.
+
+        ``in_state`` is the sender's next nonce at the head, ``source`` the peer that brought it, if one did.
+        """
         id = signed.id
         if id in self._entries:
             return Admitted(Admission.KNOWN)
-        entry = self._entry(signed, id, now)
-        sender = self._senders.get(entry.sender) or _Sender(in_state)
+        entry = self._entry(signed, id, now, source)
+        sender = self._senders.get(entry.sender) or Sender(in_state)
         sender.next = in_state
         held = sender.by_nonce.get(entry.nonce)
         refusal = self._refusal(entry, sender, held)
@@ -162,28 +123,34 @@ class Mempool:
             return refusal
         if held is not None:
             self._drop(held)
-            self._insert(entry)
-            return Admitted(Admission.REPLACED, removed=(held.id,))
         evicted = self._make_room(entry)
         if evicted is None:
+            if held is not None:
+                self._insert(held, in_state)
             return _refused("mempool.full", "the mempool is full of transactions that pay more for each byte")
         self._insert(entry, in_state)
-        return Admitted(Admission.ADDED, removed=tuple([other.id for other in evicted]))
+        removed = tuple([other.id for other in ([] if held is None else [held]) + evicted])
+        return Admitted(Admission.ADDED if held is None else Admission.REPLACED, removed=removed)
 
-    def _entry(self, signed: SignedTransaction, id: Hash, now: Millis) -> _Entry:
+    def _entry(self, signed: SignedTransaction, id: Hash, now: Millis, source: Source) -> Entry:
         free = isinstance(signed.transaction.body, _FREE_KINDS) and signed.transaction.fee == 0
         self._order += 1
-        return _Entry(signed, id, len(encode(signed)), free, now, self._order)
+        return Entry(signed, id, len(encode(signed)), free, now, self._order, source)
 
-    def _refusal(self, entry: _Entry, sender: _Sender, held: _Entry | None) -> Admitted | None:
+    def _refusal(self, entry: Entry, sender: Sender, held: Entry | None) -> Admitted | None:
         if entry.nonce < sender.next:
             return _refused("mempool.nonce", f"nonce {entry.nonce} is used up; the next one is {sender.next}")
         if entry.nonce >= sender.next + self._limits.per_sender:
             last = sender.next + self._limits.per_sender - 1
             return _refused("mempool.nonce", f"nonce {entry.nonce} is too far ahead; {sender.next} … {last} can wait")
+        size = sender.bytes + entry.size - (0 if held is None else held.size)
+        if size > self._limits.sender_bytes:
+            return _refused(
+                "mempool.sender", f"{size} bytes of one account would wait; {self._limits.sender_bytes} are allowed"
+            )
         if held is None:
             return None
-        least = held.fee + max(-(-held.fee // _REPLACEMENT_DIVISOR), entry.size)
+        least = replacement_fee(held.fee, entry.size)
         if entry.fee < least:
             return _refused(
                 "mempool.replacement",
@@ -191,49 +158,61 @@ class Mempool:
             )
         return None
 
-    def _make_room(self, entry: _Entry) -> list[_Entry] | None:
-        """Drop the cheapest last transactions until ``entry`` fits; None, and nothing dropped, if it is not better."""
-        if entry.free:
-            return [] if self._free < self._limits.free_transactions else None
-        evicted: list[_Entry] = []
-        while self._overfull(entry):
-            cheapest = self._cheapest_last(entry)
-            if cheapest is None:
+    # --- who makes room ---------------------------------------------------------------------------
+
+    def _make_room(self, entry: Entry) -> list[Entry] | None:
+        """Drop ends of rows until ``entry`` fits and return them; None, and nothing dropped, if it has to stay out."""
+        evicted: list[Entry] = []
+        shares = self._free if entry.free else self._paying
+        while (by_bytes := self._overfull(entry)) is not None:
+            victim = _find_victim(shares, entry, by_bytes=by_bytes)
+            if victim is None:
                 for other in sorted(evicted, key=lambda one: one.order):
                     self._insert(other, other.nonce)
                 return None
-            self._drop(cheapest)
-            evicted.append(cheapest)
+            self._drop(victim)
+            evicted.append(victim)
         return evicted
 
-    def _overfull(self, entry: _Entry) -> bool:
-        paying = len(self._entries) - self._free
-        return paying + 1 > self._limits.transactions or self._bytes + entry.size > self._limits.transaction_bytes
+    def _overfull(self, entry: Entry) -> bool | None:
+        """Is there too much with ``entry``: by bytes (true), by count (false), or not at all (None)?"""
+        limits = self._limits
+        if entry.free:
+            return False if self._free.count + 1 > limits.free_transactions else None
+        if self._paying.bytes + entry.size > limits.transaction_bytes:
+            return True
+        return False if self._paying.count + 1 > limits.transactions else None
 
-    def _cheapest_last(self, entry: _Entry) -> _Entry | None:
-        """Return the cheapest paying transaction that ends its sender's row, if it pays less a byte than ``entry``."""
-        lasts = [sender.last() for account, sender in self._senders.items() if account != entry.sender]
-        paying = [last for last in lasts if not last.free]
-        cheapest = min(paying, key=lambda one: (one.rate, -one.order), default=None)
-        return cheapest if cheapest is not None and cheapest.rate < entry.rate else None
+    def _is_end(self, entry: Entry) -> bool:
+        """Is this entry here, and the last of its sender's row?"""
+        if self._entries.get(entry.id) is not entry:
+            return False
+        return self._senders[entry.sender].last() is entry
 
-    def _insert(self, entry: _Entry, next_nonce: int | None = None) -> None:
+    def _insert(self, entry: Entry, next_nonce: int | None = None) -> None:
         sender = self._senders.get(entry.sender)
         if sender is None:
-            sender = self._senders[entry.sender] = _Sender(entry.nonce if next_nonce is None else next_nonce)
+            sender = self._senders[entry.sender] = Sender(entry.nonce if next_nonce is None else next_nonce)
         sender.by_nonce[entry.nonce] = entry
+        sender.bytes += entry.size
         self._entries[entry.id] = entry
-        self._bytes += entry.size
-        self._free += entry.free
+        shares = self._free if entry.free else self._paying
+        shares.add(entry)
+        if sender.last() is entry:
+            shares.note_end(entry)
 
-    def _drop(self, entry: _Entry) -> None:
+    def _drop(self, entry: Entry) -> None:
         del self._entries[entry.id]
         sender = self._senders[entry.sender]
+        was_last = sender.last() is entry
         del sender.by_nonce[entry.nonce]
+        sender.bytes -= entry.size
+        (self._free if entry.free else self._paying).remove(entry)
         if not sender.by_nonce:
             del self._senders[entry.sender]
-        self._bytes -= entry.size
-        self._free -= entry.free
+        elif was_last:
+            end = sender.last()
+            (self._free if end.free else self._paying).note_end(end)
 
     def remove(self, ids: Iterable[Hash]) -> None:
         """Forget these transactions."""
@@ -243,7 +222,7 @@ class Mempool:
 
     def settle(self, nonce_of: Callable[[AccountId], int], now: Millis) -> tuple[Hash, ...]:
         """Follow a new head, whose next nonces ``nonce_of`` gives: drop what is used up or too old; return its ids."""
-        dropped: list[_Entry] = []
+        dropped: list[Entry] = []
         for account, sender in list(self._senders.items()):
             sender.next = nonce_of(account)
             entries = list(sender.by_nonce.values())
@@ -252,42 +231,21 @@ class Mempool:
             self._drop(entry)
         return tuple([entry.id for entry in dropped])
 
-    def _is_expired(self, entry: _Entry, now: Millis) -> bool:
+    def _is_expired(self, entry: Entry, now: Millis) -> bool:
         return now - entry.arrived > self._limits.expiry_ms
 
     def select(self, max_bytes: int) -> tuple[SignedTransaction, ...]:
         """Return what a block of ``max_bytes`` should try to hold, in the order to apply it. Deterministic."""
-        cursor = {account: sender.next for account, sender in self._senders.items()}
-        chosen: list[SignedTransaction] = []
-        used = self._take(chosen, cursor, max_bytes // _FREE_SHARE, only_free=True)
-        self._take(chosen, cursor, max_bytes - used, only_free=False)
-        return tuple(chosen)
+        return Selection(self._senders, max_bytes).run()
 
-    def _take(
-        self, chosen: list[SignedTransaction], cursor: dict[AccountId, int], max_bytes: int, *, only_free: bool
-    ) -> int:
-        """Append what fits, best fee per byte first, moving each sender's cursor along; return the bytes used."""
 
-        def ready(account: AccountId) -> tuple[int, int, AccountId] | None:
-            entry = self._senders[account].by_nonce.get(cursor[account])
-            if entry is None or entry.free != only_free:
-                return None
-            return -entry.rate, entry.order, account
-
-        heap = [item for account in cursor if (item := ready(account)) is not None]
-        heapify(heap)
-        used = 0
-        while heap:
-            _, _, account = heappop(heap)
-            entry = self._senders[account].by_nonce[cursor[account]]
-            if used + entry.size > max_bytes:
-                continue  # the sender's later ones can't go either; others may be smaller
-            chosen.append(entry.signed)
-            used += entry.size
-            cursor[account] += 1
-            if (item := ready(account)) is not None:
-                heappush(heap, item)
-        return used
+def _find_victim(shares: Shares, entry: Entry, *, by_bytes: bool) -> Entry | None:
+    """Return who leaves for ``entry``: of the largest source the cheapest, of its own only one that pays less."""
+    heaviest = shares.heaviest(entry, by_bytes=by_bytes)
+    victim = shares.cheapest_end(heaviest, entry.sender)
+    if heaviest == entry.source and victim is not None and victim.rate >= entry.rate:
+        return None
+    return victim
 
 
 def _refused(rule: str, reason: str) -> Admitted:

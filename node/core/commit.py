@@ -40,10 +40,14 @@ def make_batch(
 
 def lay_undo(changes: dict[bytes, bytes | None], store: ChainStore, id: Hash) -> None:
     """Put what takes a block of the main chain back over changes that were made before it is."""
+    _lay(changes, _stored_undo(store, id))
+
+
+def _stored_undo(store: ChainStore, id: Hash) -> Delta:
     data = store.undo(id)
     if data is None:
         raise LookupError(f"connected block {id.hex()} has no undo")
-    _lay(changes, decode_delta(data))
+    return decode_delta(data)
 
 
 def _lay(changes: dict[bytes, bytes | None], delta: Delta) -> None:

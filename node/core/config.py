@@ -40,6 +40,7 @@ class PoolLimits:
     transactions: int = 20_000
     transaction_bytes: int = 32 * 1024 * 1024
     per_sender: int = 64
+    sender_bytes: int = 4 * 1024 * 1024
     free_transactions: int = 2_000
     expiry_ms: int = 3 * 3600 * 1000
     updates: int = 4_096

@@ -61,6 +61,11 @@ class PayloadsLost:
 
 
 @dataclass(frozen=True, slots=True)
+class IntakeServed:
+    """Peers' transactions may be judged now: all else that came with them has been handled."""
+
+
+@dataclass(frozen=True, slots=True)
 class OwnTransaction:
     """A role wants this done in the node's name."""
 

@@ -8,9 +8,9 @@ from chain.ids import Hash, Height
 from consensus.engine import VALID_HEADER
 from consensus.headertree import HeaderTree
 from consensus.otherrules import find_rules_gap
+from node.core.checkpoint import Checkpoint
 from node.core.commit import lay_undo
 from node.core.payloads import body_payloads
-from node.core.checkpoint import Checkpoint
 from node.errors import StartupError
 from node.world import World
 from storage.base import CommitBatch
@@ -84,7 +84,7 @@ def rewind_other_rules(world: World) -> int:
     """
     undone: list[Hash] = []
     changes: dict[bytes, bytes | None] = {}
-    tip, count = world.store.tip(), 0
+    tip = world.store.tip()
     for height in range(world.store.height(), 0, -1):
         id = world.store.block_id_at(Height(height))
         header = None if id is None else world.store.header(id)
@@ -96,6 +96,5 @@ def rewind_other_rules(world: World) -> int:
         lay_undo(changes, world.store, id)
         tip = header.parent
     if undone:
-        count = len(undone)
         world.store.commit(CommitBatch(tip, tuple(changes.items()), (), tuple(undone)))
-    return count
+    return len(undone)

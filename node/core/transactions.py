@@ -8,12 +8,14 @@ node's own are neither lost nor signed twice.
 
 from typing import Final
 
+from chain.codec import encode
 from chain.transaction import SignedTransaction
 from consensus.errors import Invalid, MissingPayload
 from consensus.transition import check_transaction
 from node.core.chain import Chain
+from node.core.intake import TURN_TRANSACTIONS, Intake
 from node.core.kept import KeptTransactions
-from node.core.messages import HeadChanged, OwnTransaction, PayloadStored, PoolGrew
+from node.core.messages import HeadChanged, IntakeServed, OwnTransaction, PayloadStored, PoolGrew
 from node.core.own import OwnTransactions
 from node.core.payloads import transaction_payload
 from node.core.refused import RefusedItems
@@ -21,11 +23,11 @@ from node.core.turn import Turn
 from node.core.waitingroom import WaitingRoom
 from node.core.wants import PayloadWants
 from node.effects import Accepted, Outcome, Refused
-from node.events import Started, SubmitBody, SubmitTransaction
+from node.events import Started, SubmitBody, SubmitTransaction, Tick
 from node.mempool import Admission, Admitted, Mempool
 from node.notices import RoleNotice, TransactionSeen
 from node.world import World
-from p2p.events import Item, Kind, PeerId, TransactionArrived, Verdict
+from p2p.events import Item, Kind, PeerDown, PeerId, TransactionArrived, Verdict
 from p2p.network import PeerNetwork
 
 _RESEND_BLOCKS: Final = 8
@@ -54,6 +56,8 @@ class TransactionDesk:
         self._waiting = WaitingRoom()
         self._kept = KeptTransactions(world, chain, mempool, self._waiting)
         self._rechecked = 0
+        self._intake = Intake()
+        self._is_served = False
 
     # --- who hands them in ------------------------------------------------------------------------
 
@@ -79,6 +83,34 @@ class TransactionDesk:
             turn.publish(RoleNotice("node", b"", f"own {kind} was refused: {outcome.rule}: {outcome.reason}"))
 
     def on_arrived(self, arrived: TransactionArrived, turn: Turn) -> None:
+        """Queue a peer's transaction; it is judged when its turn comes, after what else this event brought."""
+        if not self._intake.put(arrived, len(encode(arrived.transaction))):
+            item = Item(Kind.TRANSACTION, arrived.transaction.id)
+            reason = "more transactions of this peer wait than were asked for"
+            turn.network(self._network.verdict(arrived.peer, Verdict.IGNORE, reason, turn.now, item))
+        elif not self._is_served:
+            self._is_served = True
+            turn.tell(IntakeServed())
+
+    def on_intake_served(self, message: IntakeServed, turn: Turn) -> None:
+        """Judge what is due; if more waits, in a turn of its own, so that blocks and users come between."""
+        self._is_served = False
+        for arrived in self._intake.take(TURN_TRANSACTIONS):
+            self._judge_arrived(arrived, turn)
+        if len(self._intake):
+            turn.wake(turn.now)
+
+    def on_tick(self, event: Tick, turn: Turn) -> None:
+        """Go on with what waits."""
+        if len(self._intake) and not self._is_served:
+            self._is_served = True
+            turn.tell(IntakeServed())
+
+    def on_peer_down(self, down: PeerDown, turn: Turn) -> None:
+        """Forget what a peer that is gone had waiting: others have it too if it is worth anything."""
+        self._intake.forget(down.peer)
+
+    def _judge_arrived(self, arrived: TransactionArrived, turn: Turn) -> None:
         """Take a peer's transaction. Only a bad signature is the peer's fault: states differ between honest nodes."""
         signed = arrived.transaction
         item = Item(Kind.TRANSACTION, signed.id)
@@ -163,7 +195,8 @@ class TransactionDesk:
 
     def _pool(self, signed: SignedTransaction, sources: tuple[PeerId, ...], turn: Turn) -> Admitted:
         """Put a good transaction into the pool, and fetch the payload it refers to."""
-        admitted = self._mempool.admit(signed, self._chain.nonce(signed.transaction.sender), turn.now)
+        nonce, source = self._chain.nonce(signed.transaction.sender), sources[0] if sources else b""
+        admitted = self._mempool.admit(signed, nonce, turn.now, source)
         if admitted.admission in (Admission.ADDED, Admission.REPLACED):
             kind = str(signed.transaction.body.__struct_config__.tag)
             turn.publish(TransactionSeen(signed.id, signed.transaction.sender, kind))
