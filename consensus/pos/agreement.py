@@ -338,6 +338,8 @@ class Agreement:
             return
         if live.views.current > live.view:  # Simplex, step 4: a certificate of a view leads into the next
             self._enter(live, now)
+        elif live.extend_patience():  # a parent that is to be waited for became known
+            self._arm_patience(live)
         self._out += rules.admit(live)
         if self.is_voting and self._account is not None:
             for rule in rules.CASTING:
@@ -346,8 +348,11 @@ class Agreement:
     def _enter(self, live: LiveEpoch, now: Millis) -> None:
         """Enter the view that certificates lead to: patience with its leader begins."""
         live.enter(now)
-        self._out.append(Timer(Millis(live.deadline_ms), TimerToken(live.epoch, live.view, is_patience=True)))
+        self._arm_patience(live)
         self._arm_repetition(live, now)
+
+    def _arm_patience(self, live: LiveEpoch) -> None:
+        self._out.append(Timer(Millis(live.deadline_ms), TimerToken(live.epoch, live.view, is_patience=True)))
 
     # Telling
 

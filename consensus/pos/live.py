@@ -69,8 +69,16 @@ class LiveEpoch:
         self.view = self.views.current
         self.entered_ms = now
         self.is_out_of_patience = False
-        self.deadline_ms = self.compute_deadline(now)
+        self.deadline_ms = self._compute_deadline()
         self._prune()
+
+    def extend_patience(self) -> bool:
+        """Put the deadline off if a parent with a later time became known in this view. Returns whether it was."""
+        deadline = 0 if self.is_out_of_patience else self._compute_deadline()
+        if deadline <= self.deadline_ms:
+            return False
+        self.deadline_ms = deadline
+        return True
 
     def cast(self, view: int) -> Cast:
         """Return what this validator cast in a view."""
@@ -121,18 +129,20 @@ class LiveEpoch:
             return parent is not None and message.header.parent == parent
         return parent is not None and message.block == parent and self.is_last(parent)
 
-    def compute_deadline(self, now: int) -> int:
-        """Return when patience with the current view's leader ends, entered at ``now``.
+    def _compute_deadline(self) -> int:
+        """Return when patience with the current view's leader ends.
 
         3 Δ from when it may propose, doubled for each view in a row without a block, at most 32 times as long. A parent
-        whose time is further ahead of ``now`` than any header may be does not prolong it.
+        whose time is further ahead than any header's may be does not prolong it.
         """
         streak = self.view - 1 - self.views.last_block_view(self.view)
         factor = min(1 << min(streak, 16), MAX_PATIENCE_FACTOR)
         parent = self.choose_parent()
         block_ms, ahead = self.parameters.block_ms, self.parameters.max_future_ms
-        start = now if parent is None else max(now, min(parent[2].time_ms, now + ahead) + block_ms)
-        return int(start) + PATIENCE_DELTAS * self.parameters.delta_ms * factor
+        start = self.entered_ms
+        if parent is not None:
+            start = max(start, min(parent[2].time_ms, start + ahead) + block_ms)
+        return start + PATIENCE_DELTAS * self.parameters.delta_ms * factor
 
     def earliest_ms(self, parent: KnownBlock) -> Millis:
         """Return the earliest time of a block on ``parent``."""
