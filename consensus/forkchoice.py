@@ -19,7 +19,9 @@ from consensus.headernode import Node, ancestor, subtree
 
 
 def stands_on(node: Node, floor: Node) -> bool:
-    """Is ``node`` the floor itself or a descendant of it?"""
+    """Is ``node`` the floor itself or a descendant of it? All are of a floor without parent: nothing lies below it."""
+    if floor.parent is None:
+        return True
     return node.height >= floor.height and ancestor(node, floor.height) is floor
 
 
@@ -29,6 +31,7 @@ class ForkChoice:
     def __init__(self, root: Node) -> None:
         self.final: Node = root
         self.decided: Node = root
+        self.has_decided = False
         self._aside: dict[Hash, Node] = {}  # those named; what stands on them is marked as well
         self._tips, self._ready = Frontier(), Frontier()
         self._frontiers: Final[tuple[tuple[Frontier, Callable[[Node], bool]], ...]] = (
@@ -96,7 +99,7 @@ class ForkChoice:
         """Put the floor of what a certificate made final here; ``node`` stands on both floors and is valid."""
         for id in [id for id, aside in self._aside.items() if stands_on(node, aside)]:
             self.take_back(id)  # a certificate weighs more than whatever had spoken against it
-        self.decided = node
+        self.decided, self.has_decided = node, True
         self._narrow()
 
     def settle(self, final: Node) -> None:

@@ -6,7 +6,11 @@ from chain.ids import Hash
 
 
 class Node:
-    """One header in the tree. ``skip`` is an ancestor further down, so that any height is O(log n) steps away."""
+    """One header in the tree. ``skip`` is an ancestor further down, so that any height is O(log n) steps away.
+
+    ``encoded`` is None once the header can be read elsewhere. The lowest node of a tree has neither parent nor skip; a
+    ``skip`` may lead below it, to a node that was let go: nobody asks for an ancestor that low.
+    """
 
     __slots__ = (
         "children",
@@ -22,13 +26,14 @@ class Node:
         "weight",
     )
 
-    def __init__(self, id: Hash, encoded: bytes, parent: "Node | None", weight: int) -> None:
+    def __init__(self, id: Hash, encoded: bytes | None, parent: "Node | None", weight: int, height: int = 0) -> None:
+        """``weight`` is the header's own; with no parent, ``height`` and ``weight`` are the whole chain's up to it."""
         self.id = id
         self.encoded = encoded
         self.parent = parent
-        self.height: int = 0 if parent is None else parent.height + 1
+        self.height: int = height if parent is None else parent.height + 1
         self.weight: int = weight if parent is None else parent.weight + weight
-        self.skip: Node | None = None if parent is None else ancestor(parent, _skip_height(self.height))
+        self.skip: Node | None = None if parent is None else _find_skip(parent, _skip_height(self.height))
         self.children: tuple[Node, ...] = ()
         self.invalid: str | None = None
         self.is_aside = False  # set aside, or on a block that was (``consensus.forkchoice``)
@@ -49,6 +54,15 @@ def _skip_height(height: int) -> int:
 def ancestor(node: Node, height: int) -> Node:
     """Return the ancestor of ``node`` (or itself) at a height that is not above its own."""
     while node.height > height:
+        node = step_towards(node, height)
+    return node
+
+
+def _find_skip(node: Node, height: int) -> Node | None:
+    """Return the ancestor at ``height``, or None if it is below the lowest node."""
+    while node.height > height:
+        if node.parent is None:
+            return None
         node = step_towards(node, height)
     return node
 
@@ -87,6 +101,16 @@ def downward(node: Node, end: Node) -> Iterator[Node]:
         yield node
         assert node.parent is not None
         node = node.parent
+
+
+def upward(node: Node, first: int) -> list[Node]:
+    """Return the chain from its node at height ``first`` up to ``node``."""
+    nodes: list[Node] = []
+    at: Node | None = node
+    while at is not None and at.height >= first:
+        nodes.append(at)
+        at = at.parent
+    return nodes[::-1]
 
 
 def subtree(node: Node) -> Iterator[Node]:

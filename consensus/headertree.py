@@ -1,9 +1,9 @@
 """The tree of headers and the choice of the fork: which chain a node downloads, and which it executes.
 
-Rules of this file: in memory, deterministic, no I/O; a node rebuilds it from its store. The tree holds headers that
-the engine found valid, each with all its ancestors. Two chains matter: ``best()``, the heaviest of valid headers, is
-what to download; ``best_complete()``, the heaviest whose blocks are all here with their payloads, is what to execute
-and to build on: a header whose body is withheld stops nobody.
+Rules of this file: deterministic; a node rebuilds the tree from its store. It holds headers that the engine found
+valid, each with all its ancestors: in memory what may still matter, the final ones below in an archive. Two chains
+matter: ``best()``, the heaviest of valid headers, is what to download; ``best_complete()``, the heaviest whose blocks
+are all here with their payloads, is what to execute and to build on: a header whose body is withheld stops nobody.
 
 Both depend on what is known, not on the order in which it came, with one exception that is meant: a branch that
 leaves the head's chain below its final height is refused (``Outcome.TOO_DEEP``) until an operator lifts the limit.
@@ -11,7 +11,7 @@ Where certificates make blocks final (``finalize``), a branch that leaves out su
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 from typing import Final, NamedTuple
 
@@ -21,8 +21,9 @@ from chain.ids import Hash, Height, Millis
 from consensus.engine import Engine, HeaderVerdict, Verdict
 from consensus.errors import ConflictingFinality
 from consensus.forkchoice import ForkChoice, stands_on
-from consensus.headernode import Node, ancestor, downward, fork_point, subtree
+from consensus.headernode import Node, ancestor, downward, fork_point, subtree, upward
 from consensus.otherrules import NewerChain, OtherRules
+from consensus.past import NO_HEADERS, HeaderArchive, Past
 from consensus.waiting import WaitingHeaders
 
 _RECENT: Final = 256
@@ -65,24 +66,30 @@ class HeaderTree:
     def __init__(
         self,
         engine: Engine,
-        genesis: Header,
+        first: Header,
         *,
         has_reorg_limit: bool = True,
         checkpoint: tuple[int, Hash] | None = None,
+        archive: HeaderArchive | None = None,
+        weight: int | None = None,
     ) -> None:
-        """Begin with the genesis header as head. ``has_reorg_limit=False`` is the operator's way to lift the limit.
+        """Begin with one header as head: genesis, or a final one with the ``weight`` of the chain up to it.
 
-        ``checkpoint``: a height and the only block that this node accepts there.
+        ``has_reorg_limit=False`` is the operator's way to lift the limit. ``checkpoint``: a height and the only block
+        that this node accepts there. ``archive`` holds what was told to be ``stored``, and all below ``first``.
         """
         self._trusted_height = -1 if checkpoint is None else checkpoint[0]
         self._trusted = b"" if checkpoint is None else checkpoint[1]
         self._engine = engine
         self._has_reorg_limit = has_reorg_limit
-        root = Node(block_id(genesis), encode(genesis), None, engine.fork_weight(genesis))
+        self._past = Past(archive)
+        own = engine.fork_weight(first) if weight is None else weight
+        root = Node(block_id(first), encode(first), None, own, first.height)
         root.is_complete = root.is_ready = True
         self._head: Node = root
         self._choice = ForkChoice(root)
         self._kept: Node = root  # branches that leave the head's chain below this are not even stored
+        self._root: Node = root
         self._nodes: dict[Hash, Node] = {root.id: root}
         self._recent: OrderedDict[Hash, Header] = OrderedDict()
         self._waiting = WaitingHeaders()
@@ -97,17 +104,20 @@ class HeaderTree:
         return id in self._nodes
 
     def header(self, id: Hash) -> Header | None:
-        """Return a header of the tree."""
+        """Return a header of the tree or of the archive."""
         recent = self._recent.get(id)
         if recent is not None:
             return recent
         node = self._nodes.get(id)
-        return None if node is None else self._decoded(node)
+        return self._past.header(id) if node is None else self._decoded(node)
 
     def _decoded(self, node: Node) -> Header:
         header = self._recent.get(node.id)
         if header is None:
-            header = self._recent[node.id] = decode(node.encoded, Header)
+            header = self._past.header(node.id) if node.encoded is None else decode(node.encoded, Header)
+            if header is None:
+                raise LookupError(f"header {node.id.hex()} is not in the archive")
+            self._recent[node.id] = header
             if len(self._recent) > _RECENT:
                 self._recent.popitem(last=False)
         return header
@@ -115,14 +125,19 @@ class HeaderTree:
     def ancestor(self, id: Hash, height: Height) -> Header | None:
         """Return the ancestor of ``id`` (or itself) at ``height``; None if unknown or lower. O(log n)."""
         node = self._nodes.get(id)
-        if node is None or not 0 <= height <= node.height:
-            return None
-        return self._decoded(ancestor(node, height))
+        if node is not None and self._root.height <= height <= node.height:
+            return self._decoded(ancestor(node, height))
+        found = self.ancestor_id(id, height)
+        return None if found is None else self.header(found)
 
     def ancestor_id(self, id: Hash, height: Height) -> Hash | None:
         """Return the id of the ancestor of ``id`` (or itself) at ``height``; None if unknown or lower. O(log n)."""
         node = self._nodes.get(id)
-        return None if node is None or not 0 <= height <= node.height else ancestor(node, height).id
+        if node is None:
+            return self._past.ancestor_id(id, height)
+        if not 0 <= height <= node.height:
+            return None
+        return ancestor(node, height).id if height >= self._root.height else self._past.id_at(height)
 
     def children(self, id: Hash) -> tuple[Hash, ...]:
         """Return the ids of a header's children, invalid blocks among them, in ascending order."""
@@ -131,7 +146,13 @@ class HeaderTree:
 
     def height(self, id: Hash) -> Height:
         """Return a known header's height."""
-        return Height(self._nodes[id].height)
+        node = self._nodes.get(id)
+        if node is not None:
+            return Height(node.height)
+        header = self._past.header(id)
+        if header is None:
+            raise KeyError(f"no header {id.hex()}")
+        return header.height
 
     def weight(self, id: Hash) -> int:
         """Return the weight of the chain from genesis to a known header."""
@@ -165,6 +186,10 @@ class HeaderTree:
             if header.height == self._trusted_height and id != self._trusted:
                 results.append(Offered(id, Outcome.INVALID, self._name_contradiction()))
                 continue
+            outcome = None if header.parent in self._nodes else self._judge_past(header, id, now)
+            if outcome is not None:
+                results.append(Offered(id, outcome))
+                continue
             verdict = self._engine.check_header(self._other if header.parent in self._other else self, header, now)
             outcome = self.insert(header, verdict)
             results.append(Offered(id, outcome, verdict.reason, verdict.missing))
@@ -174,6 +199,23 @@ class HeaderTree:
 
     def _name_contradiction(self) -> str:
         return f"this node trusts block {self._trusted.hex()} at height {self._trusted_height}, its checkpoint"
+
+    def _judge_past(self, header: Header, id: Hash, now: Millis) -> Outcome | None:
+        """Return what becomes of a header that is stored or stands on one that is, below the tree; else None."""
+        if self._past.header(id) is not None:
+            return Outcome.KNOWN
+        if self._past.header(header.parent) is None:
+            return None
+        is_bad = self._engine.check_header(NO_HEADERS, header, now).verdict is Verdict.INVALID
+        return Outcome.INVALID if is_bad else Outcome.TOO_DEEP
+
+    def stored(self, ids: Iterable[Hash]) -> None:
+        """Take note that the archive has these headers now: those of them in the tree are read there from now on."""
+        if self._past.is_kept:
+            for id in ids:
+                node = self._nodes.get(id)
+                if node is not None:
+                    node.encoded = None
 
     def accept_due(self, now: Millis) -> list[Offered]:
         """Judge again the headers whose time had not come."""
@@ -276,7 +318,7 @@ class HeaderTree:
             raise ValueError(f"block {id.hex()} does not stand on the head, or is invalid")
         self._head = node
         self._choice.settle(node)
-        self._kept = ancestor(node, max(0, node.height - _KEPT_BELOW_FINAL))
+        self._keep_above(node.height - _KEPT_BELOW_FINAL)
         if not node.is_ready:
             self._become_ready(node)
 
@@ -286,7 +328,25 @@ class HeaderTree:
             return
         node, choice = self._head, self._choice
         choice.settle(ancestor(node, max(choice.final.height, self._engine.finalized(self, node.id))))
-        self._kept = ancestor(node, max(0, choice.final.height - _KEPT_BELOW_FINAL))
+        self._keep_above(choice.final.height - _KEPT_BELOW_FINAL)
+
+    def _keep_above(self, height: int) -> None:
+        """Take no branch any more that leaves the head's chain below ``height``; let go what lies there."""
+        self._kept = ancestor(self._head, max(self._root.height, height))
+        while self._past.is_kept and self._root is not self._kept:
+            above = ancestor(self._kept, self._root.height + 1)
+            for branch in self._root.children:
+                if branch is not above:
+                    self._let_go([*subtree(branch)])
+            self._let_go([self._root])
+            above.parent = above.skip = None
+            self._root = above
+
+    def _let_go(self, nodes: list[Node]) -> None:
+        for node in nodes:
+            del self._nodes[node.id]
+            self._recent.pop(node.id, None)
+            node.parent, node.skip, node.children = None, None, ()
 
     def finalize(self, id: Hash) -> None:
         """Take note that a certificate made this known block final, with all its ancestors.
@@ -312,7 +372,10 @@ class HeaderTree:
 
     def decided_height(self, id: Hash) -> Height:
         """Return the height up to which certificates made the chain that ends in ``id`` final."""
-        return Height(fork_point(self._nodes[id], self._choice.decided).height)
+        node, decided = self._nodes.get(id), self._choice.decided
+        if node is None or not self._choice.has_decided:
+            return Height(0)
+        return Height(decided.height if decided.parent is None else fork_point(node, decided).height)
 
     def set_aside(self, ids: Iterable[Hash]) -> None:
         """Choose none of these known blocks nor what stands on them, though nothing is wrong with them.
@@ -367,11 +430,23 @@ class HeaderTree:
 
     def missing_blocks(self, limit: int) -> tuple[Hash, ...]:
         """Return the first ``limit`` blocks of the best chain that are not complete, the lowest first."""
-        best = self._nodes[self.best()]
-        last = fork_point(best, self._nodes[self.best_complete()])
+        return self._missing_of(self._nodes[self.best()], limit)
+
+    def missing_of_rivals(self, tips: int, limit: int) -> tuple[Hash, ...]:
+        """Return what ``missing_blocks`` would for each of the ``tips`` heaviest rivals of the best chain, in turn.
+
+        A rival is another tip that is heavier than the best complete one: what to have while the best is withheld.
+        """
+        best, floor = self.best(), self._nodes[self.best_complete()].weight
+        rivals = [node for node in map(self._nodes.__getitem__, self.tips()) if node.weight > floor and node.id != best]
+        heaviest = sorted(rivals, key=lambda node: -node.weight)[:tips]
+        return tuple(dict.fromkeys([id for node in heaviest for id in self._missing_of(node, limit)]))
+
+    def _missing_of(self, tip: Node, limit: int) -> tuple[Hash, ...]:
+        last = fork_point(tip, self._nodes[self.best_complete()])
         missing: list[Hash] = []
-        while last is not best and len(missing) < limit:
-            end = ancestor(best, min(best.height, last.height + limit))
+        while last is not tip and len(missing) < limit:
+            end = ancestor(tip, min(tip.height, last.height + limit))
             missing += [node.id for node in downward(end, last) if not node.is_complete][::-1]
             last = end
         return tuple(missing[:limit])
@@ -383,15 +458,20 @@ class HeaderTree:
         that grew last come before them: a branch that is being downloaded and not yet the best goes on where it was.
         """
         node: Node = self._nodes[self.best() if tip is None else tip]
+        height = node.height
         ids: list[Hash] = [] if tip is not None else [id for id in self._choice.latest(_RECENT_TIPS) if id != node.id]
         sparse_from = len(ids) + 10
         step = 1
-        while node.parent is not None:
-            ids.append(node.id)
+        while height > 0:
+            ids.append(self._ancestor_of(node, height))
             if len(ids) >= sparse_from:
                 step *= 2
-            node = ancestor(node, max(0, node.height - step))
-        return (*ids, node.id)
+            height = max(0, height - step)
+        return (*ids, self._ancestor_of(node, 0))
+
+    def _ancestor_of(self, node: Node, height: int) -> Hash:
+        """Return the id of the ancestor at a height that is not above the node's, in the tree or below it."""
+        return ancestor(node, height).id if height >= self._root.height else self._past.id_at(height)
 
     def headers_after(self, locator: Sequence[Hash], limit: int) -> tuple[Header, ...]:
         """Return at most ``limit`` headers of the head's chain after the highest id of ``locator`` that is on it.
@@ -400,17 +480,34 @@ class HeaderTree:
         there can judge every one; a ``limit`` of 3 or more always brings him on. Nothing if no id is on the chain: the
         other's genesis is not ours.
         """
-        known = [self._nodes[id] for id in locator if id in self._nodes]
-        shared = [node for node in known if fork_point(node, self._head) is node]
+        shared = [height for height in map(self._height_on_head, locator) if height is not None]
         if not shared or limit <= 0:
             return ()
-        start = max(shared, key=lambda node: node.height)
-        end = ancestor(self._head, min(self._head.height, start.height + limit))
+        start = max(shared)
         result: list[Header] = []
-        for node in [*downward(end, start)][::-1]:
-            result += self._with_references(self._decoded(node))
+        for id in self._head_ids(start + 1, min(self._head.height, start + limit)):
+            header = self.header(id)
+            assert header is not None  # it is on the head's chain
+            result += self._with_references(header)
+            if len(result) >= limit:
+                break
         return tuple(result[:limit])
 
+    def _height_on_head(self, id: Hash) -> int | None:
+        """Return the height of a block of the head's chain, None for any other."""
+        node = self._nodes.get(id)
+        if node is None:
+            return self._past.find_main(id)
+        return node.height if stands_on(self._head, node) else None
+
+    def _head_ids(self, first: int, last: int) -> Iterator[Hash]:
+        """Yield the ids of the head's chain from one height to another."""
+        for height in range(first, min(last + 1, self._root.height)):
+            yield self._past.id_at(height)
+        if last >= self._root.height:
+            end = ancestor(self._head, last)
+            yield from [each.id for each in upward(end, max(first, self._root.height))]
+
     def _with_references(self, header: Header) -> list[Header]:
-        known = [self._nodes[id] for id in self._engine.references(header) if id in self._nodes]
-        return [*[self._decoded(node) for node in sorted(known, key=lambda node: node.height)], header]
+        known = [each for each in map(self.header, self._engine.references(header)) if each is not None]
+        return [*sorted(known, key=lambda each: each.height), header]
