@@ -273,8 +273,8 @@ class MemoryChainStore:
     def adopt(self, path: Sequence[Hash], changes: Sequence[StateChange]) -> None:
         """Make the gathered state the one after ``path[-1]``, the tip from now on."""
         check_adoption(self, path)
-        self._staging.put(changes)
-        self._state = State(self._staging.take())
+        state: dict[bytes, bytes | None] = {**self._staging.take(), **dict(changes)}
+        self._state = State({key: new for key, new in state.items() if new is not None})
         self._chain += path
         self._base = self.height()
         self._floors = dict.fromkeys(PRUNED, self._base)
