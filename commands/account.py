@@ -14,6 +14,7 @@ from commands.plan_submit import WAITING_FOR_BLOCK, TimeoutOption, WaitOption
 from commands.show import SHOWN_ACCOUNT, coins, facts, listing, moment, parse_amount, short, size
 
 if TYPE_CHECKING:
+    from chain.ids import Hash
     from node.client import Client
     from node.rpc.shapes import AccountView, BlockView, ProofView
 
@@ -24,7 +25,7 @@ def add_to(app: typer.Typer) -> None:
     """Add the commands."""
     for function, *lines in (
         (account, "fedchain account", "fedchain account fed1… --prove"),
-        (transfer, "fedchain transfer fed1… 2.5coins --wait"),
+        (transfer, "fedchain transfer fed1… 2.5coins --wait", "fedchain transfer fed1… 2.5coins --replace 5e0c…"),
         (block, "fedchain block", "fedchain block 42 --json"),
     ):
         app.command(function.__name__, rich_help_panel=PANEL_LEDGER, epilog=example(*lines))(function)
@@ -95,6 +96,15 @@ def transfer(
         str,
         typer.Argument(metavar="AMOUNT", help="Units, or coins like 2.5coins.", show_default=False),
     ],
+    replace: Annotated[
+        str | None,
+        typer.Option(
+            "--replace",
+            metavar="TRANSACTION",
+            help="Send this in the place of one that still waits, for the least fee that pushes it out.",
+            show_default=False,
+        ),
+    ] = None,
     home: HomeOption = None,
     wait: WaitOption = False,
     timeout: TimeoutOption = 120.0,
@@ -110,7 +120,7 @@ def transfer(
                 f"account {own.account} has {coins(own.balance)}, less than the {coins(units)} to send",
                 "send less, and leave a little for the fee",
             )
-        transaction = await node.transfer(to, units)
+        transaction = await _send(node, to, units, replace)
         view = await node.wait_for_transaction(transaction, timeout_s=timeout) if wait else None
         return transaction.hex(), None if view is None else view.height
 
@@ -128,6 +138,19 @@ def transfer(
         },
         facts([("transaction", transaction), ("state", where), ("to", to), ("amount", coins(units))]),
     )
+
+
+async def _send(node: "Client", to: str, units: int, replace: str | None) -> "Hash":
+    if replace is None:
+        return await node.transfer(to, units)
+    from chain.address import parse_account
+    from chain.ids import Amount
+    from chain.transaction import Transfer
+
+    if len(replace) != 64 or set(replace.lower()) - set("0123456789abcdef"):
+        raise UsageFault(f"--replace {replace!r}: must be the 64 hex digits of a transaction's id")
+    account = parse_account(to, (await node.genesis()).prefix)
+    return await node.replace(replace.lower(), Transfer(account, Amount(units)))
 
 
 # --- blocks ----------------------------------------------------------------------------------------

@@ -200,6 +200,14 @@ class Client(RpcConnection):
         done = await self.get(Done, "transaction.submit", transaction=encode(signed).hex())
         return Hash(bytes.fromhex(done.id))
 
+    async def replace(self, waiting: Hash | str, body: Body) -> Hash:
+        """Have the node put a transaction in the place of one of its own that still waits; return the new one's id.
+
+        It pays the least fee that pushes the other out. ``Refused`` if that one waits no more.
+        """
+        done = await self.get(Done, "transaction.send", body=encode(body).hex(), replaces=_hex(waiting))
+        return Hash(bytes.fromhex(done.id))
+
     async def send(self, body: Body, key: KeyPair | None = None, *, fee: int | None = None) -> Hash:
         """Sign a transaction body with ``key``, hand it in, and return its id.
 

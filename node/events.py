@@ -59,10 +59,15 @@ class SubmitTransaction(Record, tag="submit-transaction"):
 
 
 class SubmitBody(Record, tag="submit-body"):
-    """A user asks the node to sign ``body`` with its own key, at the next nonce and the lowest fee that is owed."""
+    """A user asks the node to sign ``body`` with its own key, at the next nonce and the lowest fee that is owed.
+
+    With ``replaces``, the id of a transaction of the node that still waits, it takes that one's nonce, for the lowest
+    fee that pushes it out.
+    """
 
     request: Natural
     body: Body
+    replaces: bytes = b""
 
 
 class JoinOrder(Record, tag="join-order"):

@@ -15,7 +15,7 @@ from chain.ids import Amount
 from chain.transaction import Body, JoinPlan, RegisterDevice, SignedTransaction, Transaction, Transfer
 from consensus.fees import get_minimum_fee
 from node.core.chain import Chain
-from node.mempool import Mempool
+from node.mempool import Mempool, replacement_fee
 from node.world import World
 
 TRANSACTION_VERSION: Final = 1
@@ -30,17 +30,31 @@ class OwnTransactions:
         self._chain = chain
         self._mempool = mempool
 
-    def sign(self, body: Body) -> SignedTransaction:
-        """Return ``body`` as this node's next transaction, at the first nonce that nothing has."""
+    def sign(self, body: Body, held: SignedTransaction | None = None) -> SignedTransaction:
+        """Return ``body`` as this node's next transaction, at the first nonce that nothing has.
+
+        With ``held``, a transaction of this node that waits, at its nonce and for the least fee that pushes it out.
+        """
         account = self._world.key.account
-        nonce = self._mempool.next_nonce(account, self._chain.nonce(account))
+        if held is None:
+            nonce = self._mempool.next_nonce(account, self._chain.nonce(account))
+        else:
+            nonce = held.transaction.nonce
         unsigned = Transaction(TRANSACTION_VERSION, self._world.genesis.chain_id, account, nonce, Amount(0), body)
         signed = unsigned.sign(self._world.key)
-        if isinstance(body, _FREE_KINDS):
+        if isinstance(body, _FREE_KINDS) and held is None:
             return signed
-        while signed.transaction.fee < (fee := get_minimum_fee(self._chain.rules, len(encode(signed)))):
+        while signed.transaction.fee < (fee := self._least_fee(len(encode(signed)), held)):
             signed = replace(unsigned, fee=Amount(fee)).sign(self._world.key)
         return signed
+
+    def _least_fee(self, size: int, held: SignedTransaction | None) -> int:
+        fee = get_minimum_fee(self._chain.rules, size)
+        return fee if held is None else max(fee, replacement_fee(held.transaction.fee, size))
+
+    def waiting(self, id: bytes) -> SignedTransaction | None:
+        """Return the transaction of this node with this id, if it waits for a block."""
+        return next((signed for signed in self._mempool.of(self._world.key.account) if signed.id == id), None)
 
     def close_gap(self) -> SignedTransaction | None:
         """Return what to put at the account's next nonce if others wait behind it and nothing is there."""

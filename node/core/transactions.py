@@ -73,7 +73,12 @@ class TransactionDesk:
 
     def on_submit_body(self, event: SubmitBody, turn: Turn) -> None:
         """Sign a user's request with this node's key and take it."""
-        turn.reply(event.request, self._take_local(self._own.sign(event.body), turn))
+        held = self._own.waiting(event.replaces) if event.replaces else None
+        if event.replaces and held is None:
+            reason = f"no transaction {event.replaces.hex()} of this node waits: it is in a block, or was dropped"
+            turn.reply(event.request, Refused("transaction.replaces", reason))
+        else:
+            turn.reply(event.request, self._take_local(self._own.sign(event.body, held), turn))
 
     def on_own(self, wish: OwnTransaction, turn: Turn) -> None:
         """Sign what a role wants and take it."""

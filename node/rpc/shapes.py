@@ -66,9 +66,13 @@ class TransactionParams(Shape):
 
 
 class BodyParams(Shape):
-    """A transaction body's canonical bytes, for the node to sign with its own key."""
+    """A transaction body's canonical bytes, for the node to sign with its own key.
+
+    ``replaces`` names a transaction of the node that still waits: the new one takes its nonce, for a higher fee.
+    """
 
     body: HexBytes
+    replaces: HexId | None = None
 
 
 class IdParams(Shape):

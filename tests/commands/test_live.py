@@ -78,6 +78,8 @@ BAD_QUESTIONS = [
     (["plan", "cancel", "00" * 32], 1, "no plan"),
     (["device", "join", "0000"], 1, "no plan"),
     (["transfer", "fed1qqq", "5"], 1, "typing error"),
+    (["transfer", "fed1qqq", "5", "--replace", "00" * 32], 1, "typing error"),
+    (["transfer", "fed1qqq", "5", "--replace", "zz"], 2, "64 hex digits"),
     (["transfer", "fed1qqq", "five"], 2, "amount"),
 ]
 

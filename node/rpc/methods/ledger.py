@@ -141,7 +141,8 @@ async def _send(doors: NodeDoors, params: BodyParams) -> Done:
         body: Body = decode(bytes.fromhex(params.body), cast(type[Body], Body))
     except CodecError as error:
         raise RpcError(INVALID_PARAMS, f"body: {error}") from None
-    return done(await doors.ask(lambda request: SubmitBody(request, body)))
+    replaces = b"" if params.replaces is None else read_id(params.replaces)
+    return done(await doors.ask(lambda request: SubmitBody(request, body, replaces)))
 
 
 async def _transaction(doors: NodeDoors, params: IdParams) -> TransactionView:
@@ -227,7 +228,7 @@ LEDGER_METHODS: Final[list[Method[NodeDoors, Any]]] = [
     Method("transaction.submit", "Hands in a signed transaction.", TransactionParams, Done, _submit),
     Method(
         "transaction.send",
-        "Has the node sign a transaction body with its own key and hand it in.",
+        "Has the node sign a transaction body and hand it in, anew or in the place of one that waits.",
         BodyParams,
         Done,
         _send,

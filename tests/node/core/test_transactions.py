@@ -9,6 +9,7 @@ from chain.transaction import Body, CancelPlan, JoinPlan, RegisterDevice, Signed
 from node.core.config import CoreConfig, DeviceConfig, PoolLimits
 from node.effects import Accepted, Refused
 from node.events import SubmitBody, SubmitTransaction
+from node.mempool import replacement_fee
 from p2p.events import TransactionArrived, Verdict
 from tests.consensus.harness import make_data
 from tests.node.core.lonely import PEER, Lonely
@@ -38,6 +39,26 @@ def test_a_good_transaction_is_accepted_announced_and_waits() -> None:
     assert [signed.id] == lonely.network.transactions
     assert (signed,) == lonely.core.pending_transactions()
     assert lonely.core.next_nonce(ALICE.account) == 1
+
+
+def test_a_transaction_that_waits_is_replaced() -> None:
+    """The new one has its nonce and the least fee that pushes it out; peers hear of it; what is in no pool can't be."""
+    lonely = Lonely(GENESIS, make_world(GENESIS, ALICE))
+    for request in (1, 2):
+        lonely.send(SubmitBody(request, Transfer(BOB.account, Amount(7))))
+    first, second = lonely.core.pending_transactions()
+    lonely.send(SubmitBody(3, Transfer(ALICE.account, Amount(1)), first.id))
+    replacing = next(one for one in lonely.core.pending_transactions() if one.id not in (first.id, second.id))
+    assert set(lonely.core.pending_transactions()) == {replacing, second}
+    assert replacing.transaction.nonce == first.transaction.nonce
+    size = len(encode(replacing))
+    assert replacing.transaction.fee >= replacement_fee(first.transaction.fee, size)
+    assert replacing.transaction.fee <= replacement_fee(first.transaction.fee, size) + 4
+    assert lonely.network.transactions[-1] == replacing.id
+    lonely.send(SubmitBody(4, Transfer(ALICE.account, Amount(1)), first.id))
+    refused = outcomes(lonely)[-1]
+    assert isinstance(refused, Refused)
+    assert refused.rule == "transaction.replaces"
 
 
 def test_a_refusal_names_the_rule() -> None:

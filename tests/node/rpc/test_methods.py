@@ -20,7 +20,7 @@ from chain.address import format_account
 from chain.codec import decode, encode
 from chain.ids import Amount, Hash
 from chain.keys import KeyPair
-from chain.transaction import SignedTransaction
+from chain.transaction import SignedTransaction, Transfer
 from consensus.records import Account
 from consensus.state import account_key
 from consensus.tree import StateProof, verify_state_proof
@@ -133,6 +133,22 @@ async def test_two_transfers_in_a_row_get_their_own_nonces(node: Client):
     first, second = await node.transfer(OTHER.account, 1, RICH), await node.transfer(OTHER.account, 2, RICH)
     await node.wait_for_transaction(first, timeout_s=20)
     await node.wait_for_transaction(second, timeout_s=20)
+
+
+async def test_a_transfer_that_waits_is_replaced_by_the_node(node: Client):
+    """The new one takes its nonce for more fee, and a block holds it; one that waits no more can't be replaced."""
+    await node.pause_miner()
+    try:
+        first = await node.transfer(OTHER.account, 5)
+        second = await node.replace(first, Transfer(OTHER.account, Amount(6)))
+        assert (await node.mempool()).transactions == 1
+        with pytest.raises(NotFound):
+            await node.transaction(first)
+    finally:
+        await node.resume_miner()
+    assert (await node.wait_for_transaction(second, timeout_s=20)).state == "included"
+    with pytest.raises(Refused, match="waits"):
+        await node.replace(second, Transfer(OTHER.account, Amount(7)))
 
 
 async def test_a_paused_miner_makes_no_blocks_until_it_resumes(node: Client):
