@@ -29,7 +29,7 @@ from consensus.waiting import WaitingHeaders
 _RECENT: Final = 256
 """Decoded headers kept at hand; the others are kept encoded, in a quarter of the memory."""
 _RECENT_TIPS: Final = 8
-_KEPT_BELOW_FINAL: Final = 64
+KEPT_BELOW_FINAL: Final = 64
 """Blocks below the final height at which a branch may start and still be stored, though never chosen.
 
 A header of an eligible branch may refer to such a header (a stale sibling); it must be there to judge the other.
@@ -318,7 +318,7 @@ class HeaderTree:
             raise ValueError(f"block {id.hex()} does not stand on the head, or is invalid")
         self._head = node
         self._choice.settle(node)
-        self._keep_above(node.height - _KEPT_BELOW_FINAL)
+        self._keep_above(node.height - KEPT_BELOW_FINAL)
         if not node.is_ready:
             self._become_ready(node)
 
@@ -328,7 +328,7 @@ class HeaderTree:
             return
         node, choice = self._head, self._choice
         choice.settle(ancestor(node, max(choice.final.height, self._engine.finalized(self, node.id))))
-        self._keep_above(choice.final.height - _KEPT_BELOW_FINAL)
+        self._keep_above(choice.final.height - KEPT_BELOW_FINAL)
 
     def _keep_above(self, height: int) -> None:
         """Take no branch any more that leaves the head's chain below ``height``; let go what lies there."""
@@ -435,11 +435,11 @@ class HeaderTree:
     def missing_of_rivals(self, tips: int, limit: int) -> tuple[Hash, ...]:
         """Return what ``missing_blocks`` would for each of the ``tips`` heaviest rivals of the best chain, in turn.
 
-        A rival is another tip that is heavier than the best complete one: what to have while the best is withheld.
+        A rival is another tip that weighs no less than the best complete one: what to have while the best is withheld.
         """
-        best, floor = self.best(), self._nodes[self.best_complete()].weight
-        rivals = [node for node in map(self._nodes.__getitem__, self.tips()) if node.weight > floor and node.id != best]
-        heaviest = sorted(rivals, key=lambda node: -node.weight)[:tips]
+        floor = self._nodes[self.best_complete()].weight
+        rivals = [node for node in map(self._nodes.__getitem__, self.tips()) if node.weight >= floor]
+        heaviest = sorted(rivals, key=lambda node: -node.weight)[: tips + 1]
         return tuple(dict.fromkeys([id for node in heaviest for id in self._missing_of(node, limit)]))
 
     def _missing_of(self, tip: Node, limit: int) -> tuple[Hash, ...]:

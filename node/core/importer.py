@@ -35,6 +35,10 @@ from p2p.network import PeerNetwork
 
 _REFILL_DIVISOR: Final = 2
 """More bodies are asked for when this part of the last request has arrived."""
+_NEAR_BLOCKS: Final = 16
+"""With no more than so many bodies missing, those of rivals are fetched as well: the best chain may be withheld,
+and whoever waits for it alone follows nobody meanwhile."""
+_RIVALS: Final = 8
 
 
 class Importer:
@@ -146,7 +150,9 @@ class Importer:
         """
         kept = (Outcome.ADDED, Outcome.TOO_DEEP)
         added = [self._tree.header(result.id) for result in offered if result.outcome in kept]
-        self._world.store.put_headers([header for header in added if header is not None])
+        headers = [header for header in added if header is not None]
+        self._world.store.put_headers(headers)
+        self._tree.stored(map(block_id, headers))
 
     def _examine(self, id: Hash, body: Body, sources: tuple[PeerId, ...], turn: Turn) -> None:
         """Complete a block whose body is here, or fetch its payloads."""
@@ -164,13 +170,15 @@ class Importer:
         turn.network(self._network.want([Want(Kind.BODY, id) for id in ids], turn.now))
 
     def _refill(self, turn: Turn) -> None:
-        """Ask for the next bodies of the best chain."""
+        """Ask for the next bodies of the best chain, and near its end for those of the chains beside it."""
         best = self._tree.best()
         if best == self._wanted_for and len(self._wanted) > self._config.ahead_blocks // _REFILL_DIVISOR:
             return
         if best == self._wanted_for and not self._wanted and self._tree.best_complete() == best:
             return
         missing = self._tree.missing_blocks(self._config.ahead_blocks)
+        if len(missing) <= _NEAR_BLOCKS:
+            missing = tuple(dict.fromkeys(missing + self._tree.missing_of_rivals(_RIVALS, _NEAR_BLOCKS)))
         if best != self._wanted_for:
             self._wanted_for = best
             self._abandon([id for id in self._wanted if id not in missing], turn)
