@@ -2,8 +2,9 @@
 
 from chain.genesis import Genesis, PosParameters
 from chain.ids import Height
+from consensus.pos.sets import genesis_set
 from consensus.staking.records import Validator
-from consensus.staking.sets import first_set, put_candidates
+from consensus.staking.sets import put_candidates
 from consensus.staking.state import validator_key, validator_set_key
 from consensus.state import put_record
 from consensus.view import Overlay
@@ -13,7 +14,7 @@ def put_first_stake(overlay: Overlay, genesis: Genesis) -> int:
     """Write it all; return the coins bonded. A chain without validators has none."""
     if not isinstance(genesis.engine, PosParameters):
         return 0
-    members = first_set(genesis)
+    members = genesis_set(genesis)
     for member in genesis.engine.validators:
         entry = Validator(member.stake, Height(0), "good", 0, Height(0))
         put_record(overlay, validator_key(member.account), entry)

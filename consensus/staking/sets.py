@@ -6,18 +6,18 @@ its epoch counts.
 
 from collections.abc import Iterable
 
-from chain.genesis import Genesis, PosParameters
+from chain.genesis import PosParameters
 from chain.ids import AccountId
 from consensus.context import StakeContext
 from consensus.events import EpochEnded
 from consensus.ledger import Ledger
-from consensus.pos.fields import compute_first_mix
 from consensus.pos.validators import Member, ValidatorSet, boundary_height, is_boundary
 from consensus.records import Accounts
 from consensus.staking.records import Validator
 from consensus.staking.state import (
     VALIDATORS_KEY,
     get_candidates,
+    get_offences,
     get_validator,
     need_validator_set,
     offence_at_key,
@@ -26,16 +26,8 @@ from consensus.staking.state import (
     read_number,
     validator_set_key,
 )
-from consensus.staking.state import get_offences as get_punished
 from consensus.state import put_record
 from consensus.view import Overlay
-
-
-def first_set(genesis: Genesis) -> ValidatorSet:
-    """Return the validators of epoch 0. ``TypeError`` for a genesis of another engine."""
-    if not isinstance(genesis.engine, PosParameters):
-        raise TypeError(f"a genesis with the engine {type(genesis.engine).__name__} has no validators")
-    return ValidatorSet(0, compute_first_mix(genesis), fixed_members(genesis.engine))
 
 
 def fixed_members(parameters: PosParameters) -> tuple[Member, ...]:
@@ -90,7 +82,7 @@ def _forget(ledger: Ledger, stake: StakeContext) -> None:
     if epoch < 0:
         return
     ledger.view.put(validator_set_key(epoch), None)
-    for number, punished in enumerate(get_punished(ledger.view, epoch)):
+    for number, punished in enumerate(get_offences(ledger.view, epoch)):
         ledger.view.put(offence_key(punished.offence), None)
         ledger.view.put(offence_at_key(epoch, number), None)
     if read_number(ledger.view, offences_key(epoch)):

@@ -130,8 +130,8 @@ def make_data(device: KeyPair, count: int = 20) -> DenseData:
 class Chain:
     """The chain, its payloads, and shortcuts for what accounts do. Transactions and updates wait for ``mine``."""
 
-    def __init__(self, rules: Rules | None = None) -> None:
-        self.genesis = make_genesis(rules)
+    def __init__(self, rules: Rules | None = None, genesis: Genesis | None = None) -> None:
+        self.genesis = genesis or make_genesis(rules)
         self.state: dict[bytes, bytes] = {}
         self.store: dict[bytes, bytes] = {}
         self.blocks: list[Block] = [genesis_block(self.genesis)]
@@ -184,6 +184,10 @@ class Chain:
         )
         return replace(base, **changes)
 
+    def engine_bytes(self, context: BlockContext) -> bytes:
+        """What the engine would write into the header; these chains have none."""
+        return b""
+
     def audit(self) -> Audit:
         return audit_supply(self.state.items())
 
@@ -207,7 +211,9 @@ class Chain:
             context = self.context()
             filling = fill(self, context, self.transactions, self.updates, self)
             self.transactions, self.updates, self.rejected = [], [], dict(filling.rejected)
-            header = make_header(context, self.blocks[-1].id, filling.body, filling.execution, b"")
+            header = make_header(
+                context, self.blocks[-1].id, filling.body, filling.execution, self.engine_bytes(context)
+            )
             block = Block(header, filling.body)
             execution = apply(self, block, context, self)
             assert execution == filling.execution
