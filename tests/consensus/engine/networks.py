@@ -12,6 +12,8 @@ from chain.ids import ZERO_HASH, AccountId, Hash, Height, Millis
 from consensus.engine import Engine, SealLimits
 from consensus.engines import make_engine
 from consensus.headertree import HeaderTree, Offered, Outcome
+from consensus.pos.signer import Signer
+from tests.consensus.pos import people
 
 START = 1_700_000_000_000
 BLOCK_MS = 10_000
@@ -28,6 +30,22 @@ def pow_genesis(hashes_per_block: int = 1, max_reorg: int = 100, half_life_ms: i
         max_reorg=max_reorg,
     )
     return Genesis("test", "fct", Millis(START), (), (default_rules(),), parameters)
+
+
+def pos_genesis() -> Genesis:
+    """A network of three validators in one long epoch; the networks below hold the first one's key."""
+    genesis = people.pos_genesis((3, 2, 1), epoch_blocks=1000)
+    return replace(genesis, engine=replace(genesis.engine, block_ms=Millis(BLOCK_MS)))
+
+
+def pos_network() -> "Network":
+    """That network, with a signer: it makes a block in each view that it leads and skips the others."""
+    return Network.of(pos_genesis(), people.KeySigner(people.KEYS[0]))
+
+
+def pow_network(hashes_per_block: int = 1) -> "Network":
+    """A network of work."""
+    return Network.of(pow_genesis(hashes_per_block))
 
 
 def genesis_header(genesis: Genesis) -> Header:
@@ -60,11 +78,16 @@ class Network:
     genesis: Genesis
     engine: Engine
     tree: HeaderTree
+    signer: Signer | None = None
 
     @classmethod
-    def of(cls, genesis: Genesis) -> "Network":
-        engine = make_engine(genesis)
-        return cls(genesis, engine, HeaderTree(engine, genesis_header(genesis)))
+    def of(cls, genesis: Genesis, signer: Signer | None = None) -> "Network":
+        engine = make_engine(genesis, signer)
+        return cls(genesis, engine, HeaderTree(engine, genesis_header(genesis)), signer)
+
+    def twin(self) -> "Network":
+        """The same network with nothing but its genesis in the tree."""
+        return Network.of(self.genesis, self.signer)
 
     def header(self, id: Hash) -> Header:
         header = self.tree.header(id)
@@ -79,6 +102,7 @@ class Network:
             height=Height(self.header(parent).height + 1),
             parent=parent,
             time_ms=prepared.time_ms,
+            producer=NOBODY if self.signer is None else self.signer.account,
             state_root=digest(b"test", salt.to_bytes(8, "big")),
             engine=prepared.engine,
         )

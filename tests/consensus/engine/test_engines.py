@@ -14,21 +14,21 @@ from chain.errors import CodecError
 from chain.ids import ZERO_HASH, Hash, Height, Millis
 from consensus.engine import Engine, SealLimits, Verdict
 from consensus.headertree import Outcome
-from tests.consensus.engine.networks import BLOCK_MS, START, Network, never, pow_genesis
+from tests.consensus.engine.networks import BLOCK_MS, START, Network, never, pos_network, pow_genesis, pow_network
 
-NETWORKS = {"pow": pow_genesis}
-HARD = {"pow": lambda: pow_genesis(hashes_per_block=1 << 16)}
+NETWORKS = {"pow": pow_network, "pos": pos_network}
+HARD = {"pow": lambda: pow_network(hashes_per_block=1 << 16), "pos": pos_network}
 """Networks in which a header that was not sealed is accepted by chance once in many thousand times."""
 
 
 @pytest.fixture(params=sorted(NETWORKS))
 def network(request: pytest.FixtureRequest) -> Network:
-    return Network.of(NETWORKS[request.param]())
+    return NETWORKS[request.param]()
 
 
 @pytest.fixture(params=sorted(HARD), scope="module")
 def hard(request: pytest.FixtureRequest) -> Network:
-    return Network.of(HARD[request.param]())
+    return HARD[request.param]()
 
 
 def test_an_engine_keeps_the_protocol(network):
@@ -58,7 +58,7 @@ def test_a_verdict_can_be_repeated(network):
 
 def test_an_unknown_parent_makes_an_orphan(network):
     """The verdict names what to fetch; when that is there, the orphan becomes part of the tree by itself."""
-    other = Network.of(network.genesis)
+    other = network.twin()
     first, second, third = [other.header(id) for id in other.extend(other.root, 3)]
     verdict = network.engine.check_header(network.tree, third, third.time_ms)
     assert (verdict.verdict, verdict.missing) == (Verdict.ORPHAN, (third.parent,))
@@ -133,7 +133,13 @@ def test_a_seal_is_for_one_header(hard):
     assert hard.engine.seal(header, never, again) == header.seal
 
 
-def test_a_cancelled_search_ends_at_once(network):
+def test_sealing_that_was_cancelled_before_it_began_does_nothing(network):
+    """Every engine asks first."""
+    header = network.draft(network.root, START + BLOCK_MS)
+    assert network.engine.seal(header, lambda: True) is None
+
+
+def test_a_cancelled_search_ends_at_once():
     """A search that was cancelled before it began does nothing; one in another thread ends within 100 ms."""
     endless = Network.of(pow_genesis(hashes_per_block=1 << 200))
     header = endless.draft(endless.root, START + BLOCK_MS)
@@ -172,6 +178,11 @@ def test_finality_only_grows_along_a_chain(network):
     """It never passes the tip and never goes back."""
     ids = network.extend(network.root, 120)
     final = [network.engine.finalized(network.tree, id) for id in [network.root, *ids]]
+    if network.engine.name == "pos":  # its finality is told to the tree, by certificates
+        assert set(final) == {0}
+        network.tree.finalize(ids[69])
+        final = [network.engine.finalized(network.tree, id) for id in [network.root, *ids]]
+        assert final == [min(height, 70) for height in range(121)]
     assert final == sorted(final)
     assert all(0 <= height <= position for position, height in enumerate(final))
 

@@ -11,6 +11,7 @@ from chain.genesis_default import default_rules
 from chain.hashing import digest
 from chain.ids import ZERO_HASH, AccountId, Amount, Hash, Height, Millis
 from chain.keys import KeyPair
+from consensus.pos import vrf
 from consensus.pos.fields import PosFields, compute_mix, seal_message
 from consensus.pos.sets import genesis_set
 from consensus.pos.validators import ValidatorSet
@@ -85,6 +86,20 @@ def sign_reproposal(set: ValidatorSet, view: int, parent_view: int, block: Hash)
     """The leader's re-proposal."""
     message = reproposal_message(set.seed, set.epoch, view, parent_view, block)
     return Reproposal(set.epoch, view, parent_view, block, leader_key(set, view).sign(message))
+
+
+class KeySigner:
+    """A validator's key without a journal, as ``consensus.pos.signer.Signer`` has it."""
+
+    def __init__(self, key: KeyPair) -> None:
+        self._key = key
+        self.account = key.account
+
+    def sign_proposal(self, header: Header, message: bytes) -> bytes | None:
+        return self._key.sign(message)
+
+    def prove(self, alpha: bytes) -> bytes:
+        return vrf.prove(self._key.seed, alpha)
 
 
 def seal_header(set: ValidatorSet, header: Header) -> Header:
