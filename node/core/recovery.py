@@ -4,32 +4,38 @@ Invariant kept by the store: what a commit wrote is whole, and headers and bodie
 main chain is complete by definition; bodies beside it count only if their payloads are here too.
 """
 
+from collections.abc import Iterator
+
+from chain.block import Header
 from chain.ids import Hash, Height
 from consensus.engine import VALID_HEADER
-from consensus.headertree import HeaderTree
+from consensus.headertree import KEPT_BELOW_FINAL, HeaderTree
 from consensus.otherrules import find_rules_gap
 from node.core.checkpoint import Checkpoint
 from node.core.commit import lay_undo
 from node.core.payloads import body_payloads
 from node.errors import StartupError
 from node.world import World
-from storage.base import CommitBatch
+from storage.base import ChainStore, CommitBatch, StoredHeader
 
 
-def rebuild_tree(world: World, checkpoint: Checkpoint | None = None) -> HeaderTree:
-    """Return the tree of all stored headers, its head the store's tip. Stored headers were judged before.
+def rebuild_tree(world: World, checkpoint: Checkpoint | None = None, *, has_reorg_limit: bool = True) -> HeaderTree:
+    """Return the tree of the stored headers, its head the store's tip. Stored headers were judged before.
 
     By the rules of that day: if this node has been given later ones since, blocks that followed others are taken back.
+    Of what lies well below the final height only the weight counts: it stays in the store.
     """
     rewind_other_rules(world)
     stored = iter(world.store.headers())
-    pin = None if checkpoint is None else (checkpoint.height, checkpoint.block)
-    tree = HeaderTree(world.engine, next(stored).header, checkpoint=pin)
+    tree = _plant(world, stored, checkpoint, has_reorg_limit)
     tip = world.store.tip()
     with_body: list[Hash] = []
     invalid: list[tuple[Hash, str]] = []
     for entry in stored:
+        if entry.header.parent not in tree:
+            continue  # a branch that leaves the main chain too deep to be of any use
         tree.insert(entry.header, VALID_HEADER)
+        tree.stored((entry.id,))
         gap = find_rules_gap(world.genesis, entry.header)
         contradiction = None if checkpoint is None else checkpoint.find_contradiction(entry.header)
         if entry.invalid is not None or gap is not None or contradiction is not None:
@@ -49,6 +55,53 @@ def rebuild_tree(world: World, checkpoint: Checkpoint | None = None) -> HeaderTr
     for id, reason in invalid:
         tree.mark_invalid(id, reason)
     return tree
+
+
+def _plant(
+    world: World, stored: Iterator[StoredHeader], checkpoint: Checkpoint | None, has_reorg_limit: bool
+) -> HeaderTree:
+    """Return a tree whose first header is the lowest of the main chain that may still matter; read up to there."""
+    store = world.store
+    final = max(find_floor(world), world.engine.finalized(MainChain(store), store.tip()))
+    lowest = max(0, final - KEPT_BELOW_FINAL) if has_reorg_limit else 0
+    pin = None if checkpoint is None else (checkpoint.height, checkpoint.block)
+    weight = 0
+    for entry in stored:
+        header = entry.header
+        if header.height > lowest or store.block_id_at(header.height) != entry.id:
+            continue
+        weight += world.engine.fork_weight(header)
+        if header.height == lowest:
+            return HeaderTree(
+                world.engine, header, has_reorg_limit=has_reorg_limit, checkpoint=pin, archive=store, weight=weight
+            )
+    raise LookupError(f"the store holds no header of the main chain at height {lowest}")
+
+
+class MainChain:
+    """The stored headers of the main chain as an engine reads them before there is a tree."""
+
+    def __init__(self, store: ChainStore) -> None:
+        self._store = store
+
+    def header(self, id: Hash) -> Header | None:
+        """Return a stored header."""
+        return self._store.header(id)
+
+    def ancestor(self, id: Hash, height: Height) -> Header | None:
+        """Return the main chain's header at a height."""
+        found = self._store.block_id_at(height)
+        return None if found is None else self._store.header(found)
+
+    def children(self, id: Hash) -> tuple[Hash, ...]:
+        """Return nothing: whoever asks this view chooses nothing."""
+        return ()
+
+    def decided_height(self, id: Hash) -> Height:
+        """Return the height of the highest block that a certificate made final, if it is on the main chain; else 0."""
+        final = self._store.certificates.latest_final()
+        is_here = final is not None and self._store.block_id_at(final.height) == final.block
+        return final.height if final is not None and is_here else Height(0)
 
 
 def find_floor(world: World) -> Height:
