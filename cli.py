@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from commands import account, config, data, db, device, init, keys, localnet, model, node, plan, simulate, train
+from commands import account, config, data, db, device, init, keys, localnet, model, node, plan, simulate, stake, train
 from commands.groups import Group
-from commands.output import PANEL_LEARNING, PANEL_NODE, example
+from commands.output import PANEL_LEARNING, PANEL_LEDGER, PANEL_NODE, example
 
 app = typer.Typer(
     cls=Group,
@@ -41,9 +41,12 @@ def _root(
 init.add_to(app)
 node.add_to(app)
 account.add_to(app)
+stake.add_to(app)
 train.add_to(app)
 simulate.add_to(app)
 for name, group, panel in (
+    ("stake", stake.app, PANEL_LEDGER),
+    ("evidence", stake.evidence_app, PANEL_LEDGER),
     ("keys", keys.app, PANEL_NODE),
     ("config", config.app, PANEL_NODE),
     ("device", device.app, PANEL_NODE),

@@ -12,9 +12,10 @@ from commands.node import as_document, need_consent, read_settings, run
 from commands.node_call import ask, find_plan
 from commands.output import CommandFailed, JsonFlag, UsageFault, command, emit, example
 from commands.password import PasswordFileOption
-from commands.plan_submit import PlanArgument
+from commands.plan_submit import PlanArgument, TimeoutOption, WaitOption
 from commands.settings import ConnectOption, ConsentOption, ListenOption, RpcPortOption, with_flags
 from commands.show import counted, facts, listing, sentence, short, steps
+from commands.stake import send
 
 if TYPE_CHECKING:
     from node.client import Client
@@ -106,6 +107,23 @@ def _plan_id(text: str) -> str:
     if len(text) != 64 or set(text.lower()) - set("0123456789abcdef"):
         raise UsageFault(f"--plan {text!r}: must be the 64 hex digits of a plan's id")
     return text.lower()
+
+
+@app.command("permit", epilog=example("fedchain device permit fed1… --wait"))
+@command
+def permit(
+    address: Annotated[str, typer.Argument(metavar="ADDRESS", help="The device's account.", show_default=False)],
+    home: HomeOption = None,
+    wait: WaitOption = False,
+    timeout: TimeoutOption = 120.0,
+    as_json: JsonFlag = False,
+) -> None:
+    """Let a device register, on a network whose genesis names this node's account among its registrars."""
+    from chain.address import parse_account
+    from chain.transaction import PermitDevice
+
+    account = parse_account(address, ask(home, lambda node: node.genesis()).prefix)
+    send(home, PermitDevice(account), wait, timeout, as_json, ("On the device:", "fedchain device run DATA --consent"))
 
 
 @app.command("status", epilog=example("fedchain device status --home hospital"))

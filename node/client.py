@@ -56,8 +56,10 @@ from node.rpc.shapes import (
     PlanDetail,
     PlanView,
     ProofView,
+    StakeView,
     SupplyView,
     TransactionView,
+    ValidatorsView,
 )
 
 __all__ = [
@@ -194,6 +196,14 @@ class Client(RpcConnection):
     async def supply(self) -> SupplyView:
         """Return where all coins are."""
         return await self.get(SupplyView, "supply.get")
+
+    async def validators(self) -> ValidatorsView:
+        """Return who votes in this epoch, and who stakes. ``Refused`` on a network without validators."""
+        return await self.get(ValidatorsView, "stake.validators")
+
+    async def stake(self, account: AccountId | str | None = None) -> StakeView:
+        """Return what an account (the node's own, if none is named) stakes, and what leaves."""
+        return await self.get(StakeView, "stake.get", account=None if account is None else await self._address(account))
 
     async def submit(self, signed: SignedTransaction) -> Hash:
         """Hand in a signed transaction and return its id. ``Refused`` says why it was not taken."""

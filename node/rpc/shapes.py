@@ -52,6 +52,12 @@ class AccountParams(Shape):
     prove: bool = False
 
 
+class StakeParams(Shape):
+    """An account; else the node's own."""
+
+    account: Address | None = None
+
+
 class BlockParams(Shape):
     """A block of the main chain by height, any stored block by id, or the head if neither is given."""
 
@@ -365,6 +371,44 @@ class SupplyView(Shape):
     circulating: Whole
     escrowed: Whole
     bonded: Whole
+
+
+class LeavingView(Shape):
+    """Coins that left a bond ("stake" or "miner"): the block at height ``due`` pays them."""
+
+    due: Whole
+    amount: Whole
+    purpose: str
+
+
+class StakeView(Shape):
+    """An account's stake after block ``height``. ``power``: its votes in this epoch, 0 if it is no validator of it.
+
+    ``standing``: good, jailed (it may leave from block ``free_from`` on), tombstoned, or none. ``missed``: own turns to
+    lead, in a row.
+    """
+
+    account: Address
+    height: Whole
+    stake: Whole
+    power: Whole
+    standing: str
+    missed: Whole
+    free_from: Whole
+    leaving: tuple[LeavingView, ...]
+
+
+class ValidatorsView(Shape):
+    """The epoch of the next block: its last height, all its votes, and who votes or stakes, the largest first."""
+
+    height: Whole
+    epoch: Whole
+    ends: Whole
+    seed: HexId
+    permissioned: bool
+    power: Whole
+    burned: Whole
+    validators: tuple[StakeView, ...]
 
 
 class GenesisView(Shape):
