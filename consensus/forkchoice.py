@@ -6,8 +6,8 @@ block, a block that was set aside, and a floor that it does not stand on. There 
     final    a block of the head's chain that no reorganisation goes below (the engine's ``finalized``)
     decided  a block that a certificate made final, whether or not it is here yet (``HeaderTree.finalize``)
 
-What is downloaded stands on both at once. What is executed stands on ``decided`` only from when that block is complete
-with all its ancestors: until then the head stays where it is, for there is nothing better to execute.
+What is downloaded stands on both at once. What is executed stands on the highest block of the decided chain that is
+complete with all its ancestors (the ground): it is final too, as is everything before a final block.
 """
 
 from collections.abc import Callable
@@ -32,6 +32,7 @@ class ForkChoice:
         self.final: Node = root
         self.decided: Node = root
         self.has_decided = False
+        self._ground: Node = root  # it never goes down
         self._aside: dict[Hash, Node] = {}  # those named; what stands on them is marked as well
         self._tips, self._ready = Frontier(), Frontier()
         self._frontiers: Final[tuple[tuple[Frontier, Callable[[Node], bool]], ...]] = (
@@ -55,9 +56,9 @@ class ForkChoice:
 
     def may_execute(self, node: Node) -> bool:
         """May this block become the head now?"""
-        if not node.is_ready or node.invalid is not None or node.is_aside or not stands_on(node, self.final):
+        if not node.is_ready or node.invalid is not None or node.is_aside:
             return False
-        return not self.decided.is_ready or stands_on(node, self.decided)
+        return stands_on(node, self.final) and stands_on(node, self._ground)
 
     def best(self) -> Hash:
         """Return the best tip to download."""
@@ -88,7 +89,8 @@ class ForkChoice:
         """Take note that a node is complete with all its ancestors."""
         if self.may_execute(node):
             self._ready.extend(node)
-        if node is self.decided:
+        if node.height > self._ground.height and stands_on(self.decided, node):
+            self._ground = node
             self._narrow()
 
     def invalidated(self, first: Node) -> None:
@@ -100,6 +102,10 @@ class ForkChoice:
         for id in [id for id, aside in self._aside.items() if stands_on(node, aside)]:
             self.take_back(id)  # a certificate weighs more than whatever had spoken against it
         self.decided, self.has_decided = node, True
+        if self.final.height > self._ground.height:
+            self._ground = self.final  # ``node`` stands on it, and the node has its state
+        while self._ground is not node and (above := ancestor(node, self._ground.height + 1)).is_ready:
+            self._ground = above
         self._narrow()
 
     def settle(self, final: Node) -> None:

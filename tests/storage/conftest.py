@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from storage.base import ChainStore, GenesisData, PayloadStore, ReleaseJournal
+from storage.base import ChainStore, GenesisData, PayloadStore, ReleaseJournal, SigningJournal
 from storage.journal import FileReleaseJournal
 from storage.leveldb import open_chain_store
 from storage.lock import DirectoryLock
-from storage.memory import MemoryChainStore, MemoryPayloadStore, MemoryReleaseJournal
+from storage.memory import MemoryChainStore, MemoryPayloadStore, MemoryReleaseJournal, MemorySigningJournal
 from storage.payloads import PayloadFiles
+from storage.signing import FileSigningJournal
 from tests.storage.chains import make_genesis
 
 
@@ -22,10 +23,11 @@ class Disk:
         self.path = path
         self.genesis = make_genesis()
         self._lock = DirectoryLock(path / ".lock")
-        self._open: list[ChainStore | ReleaseJournal] = []
+        self._open: list[ChainStore | ReleaseJournal | SigningJournal] = []
         self._memory_chain: MemoryChainStore | None = None
         self._memory_payloads: MemoryPayloadStore | None = None
         self._memory_journal: MemoryReleaseJournal | None = None
+        self._memory_signing: MemorySigningJournal | None = None
 
     def chain(self, genesis: GenesisData | None = None) -> ChainStore:
         store: ChainStore
@@ -55,6 +57,16 @@ class Disk:
             journal = self._memory_journal
         else:
             journal = FileReleaseJournal(self.path / "releases.log")
+        self._open.append(journal)
+        return journal
+
+    def signing(self) -> SigningJournal:
+        journal: SigningJournal
+        if self.kind == "memory":
+            held = self._memory_signing
+            journal = self._memory_signing = MemorySigningJournal() if held is None else held.reopen()
+        else:
+            journal = FileSigningJournal(self.path / "signed.log")
         self._open.append(journal)
         return journal
 
