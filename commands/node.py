@@ -14,6 +14,8 @@ from commands.node_call import ask
 from commands.output import PANEL_NODE, JsonFlag, UsageFault, command, emit, emit_line, example, note
 from commands.password import PasswordFileOption, read_password_of
 from commands.settings import (
+    ArchiveOption,
+    CheckpointOption,
     ConnectOption,
     ConsentOption,
     DeviceOption,
@@ -69,6 +71,8 @@ def start(
     connect: ConnectOption = None,
     listen: ListenOption = None,
     rpc_port: RpcPortOption = None,
+    checkpoint: CheckpointOption = None,
+    archive: ArchiveOption = False,
     password_file: PasswordFileOption = None,
     record_events: Annotated[
         Path | None,
@@ -95,6 +99,8 @@ def start(
         connect=connect,
         listen=listen,
         rpc_port=rpc_port,
+        checkpoint=checkpoint,
+        archive=archive,
     )
     if device is not None:
         need_consent(config)
@@ -146,6 +152,22 @@ def stop(home: HomeOption = None, as_json: JsonFlag = False) -> None:
     emit(as_json, {"stopped": str(home_directory(home))}, "The node stops.")
 
 
+@app.command("checkpoint", epilog=example("fedchain node checkpoint --home alice"))
+@command
+def checkpoint(home: HomeOption = None, as_json: JsonFlag = False) -> None:
+    """Print HEIGHT:HASH of the latest final block of a running node, for others who trust it to start from.
+
+    They give it as --checkpoint, or as checkpoint under [sync] in config.toml.
+    """
+
+    async def look(node: "Client") -> tuple[int, str]:
+        height = (await node.status()).finalized
+        return height, (await node.block(height=height)).id
+
+    height, block = ask(home, look)
+    emit(as_json, {"checkpoint": f"{height}:{block}", "height": height, "block": block}, f"{height}:{block}")
+
+
 # --- asking ----------------------------------------------------------------------------------------
 
 
@@ -181,6 +203,7 @@ def _status_facts(view: "NodeStatus", balance: int) -> RenderableType:
         [
             ("state", state),
             ("height", f"{view.height}, final up to {view.finalized}"),
+            ("trusts", view.trust.says),
             ("head", view.head),
             ("head time", moment(view.head_time_ms)),
             ("state root", view.state_root),

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from commands.output import UsageFault
+from node.core.checkpoint import Checkpoint
 from node.config import DEFAULT_PORT, Config, is_host, split_address, split_target
 
 ConnectOption = Annotated[
@@ -52,6 +53,20 @@ ConsentOption = Annotated[
     ),
 ]
 
+CheckpointOption = Annotated[
+    str | None,
+    typer.Option(
+        "--checkpoint",
+        metavar="HEIGHT:HASH",
+        help="A block you know to be on the chain (fedchain node checkpoint); a chain without it is refused.",
+        show_default=False,
+    ),
+]
+ArchiveOption = Annotated[
+    bool,
+    typer.Option("--archive", metavar="", help="Keep every block, payload and undo for ever."),
+]
+
 
 def with_flags(
     config: Config,
@@ -65,6 +80,8 @@ def with_flags(
     plans: tuple[str, ...] = (),
     any_plan: bool = False,
     role: str | None = None,
+    checkpoint: str | None = None,
+    archive: bool = False,
 ) -> Config:
     """Return the settings with those that flags name in place of the file's. ``UsageFault`` if a flag does not fit."""
     network, rpc, mining, holder = config.network, config.rpc, config.mining, config.device
@@ -87,7 +104,15 @@ def with_flags(
         holder = replace(holder, plans=plans, any_plan=any_plan)
     if role is not None:
         holder = replace(holder, role=role)
-    return replace(config, network=network, rpc=rpc, mining=mining, device=holder)
+    sync, storage = config.sync, config.storage
+    if checkpoint is not None:
+        try:
+            sync = replace(sync, checkpoint=str(Checkpoint.parse(checkpoint)))
+        except ValueError as error:
+            raise UsageFault(f"--checkpoint {error}") from None
+    if archive:
+        storage = replace(storage, archive=True)
+    return replace(config, network=network, rpc=rpc, mining=mining, device=holder, sync=sync, storage=storage)
 
 
 def _check_address(flag: str, address: str) -> None:

@@ -18,6 +18,7 @@ from textwrap import wrap
 from typing import Any, Final, Literal, TypeVar
 
 from fl.errors import Problem
+from node.core.checkpoint import Checkpoint
 from node.errors import ConfigError
 
 T = TypeVar("T")
@@ -112,10 +113,18 @@ def _is_plan(value: object) -> bool:
     return isinstance(value, str) and re.fullmatch(r"[0-9a-f]{64}", value) is not None
 
 
+def _is_checkpoint(value: object) -> bool:
+    try:
+        return isinstance(value, str) and (not value or bool(Checkpoint.parse(value)))
+    except ValueError:
+        return False
+
+
 _FLAG: Final = Check("must be true or false", lambda value: isinstance(value, bool))
 _HOST: Final = Check("must be an IP address or a host name", is_host)
 _PORT: Final = _whole(0, 65535)
 _PATH: Final = Check("must be a path in quotes", lambda value: isinstance(value, str) and "\0" not in value)
+_CHECKPOINT: Final = Check("must be HEIGHT:HASH, the hash in 64 hex digits, or empty", _is_checkpoint)
 _TEXT: Final = Check(
     "must be a text of at most 200 characters", lambda value: isinstance(value, str) and len(value) <= 200
 )
@@ -209,6 +218,43 @@ class DeviceSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class SyncSettings:
+    """How this node finds out where everybody is."""
+
+    checkpoint: str = _setting(
+        "",
+        _CHECKPOINT,
+        "A block that you know to be on the chain, HEIGHT:HASH as fedchain node checkpoint prints it on a node you trust. "
+        "A chain without it is refused.",
+    )
+    state_blocks: int = _setting(
+        10_000,
+        _whole(0, 2**53),
+        "So many blocks behind, take the state after a final block from peers, every piece checked, in place of "
+        "executing all blocks before it; 0 = never.",
+    )
+    serve_state: bool = _setting(True, _FLAG, "Let peers take it from this node.")
+
+
+@dataclass(frozen=True, slots=True)
+class StorageSettings:
+    """What is kept of blocks that are final."""
+
+    archive: bool = _setting(False, _FLAG, "Keep everything, for ever.")
+    payload_blocks: int = _setting(
+        20_000,
+        _whole(0, 2**53),
+        "Payloads of local updates are kept for so many blocks beyond finality (and while an open task needs them); "
+        "0 = for ever.",
+    )
+    block_blocks: int = _setting(
+        0,
+        _whole(0, 2**53),
+        "Blocks are kept whole for so many blocks beyond finality, then their headers alone; 0 = for ever.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class LimitSettings:
     """What this node lets others take from it."""
 
@@ -247,6 +293,8 @@ class Config:
     rpc: RpcSettings = field(default_factory=RpcSettings)
     mining: MiningSettings = field(default_factory=MiningSettings)
     device: DeviceSettings = field(default_factory=DeviceSettings)
+    sync: SyncSettings = field(default_factory=SyncSettings)
+    storage: StorageSettings = field(default_factory=StorageSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)
     log: LogSettings = field(default_factory=LogSettings)
 
@@ -256,6 +304,8 @@ _SECTIONS: Final[dict[str, type[Any]]] = {
     "rpc": RpcSettings,
     "mining": MiningSettings,
     "device": DeviceSettings,
+    "sync": SyncSettings,
+    "storage": StorageSettings,
     "limits": LimitSettings,
     "log": LogSettings,
 }

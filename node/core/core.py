@@ -27,11 +27,13 @@ from node.core.messages import (
     PoolGrew,
     StateAdopted,
     StateChanged,
+    StateGrew,
     UpdateReady,
     UpdateReleased,
 )
 from node.core.monitor import Monitor
 from node.core.peers import Peers
+from node.core.pruning import Pruner
 from node.core.recovery import rebuild_tree
 from node.core.refused import RefusedItems
 from node.core.routes import Routes
@@ -39,6 +41,7 @@ from node.core.serving import Serving
 from node.core.snapshots import SnapshotDesk
 from node.core.statesync import StateSync
 from node.core.transactions import TransactionDesk
+from node.core.trust import Trust, get_trust
 from node.core.turn import JobTable, Turn
 from node.core.updates import UpdateDesk
 from node.core.upgrades import UpgradeWatch
@@ -124,6 +127,7 @@ class NodeCore:
         self._importer = Importer(world, config, self.chain, self.network, self._wants)
         self._statesync = StateSync(world, config, self.chain, self.network, self._importer)
         self._importer.is_held = self._statesync.is_holding
+        self._pruner = Pruner(world, config, self.chain)
         self._transactions = TransactionDesk(world, self.chain, self.mempool, refused, self.network, self._wants)
         self._update_desk = UpdateDesk(world, config, self.chain, self.updates, refused, self.network, self._wants)
         around = Surroundings(world, config, self.chain, self.mempool, self.updates, self._monitor)
@@ -204,13 +208,14 @@ class NodeCore:
         """Fill the table for the parts that serve states to peers, and fetch one."""
         snapshots, statesync = self._snapshots, self._statesync
         routes.on(Started, snapshots.on_started, statesync.on_started)
-        routes.on(Tick, statesync.on_tick)
+        routes.on(Tick, statesync.on_tick, self._pruner.on_tick)
         routes.on(PeerUp, statesync.on_peer_up)
         routes.on(PeerDown, statesync.on_peer_down)
         routes.on(PeerServes, statesync.on_serves)
         routes.on(PartArrived, statesync.on_part)
         routes.on(HeadChanged, snapshots.on_head)
         routes.on(StateAdopted, self._monitor.on_adopted)
+        routes.on(StateGrew, self._monitor.on_grown)
         routes.on(Shutdown, snapshots.on_shutdown)
         routes.on_job(CheckPiece, statesync.on_checked)
 
@@ -276,6 +281,10 @@ class NodeCore:
     def status(self, now: Millis) -> Status:
         """Return the node's state and its figures."""
         return self._monitor.status(now)
+
+    def trust(self) -> Trust:
+        """Return what the node trusts, and what of the chain it has."""
+        return get_trust(self.world.store, self.config, self._statesync)
 
     def finalized(self) -> Height:
         """Return the height up to which the head's chain is final."""

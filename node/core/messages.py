@@ -31,6 +31,11 @@ class HeadChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class StateGrew:
+    """A piece of the state that is being fetched from peers is here."""
+
+
+@dataclass(frozen=True, slots=True)
 class StateAdopted:
     """The head is another one because the state after it came from peers; the blocks up to it are not here."""
 

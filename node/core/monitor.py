@@ -10,7 +10,7 @@ from typing import Final
 from chain.ids import Height, Millis
 from node.core.chain import Chain
 from node.core.config import CoreConfig
-from node.core.messages import HeadChanged, StateAdopted, StateChanged
+from node.core.messages import HeadChanged, StateAdopted, StateChanged, StateGrew
 from node.core.turn import Turn
 from node.events import Started, Tick
 from node.notices import StatusChanged
@@ -79,6 +79,10 @@ class Monitor:
         self._moved = turn.now
         self._moves.append((turn.now, self._chain.height))
         self._refresh(turn)
+
+    def on_grown(self, grew: StateGrew, turn: Turn) -> None:
+        """Take note of progress that moves no head."""
+        self._moved = turn.now
 
     def on_adopted(self, adopted: StateAdopted, turn: Turn) -> None:
         """Take note of progress that says nothing about the next blocks."""

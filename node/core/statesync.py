@@ -22,7 +22,7 @@ from node.core.chain import Chain
 from node.core.config import CoreConfig
 from node.core.importer import Importer
 from node.core.largevalue import LargeValue
-from node.core.messages import StateAdopted
+from node.core.messages import StateAdopted, StateGrew
 from node.core.parts import AskChunk, AskValue, read_question, write
 from node.core.turn import Turn
 from node.events import Started, Tick
@@ -277,6 +277,7 @@ class StateSync:
                 self._unfinished[spec.asked] = (result, absent)
             else:
                 self._keep(spec.asked, result)
+                turn.tell(StateGrew())
         self._go_on(turn)
 
     def _condemn(self, peer: PeerId, reason: str, turn: Turn) -> None:
@@ -360,4 +361,3 @@ class StateSync:
         turn.publish(StateSynced(header.height, target, len(self._done)))
         turn.tell(StateAdopted(header))
         self._end(turn)
-

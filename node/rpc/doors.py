@@ -12,6 +12,7 @@ from chain.codec import Record
 from chain.genesis import Genesis
 from chain.ids import AccountId, Hash
 from chain.transaction import SignedTransaction
+from node.core.trust import Trust
 from node.effects import Outcome
 from node.events import Event
 from node.status import Status
@@ -59,6 +60,7 @@ class Figures:
     listening: str
     roles: tuple[str, ...]
     pools: PoolFigures
+    trust: Trust
     uptime_s: float
     job_threads: int
 

@@ -127,6 +127,25 @@ class Done(Shape):
     id: str = ""
 
 
+class TrustView(Shape):
+    """Where the node's word on the chain comes from, and what of the chain it has.
+
+    ``says`` is all of it in words. ``checkpoint`` is HEIGHT:HASH. ``synced_at``: the state after the block of this
+    height came from peers, proven against its header; null if every block was executed here. Blocks up to
+    ``blocks_above`` have no body here, payloads of blocks up to ``payloads_above`` may be gone. ``gathering``: height
+    of a state that is being fetched, ``gathered`` the part of it that is here, 0 … 1.
+    """
+
+    says: str
+    checkpoint: str | None
+    synced_at: int | None
+    blocks_above: Whole
+    payloads_above: Whole
+    archive: bool
+    gathering: int | None
+    gathered: float
+
+
 class NodeStatus(Shape):
     """One node at a glance. ``rate`` is in blocks a second, ``eta_s`` null where nothing can be said."""
 
@@ -144,6 +163,7 @@ class NodeStatus(Shape):
     head_time_ms: Whole
     state_root: HexId
     finalized: Whole
+    trust: TrustView
     peers: int
     listening: str
     roles: tuple[str, ...]
@@ -213,7 +233,10 @@ class AccountView(Shape):
 
 
 class BlockView(Shape):
-    """A block: its header's fields, its body's records, and what happened in it (main chain only)."""
+    """A block: its header's fields, its body's records, and what happened in it (main chain only).
+
+    ``absent`` says why there is a header alone, null if there is more.
+    """
 
     id: HexId
     height: Whole
@@ -223,6 +246,7 @@ class BlockView(Shape):
     transactions: tuple[Shown, ...] | None
     updates: tuple[Shown, ...] | None
     events: tuple[Shown, ...] | None
+    absent: str | None
 
 
 class TransactionView(Shape):

@@ -86,6 +86,7 @@ class ServiceDoors:
             listening=self.listening,
             roles=self._roles,
             pools=PoolFigures(*core.pool_sizes()),
+            trust=core.trust(),
             uptime_s=round(time.monotonic() - self._started, 3),
             job_threads=self._job_threads,
         )

@@ -25,7 +25,8 @@ from consensus.transition import genesis_block, genesis_execution
 from fl.data.sources import DataSource, open_source
 from fl.errors import DataError
 from node.config import Config, read_config
-from node.core.config import CoreConfig, DeviceConfig, MinerConfig, PoolLimits
+from node.core.checkpoint import Checkpoint
+from node.core.config import CoreConfig, DeviceConfig, MinerConfig, PoolLimits, Retention
 from node.errors import StartupError
 from node.home import NODE_KEY
 from node.service.holdout import FileHoldout
@@ -132,7 +133,7 @@ def _open_data(home: Path, config: Config) -> DataSource | None:
 
 def core_config(config: Config) -> CoreConfig:
     """Return the core's part of the settings."""
-    mining, device, limits = config.mining, config.device, config.limits
+    mining, device, limits, kept = config.mining, config.device, config.limits, config.storage
     return CoreConfig(
         miner=MinerConfig(bond=mining.bond, register=mining.register, max_hashrate=mining.max_hashrate)
         if mining.enabled
@@ -147,6 +148,10 @@ def core_config(config: Config) -> CoreConfig:
         if device.data
         else None,
         owner=True,
+        checkpoint=Checkpoint.parse(config.sync.checkpoint) if config.sync.checkpoint else None,
+        state_blocks=0 if kept.archive else config.sync.state_blocks,
+        snapshot_blocks=CoreConfig().snapshot_blocks if config.sync.serve_state else 0,
+        retention=Retention(kept.archive, kept.payload_blocks, kept.block_blocks),
         pools=PoolLimits(
             transactions=limits.transactions,
             transaction_bytes=limits.transaction_bytes,

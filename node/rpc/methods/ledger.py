@@ -117,7 +117,25 @@ def _block_view(reader: Reader, id: Hash, prefix: str) -> BlockView:
         else tuple({"id": signed.id.hex()} | show(signed, prefix) for signed in body.transactions),
         updates=None if body is None else tuple({"id": item.id.hex()} | show(item, prefix) for item in body.updates),
         events=None if events is None else tuple(show(event, prefix) for event in _read_events(events)),
+        absent=_why_absent(reader, header.height, on_main) if body is None else None,
     )
+
+
+def _why_absent(reader: Reader, height: int, on_main: bool) -> str:
+    """Say why a block's body is not here."""
+    store = reader.store
+    if on_main and height <= store.base():
+        return f"this node has no blocks up to height {store.base()}: it took the state there from peers (state-synced)"
+    if on_main and height <= store.floor("bodies"):
+        return f"this node has no blocks up to height {store.floor('bodies')}: it pruned them"
+    return "its body is not here"
+
+
+def _why_unknown(reader: Reader) -> str:
+    """Say why a transaction may not be found."""
+    floor = reader.store.floor("bodies")
+    gone = f", or is in a block up to height {floor}, of which this node has no bodies: ask an archive" if floor else ""
+    return "it was never seen here, was replaced, or has expired" + gone
 
 
 def _read_events(data: bytes) -> tuple[LedgerEvent, ...]:
@@ -152,7 +170,7 @@ async def _transaction(doors: NodeDoors, params: IdParams) -> TransactionView:
     if found is not None:
         return found
     if waiting is None:
-        raise not_found("transaction", params.id, "it was never seen here, was replaced, or has expired")
+        raise not_found("transaction", params.id, await doors.read(_why_unknown))
     return _transaction_view(waiting, prefix, "waiting")
 
 

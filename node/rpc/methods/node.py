@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from chain.genesis_file import write_genesis
 from consensus.queries import get_device, get_miner, get_miners
+from node.core.trust import Trust
 from node.events import DialOrder, JoinOrder, MiningOrder
 from node.rpc.doors import NodeDoors, Reader
 from node.rpc.jsonrpc import INVALID_PARAMS, RpcError
@@ -19,6 +20,7 @@ from node.rpc.shapes import (
     MinerStatus,
     NodeStatus,
     PeerView,
+    TrustView,
 )
 from node.targets import read_target
 
@@ -43,6 +45,7 @@ async def _status(doors: NodeDoors, _params: Nothing) -> NodeStatus:
         head_time_ms=head.time_ms,
         state_root=head.state_root.hex(),
         finalized=figures.finalized,
+        trust=_trust(figures.trust),
         peers=status.peers,
         listening=figures.listening,
         roles=figures.roles,
@@ -50,6 +53,19 @@ async def _status(doors: NodeDoors, _params: Nothing) -> NodeStatus:
         updates=figures.pools.updates,
         uptime_s=figures.uptime_s,
         job_threads=figures.job_threads,
+    )
+
+
+def _trust(trust: Trust) -> TrustView:
+    return TrustView(
+        says=trust.sentence(),
+        checkpoint=trust.checkpoint or None,
+        synced_at=trust.synced_at or None,
+        blocks_above=trust.blocks_above,
+        payloads_above=trust.payloads_above,
+        archive=trust.archive,
+        gathering=trust.gathering or None,
+        gathered=trust.gathered / 1_000_000,
     )
 
 

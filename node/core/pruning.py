@@ -1,0 +1,91 @@
+"""Pruning: forgetting, a little at a time, what no reorganisation, no open task and no served state can need.
+
+    undo        of final blocks, as far as no state is served that is found by it
+    payloads    of blocks that have been final for so many blocks, but not those that an open task still settles with,
+                nor those that a later block refers to as well
+    bodies      the same, if the operator says so; with a body go its events and its transactions in the index
+
+Rules of this file: each step is bounded by a number of blocks, so that nobody waits; a step that a crash took is done
+again. An archive keeps everything. Peers that ask for what was pruned hear that it is not here, and hold it against
+nobody.
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+from chain.ids import Hash, Height
+from consensus.queries import needed_payloads
+from consensus.state import get_active
+from node.core.chain import Chain
+from node.core.config import CoreConfig
+from node.core.payloads import body_payloads
+from node.core.turn import Turn
+from node.events import Tick
+from node.world import World
+from storage.base import Pruned
+
+_UNDOS: Final = 64
+_BLOCKS: Final = 8
+"""Blocks a step looks at. A tick makes one step, and there are four in a second."""
+_SWEPT: Final = 500
+"""Keys of a state that is not in use, a step."""
+
+
+class Pruner:
+    """Makes one step with each tick that finds something to do."""
+
+    def __init__(self, world: World, config: CoreConfig, chain: Chain) -> None:
+        self._world = world
+        self._kept = config.retention
+        self._interval = config.snapshot_blocks
+        self._chain = chain
+        self._is_swept = False
+
+    def on_tick(self, event: Tick, turn: Turn) -> None:
+        """Make a step."""
+        store = self._world.store
+        self._is_swept = store.staging.target() is None and (self._is_swept or store.staging.sweep(_SWEPT))
+        if self._kept.archive:
+            return
+        for kind in ("undo", "payloads", "bodies"):
+            floor, end = store.floor(kind), self._end_of(kind)
+            if floor < end:
+                self._step(kind, floor, Height(min(end, floor + (_UNDOS if kind == "undo" else _BLOCKS))))
+                return
+
+    def _end_of(self, kind: Pruned) -> Height:
+        """Return the height up to which this is to go."""
+        final = min(self._world.engine.finalized(self._chain.tree, self._chain.head_id), self._chain.height - 1)
+        if kind == "undo":
+            return Height(final - final % self._interval if self._interval else final)
+        bodies = final - self._kept.bodies if self._kept.bodies else 0
+        payloads = final - self._kept.payloads if self._kept.payloads else 0
+        end = bodies if kind == "bodies" else max(payloads, bodies)  # who forgets a block forgets its payloads
+        return Height(max(0, end))
+
+    def _step(self, kind: Pruned, floor: Height, to: Height) -> None:
+        heights = range(floor + 1, to + 1)
+        gone: tuple[Hash, ...] = ()
+        if kind == "payloads":
+            gone = tuple(dict.fromkeys([id for height in heights for id in self._spent_payloads(Height(height))]))
+            for id in gone:
+                self._world.payloads.delete(id)
+        self._world.store.prune(kind, to, gone)
+
+    def _spent_payloads(self, height: Height) -> Iterator[Hash]:
+        """Yield the payloads to which nothing refers that is above a height."""
+        store = self._world.store
+        id = store.block_id_at(height)
+        body = None if id is None else store.body(id)
+        if body is None:
+            return
+        refs = [ref.id for ref in body_payloads(body)]
+        needed = self._needed() if refs else frozenset()
+        for payload in refs:
+            last = store.referred_at(payload)
+            if payload not in needed and (last is None or last <= height):
+                yield payload
+
+    def _needed(self) -> frozenset[Hash]:
+        view = self._chain.view
+        return frozenset(ref.id for plan in get_active(view) for ref in needed_payloads(view, plan))

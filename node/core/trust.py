@@ -1,0 +1,58 @@
+"""What a node trusts, and what of the chain it has: said in its status, so that nobody takes it for more than it is."""
+
+from chain.codec import Record
+from chain.ids import HeightField, Natural
+from node.core.checkpoint import Checkpoint
+from node.core.config import CoreConfig
+from node.core.statesync import StateSync
+from storage.base import ChainStore
+
+
+class Trust(Record):
+    """Where a node's word on the chain comes from.
+
+    checkpoint      HEIGHT:HASH that the operator trusts, empty without one
+    synced_at       height at which the state came from peers, proven against that block's header; 0 = every block was
+                    executed here from genesis on
+    blocks_above    blocks up to this height have no body here (genesis aside)
+    payloads_above  payloads of blocks up to this height may have been pruned
+    gathering       height of the state that is being fetched now, 0 if none is; ``gathered``: how much, in millionths
+    """
+
+    checkpoint: str
+    synced_at: HeightField
+    blocks_above: HeightField
+    payloads_above: HeightField
+    archive: bool
+    gathering: HeightField
+    gathered: Natural
+
+    def sentence(self) -> str:
+        """Say it in words."""
+        parts = [f"checkpoint {self.checkpoint}" if self.checkpoint else "genesis"]
+        if self.gathering:
+            parts.append(f"fetching the state at {self.gathering}: {self.gathered / 10_000:.1f}%")
+        if self.synced_at:
+            parts.append(f"state-synced at {self.synced_at}")
+        if self.blocks_above > self.synced_at:
+            parts.append(f"blocks pruned up to {self.blocks_above}")
+        if self.payloads_above > max(self.synced_at, self.blocks_above):
+            parts.append(f"payloads pruned up to {self.payloads_above}")
+        if self.archive:
+            parts.append("archive")
+        return "; ".join(parts)
+
+
+def get_trust(store: ChainStore, config: CoreConfig, statesync: StateSync) -> Trust:
+    """Return what the node trusts now."""
+    point: Checkpoint | None = config.checkpoint
+    height, gathered = statesync.progress() or (0, 0)
+    return Trust(
+        checkpoint="" if point is None else str(point),
+        synced_at=store.base(),
+        blocks_above=store.floor("bodies"),
+        payloads_above=store.floor("payloads"),
+        archive=config.retention.archive,
+        gathering=height,
+        gathered=gathered,
+    )
