@@ -224,8 +224,8 @@ class SyncSettings:
     checkpoint: str = _setting(
         "",
         _CHECKPOINT,
-        "A block that you know to be on the chain, HEIGHT:HASH as fedchain node checkpoint prints it on a node you trust. "
-        "A chain without it is refused.",
+        "A block that you know to be on the chain, HEIGHT:HASH as fedchain node checkpoint prints it on a node that "
+        "you trust. A chain without it is refused.",
     )
     state_blocks: int = _setting(
         10_000,
