@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from commands.output import UsageFault
-from node.core.checkpoint import Checkpoint
 from node.config import DEFAULT_PORT, Config, is_host, split_address, split_target
+from node.core.checkpoint import Checkpoint
 
 ConnectOption = Annotated[
     list[str] | None,

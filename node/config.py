@@ -188,7 +188,8 @@ class MiningSettings:
     """Building blocks and verifying local updates, for rewards."""
 
     enabled: bool = _setting(False, _FLAG, "Build and seal blocks.")
-    max_hashrate: int = _setting(0, _whole(0, 2**53), "Hashes a second at most; 0 = as many as one processor makes.")
+    threads: int = _setting(1, _whole(0, 256), "Threads that search for seals, at low priority; 0 = one a processor.")
+    max_hashrate: int = _setting(0, _whole(0, 2**53), "Hashes a second at most; 0 = as many as the threads make.")
     register: bool = _setting(True, _FLAG, "Bond coins, once this node has them, to be assigned updates to verify.")
     bond: int = _setting(0, _whole(0, 2**63 - 1), "Coins to bond; 0 = the least that the network's rules ask for.")
 
