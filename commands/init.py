@@ -1,32 +1,29 @@
 """``fedchain init``: make a node's data directory, for a network of one's own or one that exists."""
 
-import secrets
-import time
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from chain.address import format_account, parse_account
+from chain.address import format_account
 from chain.errors import GenesisError
-from chain.genesis import Genesis
-from chain.genesis_default import COIN, HASHES_PER_BLOCK, default_genesis
+from chain.genesis import Genesis, PosParameters
+from chain.genesis_default import HASHES_PER_BLOCK
 from chain.genesis_file import read_genesis
 from chain.ids import AccountId
 from chain.keys import KeyPair
 from commands.home import HomeOption, home_directory
+from commands.networks import BLOCK_MS, OWN_COINS, OWN_STAKE, NetworkWishes, make_network
 from commands.output import PANEL_NODE, CommandFailed, JsonFlag, UsageFault, command, emit, example
 from commands.password import PasswordFileOption, new_password
 from commands.settings import ConnectOption, ListenOption, MineOption, RpcPortOption, with_flags
-from commands.show import facts, parse_amount, steps
+from commands.show import counted, facts, steps
 from node.config import Config, NetworkSettings, join_address
 
 if TYPE_CHECKING:
     from storage.directory import DataDirectory
 
-_BLOCK_MS = 2000
-_OWN_COINS = 1_000_000
 _OWN_NETWORK = "A network of your own"
 
 
@@ -57,6 +54,16 @@ def init(
         bool, typer.Option("--password", metavar="", help="Encrypt the node's key with a password, asked for here.")
     ] = False,
     password_file: PasswordFileOption = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            "--engine",
+            metavar="NAME",
+            help="pow (work), pos (stake), or consortium (validators that never change); else pow.",
+            show_default=False,
+            rich_help_panel=_OWN_NETWORK,
+        ),
+    ] = None,
     chain_id: Annotated[
         str | None,
         typer.Option(
@@ -73,7 +80,7 @@ def init(
             "--block-ms",
             metavar="N",
             min=1,
-            help=f"Milliseconds between blocks; else {_BLOCK_MS}.",
+            help=f"Milliseconds between blocks; else {BLOCK_MS}.",
             show_default=False,
             rich_help_panel=_OWN_NETWORK,
         ),
@@ -94,7 +101,38 @@ def init(
         typer.Option(
             "--allocate",
             metavar="ADDRESS=AMOUNT",
-            help=f"Who has coins at the start; else this node has {_OWN_COINS:,} coins. Can be repeated.",
+            help=f"Who has coins at the start; else this node has {OWN_COINS:,} coins. Can be repeated.",
+            show_default=False,
+            rich_help_panel=_OWN_NETWORK,
+        ),
+    ] = None,
+    validators: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--validator",
+            metavar="ADDRESS=STAKE",
+            help=f"Who votes at the start; else this node, with {OWN_STAKE:,} coins. Can be repeated.",
+            show_default=False,
+            rich_help_panel=_OWN_NETWORK,
+        ),
+    ] = None,
+    registrars: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--registrar",
+            metavar="ADDRESS",
+            help="Who permits devices; in a consortium this node, if nobody is named. Can be repeated.",
+            show_default=False,
+            rich_help_panel=_OWN_NETWORK,
+        ),
+    ] = None,
+    epoch_blocks: Annotated[
+        int | None,
+        typer.Option(
+            "--epoch-blocks",
+            metavar="N",
+            min=1,
+            help="Blocks after which the validators may change; else an hour's.",
             show_default=False,
             rich_help_panel=_OWN_NETWORK,
         ),
@@ -103,20 +141,23 @@ def init(
 ) -> None:
     """Make a node's data directory: its key, its settings, and the network it belongs to.
 
-    Without --genesis it starts a network of its own, with proof of work. Give the genesis.json it writes to whoever is
-    to take part; with --genesis their nodes join.
+    Without --genesis it starts a network of its own, by proof of work or of stake. Give the genesis.json it writes to
+    whoever is to take part; with --genesis their nodes join.
     """
     from node.home import create_home
 
     path = home_directory(home)
     password = new_password(ask_password, password_file)
     key = KeyPair.generate()
+    wishes = NetworkWishes(
+        engine, chain_id, block_ms, hashes, epoch_blocks, allocate or (), validators or (), registrars or ()
+    )
     if genesis is not None:
-        if any(option is not None for option in (chain_id, block_ms, hashes, allocate)):
+        if not wishes.is_empty():
             raise UsageFault("--genesis names a network that exists: its options are for a network of your own")
         network = _read_genesis(genesis)
     else:
-        network = _new_genesis(key, chain_id, block_ms or _BLOCK_MS, hashes or HASHES_PER_BLOCK, allocate or [])
+        network = make_network(key.account, wishes)
     config = with_flags(Config(), connect=connect, listen=listen, rpc_port=rpc_port, mine=mine)
     directory = create_home(path, network, config, key=key, password=password)
     _report(as_json, directory, network, key.account, password is not None, config.network)
@@ -130,25 +171,6 @@ def _read_genesis(file: Path) -> Genesis:
     except GenesisError as error:
         problems = "\n".join(f"{file}: {line}" for line in str(error).splitlines())
         raise CommandFailed(problems, "get genesis.json from somebody whose node is in the network") from None
-
-
-def _new_genesis(key: KeyPair, chain_id: str | None, block_ms: int, hashes: int, allocate: list[str]) -> Genesis:
-    allocations: dict[AccountId, int] = {}
-    for text in allocate:
-        address, equals, amount = text.partition("=")
-        if not equals:
-            raise UsageFault(f"--allocate {text!r}: must be ADDRESS=AMOUNT")
-        account = parse_account(address)
-        if account in allocations:
-            raise UsageFault(f"--allocate names {address} twice")
-        allocations[account] = parse_amount(amount)
-    return default_genesis(
-        chain_id if chain_id is not None else f"fedchain-{secrets.token_hex(4)}",
-        allocations or {key.account: _OWN_COINS * COIN},
-        time_ms=time.time_ns() // 10**6,
-        block_ms=block_ms,
-        hashes_per_block=hashes,
-    )
 
 
 def _report(
@@ -168,6 +190,7 @@ def _report(
             "account": address,
             "chain_id": network.chain_id,
             "genesis": network.id.hex(),
+            "engine": _engine(network),
             "genesis_file": str(directory.genesis_file),
             "config_file": str(directory.config_file),
             "encrypted": encrypted,
@@ -178,6 +201,7 @@ def _report(
                 ("data directory", directory.path),
                 ("account", address),
                 ("network", f"{network.chain_id}, one block in {network.engine.block_ms / 1000:g} s"),
+                ("agreed by", _agreed_by(network)),
                 ("genesis", network.id.hex()),
                 ("peers at", _listening(listen)),
                 ("settings", directory.config_file),
@@ -198,3 +222,17 @@ def _listening(network: NetworkSettings) -> str:
     address = join_address(network.host, network.port) if network.port else f"{network.host}, any free port"
     is_local = network.host in ("localhost", "::1") or network.host.startswith("127.")
     return f"{address}, this machine alone; else --listen 0.0.0.0:{network.port or 9470}" if is_local else address
+
+
+def _engine(network: Genesis) -> str:
+    """Return the engine's name as --engine takes it."""
+    if not isinstance(network.engine, PosParameters):
+        return "pow"
+    return "consortium" if network.engine.permissioned else "pos"
+
+
+def _agreed_by(network: Genesis) -> str:
+    if not isinstance(network.engine, PosParameters):
+        return "proof of work"
+    who = counted(len(network.engine.validators), "validator")
+    return f"a consortium of {who}" if network.engine.permissioned else f"proof of stake, {who} at the start"

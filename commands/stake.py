@@ -171,7 +171,7 @@ def unjail(
 @evidence_app.command("submit", epilog=example("fedchain evidence submit evidence.hex --wait"))
 @command
 def submit(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The evidence, in hex.", show_default=False)],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="The evidence, in hex.", show_default=False)],
     home: HomeOption = None,
     wait: WaitOption = False,
     timeout: TimeoutOption = 120.0,
@@ -183,7 +183,7 @@ def submit(
     """
     from chain.transaction import SubmitEvidence
 
-    _send(home, SubmitEvidence(_read_hex(file)), wait, timeout, as_json)
+    _send(home, SubmitEvidence(_read_hex(Path(file))), wait, timeout, as_json)
 
 
 def _read_hex(file: Path) -> bytes:
