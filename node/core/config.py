@@ -8,11 +8,12 @@ from node.core.checkpoint import Checkpoint
 
 @dataclass(frozen=True, slots=True)
 class MinerConfig:
-    """The miner role. ``bond`` 0 = the rules' least; ``max_hashrate`` in hashes a second, 0 = one whole core."""
+    """The miner role. ``bond`` 0 = the rules' least; ``max_hashrate`` in hashes a second, 0 = all the threads can."""
 
     bond: int = 0
     register: bool = True
     max_hashrate: int = 0
+    threads: int = 1
     rebuild_delay_ms: int = 50
 
 

@@ -1,10 +1,9 @@
-"""The jobs around blocks: run a branch, build a candidate, seal it."""
+"""The jobs around blocks: run a branch, build a candidate."""
 
 from chain.block import Block, Header
 from chain.ids import Hash
 from consensus.branch import BranchOutcome, run_branch
 from consensus.context import BlockContext
-from consensus.engine import SealLimits
 from consensus.errors import Invalid, MissingPayload
 from consensus.staking.place import place_in, place_of
 from consensus.transition import apply, fill, make_header
@@ -13,21 +12,16 @@ from node.context import context_on
 from node.jobs.control import JobControl
 from node.jobs.results import (
     BlockBuilt,
-    BlockSealed,
     BranchExecuted,
     BrokenRule,
     BuildLacks,
-    Cancelled,
     ExecutedBlock,
     JobResult,
     LackingPayloads,
     Stale,
 )
-from node.jobs.specs import BuildBlock, ExecuteBranch, SealBlock
+from node.jobs.specs import BuildBlock, ExecuteBranch
 from node.world import World
-
-_BURSTS_PER_SECOND = 20
-"""A throttled search works and rests so often a second."""
 
 
 def execute_branch(spec: ExecuteBranch, world: World, control: JobControl) -> JobResult:
@@ -123,22 +117,3 @@ def _site(spec: BuildBlock, world: World, view: StateView) -> StateView | None:
             return None  # the importer's verdict is what counts: it runs the same block
         apply_delta(site, execution.delta)
     return site
-
-
-def seal_block(spec: SealBlock, world: World, control: JobControl) -> JobResult:
-    """Search for the seal until it is found or the job cancelled, at most ``spec.max_hashrate`` attempts a second."""
-    if spec.max_hashrate == 0:
-        seal = world.engine.seal(spec.header, control.is_cancelled)
-        return Cancelled() if seal is None else BlockSealed(seal)
-    burst = max(1, spec.max_hashrate // _BURSTS_PER_SECOND)
-    start = 0
-    while not control.is_cancelled():
-        began = control.clock_us()
-        seal = world.engine.seal(spec.header, control.is_cancelled, SealLimits(start=start, count=burst))
-        if seal is not None:
-            return BlockSealed(seal)
-        start += burst
-        rest_us = burst * 1_000_000 // spec.max_hashrate - (control.clock_us() - began)
-        if rest_us > 0:
-            control.sleep(rest_us / 1_000_000)
-    return Cancelled()

@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from typing import Final, cast
 
-from node.jobs.blocks import build_block, execute_branch, seal_block
+from node.jobs.blocks import build_block, execute_branch
 from node.jobs.control import JobControl
 from node.jobs.learning import find_device_stamp, inspect_data, open_chunk, train_task
 from node.jobs.results import JobResult
+from node.jobs.sealing import seal_block
 from node.jobs.specs import (
     BuildBlock,
     CheckPiece,

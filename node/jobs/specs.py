@@ -39,10 +39,11 @@ class BuildBlock(Record, tag="build-block"):
 
 
 class SealBlock(Record, tag="seal-block"):
-    """Find the seal of a header. ``max_hashrate`` is in hashes a second; 0 = as fast as one core goes."""
+    """Find the seal of a header, in so many threads. ``max_hashrate`` is in hashes a second; 0 = as fast as they go."""
 
     header: Header
     max_hashrate: Natural
+    threads: Natural = 1
 
 
 class VerifyUpdate(Record, tag="verify-update"):
@@ -94,4 +95,6 @@ class CheckPiece(Record, tag="check-piece"):
     data: bytes
 
 
-JobSpec = CheckPiece | ExecuteBranch | BuildBlock | SealBlock | VerifyUpdate | InspectData | TrainTask | FindStamp | OpenChunk
+JobSpec = (
+    CheckPiece | ExecuteBranch | BuildBlock | SealBlock | VerifyUpdate | InspectData | TrainTask | FindStamp | OpenChunk
+)

@@ -27,7 +27,7 @@ from node.localnet.processes import NodeHome
 from node.localnet.spec import HASHES_A_SECOND, OWNER_COINS, LocalnetSpec
 
 LOOPBACK: Final = "127.0.0.1"
-_HALF_LIFE_BLOCKS: Final = 24
+_HALF_LIFE_BLOCKS: Final = 8
 """A loaded machine's miners are slower than they were told: the difficulty must find that out within a short run."""
 RECORD: Final = "localnet.json"
 """Written by ``node.localnet.detached`` while the processes run on their own."""

@@ -132,7 +132,7 @@ class Miner:
         forget_hopeless(self._around, spec, result)
         turn.cancel(self._seal)
         self._candidate = result.header, result.body
-        self._seal = turn.start(SealBlock(result.header, self._config.max_hashrate))
+        self._seal = turn.start(SealBlock(result.header, self._config.max_hashrate, self._config.threads))
         if self._rebuild_at is not None and turn.now >= self._rebuild_at:
             self._start_build(turn)
 

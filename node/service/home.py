@@ -135,7 +135,12 @@ def core_config(config: Config) -> CoreConfig:
     """Return the core's part of the settings."""
     mining, device, limits, kept = config.mining, config.device, config.limits, config.storage
     return CoreConfig(
-        miner=MinerConfig(bond=mining.bond, register=mining.register, max_hashrate=mining.max_hashrate)
+        miner=MinerConfig(
+            bond=mining.bond,
+            register=mining.register,
+            max_hashrate=mining.max_hashrate,
+            threads=mining.threads or os.cpu_count() or 1,
+        )
         if mining.enabled
         else None,
         device=DeviceConfig(

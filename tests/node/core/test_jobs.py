@@ -1,5 +1,6 @@
 """Jobs: pure functions of their spec and the world, whose ends can be written into a log."""
 
+import pytest
 from msgspec.structs import replace
 
 from chain.block import block_id, has_matching_body
@@ -88,8 +89,9 @@ class Clockwork:
         self.now_us += round(seconds * 1_000_000)
 
 
-def test_a_throttled_search_rests_as_long_as_its_rate_asks() -> None:
-    """At 1000 hashes a second and an unreachable target, ten seconds of rest allow ten thousand attempts."""
+@pytest.mark.parametrize("rate", [7, 1000, 20_000])
+def test_a_limited_search_is_never_ahead_of_its_rate(rate: int) -> None:
+    """At no moment has it tried more than its rate times its time, and it is behind by a burst at most."""
     world, clockwork = make_world(GENESIS, ALICE), Clockwork(stop_after=10_000_000)
     attempts: list[tuple[int, int]] = []
 
@@ -98,14 +100,15 @@ def test_a_throttled_search_rests_as_long_as_its_rate_asks() -> None:
 
         def seal(self, header: object, cancel: object, limits: object) -> None:
             attempts.append((limits.start, limits.count))  # type: ignore[attr-defined]
+            assert sum(count for _, count in attempts) <= rate * clockwork.now_us // 1_000_000 + 1
 
     from dataclasses import replace as replace_field
 
     mint = Mint(GENESIS)
     header = mint.block(mint.root, producer=ALICE).header
     lazy = replace_field(world, engine=Counting())  # type: ignore[arg-type]
-    assert Cancelled() == run_job(SealBlock(header, 1000), lazy, clockwork.control())
-    assert sum(count for _, count in attempts) == 10_000
+    assert Cancelled() == run_job(SealBlock(header, rate), lazy, clockwork.control())
+    assert 0.98 * 10 * rate <= sum(count for _, count in attempts) <= 10 * rate
     starts = [start for start, _ in attempts]
     assert starts == sorted(set(starts))
     assert starts[1] == attempts[0][1]
