@@ -16,9 +16,11 @@ from chain.hashing import digest
 from chain.ids import Hash, Height, Millis
 from consensus.engine import UNLIMITED, VALID_HEADER, HeaderVerdict, HeaderView, Prepared, SealLimits, Verdict
 from consensus.header_form import find_form_fault, find_link_fault
+from consensus.otherrules import judge_other_rules
 from consensus.pos import vrf
 from consensus.pos.fields import (
     DOMAIN_BEACON,
+    SEAL_BYTES,
     PosFields,
     compute_first_mix,
     compute_mix,
@@ -69,6 +71,9 @@ class PosEngine:
 
         ``ORPHAN`` without ``missing``: the set of its epoch is not known here yet.
         """
+        other = judge_other_rules(self._genesis, chain, header, self._weigh_other)
+        if other is not None:
+            return other
         fault = find_form_fault(self._genesis, header)
         if fault is not None:
             return _invalid(fault)
@@ -116,6 +121,13 @@ class PosEngine:
             retry = Millis(header.time_ms - self.parameters.max_future_ms)
             return HeaderVerdict(Verdict.FUTURE, f"time {header.time_ms} is after {latest}", (), retry)
         return VALID_HEADER
+
+    def _weigh_other(self, parent: Header, header: Header) -> int:
+        """Return 1 if a validator of the last epoch known sealed this header under other rules, else 0."""
+        set = self.sets.newest
+        is_member = header.producer in set and len(header.seal) == SEAL_BYTES
+        message = seal_message(set.seed, header)
+        return int(is_member and self._signatures.is_signed(header.producer, header.seal, message))
 
     def _parent_view(self, parent: Header, epoch: int) -> int:
         if parent.height == 0:

@@ -43,6 +43,11 @@ class ValidatorSets:
         """Return an epoch's set, or None if it is not known (yet, or any more)."""
         return self._sets.get(epoch)
 
+    @property
+    def newest(self) -> ValidatorSet:
+        """The set of the last epoch that is known."""
+        return self._sets[max(self._sets)]
+
     def put(self, set: ValidatorSet) -> None:
         """Take the set that stands in the state after a final boundary block, or in a verified proof of it.
 

@@ -128,7 +128,7 @@ class Views:
         Each lower one needs the same nullifications and more, so the first that is not justified ends it.
         """
         for parent_view in [*sorted((v for v in self._notarized if v < view), reverse=True), self.final_view]:
-            if not self._spans.covers(parent_view + 1, view - 1):
+            if parent_view >= view or not self._spans.covers(parent_view + 1, view - 1):
                 return
             yield parent_view
 
