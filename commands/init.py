@@ -35,6 +35,7 @@ def add_to(app: typer.Typer) -> None:
         epilog=example(
             "fedchain init --home alice --mine",
             "fedchain init --home bob --genesis alice/genesis.json --connect 192.0.2.1:9470",
+            "fedchain init --home alice --engine pos --validator fed1…=5000coins --validator fed1…=5000coins",
         ),
     )(init)
 
@@ -45,6 +46,15 @@ def init(
     genesis: Annotated[
         Path | None,
         typer.Option("--genesis", metavar="FILE", help="Join the network of this genesis file.", show_default=False),
+    ] = None,
+    key_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--key",
+            metavar="FILE",
+            help="Take this key (of fedchain keys new --out) for the node; else a new one.",
+            show_default=False,
+        ),
     ] = None,
     connect: ConnectOption = None,
     listen: ListenOption = None,
@@ -148,7 +158,7 @@ def init(
 
     path = home_directory(home)
     password = new_password(ask_password, password_file)
-    key = KeyPair.generate()
+    key = KeyPair.generate() if key_file is None else _open_key(key_file, password)
     wishes = NetworkWishes(
         engine, chain_id, block_ms, hashes, epoch_blocks, allocate or (), validators or (), registrars or ()
     )
@@ -171,6 +181,13 @@ def _read_genesis(file: Path) -> Genesis:
     except GenesisError as error:
         problems = "\n".join(f"{file}: {line}" for line in str(error).splitlines())
         raise CommandFailed(problems, "get genesis.json from somebody whose node is in the network") from None
+
+
+def _open_key(file: Path, password: str | None) -> KeyPair:
+    """Return the key of a key file, which has the password that the node's key will have."""
+    from storage.keystore import KeyFiles
+
+    return KeyFiles(file.parent).load(file.stem, password)
 
 
 def _report(

@@ -1,10 +1,11 @@
 """``fedchain keys``: the keys of a data directory. Their secrets are never shown."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from chain.address import format_account
+from chain.address import DEFAULT_PREFIX, format_account
 from chain.keys import KeyPair
 from commands.groups import Group
 from commands.home import HomeOption, home_directory
@@ -17,7 +18,7 @@ app = typer.Typer(cls=Group, help="The keys of a data directory.", no_args_is_he
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The key's name.", show_default=False)]
 
 
-@app.command("new", epilog=example("fedchain keys new savings --password"))
+@app.command("new", epilog=example("fedchain keys new savings --password", "fedchain keys new node --out my-key"))
 @command
 def new(
     name: NameArgument,
@@ -26,16 +27,31 @@ def new(
         bool, typer.Option("--password", metavar="", help="Encrypt the key with a password, asked for here.")
     ] = False,
     password_file: PasswordFileOption = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="DIR",
+            help="Keep it here instead, for a network that does not exist yet: fedchain init --key takes it.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Make a key and keep it under a name."""
     from storage.directory import DataDirectory
+    from storage.keystore import KeyFiles
 
-    directory = DataDirectory.find(home_directory(home))
-    prefix = directory.genesis().prefix
+    if out is None:
+        directory = DataDirectory.find(home_directory(home))
+        prefix, keys = directory.genesis().prefix, directory.keystore()
+    else:
+        out.mkdir(mode=0o700, parents=True, exist_ok=True)
+        prefix, keys = DEFAULT_PREFIX, KeyFiles(out)
     password = new_password(ask_password, password_file)
-    info = directory.keystore().add(name, KeyPair.generate(), password)
+    info = keys.add(name, KeyPair.generate(), password)
     shown = _shown(info.name, format_account(info.account, prefix), info.is_encrypted)
+    shown["file"] = str(keys.path / f"{name}.json")
     emit(as_json, shown, _facts(shown))
 
 

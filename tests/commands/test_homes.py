@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from chain.address import format_account
+from chain.genesis import PosParameters
 from chain.genesis_file import read_genesis
 from node.config import read_config
 from node.service.home import open_home
@@ -250,3 +252,54 @@ def test_a_foreign_genesis_is_refused(used: Path, tmp_path: Path):
         answer = fedchain(*words, "--home", used, "--json")
         assert answer.code == 1
         assert "belongs to the network with genesis" in answer.error["cause"]
+
+
+# --- engines ---------------------------------------------------------------------------------------
+
+
+def test_a_network_of_stake_begins_with_its_own_node_as_validator(tmp_path: Path):
+    """Nobody else is named, so this node votes, beside the coins it has."""
+    made = done("init", "--home", tmp_path / "a", "--engine", "pos", "--epoch-blocks", "50")
+    genesis = read_genesis(Path(made["genesis_file"]).read_text(encoding="utf-8"))
+    assert made["engine"] == "pos"
+    assert isinstance(genesis.engine, PosParameters)
+    assert [format_account(one.account) for one in genesis.engine.validators] == [made["account"]]
+    assert (genesis.engine.epoch_blocks, genesis.engine.permissioned, genesis.engine.registrars) == (50, False, ())
+
+
+def test_a_consortium_is_founded_by_keys_made_before(tmp_path: Path, password: Path):
+    """Each member makes a key; one writes the genesis; all take part under the keys it names."""
+    keys = [done("keys", "new", name, "--out", tmp_path / "keys") for name in ("one", "two")]
+    sealed = done("keys", "new", "three", "--out", tmp_path / "keys", "--password-file", password)
+    named = [word for key in (*keys, sealed) for word in ("--validator", f"{key['account']}=1000coins")]
+    first = done("init", "--home", tmp_path / "a", "--key", keys[0]["file"], "--engine", "consortium", *named)
+    assert first["account"] == keys[0]["account"]
+    genesis = read_genesis(Path(first["genesis_file"]).read_text(encoding="utf-8"))
+    assert isinstance(genesis.engine, PosParameters)
+    assert genesis.engine.permissioned
+    assert [format_account(account) for account in genesis.engine.registrars] == [first["account"]]
+    assert {format_account(one.account) for one in genesis.engine.validators} == {
+        key["account"] for key in (*keys, sealed)
+    }
+    joined = done(
+        *("init", "--home", tmp_path / "b", "--key", sealed["file"], "--genesis", first["genesis_file"]),
+        *("--password-file", password),
+    )
+    assert joined["account"] == sealed["account"]
+    assert joined["engine"] == "consortium"
+
+
+@pytest.mark.parametrize(
+    ("words", "cause"),
+    [
+        (["--engine", "poa"], "must be pow, pos, consortium"),
+        (["--engine", "pos", "--hashes-per-block", "9"], "--hashes-per-block says nothing to --engine pos"),
+        (["--registrar", "fed1x"], "--registrar says nothing to --engine pow"),
+        (["--engine", "pos", "--validator", "fed1x"], "must be ADDRESS=AMOUNT"),
+    ],
+)
+def test_options_that_do_not_fit_the_engine_are_refused(tmp_path: Path, words: list[str], cause: str):
+    """Nothing is made, and the message says which option is wrong."""
+    answer = fedchain("init", "--home", tmp_path / "a", *words, "--json")
+    assert cause in answer.error["cause"]
+    assert not (tmp_path / "a").exists()
