@@ -25,14 +25,16 @@ from consensus.otherrules import judge_other_rules
 from consensus.pow.fields import (
     MAX_TARGET,
     MEDIAN_SPAN,
+    PRESSURE_VERSION,
     SEAL_BYTES,
     STALE_WINDOW,
     PowFields,
+    PressedFields,
     encode_target,
     read_fields,
 )
 from consensus.pow.lineage import Lineage, Lineages
-from consensus.pow.schedule import compute_due
+from consensus.pow.schedule import compute_due, compute_interval, compute_pressed_interval, compute_pressure
 from consensus.pow.search import MAX_NONCE, search_chunk
 from consensus.pow.siblings import Kin
 from consensus.pow.target import compute_target, compute_weight
@@ -124,22 +126,23 @@ class PowEngine:
     ) -> PowFields:
         """Return the fields the rules give a child of ``parent`` with this time and these siblings."""
         before = self._fields(parent)
-        recent = before.stale
-        if recent:  # else no header from genesis on refers to any, nor does one in the window
-            window_start = chain.ancestor(parent_id, Height(max(0, parent.height - STALE_WINDOW)))
-            assert window_start is not None  # the view holds every ancestor of a header it holds
-            recent -= self._fields(window_start).stale
         lateness = parent.time_ms - self._genesis.time_ms - before.due_ms
-        return PowFields(
-            target=encode_target(
-                compute_target(
-                    int.from_bytes(self._parameters.initial_target, "big"), lateness, self._parameters.half_life_ms
-                )
-            ),
-            due_ms=compute_due(self._parameters, before.due_ms, recent, time_ms - parent.time_ms),
-            stale=before.stale + len(siblings),
-            siblings=siblings,
+        target = encode_target(
+            compute_target(
+                int.from_bytes(self._parameters.initial_target, "big"), lateness, self._parameters.half_life_ms
+            )
         )
+        gap, stale = time_ms - parent.time_ms, before.stale + len(siblings)
+        if self._genesis.rules_at(parent.height + 1).version >= PRESSURE_VERSION:
+            pressure = compute_pressure(before.pressure if isinstance(before, PressedFields) else 0, len(siblings))
+            interval = compute_pressed_interval(self._parameters.block_ms, pressure)
+            due = compute_due(self._parameters, before.due_ms, interval, gap)
+            return PressedFields(target, due, stale, siblings, pressure)
+        window_start = chain.ancestor(parent_id, Height(max(0, parent.height - STALE_WINDOW)))
+        assert window_start is not None  # the view holds every ancestor of a header it holds
+        recent = before.stale - self._fields(window_start).stale
+        interval = compute_interval(self._parameters.block_ms, recent)
+        return PowFields(target, compute_due(self._parameters, before.due_ms, interval, gap), stale, siblings)
 
     def prepare(self, chain: HeaderView, parent: Hash, now: Millis) -> Prepared:
         """Return the fields and time of a candidate on ``parent``: now, or just after the median time past."""

@@ -30,6 +30,12 @@ STALE_TARGET_DIVISOR: Final = 16
 """The stale share aimed at is one in sixteen blocks found. Above it the interval grows."""
 MAX_SLOWDOWN: Final = 8
 """The interval is never more than this many times ``block_ms``."""
+PRESSURE_VERSION: Final = 2
+"""From this version of the rules on the interval follows the pressure (``consensus.pow.schedule``)."""
+PRESSURE_DOUBLING: Final = 355
+"""Pressure that doubles the interval: some 512 blocks to settle, and 12 % of noise when settled."""
+MAX_PRESSURE: Final = 3 * PRESSURE_DOUBLING
+"""Eight times ``block_ms``."""
 
 
 class PowFields(Record):
@@ -52,6 +58,15 @@ class PowFields(Record):
         return int.from_bytes(self.target, "big")
 
 
+class PressedFields(PowFields):
+    """The engine field from rules version 2 on.
+
+    pressure  what the stale blocks of the whole past ask of the interval, 0 … ``MAX_PRESSURE``
+    """
+
+    pressure: Annotated[int, Meta(ge=0, le=MAX_PRESSURE)] = 0
+
+
 def encode_target(target: int) -> bytes:
     """Return the 32 bytes of a target, 1 … ``MAX_TARGET``."""
     return target.to_bytes(TARGET_BYTES, "big")
@@ -61,4 +76,4 @@ def read_fields(header: Header, parameters: PowParameters) -> PowFields:
     """Return a header's fields; genesis carries none and has the first target's. ``CodecError`` if malformed."""
     if header.height == 0:
         return PowFields(parameters.initial_target, 0, 0)
-    return decode(header.engine, PowFields)
+    return decode(header.engine, PressedFields if header.version >= PRESSURE_VERSION else PowFields)

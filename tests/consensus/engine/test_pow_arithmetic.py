@@ -73,11 +73,11 @@ def test_the_interval_grows_with_the_stale_share_alone():
 def test_an_outage_is_forgiven_beyond_the_grace():
     """A gap within the grace counts as late; of a longer one only the grace does."""
     grace = grace_ms(PARAMETERS)
-    assert compute_due(PARAMETERS, 1000, 0, BLOCK_MS) == 1000 + BLOCK_MS
-    assert compute_due(PARAMETERS, 1000, 0, -BLOCK_MS) == 1000 + BLOCK_MS
-    assert compute_due(PARAMETERS, 1000, 0, grace) == 1000 + BLOCK_MS
+    assert compute_due(PARAMETERS, 1000, BLOCK_MS, BLOCK_MS) == 1000 + BLOCK_MS
+    assert compute_due(PARAMETERS, 1000, BLOCK_MS, -BLOCK_MS) == 1000 + BLOCK_MS
+    assert compute_due(PARAMETERS, 1000, BLOCK_MS, grace) == 1000 + BLOCK_MS
     day = 86_400_000
-    assert grace + day - (compute_due(PARAMETERS, 1000, 0, grace + day) - 1000) == grace
+    assert grace + day - (compute_due(PARAMETERS, 1000, BLOCK_MS, grace + day) - 1000) == grace
 
 
 def run_chain(draw: random.Random, blocks: int, hash_rate, delay_ms: float = 0.0) -> list[float]:
@@ -93,7 +93,7 @@ def run_chain(draw: random.Random, blocks: int, hash_rate, delay_ms: float = 0.0
         target = compute_target(first, int(now) - parent_due, HALF_LIFE)
         mean = 2**256 / target / hash_rate(block)
         gap = draw.expovariate(1 / mean)
-        due = compute_due(PARAMETERS, parent_due, sum(window), int(gap))
+        due = compute_due(PARAMETERS, parent_due, compute_interval(BLOCK_MS, sum(window)), int(gap))
         window = [*window[1:], min(2, sum(draw.random() < delay_ms / mean / 4 for _ in range(4)))]
         parent_due, now = due, now + gap
         intervals.append(gap)
@@ -120,6 +120,6 @@ def test_the_block_rate_yields_to_propagation_delay():
 def test_a_stopped_network_goes_on_at_its_pace():
     """Regression: after a pause of 10,000 intervals a schedule that counts it all races through thousands of blocks."""
     now, due = 10_000 * BLOCK_MS, 0
-    due = compute_due(PARAMETERS, due, 0, now)
+    due = compute_due(PARAMETERS, due, BLOCK_MS, now)
     eased = compute_target(2**200, now - due, HALF_LIFE)
     assert eased / 2**200 < 2 ** ((grace_ms(PARAMETERS) + BLOCK_MS) / HALF_LIFE)
