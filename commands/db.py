@@ -17,12 +17,15 @@ from commands.show import counted, facts, sentence, size
 
 if TYPE_CHECKING:
     from storage.check import CheckReport
+    from storage.directory import DataDirectory
     from storage.journal import FileReleaseJournal
     from storage.leveldb import LevelChainStore
     from storage.payloads import PayloadFiles
 
+_BACKUP_S = 24 * 3600.0
+
 app = typer.Typer(
-    cls=Group, help="Check, compact and export a node's database, while it does not run.", no_args_is_help=True
+    cls=Group, help="Check, compact, export and back up what a node keeps.", no_args_is_help=True
 )
 
 
@@ -104,6 +107,47 @@ def compact(home: HomeOption = None, as_json: JsonFlag = False) -> None:
 
 def _size_of(directory: Path) -> int:
     return sum(file.stat().st_size for file in directory.rglob("*") if file.is_file()) if directory.is_dir() else 0
+
+
+@app.command("backup", epilog=example("fedchain db backup /backups/alice-monday --home alice"))
+@command
+def backup(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="The new directory.", show_default=False)],
+    home: HomeOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Copy chain and payloads into a new directory, all as of one block, while the node runs or not.
+
+    The copy can be checked with fedchain db check --home DIR. To restore it, stop the node and put its chain and payloads
+    directories in the place of the node's. Keys and journals are not in it, and must stay when it is restored.
+    """
+    from commands.node_call import ask
+    from storage.directory import DataDirectory
+    from storage.errors import LockedError
+
+    to, path = directory.absolute(), home_directory(home)
+    if to.exists():
+        raise CommandFailed(f"{to} exists already", "name a new directory")
+    with waiting("copying"):
+        try:
+            with _open(path) as stores:
+                height, payloads = _copy_at_rest(DataDirectory.find(path), stores, to)
+        except LockedError:
+            view = ask(home, lambda node: node.back_up(str(to)), timeout_s=_BACKUP_S)
+            height, payloads = view.height, view.payloads
+    length = _size_of(to)
+    emit(
+        as_json,
+        {"directory": str(to), "height": height, "payloads": payloads, "bytes": length},
+        sentence(f"the chain up to block {height} and {counted(payloads, 'payload')}, {size(length)}: {to}"),
+    )
+
+
+def _copy_at_rest(directory: "DataDirectory", stores: _Stores, to: Path) -> tuple[int, int]:
+    from storage.backup import back_up
+
+    report = back_up(directory, stores.chain, stores.payloads, to)
+    return report.height, report.payloads
 
 
 @app.command("export", epilog=example("fedchain db export --home alice --out chain.fed"))

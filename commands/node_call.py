@@ -18,8 +18,11 @@ T = TypeVar("T")
 _LEAST_PREFIX = 4
 
 
-def ask(home: Path | None, question: "Callable[[Client], Awaitable[T]]") -> T:
-    """Return what ``question`` makes of the node that runs in a data directory. A ``ClientError`` if none does."""
+def ask(home: Path | None, question: "Callable[[Client], Awaitable[T]]", timeout_s: float | None = None) -> T:
+    """Return what ``question`` makes of the node that runs in a data directory. A ``ClientError`` if none does.
+
+    ``timeout_s`` bounds each call, in place of the client's own.
+    """
     from node.client import Client
     from storage.directory import DataDirectory
 
@@ -27,7 +30,8 @@ def ask(home: Path | None, question: "Callable[[Client], Awaitable[T]]") -> T:
     DataDirectory.find(path)
 
     async def run() -> T:
-        async with Client.from_home(path) as node:
+        client = Client.from_home(path) if timeout_s is None else Client.from_home(path, timeout_s=timeout_s)
+        async with client as node:
             return await question(node)
 
     return asyncio.run(run())

@@ -40,6 +40,7 @@ from node.rpc.failures import (
 )
 from node.rpc.shapes import (
     AccountView,
+    BackupView,
     AddressesView,
     BanView,
     BlockView,
@@ -120,6 +121,10 @@ class Client(RpcConnection):
     async def connect(self, address: str) -> None:
         """Have the node connect to HOST:PORT and stay connected."""
         await self.get(Done, "node.connect", address=address)
+
+    async def back_up(self, directory: str) -> BackupView:
+        """Have the node copy its chain and payloads, as they are now, into a new directory on its machine."""
+        return await self.get(BackupView, "node.backup", directory=directory)
 
     async def bans(self) -> tuple[BanView, ...]:
         """Return whom the node does not speak to."""

@@ -17,6 +17,7 @@ from node.effects import Outcome
 from node.events import Event
 from node.status import Status
 from p2p.events import PeerInfo
+from storage.backup import BackupReport
 from p2p.saved import SavedBan
 from storage.base import ChainStore, StateSnapshot
 
@@ -116,6 +117,10 @@ class NodeDoors(Protocol):
 
     def role_report(self, role: str) -> Record | None:
         """Return what a role ("miner", "device") of this node does, None if it is not played."""
+        ...
+
+    async def back_up(self, directory: str) -> tuple[Path, BackupReport]:
+        """Copy chain and payloads, as they are now, into a new directory; return where it is. ``StorageError``."""
         ...
 
     def stop(self, reason: str) -> None:

@@ -25,6 +25,23 @@ Shown = dict[str, Any]
 # --- parameters ------------------------------------------------------------------------------------
 
 
+class BackupParams(Shape):
+    """The new directory, a path on the node's machine; relative ones begin in the node's data directory."""
+
+    directory: str
+
+
+class BackupView(Shape):
+    """What was backed up: the chain up to a block, and payload files, of which some were linked, not copied."""
+
+    directory: str
+    height: Whole
+    block: HexId
+    keys: Whole
+    payloads: Whole
+    linked: Whole
+
+
 class ConnectParams(Shape):
     """The node to connect to."""
 

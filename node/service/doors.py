@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Final, TypeVar
 
 from chain.codec import Record
@@ -19,6 +20,7 @@ from node.rpc.methods import package_version
 from node.service.runner import Runner
 from node.world import World
 from p2p.events import PeerInfo
+from storage.backup import BackupReport
 from p2p.saved import SavedBan
 
 T = TypeVar("T")
@@ -39,6 +41,7 @@ class ServiceDoors:
         roles: tuple[str, ...],
         job_threads: int,
         stop: Callable[[str], None],
+        back_up: Callable[[str], tuple[Path, BackupReport]],
     ) -> None:
         self._world = world
         self._core = core
@@ -47,6 +50,8 @@ class ServiceDoors:
         self._roles = roles
         self._job_threads = job_threads
         self._stop = stop
+        self._back_up = back_up
+        self._backup = asyncio.Lock()
         self._started = time.monotonic()
         self._readers = ThreadPoolExecutor(_READERS, "read")
 
@@ -119,6 +124,11 @@ class ServiceDoors:
     def role_report(self, role: str) -> Record | None:
         """Return what a role of this node does, None if it is not played."""
         return self._core.miner_status() if role == "miner" else self._core.device_status()
+
+    async def back_up(self, directory: str) -> tuple[Path, BackupReport]:
+        """Copy chain and payloads into a new directory, in a thread of its own; one at a time."""
+        async with self._backup:
+            return await asyncio.to_thread(self._back_up, directory)
 
     def stop(self, reason: str) -> None:
         """Begin to stop the node."""

@@ -37,6 +37,7 @@ from p2p.saved import SavedPeers
 from storage.base import ChainStore, GenesisData, ReleaseJournal
 from storage.directory import DataDirectory
 from storage.files import write_file
+from storage.leveldb import LevelChainStore
 from storage.lock import DirectoryLock
 from storage.payloads import PayloadFiles
 
@@ -53,7 +54,7 @@ class OpenHome:
     lock: DirectoryLock
     genesis: Genesis
     key: KeyPair
-    store: ChainStore
+    store: LevelChainStore
     payloads: PayloadFiles
     journal: ReleaseJournal
 

@@ -49,6 +49,7 @@ from node.service.workers import Workers
 from p2p.identity import make_certificate
 from p2p.limits import MAX_HALF_OPEN, TICK_MS
 from p2p.network import PeerNetwork
+from storage.backup import BackupReport, back_up
 from p2p.saved import SavedPeers
 
 _SPARE_LINKS: Final = MAX_HALF_OPEN + 8
@@ -179,6 +180,7 @@ class Service:
             roles=_roles(config),
             job_threads=threads,
             stop=self.stop,
+            back_up=self._back_up,
         )
         self._forward_log(announcer, runner)
         return _Parts(core, runner, links, workers, doors, hub, metrics)
@@ -292,6 +294,12 @@ class Service:
                 loop.call_soon_threadsafe(announcer.tell_log, dict(event), runner.now())
 
         self._log.on_event = tell
+
+    def _back_up(self, directory: str) -> tuple[Path, BackupReport]:
+        """Copy chain and payloads; in any thread. Ends early when the node stops."""
+        home = self._home
+        to = home.path / directory
+        return to, back_up(home.directory, home.store, home.payloads, to, lambda: self.is_stopping)
 
     def _on_damaged_payload(self, aside: Path) -> None:
         self._logger.warning("a payload file was damaged", set_aside=str(aside), remedy="look after the disk")

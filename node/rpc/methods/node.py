@@ -7,11 +7,13 @@ from consensus.queries import get_device, get_miner, get_miners
 from node.core.trust import Trust
 from node.events import DialOrder, JoinOrder, MiningOrder
 from node.rpc.doors import NodeDoors, Reader
-from node.rpc.jsonrpc import INVALID_PARAMS, RpcError
+from node.rpc.jsonrpc import INVALID_PARAMS, REFUSED, RpcError
 from node.rpc.methods.convert import address, done, read_id
 from node.rpc.registry import Method, Nothing
 from node.rpc.render import show
 from node.rpc.shapes import (
+    BackupParams,
+    BackupView,
     ConnectParams,
     DeviceStatus,
     Done,
@@ -23,6 +25,8 @@ from node.rpc.shapes import (
     TrustView,
 )
 from node.targets import read_target
+
+from storage.errors import StorageError, UseError
 
 
 async def _status(doors: NodeDoors, _params: Nothing) -> NodeStatus:
@@ -97,6 +101,18 @@ async def _connect(doors: NodeDoors, params: ConnectParams) -> Done:
     return done(await doors.ask(lambda request: DialOrder(request, target)))
 
 
+async def _backup(doors: NodeDoors, params: BackupParams) -> BackupView:
+    try:
+        path, report = await doors.back_up(params.directory)
+    except UseError as error:
+        raise RpcError(INVALID_PARAMS, str(error)) from None
+    except StorageError as error:
+        raise RpcError(REFUSED, str(error)) from None
+    return BackupView(
+        str(path), report.height, report.tip.hex(), report.keys, report.payloads, report.payloads_linked
+    )
+
+
 async def _stop(doors: NodeDoors, _params: Nothing) -> Done:
     doors.stop("asked through RPC")
     return Done()
@@ -152,6 +168,7 @@ NODE_METHODS: Final[list[Method[NodeDoors, Any]]] = [
     Method("node.status", "Returns the node's state at a glance.", Nothing, NodeStatus, _status),
     Method("node.peers", "Returns the connected peers.", Nothing, tuple[PeerView, ...], _peers),
     Method("node.connect", "Connects to a node and stays connected.", ConnectParams, Done, _connect, guarded=True),
+    Method("node.backup", "Copies chain and payloads to a new directory.", BackupParams, BackupView, _backup, guarded=True),
     Method("node.stop", "Stops the node, as SIGTERM does.", Nothing, Done, _stop, guarded=True),
     Method("genesis.get", "Returns the genesis document.", Nothing, GenesisView, _genesis),
     Method("device.status", "Returns what this node's device does.", Nothing, DeviceStatus, _device_status),
