@@ -47,6 +47,10 @@ class ChainAccess(Protocol):
         """Return the accumulated weight of the best valid header, executed or not; peers with more are asked."""
         ...
 
+    def has_header(self, id: Hash) -> bool:
+        """Is the header of this block known, on whatever branch?"""
+        ...
+
     def locator(self) -> tuple[Hash, ...]:
         """Return ids from the best header back to the genesis block, its last, thinning out: ≤ ``MAX_LOCATOR``."""
         ...

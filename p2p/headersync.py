@@ -66,12 +66,17 @@ class HeaderSync:
             self._question = _Question(session.peer, locator, Millis(now + HEADERS_ANSWER_MS))
 
     def _better_peers(self, now: Millis) -> list[Session]:
-        """Return the peers that claim more than we have and can be asked now."""
-        ours = self._chain.header_weight()
+        """Return the peers that claim more than we have and can be asked now.
+
+        Also those that claim more than our head with a block that is unknown here: the best headers may be a chain that
+        is withheld, and must not hide those of everybody else.
+        """
+        ours, head = self._chain.header_weight(), self._chain.weight()
         return [
             session
             for peer, session in self._links.ready.items()
-            if session.weight > ours
+            if session.weight > head
+            and (session.weight > ours or not self._chain.has_header(session.head))
             and self._set_aside.get(peer, now) <= now
             and (_KEY, 0) not in session.owed[MessageClass.CONSENSUS]
         ]

@@ -35,10 +35,10 @@ from p2p.network import PeerNetwork
 
 _REFILL_DIVISOR: Final = 2
 """More bodies are asked for when this part of the last request has arrived."""
-_NEAR_BLOCKS: Final = 16
-"""With no more than so many bodies missing, those of rivals are fetched as well: the best chain may be withheld,
-and whoever waits for it alone follows nobody meanwhile."""
 _RIVALS: Final = 8
+"""So many chains beside the best are fetched with it, the next blocks of each: the best one may be withheld, and
+whoever waits for it alone follows nobody meanwhile."""
+_RIVAL_BLOCKS: Final = 16
 
 
 class Importer:
@@ -170,15 +170,14 @@ class Importer:
         turn.network(self._network.want([Want(Kind.BODY, id) for id in ids], turn.now))
 
     def _refill(self, turn: Turn) -> None:
-        """Ask for the next bodies of the best chain, and near its end for those of the chains beside it."""
+        """Ask for the next bodies of the best chain, and of those beside it that may have to do."""
         best = self._tree.best()
         if best == self._wanted_for and len(self._wanted) > self._config.ahead_blocks // _REFILL_DIVISOR:
             return
         if best == self._wanted_for and not self._wanted and self._tree.best_complete() == best:
             return
         missing = self._tree.missing_blocks(self._config.ahead_blocks)
-        if len(missing) <= _NEAR_BLOCKS:
-            missing = tuple(dict.fromkeys(missing + self._tree.missing_of_rivals(_RIVALS, _NEAR_BLOCKS)))
+        missing = tuple(dict.fromkeys(missing + self._tree.missing_of_rivals(_RIVALS, _RIVAL_BLOCKS)))
         if best != self._wanted_for:
             self._wanted_for = best
             self._abandon([id for id in self._wanted if id not in missing], turn)

@@ -60,6 +60,10 @@ class Serving:
         """Return the weight of the best chain of headers."""
         return self._chain.tree.weight(self._chain.tree.best())
 
+    def has_header(self, id: Hash) -> bool:
+        """Is this header in the tree?"""
+        return id in self._chain.tree
+
     def locator(self) -> tuple[Hash, ...]:
         """Return ids of the best chain of headers, dense at its end, down to genesis."""
         return self._chain.tree.locator()

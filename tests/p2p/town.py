@@ -76,6 +76,9 @@ class ToyChain:
     def header_weight(self) -> int:
         return self.headers[self.best_header].height
 
+    def has_header(self, id: Hash) -> bool:
+        return id in self.headers
+
     def path(self, tip: Hash) -> list[Hash]:
         """Return the ids from the first block to ``tip``."""
         ids = [tip]

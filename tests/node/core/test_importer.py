@@ -295,3 +295,20 @@ def test_a_branch_left_aside_over_a_restart_is_taken_up_again() -> None:
         else:
             again.give_wanted(BLOCKS, PAYLOADS, 0)
     assert again.head == PLAN_HEAD
+
+
+def test_a_chain_whose_bodies_are_withheld_hides_no_other() -> None:
+    """Bodies are asked for of every branch that is heavier than the head, not of the heaviest headers alone.
+
+    Regression: a miner who announced headers and kept the bodies back left every honest miner on a chain of its own.
+    """
+    mint = Mint(GENESIS)
+    withheld, honest = grow(mint, mint.root, 40, BOB), grow(mint, mint.root, 2, ALICE)
+    lonely = Lonely(GENESIS)
+    lonely.headers(*withheld)
+    lonely.headers(*honest)
+    assert {block.id for block in honest} <= set(lonely.network.wanted)
+    for block in honest:
+        lonely.body(block)
+    lonely.settle()
+    assert honest[-1].id == lonely.head
