@@ -46,6 +46,18 @@ def simulate(
             help="What goes wrong, with commas: loss, delay, partition, crash, restart, skew, duplicate; all; or none.",
         ),
     ] = _ALL,
+    byzantine: Annotated[
+        float,
+        typer.Option("--byzantine", metavar="SHARE", help="Share of the power, and of the machines, that lies."),
+    ] = 0.0,
+    behaviours: Annotated[
+        str,
+        typer.Option(
+            "--behaviours",
+            metavar="NAMES",
+            help="How they lie, with commas; all: as many as there are liars, drawn by the seed.",
+        ),
+    ] = _ALL,
     hours: Annotated[
         int, typer.Option("--hours", metavar="N", help="Virtual time in which faults happen and plans come: hours,")
     ] = 0,
@@ -83,6 +95,8 @@ def simulate(
             miners=miners,
             engine=engine,
             faults=kinds,
+            byzantine=byzantine,
+            behaviours=() if behaviours == _ALL else tuple(name.strip() for name in behaviours.split(",")),
             duration_ms=((hours * 60 + minutes) * 60 + seconds or _SECONDS) * 1000,
             block_ms=block_ms,
             plans=plans,

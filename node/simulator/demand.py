@@ -119,6 +119,6 @@ class Demand:
         return entry is not None and entry.status in OVER
 
     def is_done(self) -> bool:
-        """Has every machine that runs seen the end of every plan?"""
-        cores = [machine.core for machine in self._machines]
+        """Has every honest machine seen the end of every plan?"""
+        cores = [machine.core for machine in self._machines if machine.is_honest]
         return all(core is not None and self._is_over(core, plan) for core in cores for plan in self.plans)

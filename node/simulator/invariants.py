@@ -3,7 +3,7 @@
     at every event   pools and buffers under their caps; no job without end; no honest block, update or peer refused
     at every commit  the state's root is the header's; one block id has one effect everywhere; the supply adds up and
                      is what the rules minted; nothing final is taken back, nobody finds another block final; one
-                     release a task and device, on whatever fork
+                     release a task and (honest) device, on whatever fork
     now and then     the whole state: every coin counted, the tree's root recomputed, budgets
     at the end       the same for every machine, journals, and plans closed with nothing left in escrow
 
@@ -63,6 +63,8 @@ class Invariants:
         self.deepest_reorg = 0
         self.events = 0
         self.moves = 0
+        self.liars: frozenset[bytes] = frozenset()
+        self.fallen_liars = 0
         self._schedule = schedule
         self._minted_at_start = minted_at_start
         self._digest = sha256()
@@ -114,6 +116,7 @@ class Invariants:
             self._digest.update(encode(tuple(effects)))
         core = machine.core
         if core is None or not machine.is_honest:
+            self.mined += _count_mined(effects)
             return
         self._check_caps(machine, core, isinstance(event, Tick))
         for effect in effects:
@@ -121,7 +124,10 @@ class Invariants:
                 self._hear(machine, core, effect)
 
     def on_fault(self, machine: Machine, reason: str) -> None:
-        """No process of ours halts, and no exception leaves a core."""
+        """No process of ours halts, and no exception leaves a core that hears and says what is."""
+        if not machine.is_honest:
+            self.fallen_liars += 1
+            return
         self.fail(machine, "no fault", reason)
 
     def _hear(self, machine: Machine, core: NodeCore, effect: Publish) -> None:
@@ -130,9 +136,9 @@ class Invariants:
                 self._check_move(machine, core, moved)
             case BlockMined():
                 self.mined += 1
-            case BlockRefused(id, height, rule, detail):
+            case BlockRefused(id, height, rule, detail) if self._is_honest_block(core, Hash(id)):
                 self.fail(machine, "honest blocks are valid", f"block {id.hex()[:16]} at {height}: {rule}: {detail}")
-            case UpdateRefused(id, _, _, rule, detail):
+            case UpdateRefused(id, _, device, rule, detail) if device not in self.liars:
                 self.fail(machine, "honest updates are good", f"update {id.hex()[:16]}: {rule}: {detail}")
             case UpdateSeen(id):
                 entry = core.updates.get(Hash(id))
@@ -140,6 +146,10 @@ class Invariants:
                     self.check_release(machine, entry.update)
             case _:
                 pass
+
+    def _is_honest_block(self, core: NodeCore, id: Hash) -> bool:
+        header = core.chain.tree.header(id)
+        return header is None or header.producer not in self.liars
 
     # --- at every event ---------------------------------------------------------------------------
 
@@ -189,6 +199,8 @@ class Invariants:
     def check_release(self, machine: Machine, local: LocalUpdate) -> None:
         """One release a task and device: journalled, gossiped or in a block, on whatever machine and fork."""
         release = local.release
+        if release.device in self.liars:
+            return
         first = self._releases.setdefault((release.task, release.device), local.id)
         detail = f"device {release.device.hex()[:12]} answered task {release.task.hex()[:12]} twice, differently"
         self._expect(first == local.id, machine, "one release a task and device", detail)
@@ -278,6 +290,10 @@ class Invariants:
         most = plan.stopping.rounds
         each = max(Counter(accounts).values(), default=0)
         self._expect(each <= most, machine, "one reward a round", f"a device was paid {each} times in {most} rounds")
+
+
+def _count_mined(effects: Iterable[Effect]) -> int:
+    return sum(isinstance(effect, Publish) and isinstance(effect.notice, BlockMined) for effect in effects)
 
 
 def _connected(core: NodeCore, moved: HeadMoved) -> list[tuple[Header, Hash]]:

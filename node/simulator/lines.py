@@ -85,6 +85,12 @@ def address_of(machine: int) -> str:
     return f"{host_of(machine)}:{PORT}"
 
 
+def machine_of(address: str) -> int:
+    """Return the machine whose host an address names."""
+    _, high, middle, low = address.rpartition(":")[0].split(".")
+    return int(high) << 16 | int(middle) << 8 | int(low)
+
+
 class Lines:
     """All lines. ``deliver`` gives an event to a machine; ``run_of`` tells which run of its process lives, 0: none."""
 

@@ -34,6 +34,7 @@ from node.effects import (
 )
 from node.events import Event, Received, Sent, Shutdown, Started, Tick
 from node.jobs.shelf import DataShelf
+from node.simulator.byzantine.mask import Mask
 from node.simulator.disk import Disk, PowerCut
 from node.simulator.lines import Lines
 from node.simulator.memo import Memo
@@ -42,7 +43,6 @@ from node.simulator.work import Work
 from node.world import HoldoutSource, World
 from p2p.access import NetworkConfig
 from p2p.network import ChainAccess, PeerNetwork
-
 
 _IDLE_TICKS: Final = 4
 """A machine to which nothing happens ticks that much more rarely."""
@@ -126,7 +126,7 @@ class Machine:
         self.character = character
         self.disk = disk
         self.clock = Clock()
-        self.is_honest = True
+        self.mask: Mask | None = None
         self.runs = 0
         self.effects_left: int | None = None
         self.on_death: Callable[[], None] = lambda: None
@@ -136,6 +136,11 @@ class Machine:
         self._random: Random = source(around.seed, "machine", number)
         self._requests = 0
         self._replies: dict[int, Callable[[Outcome], None]] = {}
+
+    @property
+    def is_honest(self) -> bool:
+        """Does nothing stand between its core and the world?"""
+        return self.mask is None
 
     @property
     def core(self) -> NodeCore | None:
@@ -173,6 +178,8 @@ class Machine:
         )
         core = NodeCore(world, character.config, self._connect(world))
         self._process = _Process(core, Work(world, self._random, character.hash_rate, around.memo))
+        if self.mask is not None:
+            self.mask.started(core, world)
         self._watcher.on_started(self)
         self.deliver(Started())
         self._plan_tick(self._random.randrange(around.tick_ms))
@@ -206,6 +213,8 @@ class Machine:
 
     def _end(self, *, silently: bool) -> None:
         self._process = None
+        if self.mask is not None:
+            self.mask.ended()
         self.effects_left = None
         self.disk.fuse.set(None)
         self._replies.clear()
@@ -220,7 +229,14 @@ class Machine:
             return
         now = self.clock.read(self._around.schedule.now)
         try:
+            if self.mask is not None:
+                heard = self.mask.hear(event, now)
+                if heard is None:
+                    return
+                event = heard
             effects = process.core.handle(event, now)
+            if self.mask is not None:
+                effects = self.mask.do(effects)
         except PowerCut:
             self.on_death()
             return

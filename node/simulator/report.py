@@ -51,6 +51,9 @@ class SimulationReport:
     faults: dict[str, int]
     deaths: dict[str, int]
     lost_writes: int
+    byzantine: float
+    liars: int
+    acts: dict[str, int]
     messages: int
     bytes: int
     connections: int
@@ -63,6 +66,7 @@ class SimulationReport:
     violations: tuple[Violation, ...] = ()
     wall_seconds: float = field(compare=False)
     command: str
+    asked: tuple[str, ...] = ()
 
     @property
     def missing_faults(self) -> tuple[str, ...]:
@@ -70,10 +74,19 @@ class SimulationReport:
         return tuple(kind for kind, count in self.faults.items() if count == 0)
 
     @property
+    def missing_acts(self) -> tuple[str, ...]:
+        """The behaviours that were asked for by name and never did anything."""
+        return tuple(name for name in self.asked if not self.acts.get(name))
+
+    @property
     def is_good(self) -> bool:
         """Did every invariant hold, and everything happen that was asked for?"""
-        return not self.violations and not self.missing_faults
+        return not self.violations and not self.missing_faults and not self.missing_acts
 
     def document(self) -> dict[str, Any]:
         """Return the report as plain values."""
-        return asdict(self) | {"missing_faults": list(self.missing_faults), "good": self.is_good}
+        return asdict(self) | {
+            "missing_faults": list(self.missing_faults),
+            "missing_acts": list(self.missing_acts),
+            "good": self.is_good,
+        }

@@ -35,6 +35,10 @@ MAX_REORG: Final = 120
 """Blocks below which a simulated chain is final."""
 
 
+MAX_BYZANTINE: Final = 0.33
+"""Share of the power that may lie: above a third no engine promises anything."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulationSettings:
     """One simulated world. ``SimulationError`` if it can't be made.
@@ -44,6 +48,8 @@ class SimulationSettings:
     devices     machines with data, each a full node
     miners      0 = a third of the nodes, at least two
     faults      names of ``FAULTS``
+    byzantine   share of the hash power, and of the other machines, that lies: at most 0.3 (docs/simulator.md)
+    behaviours  how they lie: names of ``byzantine.registry.BEHAVIOURS``; none = each that fits, as the seed says
     duration_ms virtual time in which faults happen and plans are submitted; the run ends when all is settled after it
     block_ms    interval between blocks aimed at
     plans       plans submitted one after the other while time remains; 0 = as many as fit
@@ -57,6 +63,8 @@ class SimulationSettings:
     miners: int = 0
     engine: str = "pow"
     faults: tuple[str, ...] = ()
+    byzantine: float = 0.0
+    behaviours: tuple[str, ...] = ()
     duration_ms: int = 5 * 60_000
     block_ms: int = 2_000
     plans: int = 0
@@ -74,6 +82,8 @@ class SimulationSettings:
             *self._out_of_range("tick_ms", 50, 10_000),
             *(f"fault {name!r}: one of {', '.join(FAULTS)}" for name in self.faults if name not in FAULTS),
         ]
+        if not 0 <= self.byzantine <= MAX_BYZANTINE:
+            problems.append(f"byzantine = {self.byzantine}: must be 0 … {MAX_BYZANTINE}")
         if self.engine not in ENGINES:
             problems.append(f"engine {self.engine!r}: one of {', '.join(ENGINES)}")
         if problems:
@@ -116,7 +126,13 @@ class SimulationSettings:
         parts = [
             f"fedchain simulate --nodes {self.nodes} --devices {self.devices} --miners {self.miner_count}",
             f"--engine {self.engine} --faults {','.join(self.faults) or 'none'}",
+            *self._lies(),
             f"--seconds {self.duration_ms // 1000} --block-ms {self.block_ms} --plans {self.plans}",
             f"--tick-ms {self.tick_ms} --seed {self.seed}",
         ]
         return " ".join(parts)
+
+    def _lies(self) -> list[str]:
+        if not self.byzantine:
+            return []
+        return [f"--byzantine {self.byzantine:g} --behaviours {','.join(self.behaviours) or 'all'}"]

@@ -19,6 +19,9 @@ from node.core.config import CoreConfig, DeviceConfig, MinerConfig
 from node.core.core import NodeCore
 from node.effects import Effect
 from node.events import Event, MiningOrder
+from node.simulator.byzantine.base import Behaviour, Stage
+from node.simulator.byzantine.mask import Mask
+from node.simulator.casting import cast_machines
 from node.simulator.demand import Demand
 from node.simulator.disk import Disk
 from node.simulator.faults import Faults
@@ -37,6 +40,7 @@ _PLAN_BLOCKS: Final = 600
 """More than the longest plan takes: every step to its deadline in every attempt of every round."""
 _WRITE_BACK_MS: Final = 30_000
 _KNOWN: Final = 4
+_LIAR_RESTS_MS: Final = 5_000
 
 
 class Simulation:
@@ -45,6 +49,7 @@ class Simulation:
     def __init__(self, settings: SimulationSettings) -> None:
         self.settings = settings
         self.genesis = make_genesis(settings)
+        self.casting = cast_machines(settings)
         self.engine = make_engine(self.genesis)
         self.schedule = Schedule(START_MS)
         minted = Amount(sum(allocation.amount for allocation in self.genesis.allocations))
@@ -53,6 +58,7 @@ class Simulation:
         self.population = Population(settings)
         self.safe = Safe()
         self.machines: list[Machine] = []
+        self._is_resting = False
         self.memo = Memo() if settings.share_results else None
         self._moves_counted, self._heads = -1, 0
         self.lines = Lines(
@@ -80,6 +86,11 @@ class Simulation:
             machine = Machine(number, self._character(number), Disk(first), self._around, self)
             machine.disk.journal.hear = partial(self.invariants.check_release, machine)
             self.machines.append(machine)
+        for number, behaviour in self.casting.liars.items():
+            self._disguise(self.machines[number], behaviour)
+        self.invariants.liars = frozenset(
+            bytes(self.machines[number].character.key.account) for number in self.casting.liars
+        )
         self.faults = Faults(settings, self.schedule, self.lines, self.machines)
         self.demand = Demand(settings, self.schedule, self.population, self.safe, self.machines)
 
@@ -95,16 +106,35 @@ class Simulation:
         )
         others = [other for other in range(settings.nodes) if other != number]
         known = random.sample(others, min(_KNOWN, len(others)))
-        share = random.uniform(0.5, 1.5) * HASHES_PER_BLOCK / settings.block_ms / settings.miner_count
+        liars = self.casting.liars
+        if known and all(other in liars for other in known):
+            known[0] = random.choice([other for other in others if other not in liars])
+        power = self.casting.powers[number] * (liars[number].power if number in liars else 1.0) if is_miner else 0.0
         return Character(
             key=key_of(settings.seed, number),
             config=config,
             known=tuple([address_of(other) for other in known]),
             port=PORT,
-            hash_rate=share if is_miner else 0.0,
+            hash_rate=power * HASHES_PER_BLOCK / settings.block_ms,
             data=Rows(f"rows {number}", self.population.rows[number - settings.nodes]) if is_device else None,
             holdout=self.safe if config.owner else None,
         )
+
+    def _disguise(self, machine: Machine, kind: type[Behaviour]) -> None:
+        """Put a mask before a machine's core."""
+        mask = Mask(machine.number, self.schedule, self.lines, machine.deliver)
+        stage = Stage(
+            number=machine.number,
+            key=machine.character.key,
+            genesis=self.genesis,
+            engine=self.engine,
+            random=source(self.settings.seed, "behaviour", machine.number),
+            plot=self.casting.plot,
+            hands=mask,
+        )
+        mask.behaviour = kind(stage)
+        machine.mask = mask
+        machine.clock.offset = mask.behaviour.clock_offset_ms
 
     def _deliver(self, number: int, event: Event) -> None:
         self.machines[number].deliver(event)
@@ -120,8 +150,14 @@ class Simulation:
         self.watcher.on_step(machine, event, now, effects)
 
     def on_fault(self, machine: Machine, reason: str) -> None:
-        """Pass on."""
+        """Pass on; a liar whose core could not live with the lies begins anew."""
         self.watcher.on_fault(machine, reason)
+        if not machine.is_honest:
+            self.schedule.after(_LIAR_RESTS_MS, partial(self._revive, machine))
+
+    def _revive(self, machine: Machine) -> None:
+        if machine.core is None and not self._is_resting:
+            machine.start()
 
     # --- the run ----------------------------------------------------------------------------------
 
@@ -188,9 +224,12 @@ class Simulation:
             self.invariants.fail(None, "progress", f"plans are not over {bound} ms after the faults ended")
 
     def _come_to_rest(self) -> None:
-        """Let miners rest, wait until nothing moves, and compare everything."""
+        """Let miners rest and liars end, wait until nothing moves, and compare everything."""
+        self._is_resting = True
         for machine in self.machines:
-            if machine.character.config.miner is not None:
+            if not machine.is_honest:
+                machine.die(silently=False)
+            elif machine.character.config.miner is not None:
                 machine.ask(lambda request: MiningOrder(request, False))
         bound = self.settings.agreement_ms
         self.schedule.run(self.schedule.now + self.settings.block_ms)
@@ -234,6 +273,10 @@ class Simulation:
             faults=dict(self.faults.counts),
             deaths=dict(self.faults.deaths),
             lost_writes=self.faults.lost_writes,
+            byzantine=settings.byzantine,
+            liars=len(self.casting.liars),
+            acts=self._count_acts(),
+            asked=settings.behaviours,
             messages=self.lines.traffic.messages,
             bytes=self.lines.traffic.bytes,
             connections=self.lines.traffic.connections,
@@ -247,6 +290,14 @@ class Simulation:
             wall_seconds=seconds,
             command=settings.command(),
         )
+
+    def _count_acts(self) -> dict[str, int]:
+        acts: dict[str, int] = {}
+        for machine in self.machines:
+            if machine.mask is not None:
+                behaviour = machine.mask.behaviour
+                acts[behaviour.name] = acts.get(behaviour.name, 0) + behaviour.acts
+        return dict(sorted(acts.items()))
 
 
 def _count_updates(core: NodeCore) -> int:

@@ -1,0 +1,54 @@
+"""All behaviours by name, and who gets which."""
+
+from collections.abc import Sequence
+from random import Random
+from typing import Final
+
+from node.simulator.byzantine.base import ANY, DEVICE, MINER, VALIDATOR, Behaviour
+from node.simulator.byzantine.censorship import Censorship
+from node.simulator.byzantine.clocks import TimeLie
+from node.simulator.byzantine.eclipse import Eclipse
+from node.simulator.byzantine.equivocation import Equivocation
+from node.simulator.byzantine.flooding import Flooding
+from node.simulator.byzantine.forgery import Forgery
+from node.simulator.byzantine.garbage import Garbage
+from node.simulator.byzantine.replay import Replay
+from node.simulator.byzantine.selfish import SelfishMining
+from node.simulator.byzantine.withholding import BlockWithholding, PayloadWithholding
+
+_ALL: Final[tuple[type[Behaviour], ...]] = (
+    Equivocation,
+    BlockWithholding,
+    PayloadWithholding,
+    SelfishMining,
+    Censorship,
+    TimeLie,
+    Forgery,
+    Replay,
+    Eclipse,
+    Flooding,
+    Garbage,
+)
+BEHAVIOURS: Final[dict[str, type[Behaviour]]] = {behaviour.name: behaviour for behaviour in _ALL}
+_ROLES: Final = {"pow": (MINER, DEVICE, ANY), "pos": (VALIDATOR, DEVICE, ANY)}
+
+
+def behaviours_of(engine: str) -> tuple[str, ...]:
+    """Return the names of the behaviours that make sense under an engine."""
+    return tuple([name for name, behaviour in BEHAVIOURS.items() if behaviour.role in _ROLES[engine]])
+
+
+def assign(names: Sequence[str], roles: Sequence[str], random: Random) -> list[type[Behaviour] | None]:
+    """Return a behaviour for each machine of these roles, each name about as often; None where none of them fits."""
+    used = dict.fromkeys(names, 0)
+    assigned: list[type[Behaviour] | None] = []
+    for role in roles:
+        fitting = [name for name in names if BEHAVIOURS[name].role in (role, ANY)]
+        if not fitting:
+            assigned.append(None)
+            continue
+        least = min(used[name] for name in fitting)
+        name = random.choice([each for each in fitting if used[each] == least])
+        used[name] += 1
+        assigned.append(BEHAVIOURS[name])
+    return assigned
