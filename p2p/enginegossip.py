@@ -1,8 +1,9 @@
 """Messages of a consensus engine between nodes: opaque bytes, sent at once, each heard once.
 
-What a message means, whom it is for and whether it is worth passing on is the core's to say. This file keeps who has
-what: nothing is sent to a peer that is known to have it, and what arrives again within a short time is left out, so
-that the same vote coming from every side costs one look at it.
+What a message means, whom it is for and whether it is worth passing on is the core's to say; so is its key, under which
+messages that are worth the same count as one. This file keeps who has what: nothing is sent to a peer that is known to
+have it, and what arrives again within a short time is left out, so that the same vote coming from every side costs one
+look at it.
 """
 
 from collections.abc import Collection
@@ -25,20 +26,32 @@ class EngineGossip:
         self._heard: RecentSet[Hash] = RecentSet(MAX_ENGINE_HEARD, ENGINE_REPEAT_MS)
 
     def tell(
-        self, data: bytes, to: Collection[PeerId] | None, now: Millis, *, passing: bool = False, again: bool = False
+        self,
+        data: bytes,
+        key: Hash,
+        to: Collection[PeerId] | None,
+        now: Millis,
+        *,
+        passing: bool = False,
+        again: bool = False,
     ) -> None:
-        """Send a message to these peers (None: to all), but for those that have it unless ``again``.
+        """Send a message to these peers (None: to all), but for those that have one with its ``key`` unless ``again``.
 
         ``passing`` asks them to pass it on: this node does not reach everybody whom it concerns.
         """
-        id = content_id(data)
-        self._heard.add(id, now)
+        self._heard.add(content_id(data), now)
         message = EngineMessage(data, passing)
         sessions = self._links.ready if to is None else {peer: self._links.ready[peer] for peer in self._present(to)}
         for session in sessions.values():
-            is_known = session.known.has((None, id), now)
+            is_known = session.known.has((None, key), now)
             if (again or not is_known) and self._links.send(session, message):
-                session.known.add((None, id), now)
+                session.known.add((None, key), now)
+
+    def has(self, peer: PeerId, key: Hash, now: Millis) -> None:
+        """Note that a peer has a message with this key."""
+        session = self._links.ready.get(peer)
+        if session is not None:
+            session.known.add((None, key), now)
 
     def _present(self, peers: Collection[PeerId]) -> list[PeerId]:
         return [peer for peer in peers if peer in self._links.ready]
@@ -46,7 +59,6 @@ class EngineGossip:
     def on_message(self, session: Session, message: EngineMessage, now: Millis) -> None:
         """Hand a message to the core, unless it was heard just now."""
         id = content_id(message.data)
-        session.known.add((None, id), now)
         if not self._heard.has(id, now):
             self._heard.add(id, now)
             self._links.emit(EngineArrived(session.peer, message.data, message.passing))

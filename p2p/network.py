@@ -350,6 +350,7 @@ class PeerNetwork:
     def tell_engine(
         self,
         data: bytes,
+        key: Hash,
         to: Collection[PeerId] | None,
         now: Millis,
         *,
@@ -358,10 +359,15 @@ class PeerNetwork:
     ) -> list[NetworkOutput]:
         """Send a message of the consensus engine to these peers (None: to all) at once.
 
-        Those that are known to have it are left out unless ``again``; ``passing`` asks them to pass it on.
+        Those that are known to have one with this ``key`` are left out unless ``again``; ``passing`` asks them to pass
+        it on.
         """
-        self._engine.tell(data, to, now, passing=passing, again=again)
+        self._engine.tell(data, key, to, now, passing=passing, again=again)
         return self._outputs(now)
+
+    def has_engine_message(self, peer: PeerId, key: Hash, now: Millis) -> None:
+        """Note that a peer has an engine message with this key: it sent one."""
+        self._engine.has(peer, key, now)
 
     def want_epochs(self, first: int | None, now: Millis) -> list[NetworkOutput]:
         """Fetch the proofs of how the epochs from ``first`` on ended; None: no more are wanted."""

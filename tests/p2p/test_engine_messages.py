@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chain.ids import Millis
+from chain.ids import Hash, Millis
 from p2p.errors import MessageError
 from p2p.events import EngineArrived, EpochsArrived, NetworkOutput
 from p2p.frames import Frame, encode_frame
@@ -13,6 +13,8 @@ from p2p.messages import EngineMessage, Epochs, GetEpochs, decode_message, encod
 from p2p.network import Verdict
 from tests.p2p.objects import make_chain
 from tests.p2p.town import Node, Town
+
+KEY = Hash(b"k" * 32)
 
 
 def listen(node: Node) -> list[EngineArrived | EpochsArrived]:
@@ -45,15 +47,18 @@ def test_a_message_goes_to_those_it_is_for_and_to_each_once(seed: int) -> None:
     """To named peers, or to all; a peer that has it, whoever it came from, is not sent it again."""
     town, middle, rest = star(seed, 3)
     heard = [listen(node) for node in rest]
-    town.perform(middle, middle.network.tell_engine(b"vote", [rest[0].key.account], town.now, passing=True))
+    town.perform(middle, middle.network.tell_engine(b"vote", KEY, [rest[0].key.account], town.now, passing=True))
     town.run(500)
     assert [len(each) for each in heard] == [1, 0, 0]
     assert heard[0][0] == EngineArrived(middle.key.account, b"vote", True)
-    town.perform(middle, middle.network.tell_engine(b"vote", None, town.now))
+    town.perform(middle, middle.network.tell_engine(b"vote", KEY, None, town.now))
     town.run(ENGINE_REPEAT_MS)
     assert [len(each) for each in heard] == [1, 1, 1]
-    town.perform(rest[1], rest[1].network.tell_engine(b"vote", None, town.now))
-    assert listen(middle) == []
+    rest[1].network.has_engine_message(middle.key.account, KEY, town.now)
+    back = listen(middle)
+    town.perform(rest[1], rest[1].network.tell_engine(b"much the same vote", KEY, None, town.now))
+    town.run(500)
+    assert back == []
 
 
 def test_what_is_heard_again_at_once_is_left_out_and_later_is_not(seed: int) -> None:
@@ -61,10 +66,10 @@ def test_what_is_heard_again_at_once_is_left_out_and_later_is_not(seed: int) -> 
     town, middle, rest = star(seed, 2)
     heard = listen(middle)
     for node in rest:
-        town.perform(node, node.network.tell_engine(b"vote", None, town.now))
+        town.perform(node, node.network.tell_engine(b"vote", KEY, None, town.now))
     town.run(ENGINE_REPEAT_MS + 100)
     assert len(heard) == 1
-    town.perform(rest[0], rest[0].network.tell_engine(b"vote", None, town.now, again=True))
+    town.perform(rest[0], rest[0].network.tell_engine(b"vote", KEY, None, town.now, again=True))
     town.run(100)
     assert len(heard) == 2
 
@@ -124,6 +129,6 @@ def test_nobody_hands_in_proofs_that_were_not_asked_for(seed: int) -> None:
     town, middle, rest = star(seed, 1)
     session = rest[0].network._links.ready[middle.key.account]
     rest[0].network._links.send(session, Epochs(0, (b"proof",)))
-    town.perform(rest[0], rest[0].network.tell_engine(b"x", [], town.now))
+    town.perform(rest[0], rest[0].network.tell_engine(b"x", KEY, [], town.now))
     town.run(200)
     assert rest[0].downs
