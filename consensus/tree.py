@@ -47,7 +47,8 @@ class StateProof(Record):
 def update(overlay: Overlay, writes: Mapping[bytes, bytes | None]) -> Hash:
     """Bring the tree's nodes in ``overlay`` up to date with these writes to the state; return the new root."""
     pairs = [(sha256(key).digest(), None if value is None else sha256(value).digest()) for key, value in writes.items()]
-    _update(overlay, b"", 0, sorted(pairs, key=lambda pair: pair[0]))
+    if pairs:
+        _update(overlay, 0, sorted(pairs, key=lambda pair: pair[0]))
     return get_root(overlay)
 
 
@@ -141,19 +142,31 @@ def _path(path: bytes, depth: int) -> bytes:
     whole, rest = depth >> 3, depth & 7
     if not rest:
         return path[:whole]
-    return path[:whole] + bytes([path[whole] & (0xFF00 >> rest & 0xFF)])
+    return path[:whole] + _CUT[rest][path[whole]]
+
+
+_CUT: Final = tuple([tuple([bytes([byte & (0xFF00 >> rest & 0xFF)]) for byte in range(256)]) for rest in range(8)])
+"""For each number of bits and each byte: the byte's first so many bits, padded with zeros."""
+_LEVEL: Final = tuple([TREE_PREFIX + depth.to_bytes(2, "big") for depth in range(DEPTH + 1)])
+"""How the keys of each level's nodes begin."""
 
 
 def _node_key(path: bytes, depth: int) -> bytes:
-    return TREE_PREFIX + depth.to_bytes(2, "big") + _path(path, depth)
+    return _LEVEL[depth] + _path(path, depth)
 
 
-def _update(overlay: Overlay, path: bytes, depth: int, items: Sequence[Item]) -> bytes | None:
-    """Apply sorted items to the subtree at a path; return its new node (as stored), ``None`` if it is empty."""
+def _update(overlay: Overlay, depth: int, items: Sequence[Item]) -> bytes | None:
+    """Apply sorted items to their subtree; return its new node (as stored), ``None`` if it is empty.
+
+    There is one item at least, and all agree in their first ``depth`` bits: these are the subtree's path.
+    """
+    if len(items) == 1:
+        return _update_one(overlay, depth, *items[0])
+    path = items[0][0]
     key = _node_key(path, depth)
     node = overlay.get(key)
     if node is not None and node[:1] == _BRANCH:
-        new = _update_branch(overlay, path, depth, items, node)
+        new = _update_branch(overlay, depth, items, node)
     else:
         kept = [item for item in items if item[1] is not None]
         if node is not None and all(digest != node[1:33] for digest, _ in items):
@@ -164,19 +177,54 @@ def _update(overlay: Overlay, path: bytes, depth: int, items: Sequence[Item]) ->
     return new
 
 
-def _update_branch(overlay: Overlay, path: bytes, depth: int, items: Sequence[Item], node: bytes) -> bytes | None:
+def _update_branch(overlay: Overlay, depth: int, items: Sequence[Item], node: bytes) -> bytes | None:
     """Return the branch with its halves updated; what is left of it, if a half becomes empty."""
     middle = _split(items, depth)
-    halves = [items[:middle], items[middle:]]
-    ends = [_zero_path(path, depth), _one_path(path, depth)]
-    hashes = [node[1:33], node[33:]]
-    for side in (0, 1):
-        if halves[side]:
-            hashes[side] = _hash(_update(overlay, ends[side], depth + 1, halves[side]))
-    for side in (0, 1):
-        if hashes[side] == EMPTY_ROOT:
-            return _lifted(overlay, ends[1 - side], depth + 1, hashes)
-    return _BRANCH + hashes[0] + hashes[1]
+    left, right = node[1:33], node[33:]
+    if middle:
+        left = _hash(_update(overlay, depth + 1, items[:middle]))
+    if middle < len(items):
+        right = _hash(_update(overlay, depth + 1, items[middle:]))
+    return _join(overlay, items[0][0], depth, left, right)
+
+
+def _update_one(overlay: Overlay, depth: int, path: bytes, content: bytes | None) -> bytes | None:
+    """Do what ``_update`` does for one item: down to where its path ends, and up again with the new hashes."""
+    passed: list[tuple[bytes, bytes]] = []
+    key = _node_key(path, depth)
+    node = overlay.get(key)
+    while node is not None and node[:1] == _BRANCH:
+        passed.append((key, node))
+        depth += 1
+        key = _node_key(path, depth)
+        node = overlay.get(key)
+    new: bytes | None
+    if node is not None and node[1:33] != path:
+        own = [] if content is None else [(path, content)]
+        new = _build(overlay, path, depth, sorted([*own, (node[1:33], node[33:])]))
+    else:
+        new = None if content is None else _LEAF + path + content
+    if new == node:
+        return passed[0][1] if passed else node
+    overlay.put(key, new)
+    while passed:
+        key, branch = passed.pop()
+        depth -= 1
+        side = EMPTY_ROOT if new is None else sha256(new).digest()
+        is_right = path[depth >> 3] >> (7 - (depth & 7)) & 1
+        left, right = (branch[1:33], side) if is_right else (side, branch[33:])
+        new = _join(overlay, path, depth, left, right)
+        overlay.put(key, new)
+    return new
+
+
+def _join(overlay: Overlay, path: bytes, depth: int, left: bytes, right: bytes) -> bytes | None:
+    """Return the node of two halves at a path, or what is left of it if one is empty."""
+    if left == EMPTY_ROOT:
+        return _lifted(overlay, _one_path(path, depth), depth + 1, [left, right])
+    if right == EMPTY_ROOT:
+        return _lifted(overlay, _zero_path(path, depth), depth + 1, [left, right])
+    return _BRANCH + left + right
 
 
 def _lifted(overlay: Overlay, path: bytes, depth: int, hashes: list[bytes]) -> bytes | None:
