@@ -8,11 +8,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.run
 DEV_STAMP := $(VENV)/.dev
+FUZZ_STAMP := $(VENV)/.fuzz
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet
 OUT ?= build/demo
 BENCHES := $(patsubst bench/bench_%.py,%,$(wildcard bench/bench_*.py))
 
-.PHONY: help demo test mutants chaos lint format wheel bench $(addprefix bench-,$(BENCHES)) docs lock clean
+.PHONY: help demo test mutants fuzz chaos lint format wheel bench $(addprefix bench-,$(BENCHES)) docs lock clean
 
 help: ## Show these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -30,6 +31,11 @@ $(DEV_STAMP): $(STAMP) requirements/dev.lock
 	@$(PIP) install --only-binary :all: --require-hashes -r requirements/dev.lock
 	@touch $@
 
+$(FUZZ_STAMP): $(DEV_STAMP) requirements/fuzz.lock
+	@echo "Installing the fuzzers …"
+	@$(PIP) install --only-binary :all: --require-hashes -r requirements/fuzz.lock
+	@touch $@
+
 demo: $(STAMP) ## Train one model over four hospitals with 3 miners; results in build/demo
 	@$(BIN)/fedchain localnet run examples/heart/plan.toml --data examples/heart/data --miners 3 --seed 1 --out $(OUT)
 
@@ -38,6 +44,9 @@ test: $(DEV_STAMP) ## Run the whole test suite
 
 mutants: $(DEV_STAMP) ## Put faults into a copy of the source: do the tests notice? (ONLY=text)
 	@$(BIN)/python -m tests.mutants.run $(if $(ONLY),--only '$(ONLY)')
+
+fuzz: $(FUZZ_STAMP) ## Search for bytes that break a promise: every decoder, handshake, the RPC (MINUTES=60)
+	@$(BIN)/python -m tests.fuzz.all --minutes $(or $(MINUTES),60)
 
 chaos: $(DEV_STAMP) ## Kill, freeze, part, slow down, fill 12 nodes and 8 devices while a plan runs (SEED=1 ENGINE=pow)
 	@$(BIN)/python -m tests.chaos.run $(or $(SEED),1) --engine $(or $(ENGINE),pow)
@@ -70,6 +79,7 @@ COMPILE := $(BIN)/pip-compile --quiet --strip-extras --generate-hashes --allow-u
 lock: $(DEV_STAMP) ## Resolve the dependencies again and pin them with their hashes
 	@$(COMPILE) --output-file requirements/run.lock pyproject.toml
 	@$(COMPILE) --extra dev --constraint requirements/run.lock --output-file requirements/dev.lock pyproject.toml
+	@$(COMPILE) --extra fuzz --constraint requirements/run.lock --constraint requirements/dev.lock --output-file requirements/fuzz.lock pyproject.toml
 
 clean: ## Remove what make made (the environment too)
 	rm -rf build dist *.egg-info $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
