@@ -24,9 +24,7 @@ if TYPE_CHECKING:
 
 _BACKUP_S = 24 * 3600.0
 
-app = typer.Typer(
-    cls=Group, help="Check, compact, export and back up what a node keeps.", no_args_is_help=True
-)
+app = typer.Typer(cls=Group, help="Check, compact, export and back up what a node keeps.", no_args_is_help=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +116,8 @@ def backup(
 ) -> None:
     """Copy chain and payloads into a new directory, all as of one block, while the node runs or not.
 
-    The copy can be checked with fedchain db check --home DIR. To restore it, stop the node and put its chain and payloads
-    directories in the place of the node's. Keys and journals are not in it, and must stay when it is restored.
+    The copy can be checked with fedchain db check --home DIR. To restore it, stop the node and put its chain and
+    payloads directories in the place of the node's. Keys and journals are not in it, and must stay as they are.
     """
     from commands.node_call import ask
     from storage.directory import DataDirectory

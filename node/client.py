@@ -40,8 +40,8 @@ from node.rpc.failures import (
 )
 from node.rpc.shapes import (
     AccountView,
-    BackupView,
     AddressesView,
+    BackupView,
     BanView,
     BlockView,
     DeviceStatus,

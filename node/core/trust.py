@@ -1,7 +1,7 @@
 """What a node trusts, and what of the chain it has: said in its status, so that nobody takes it for more than it is."""
 
 from chain.codec import Record
-from chain.ids import HeightField, Natural
+from chain.ids import Height, HeightField, Natural
 from node.core.checkpoint import Checkpoint
 from node.core.config import CoreConfig
 from node.core.statesync import StateSync
@@ -46,7 +46,7 @@ class Trust(Record):
 def get_trust(store: ChainStore, config: CoreConfig, statesync: StateSync) -> Trust:
     """Return what the node trusts now."""
     point: Checkpoint | None = config.checkpoint
-    height, gathered = statesync.progress() or (0, 0)
+    height, gathered = statesync.progress() or (Height(0), 0)
     return Trust(
         checkpoint="" if point is None else str(point),
         synced_at=store.base(),

@@ -5,6 +5,7 @@ Rules of this file: no behaviour but reading. The service implements ``NodeDoors
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, TypeVar
 
 from chain.block import Header
@@ -17,8 +18,8 @@ from node.effects import Outcome
 from node.events import Event
 from node.status import Status
 from p2p.events import PeerInfo
-from storage.backup import BackupReport
 from p2p.saved import SavedBan
+from storage.backup import BackupReport
 from storage.base import ChainStore, StateSnapshot
 
 T = TypeVar("T")

@@ -20,8 +20,8 @@ from node.rpc.methods import package_version
 from node.service.runner import Runner
 from node.world import World
 from p2p.events import PeerInfo
-from storage.backup import BackupReport
 from p2p.saved import SavedBan
+from storage.backup import BackupReport
 
 T = TypeVar("T")
 _READERS: Final = 2

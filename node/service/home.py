@@ -34,7 +34,7 @@ from node.targets import read_target
 from node.world import World
 from p2p.access import NetworkConfig
 from p2p.saved import SavedPeers
-from storage.base import ChainStore, GenesisData, ReleaseJournal
+from storage.base import GenesisData, ReleaseJournal
 from storage.directory import DataDirectory
 from storage.files import write_file
 from storage.leveldb import LevelChainStore

@@ -49,8 +49,8 @@ from node.service.workers import Workers
 from p2p.identity import make_certificate
 from p2p.limits import MAX_HALF_OPEN, TICK_MS
 from p2p.network import PeerNetwork
-from storage.backup import BackupReport, back_up
 from p2p.saved import SavedPeers
+from storage.backup import BackupReport, back_up
 
 _SPARE_LINKS: Final = MAX_HALF_OPEN + 8
 """Connections that may be shaking hands or look for a moment who is there, beside those that are peers."""

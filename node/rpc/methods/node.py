@@ -25,7 +25,6 @@ from node.rpc.shapes import (
     TrustView,
 )
 from node.targets import read_target
-
 from storage.errors import StorageError, UseError
 
 
@@ -109,7 +108,12 @@ async def _backup(doors: NodeDoors, params: BackupParams) -> BackupView:
     except StorageError as error:
         raise RpcError(REFUSED, str(error)) from None
     return BackupView(
-        str(path), report.height, report.tip.hex(), report.keys, report.payloads, report.payloads_linked
+        directory=str(path),
+        height=report.height,
+        block=report.tip.hex(),
+        keys=report.keys,
+        payloads=report.payloads,
+        linked=report.payloads_linked,
     )
 
 
@@ -168,7 +172,7 @@ NODE_METHODS: Final[list[Method[NodeDoors, Any]]] = [
     Method("node.status", "Returns the node's state at a glance.", Nothing, NodeStatus, _status),
     Method("node.peers", "Returns the connected peers.", Nothing, tuple[PeerView, ...], _peers),
     Method("node.connect", "Connects to a node and stays connected.", ConnectParams, Done, _connect, guarded=True),
-    Method("node.backup", "Copies chain and payloads to a new directory.", BackupParams, BackupView, _backup, guarded=True),
+    Method("node.backup", "Copies chain and payloads.", BackupParams, BackupView, _backup, guarded=True),
     Method("node.stop", "Stops the node, as SIGTERM does.", Nothing, Done, _stop, guarded=True),
     Method("genesis.get", "Returns the genesis document.", Nothing, GenesisView, _genesis),
     Method("device.status", "Returns what this node's device does.", Nothing, DeviceStatus, _device_status),
