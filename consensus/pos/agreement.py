@@ -12,7 +12,7 @@ known or of another epoch is passed over in silence.
 from collections.abc import Sequence
 from typing import Final
 
-from chain.block import Header, block_id
+from chain.block import Header
 from chain.codec import encode
 from chain.genesis import Genesis, PosParameters
 from chain.ids import AccountId, Hash, Millis
@@ -36,7 +36,6 @@ from consensus.pos.evidence import make_evidence
 from consensus.pos.fields import read_fields
 from consensus.pos.inbox import EarlyMessages
 from consensus.pos.live import PATIENCE_DELTAS, LiveEpoch
-from consensus.pos.proposals import KnownBlock
 from consensus.pos.validators import ValidatorSet, epoch_of
 from consensus.pos.views import KEPT_VIEWS
 from consensus.pos.votes import (
@@ -103,7 +102,7 @@ class Agreement:
     @property
     def leader(self) -> AccountId | None:
         """The leader of the current view."""
-        return None if self._live is None else self._live.set.leader(self._live.view)
+        return None if self._live is None else self._live.leader
 
     @property
     def is_voting(self) -> bool:
@@ -157,8 +156,7 @@ class Agreement:
         epoch = epoch_of_message(message)
         if self._live is None or epoch > self._live.epoch:
             self._early.put(epoch, data, next_epoch=0 if self._live is None else self._live.epoch + 1)
-        elif epoch == self._live.epoch:
-            self._take(data, message, now)
+        elif epoch == self._live.epoch and self._take(data, message, now):
             self._act(now)
         return self._taken()
 
@@ -185,8 +183,8 @@ class Agreement:
         if live is None or epoch_of(header.height, self._parameters.epoch_blocks) != live.epoch:
             return []
         fields = read_fields(header)
-        known = live.proposals.blocks.setdefault(id, KnownBlock(header.height, header.time_ms, fields.view))
-        known.is_executed = known.is_admitted = True
+        live.proposals.know(id, header.height, header.time_ms, fields.view)
+        live.proposals.mark_executed(id)
         proposal = Proposal(header)
         if live.is_live(fields.view) and live.proposals.is_news(fields.view, proposal):
             self._keep_proposal(live, proposal)
@@ -242,30 +240,31 @@ class Agreement:
         self._live = LiveEpoch(set, boundary, self._parameters)
         self._enter(self._live, now)
 
-    def _take(self, data: bytes, message: Message, now: Millis) -> None:
-        """Take a message of the live epoch."""
+    def _take(self, data: bytes, message: Message, now: Millis) -> bool:
+        """Take a message of the live epoch. Returns whether it was news."""
         assert self._live is not None
         match message:
             case Vote():
-                self._take_vote(self._live, message, data, now)
+                return self._take_vote(self._live, message, data, now)
             case Certificate():
-                self._take_certificate(self._live, message, data)
+                return self._take_certificate(self._live, message, data)
             case Proposal() | Reproposal():
-                self._take_proposal(self._live, message, data)
+                return self._take_proposal(self._live, message, data)
 
-    def _take_vote(self, live: LiveEpoch, vote: Vote, data: bytes, now: Millis) -> None:
+    def _take_vote(self, live: LiveEpoch, vote: Vote, data: bytes, now: Millis) -> bool:
         if not live.is_live(vote.view) or not live.pool.is_news(vote):
-            return
+            return False
         _require(find_vote_fault(live.set, vote, self._judge))
         if vote.validator == self._account:
             self._out.append(OwnVoteSeen(vote))
             live.adopt(vote)
         self._count(live, vote)
         self._out.append(Pass(data, message_key(vote), self._audience(live, now)))
+        return True
 
-    def _take_certificate(self, live: LiveEpoch, certificate: Certificate, data: bytes) -> None:
+    def _take_certificate(self, live: LiveEpoch, certificate: Certificate, data: bytes) -> bool:
         if not live.views.is_news(certificate):
-            return
+            return False
         _require(find_certificate_fault(live.set, certificate, self._judge))
         self._learn(live, certificate)
         self._out.append(Pass(data, message_key(certificate), Audience.ALL))
@@ -273,11 +272,12 @@ class Agreement:
             for vote in unpack_certificate(live.set, certificate):
                 if live.pool.is_news(vote):
                     self._count(live, vote)
+        return True
 
-    def _take_proposal(self, live: LiveEpoch, message: Proposal | Reproposal, data: bytes) -> None:
+    def _take_proposal(self, live: LiveEpoch, message: Proposal | Reproposal, data: bytes) -> bool:
         view, _ = place_proposal(message)
         if not live.is_live(view) or not live.proposals.is_news(view, message):
-            return
+            return False
         if isinstance(message, Reproposal):
             _require(find_reproposal_fault(live.set, message, self._judge))
         else:
@@ -289,16 +289,13 @@ class Agreement:
             live.cast(view).is_proposed = True
         self._keep_proposal(live, message)
         self._out.append(Pass(data, message_key(message), Audience.ALL))
+        return True
 
     def _keep_proposal(self, live: LiveEpoch, message: Proposal | Reproposal) -> None:
         """Keep a good proposal; accuse a leader that made another before."""
         view, _ = place_proposal(message)
         if not live.proposals.is_news(view, message):
             return
-        if isinstance(message, Proposal):
-            header = message.header
-            block = KnownBlock(header.height, header.time_ms, view)
-            live.proposals.blocks.setdefault(block_id(header), block)
         other = live.proposals.add(view, message)
         if other is not None:
             self._out.append(Accuse(make_evidence(other, message)))

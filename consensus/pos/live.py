@@ -8,7 +8,7 @@ from typing import Final
 
 from chain.block import Header, block_id
 from chain.genesis import PosParameters
-from chain.ids import Hash, Millis
+from chain.ids import AccountId, Hash, Millis
 from consensus.pos.proposals import KnownBlock, Proposals
 from consensus.pos.validators import ValidatorSet, is_boundary
 from consensus.pos.views import Views
@@ -44,6 +44,7 @@ class LiveEpoch:
     views: Views = field(init=False)
     pool: VotePool = field(init=False)
     proposals: Proposals = field(init=False)
+    leader: AccountId = field(init=False)
     casts: dict[int, Cast] = field(default_factory=dict)
     view: int = 0
     entered_ms: int = 0
@@ -56,6 +57,7 @@ class LiveEpoch:
         self.views = Views(start)
         self.pool = VotePool(self.set)
         self.proposals = Proposals()
+        self.leader = self.set.leader(1)
         height, time_ms = self.boundary.height, self.boundary.time_ms
         self.proposals.blocks[start] = KnownBlock(height, time_ms, 0, is_executed=True, is_admitted=True)
 
@@ -67,6 +69,7 @@ class LiveEpoch:
     def enter(self, now: int) -> None:
         """Enter the view that certificates lead to at time ``now``, and forget what no rule looks at any more."""
         self.view = self.views.current
+        self.leader = self.set.leader(self.view)
         self.entered_ms = now
         self.is_out_of_patience = False
         self.deadline_ms = self._compute_deadline()

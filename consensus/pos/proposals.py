@@ -7,6 +7,7 @@ blocks go with their views.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from chain.block import block_id
 from chain.ids import Hash, Millis
 from consensus.pos.votes import Proposal, Reproposal, proposed_block
 
@@ -35,11 +36,12 @@ class Slot:
 
 
 class Proposals:
-    """The proposals and blocks of one epoch's live views."""
+    """The proposals and blocks of one epoch's live views. ``pending``: blocks not yet offered to the tree."""
 
     def __init__(self) -> None:
         self._slots: dict[int, Slot] = {}
         self.blocks: dict[Hash, KnownBlock] = {}
+        self.pending: dict[Hash, Proposal] = {}
 
     def __len__(self) -> int:
         return sum(len(slot.messages()) for slot in self._slots.values()) + len(self.blocks)
@@ -53,8 +55,26 @@ class Proposals:
         slot = self._slots.get(view)
         return slot is None or (slot.rival is None and not is_same(slot.first, message))
 
+    def know(self, id: Hash, height: int, time_ms: Millis, view: int) -> KnownBlock:
+        """Return what is known of a block, which is this at least."""
+        return self.blocks.setdefault(id, KnownBlock(height, time_ms, view))
+
+    def mark_executed(self, block: Hash) -> None:
+        """Take note that a known block is complete, valid and in the tree."""
+        self.blocks[block].is_executed = self.blocks[block].is_admitted = True
+        self.pending.pop(block, None)
+
+    def take_pending(self, block: Hash) -> Proposal:
+        """Take note that a pending block is offered to the tree, and return it."""
+        self.blocks[block].is_admitted = True
+        return self.pending.pop(block)
+
     def add(self, view: int, message: Proposal | Reproposal) -> Proposal | Reproposal | None:
         """Take a verified proposal that is news. Returns the one it contradicts, if there is one."""
+        if isinstance(message, Proposal):
+            id = block_id(message.header)
+            if not self.know(id, message.header.height, message.header.time_ms, view).is_admitted:
+                self.pending[id] = message
         slot = self._slots.get(view)
         if slot is None:
             self._slots[view] = Slot(message)
@@ -74,6 +94,7 @@ class Proposals:
             del self._slots[view]
         for id in [id for id, block in self.blocks.items() if block.view < floor and id not in keep]:
             del self.blocks[id]
+            self.pending.pop(id, None)
 
 
 def is_same(one: Proposal | Reproposal, other: Proposal | Reproposal) -> bool:

@@ -23,21 +23,19 @@ def end_epoch(live: LiveEpoch) -> list[Effect]:
 
 def admit(live: LiveEpoch) -> list[Effect]:
     """Offer to the tree what may be voted for now, and what was notarised."""
-    admitted: list[Effect] = []
-    for view in range(live.view - BEHIND, live.view + 1):
-        for id, proposal in live.proposals.headers(view):
-            known = live.proposals.blocks[id]
-            is_current = view == live.view and live.is_justified(proposal)
-            if not known.is_admitted and (is_current or live.views.block_at(view) == id):
-                known.is_admitted = True
-                admitted.append(Admit(proposal.header))
-    return admitted
+    due = [
+        id
+        for id, proposal in live.proposals.pending.items()
+        if live.views.block_at(live.proposals.blocks[id].view) == id
+        or (live.proposals.blocks[id].view == live.view and live.is_justified(proposal))
+    ]
+    return [Admit(live.proposals.take_pending(id).header) for id in due]
 
 
 def propose(live: LiveEpoch, account: AccountId) -> list[Effect]:
     """Step 1: the leader proposes once, on a justified parent that it has executed."""
     cast = live.cast(live.view)
-    if cast.is_proposed or live.set.leader(live.view) != account:
+    if cast.is_proposed or live.leader != account:
         return []
     parent = live.choose_parent()
     if parent is None:

@@ -102,7 +102,7 @@ def run(scenario: Scenario) -> World:
     return world
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(scenarios())
 def test_honest_machines_agree_and_go_on_whatever_happens(scenario):
     """No two final blocks at a height; the first honest leader's view after the network heals is final; nobody honest
