@@ -15,6 +15,7 @@ from chain.codec import Record
 from chain.fixedpoint import VALUE_MAX, Int64Vector
 from chain.genesis import Genesis, Rules
 from chain.genesis_default import default_genesis, default_rules
+from chain.genesis_default_stake import default_stake_genesis
 from chain.ids import INT_MAX, AccountId, Amount, Hash, Height, Millis
 from chain.keys import KeyPair
 from chain.number import Number
@@ -314,6 +315,26 @@ def genesis_documents() -> st.SearchStrategy[Genesis]:
     )
 
 
+def stake_genesis_documents() -> st.SearchStrategy[Genesis]:
+    """Genesis documents with validators, without contradictions."""
+    return st.builds(
+        default_stake_genesis,
+        chain_ids(),
+        st.dictionaries(accounts(), st.integers(1, 10**12), max_size=4),
+        st.dictionaries(accounts().filter(any), st.integers(1, 10**12), min_size=1, max_size=6),
+        prefix=prefixes(),
+        time_ms=naturals(),
+        block_ms=st.integers(1, 10**9),
+        delta_ms=st.none() | st.integers(1, 10**6),
+        epoch_blocks=st.none() | st.integers(1, 10**6),
+        permissioned=st.booleans(),
+        registrars=st.sets(accounts(), max_size=3),
+        unbonding_blocks=st.none() | st.integers(1, 10**6),
+        slash_ppm=st.integers(0, 10**6),
+        evidence_reward_ppm=st.integers(0, 5 * 10**5),
+    )
+
+
 RECORDS: dict[type[Record], st.SearchStrategy[Any]] = {
     Number: numbers(),
     PayloadRef: payload_refs(),
@@ -326,6 +347,6 @@ RECORDS: dict[type[Record], st.SearchStrategy[Any]] = {
     Body: block_bodies(),
     Block: blocks(),
     Rules: rules_entries(),
-    Genesis: genesis_documents(),
+    Genesis: genesis_documents() | stake_genesis_documents(),
 }
 """A strategy for each record that travels or is kept on its own."""
