@@ -12,6 +12,7 @@ from typing import Final
 from chain.ids import Millis
 from p2p.limits import SERVE_RATE, WORK, WORK_BYTES_SHIFT, WORK_RATE
 from p2p.messages import (
+    Addresses,
     AnnounceTransactions,
     AnnounceUpdates,
     GetBodies,
@@ -26,7 +27,7 @@ from p2p.messages import (
 from p2p.ratelimit import TokenBucket
 
 _ASKING: Final = (GetHeaders, GetBodies, GetTransactions, GetUpdates, GetPayload)
-_ANSWERS: Final = (Transactions, Updates)
+_ANSWERS: Final = (Transactions, Updates, Addresses)
 
 
 def count_entries(message: Message) -> int:
@@ -40,6 +41,8 @@ def count_entries(message: Message) -> int:
             return len(message.transactions)
         case Updates():
             return len(message.updates)
+        case Addresses():
+            return len(message.addresses)
         case _:
             return 1
 

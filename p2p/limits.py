@@ -284,5 +284,4 @@ WORK: Final = {
     "Addresses": Work(50, 20),
     "GetAddresses": Work(500),
 }
-"""Work by type; other messages cost ``OTHER_WORK``. An answer is always heard, and paid for by what comes after it."""
-OTHER_WORK: Final = Work(20)
+"""Work by type; others are not counted. An answer is always heard, and paid for by what comes after it."""

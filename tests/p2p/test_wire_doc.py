@@ -69,6 +69,17 @@ def test_rates_stand_with_their_numbers() -> None:
     assert flood in DOC
 
 
+def test_work_stands_with_its_numbers() -> None:
+    """What each message costs, and what a peer has."""
+    rows = re.findall(r"^\| (\w+) \| ([\d,]+) \+ ([\d,]+) each \|", DOC, re.MULTILINE)
+    assert rows == [(name, f"{work.base:,}", f"{work.each:,}") for name, work in limits.WORK.items()]
+    rate, bytes_rate = limits.WORK_RATE, limits.SERVE_RATE
+    assert f"{rate.burst:,} units at once and {rate.per_minute:,} a minute" in DOC
+    assert f"{bytes_rate.burst // limits.MIB} MiB at once, {bytes_rate.per_minute // limits.MIB} MiB a minute" in DOC
+    assert f"one unit for each {1 << limits.WORK_BYTES_SHIFT}\nbytes" in DOC
+    assert f"{(limits.NEW_BUCKETS + limits.TRIED_BUCKETS) * limits.BUCKET_SIZE:,} addresses" in DOC
+
+
 def test_numbers_in_the_text_are_the_limits() -> None:
     """What prose repeats: the most a queue holds, and what is read unasked."""
     queues = sum(row.queue_bytes for row in limits.CLASSES.values())
