@@ -21,6 +21,7 @@ Numbers in keys are 4 bytes, heights 8, big-endian. Rules of this file: no decis
 decode is damage to this node's database, so its ``CodecError`` is let through and stops the node.
 """
 
+from functools import lru_cache
 from typing import Final, TypeVar
 
 from chain.codec import Record, decode, encode
@@ -199,7 +200,14 @@ def put_record(overlay: Overlay, key: bytes, record: Record) -> None:
 
 def get_account(view: StateView, account: AccountId) -> Account:
     """Return an account; one that nobody has touched has no coins and nonce 0."""
-    return get_record(view, account_key(account), Account) or Account(Amount(0), 0)
+    data = view.get(account_key(account))
+    return Account(Amount(0), 0) if data is None else _decode_account(data)
+
+
+@lru_cache(maxsize=4096)
+def _decode_account(data: bytes) -> Account:
+    """Return the account these bytes say. A transaction reads its sender's again and again."""
+    return decode(data, Account)
 
 
 def get_device(view: StateView, device: AccountId) -> Device | None:

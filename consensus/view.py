@@ -17,6 +17,10 @@ MAX_DELTA_BYTES = 1 << 31
 """Largest encoded delta that is read back: this node wrote it itself, no stranger did."""
 
 
+_NOT_HERE = b"not here"
+"""Stands for no value where ``None`` is one; told apart by identity."""
+
+
 class StateView(Protocol):
     """Something that gives the value under a key."""
 
@@ -69,19 +73,32 @@ def decode_delta(data: bytes) -> Delta:
 
 
 class Overlay:
-    """Writes over a view, which stays as it is. Overlays nest; ``fold`` hands the writes to the one below."""
+    """Writes over a view, which stays as it is. Overlays nest; ``fold`` hands the writes to the one below.
 
-    __slots__ = ("_base", "_writes")
+    What is read from a view that is no overlay is remembered: it may lie on disk, and most of it is read again.
+    """
+
+    __slots__ = ("_base", "_is_nested", "_read", "_writes")
 
     def __init__(self, base: StateView) -> None:
         self._base = base
+        self._is_nested = isinstance(base, Overlay)
+        self._read: dict[bytes, bytes | None] = {}
         self._writes: dict[bytes, bytes | None] = {}
 
     def get(self, key: bytes, /) -> bytes | None:
         """Return the value written last, else the base's."""
-        if key in self._writes:
-            return self._writes[key]
-        return self._base.get(key)
+        value = self._writes.get(key, _NOT_HERE)
+        return self._under(key) if value is _NOT_HERE else value
+
+    def _under(self, key: bytes) -> bytes | None:
+        """Return the base's value."""
+        if self._is_nested:
+            return self._base.get(key)
+        value = self._read.get(key, _NOT_HERE)
+        if value is _NOT_HERE:
+            value = self._read[key] = self._base.get(key)
+        return value
 
     def put(self, key: bytes, value: bytes | None) -> None:
         """Write a value; ``None`` removes the key."""
@@ -97,7 +114,7 @@ class Overlay:
     def changes(self) -> tuple[Change, ...]:
         """Return what differs from the base, sorted by key."""
         pairs = sorted(self._writes.items())
-        found = [Change(key, self._base.get(key), new) for key, new in pairs]
+        found = [Change(key, self._under(key), new) for key, new in pairs]
         return tuple([change for change in found if change.old != change.new])
 
     def delta(self) -> Delta:

@@ -1,0 +1,137 @@
+"""A long chain of small blocks: what a node's memory is along the way, and how long it takes to start again.
+
+Memory is the resident set of this process, which makes and imports the blocks, one by one, through the real core and
+LevelDB. It must not grow with the chain: each row compares a height with the first one measured.
+"""
+
+import gc
+import os
+import time
+import tracemalloc
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+from bench.bench_chain import WrongFigureError, mine_headers, scratch
+from bench.node import LonelyNode, open_store, small_genesis
+from bench.report import OUT, Row, publish, row
+from chain.block import Header, block_id
+from chain.codec import encode
+from chain.ids import Hash, Height, Millis
+from consensus.engines import make_engine
+from consensus.first import genesis_block
+from consensus.headertree import HeaderTree
+from node.core.recovery import rebuild_tree
+from storage.leveldb import LevelChainStore
+from storage.lock import DirectoryLock
+
+BLOCKS: Final = 100_000
+STEPS: Final = 10
+AHEAD: Final = 10_000
+MB: Final = 1e6
+
+
+def resident() -> float:
+    """Return the bytes of this process that are in memory."""
+    gc.collect()
+    return float(psutil.Process().memory_info().rss)
+
+
+def measure_growth(node: LonelyNode, blocks: int, steps: int = STEPS) -> list[Row]:
+    """Return a row for every so many blocks: memory, compared with the first row's, and the rate of import."""
+    found: list[Row] = []
+    first = 0.0
+    each = blocks // steps
+    for step in range(1, steps + 1):
+        start = time.perf_counter()
+        node.grow(each)
+        seconds = time.perf_counter() - start
+        size = resident()
+        first = first or size
+        case = f"chain of {step * each:,} blocks"
+        found.append(row(case, "resident memory", "MB", size / MB, {f"at {each:,}": first / MB}))
+        if step in (1, steps):
+            found.append(row(case, "made and imported", "blocks/s", each / seconds, {}))
+    return found
+
+
+def measure_start(node: LonelyNode, blocks: int) -> list[Row]:
+    """Return the row of building the header tree from the store; its peer is reading the same headers."""
+    start = time.perf_counter()
+    tree = rebuild_tree(node.world)
+    seconds = time.perf_counter() - start
+    if tree.head != node.core.chain.head_id or tree.weight(tree.head) != node.core.chain.tree.weight(tree.head):
+        raise WrongFigureError("the tree that was built again is another")
+    start = time.perf_counter()
+    count = sum(1 for _ in node.world.store.headers())
+    scan = time.perf_counter() - start
+    if count != blocks + 1:
+        raise WrongFigureError(f"{count} headers are stored, not {blocks + 1}")
+    case = f"chain of {blocks:,} blocks"
+    return [
+        row(case, "header tree at the start", "s", seconds, {"read all headers": scan}),
+        row(case, "headers in memory after it", "headers", len(tree), {"stored": count}),
+    ]
+
+
+class _Archive:
+    """Holds the last header alone: whoever asks for another one makes the benchmark stop."""
+
+    latest: Header | None = None
+
+    def header(self, id: Hash) -> Header | None:
+        """Return the last header, if it is that."""
+        return self.latest if self.latest is not None and block_id(self.latest) == id else None
+
+    def block_id_at(self, height: Height) -> Hash | None:
+        """Return None: no block is executed."""
+        return None
+
+
+def measure_ahead(count: int = AHEAD) -> list[Row]:
+    """Return the row of what a header takes in memory while its block is still to be fetched; beside its bytes."""
+    genesis, headers = mine_headers(count)
+    now = Millis(headers[-1].time_ms)
+    archive = _Archive()
+    tracemalloc.start()
+    tree = HeaderTree(make_engine(genesis), genesis_block(genesis).header, archive=archive)
+    before = tracemalloc.get_traced_memory()[0]
+    for header in headers:
+        id = tree.accept(header, now)[0].id
+        archive.latest = header
+        tree.stored((id,))
+    gc.collect()
+    size = (tracemalloc.get_traced_memory()[0] - before) / count
+    tracemalloc.stop()
+    encoded = sum(len(encode(header)) for header in headers) / count
+    return [row(f"{count:,} headers ahead of the head", "memory a header", "bytes", size, {"encoded": encoded})]
+
+
+def measure_chain(blocks: int, directory: Path, steps: int = STEPS) -> list[Row]:
+    """Return the rows of one chain of so many blocks on disk."""
+    genesis = small_genesis()
+    with scratch(directory), DirectoryLock(directory / ".lock") as lock:
+        store: LevelChainStore = open_store(genesis, directory, lock)
+        try:
+            node = LonelyNode(genesis, store)
+            return measure_growth(node, blocks, steps) + measure_start(node, blocks)
+        finally:
+            store.close()
+
+
+def scratch_directory() -> Path:
+    """Return where to put the database: in memory where that is possible, for every block is a synced write."""
+    shared = Path("/dev/shm")
+    return shared / f"fedchain-bench-{os.getpid()}" if shared.is_dir() else OUT / "scratch-memory"
+
+
+def main() -> None:
+    """Measure everything."""
+    found = measure_chain(BLOCKS, scratch_directory())
+    found += measure_ahead()
+    publish("memory", found, ("plyvel", "msgspec"))
+
+
+if __name__ == "__main__":
+    main()
