@@ -74,6 +74,15 @@ def check(home: HomeOption = None, as_json: JsonFlag = False) -> None:
         raise typer.Exit(EXIT_FAILED)
 
 
+def _state_note(report: "CheckReport") -> str:
+    parts = [f", taken from peers at height {report.synced_at}"] if report.synced_at else []
+    if report.blocks_pruned:
+        parts.append(f", {counted(report.blocks_pruned, 'block')} without a body")
+    if report.gathering:
+        parts.append(", another is being fetched")
+    return "".join(parts)
+
+
 def _report(report: "CheckReport") -> list[RenderableType]:
     verdict = Text("sound", "green") if report.is_sound else Text(counted(len(report.problems), "problem"), "bold red")
     missing = f", {report.payloads_missing} pruned or missing" if report.payloads_missing else ""
@@ -85,6 +94,7 @@ def _report(report: "CheckReport") -> list[RenderableType]:
                 ("stored", f"{report.headers} headers, {report.bodies} bodies"),
                 ("payloads", f"{report.payloads}{missing}"),
                 ("releases", report.releases),
+                ("state", f"{counted(report.values, 'value')}{_state_note(report)}"),
             ]
         ),
         *(Text(problem, "red") for problem in report.problems),
@@ -110,7 +120,7 @@ def _size_of(directory: Path) -> int:
 @app.command("backup", epilog=example("fedchain db backup /backups/alice-monday --home alice"))
 @command
 def backup(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="The new directory.", show_default=False)],
+    directory: Annotated[str, typer.Argument(metavar="DIR", help="The new directory.", show_default=False)],
     home: HomeOption = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -123,7 +133,7 @@ def backup(
     from storage.directory import DataDirectory
     from storage.errors import LockedError
 
-    to, path = directory.absolute(), home_directory(home)
+    to, path = Path(directory).expanduser().absolute(), home_directory(home)
     if to.exists():
         raise CommandFailed(f"{to} exists already", "name a new directory")
     with waiting("copying"):

@@ -13,6 +13,7 @@ from chain.payload import PayloadRef
 from chain.transaction import OpenHoldout
 from storage.base import ChainStore, PayloadStore, ReleaseJournal, StoredHeader, TransactionPlace
 from storage.errors import DamagedError
+from storage.layout import VALUE
 from storage.leveldb import LevelChainStore
 
 MAX_PROBLEMS: Final = 1000
@@ -20,7 +21,12 @@ MAX_PROBLEMS: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class CheckReport:
-    """What was looked at, and what is wrong. Payloads that are missing may have been pruned: no problem, a number."""
+    """What was looked at, and what is wrong. Payloads that are missing may have been pruned: no problem, a number.
+
+    blocks_pruned   main-chain blocks without a body: up to ``synced_at`` the state came from peers, others were pruned
+    values          values of the state, each found by the digest of its key as well
+    gathering       is a state being fetched from peers?
+    """
 
     headers: int
     bodies: int
@@ -29,6 +35,10 @@ class CheckReport:
     payloads: int
     payloads_missing: int
     releases: int
+    blocks_pruned: int
+    synced_at: int
+    values: int
+    gathering: bool
     problems: tuple[str, ...]
 
     @property
@@ -43,7 +53,7 @@ class _Checker:
         self.payloads = payloads
         self.problems: list[str] = []
         self.headers: dict[Hash, Hash] = {}
-        self.bodies = self.transactions = self.payload_count = self.payloads_missing = 0
+        self.bodies = self.transactions = self.payload_count = self.payloads_missing = self.pruned = self.values = 0
 
     def say(self, problem: str) -> None:
         if len(self.problems) < MAX_PROBLEMS:
@@ -91,21 +101,38 @@ class _Checker:
 
     def _check_connected(self, id: Hash, height: int) -> None:
         name = f"main-chain block {id.hex()} (height {height})"
-        if height > 0 and self.store.undo(id) is None:
+        is_pruned = 0 < height <= self.store.floor("bodies")
+        if height > max(self.store.floor("undo"), self.store.floor("bodies")) and self.store.undo(id) is None:
             self.say(f"{name}: its undo is missing")
-        if self.store.events(id) is None:
+        if not is_pruned and self.store.events(id) is None:
             self.say(f"{name}: its events are missing")
         if self.store.invalid_reason(id) is not None:
             self.say(f"{name}: marked invalid")
         body = self.store.body(id)
         if body is None:
-            self.say(f"{name}: its body is missing")
+            self.pruned += is_pruned
+            if not is_pruned:
+                self.say(f"{name}: its body is missing")
             return
         for position, transaction in enumerate(body.transactions):
             self.transactions += 1
             if self.store.transaction_place(transaction.id) != TransactionPlace(id, position):
                 self.say(f"{name}: transaction {transaction.id.hex()} is not indexed at position {position}")
         self.payloads_missing += sum(not self.payloads.has(ref.id) for ref in payload_refs(body))
+
+    def check_state(self) -> None:
+        """Compare the state's values with the index by digest: what is served to others is found by it."""
+        with self.store.view() as view:
+            ordered = {key for key, _ in view.values_from(bytes(32))}
+        for key, _ in self.store.state_items():
+            if not key.startswith(VALUE):
+                continue
+            self.values += 1
+            if key not in ordered:
+                self.say(f"state: the key {key!r} is not found by its digest")
+            ordered.discard(key)
+        for key in sorted(ordered):
+            self.say(f"state: the index by digest names {key!r}, which has no value")
 
     def check_payloads(self) -> None:
         for id in self.payloads.ids():
@@ -135,6 +162,7 @@ def check_stores(store: ChainStore, payloads: PayloadStore, journal: ReleaseJour
             store.database.verify_checksums()
         checker.check_headers()
         checker.check_main_chain()
+        checker.check_state()
     except DamagedError as error:
         checker.say(str(error))
     checker.check_payloads()
@@ -151,5 +179,9 @@ def check_stores(store: ChainStore, payloads: PayloadStore, journal: ReleaseJour
         payloads=checker.payload_count,
         payloads_missing=checker.payloads_missing,
         releases=releases,
+        blocks_pruned=checker.pruned,
+        synced_at=store.base(),
+        values=checker.values,
+        gathering=store.staging.target() is not None,
         problems=tuple(checker.problems),
     )

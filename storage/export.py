@@ -18,7 +18,7 @@ from chain.codec import Record, decode, encode
 from chain.errors import CodecError
 from chain.ids import Hash, HashField, Height, Natural
 from chain.payload import MAX_PAYLOAD_BYTES
-from storage.base import ChainStore, PayloadStore
+from storage.base import ChainStore, FinalBlock, PayloadStore
 from storage.check import payload_refs
 from storage.errors import DamagedError, ForeignGenesisError, StorageError
 from storage.files import sync_directory
@@ -45,6 +45,19 @@ class BlockRecord(Record, tag="block"):
     block: Block
 
 
+class EpochRecord(Record, tag="epoch"):
+    """What proves how an epoch ended; after all blocks, in ascending order."""
+
+    epoch: Natural
+    proof: bytes
+
+
+class FinalRecord(Record, tag="final"):
+    """The certificate of the highest final block; after the epochs."""
+
+    final: FinalBlock
+
+
 class EndRecord(Record, tag="end"):
     """The end of the file: the blocks in it, and SHA-256 of every byte before this record."""
 
@@ -52,9 +65,9 @@ class EndRecord(Record, tag="end"):
     digest: HashField
 
 
-ExportRecord: TypeAlias = StartRecord | PayloadRecord | BlockRecord | EndRecord
-ExportedItem: TypeAlias = Block | bytes
-"""A block, or the bytes of a payload that a block after it refers to."""
+ExportRecord: TypeAlias = StartRecord | PayloadRecord | BlockRecord | EpochRecord | FinalRecord | EndRecord
+ExportedItem: TypeAlias = Block | bytes | EpochRecord | FinalRecord
+"""A block, the bytes of a payload that a block after it refers to, or a certificate."""
 
 
 def export_chain(store: ChainStore, payloads: PayloadStore, path: Path) -> int:
@@ -85,6 +98,11 @@ def _write(store: ChainStore, payloads: PayloadStore, stream: BinaryIO) -> int:
     put(MAGIC)
     put(_framed(StartRecord(store.genesis)))
     count = store.height() + 1
+    if store.floor("bodies"):
+        raise StorageError(
+            f"this node has no blocks up to height {store.floor('bodies')}, and an export begins with them: export on a "
+            "node that executed and kept all of them (an archive), or make a backup"
+        )
     for height in range(count):
         block = _block_at(store, height)
         for ref in payload_refs(block.body):
@@ -92,8 +110,21 @@ def _write(store: ChainStore, payloads: PayloadStore, stream: BinaryIO) -> int:
             if payload is not None:
                 put(_framed(PayloadRecord(payload)))
         put(_framed(BlockRecord(block)))
+    for proof in _proofs(store):
+        put(_framed(proof))
     stream.write(_framed(EndRecord(count, Hash(digest.digest()))))
     return count
+
+
+def _proofs(store: ChainStore) -> Iterator["EpochRecord | FinalRecord"]:
+    """Yield the certificates of a chain whose engine has them."""
+    epoch = 0
+    while (proof := store.certificates.epoch_proof(epoch)) is not None:
+        yield EpochRecord(epoch, proof)
+        epoch += 1
+    final = store.certificates.latest_final()
+    if final is not None:
+        yield FinalRecord(final)
 
 
 def _block_at(store: ChainStore, height: int) -> Block:
@@ -131,6 +162,8 @@ def read_export(path: Path, genesis: Hash) -> Iterator[ExportedItem]:
                 _check_block(record.block, blocks, parent, path)
                 blocks, parent = blocks + 1, block_id(record.block.header)
                 yield record.block
+            elif isinstance(record, EpochRecord | FinalRecord):
+                yield record
             else:
                 raise DamagedError(f"{path}: a second start after {blocks} blocks")
 

@@ -253,6 +253,7 @@ async def test_guarded_methods_need_the_cookie(stranger: Client, house: House):
         "node.ban",
         "node.connect",
         "node.stop",
+        "node.backup",
         "node.unban",
         "transaction.send",
     }
