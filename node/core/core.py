@@ -18,8 +18,11 @@ from node.core.config import CoreConfig
 from node.core.importer import Importer
 from node.core.messages import (
     AttestationMade,
+    BlockCondemned,
     BlockMade,
+    FinalMoved,
     HeadChanged,
+    HeaderAdmitted,
     IntakeServed,
     OwnTransaction,
     PayloadsLost,
@@ -195,6 +198,9 @@ class NodeCore:
         routes.on(HeadChanged, monitor.on_head, transactions.on_head, updates.on_head)
         self._connect_states(routes)
         routes.on(BlockMade, importer.on_block_made)
+        routes.on(HeaderAdmitted, importer.on_admitted)
+        routes.on(BlockCondemned)
+        routes.on(FinalMoved)
         routes.on(PayloadStored, self._wants.on_payload_stored, importer.on_payload_stored)
         routes.on(PayloadStored, transactions.on_payload_stored, updates.on_payload_stored)
         routes.on(PayloadsLost, self._wants.on_payloads_lost)

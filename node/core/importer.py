@@ -8,7 +8,7 @@ Blame: a header the engine refuses and a body that is not its header's are the s
 breaks a rule is condemned itself, with everything on it; the sender of its body could not know.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from chain.block import Body, Header, block_id, has_matching_body
@@ -21,7 +21,14 @@ from node.core.chain import Chain
 from node.core.commit import make_batch
 from node.core.completeness import Completeness
 from node.core.config import CoreConfig
-from node.core.messages import BlockMade, ConnectedBlock, HeadChanged, PayloadStored
+from node.core.messages import (
+    BlockCondemned,
+    BlockMade,
+    ConnectedBlock,
+    HeadChanged,
+    HeaderAdmitted,
+    PayloadStored,
+)
 from node.core.payloads import body_payloads
 from node.core.turn import Turn
 from node.core.wants import PayloadWants
@@ -61,6 +68,8 @@ class Importer:
         self._job: int | None = None
         self.is_held: Callable[[], bool] = lambda: False
         """Are the blocks not wanted now, because the state after a later one is being fetched?"""
+        self.let_in: Callable[[Sequence[Header]], Sequence[Header]] = lambda headers: headers
+        """Which of the headers that a peer sent may be judged now? An engine with views lets none in before its view."""
 
     @property
     def is_busy(self) -> bool:
@@ -87,8 +96,10 @@ class Importer:
 
     def on_headers(self, arrived: HeadersArrived, turn: Turn) -> None:
         """Put headers into the tree, and go on asking for those that follow."""
-        offered = [result for header in arrived.headers for result in self._tree.accept(header, turn.now)]
+        headers = self.let_in(arrived.headers)
+        offered = [result for header in headers for result in self._tree.accept(header, turn.now)]
         self._keep_headers(offered)
+        self._gain_source([result.id for result in offered], (arrived.peer,), turn)
         for result in offered:
             if result.outcome is Outcome.INVALID:
                 reason = f"header {result.id.hex()}: {result.reason or 'it stands on an invalid block'}"
@@ -96,6 +107,40 @@ class Importer:
                 break
         turn.network(self._network.sync(turn.now))
         self._advance(turn)
+
+    def _gain_source(self, ids: Iterable[Hash], sources: tuple[PeerId, ...], turn: Turn) -> None:
+        """Whoever announces a block that is being fetched has it."""
+        wants = [Want(Kind.BODY, id, 0, sources) for id in ids if id in self._wanted]
+        if wants:
+            turn.network(self._network.want(wants, turn.now))
+
+    def on_admitted(self, admitted: HeaderAdmitted, turn: Turn) -> None:
+        """Put a header into the tree that the agreement found justified."""
+        offered = self._tree.accept(admitted.header, turn.now)
+        self._keep_headers(offered)
+        self._advance(turn)
+        self._gain_source((block_id(admitted.header),), admitted.sources, turn)
+
+    def judge_again(self, turn: Turn) -> None:
+        """Judge the headers again that waited for the validators of their epoch."""
+        self._keep_headers(self._tree.accept_again(turn.now))
+        self._advance(turn)
+
+    def finalize(self, block: Hash, turn: Turn) -> None:
+        """Take note that a block in the tree is final by a certificate, which is kept."""
+        self._tree.finalize(block)
+        self._advance(turn)
+
+    def set_aside(self, blocks: Iterable[Hash], turn: Turn) -> None:
+        """Choose these blocks no more: others of their view were notarised."""
+        self._tree.set_aside([block for block in blocks if block in self._tree])
+        self._advance(turn)
+
+    def take_back(self, block: Hash, turn: Turn) -> None:
+        """Let a block be chosen again: it was notarised."""
+        if block in self._tree:
+            self._tree.take_back(block)
+            self._advance(turn)
 
     def on_tick(self, event: Tick, turn: Turn) -> None:
         """Judge again the headers whose time has come."""
@@ -247,8 +292,10 @@ class Importer:
         self._advance(turn)
 
     def _is_better(self, spec: ExecuteBranch, result: BranchExecuted) -> bool:
-        """Did the whole stretch apply, or a part of it that weighs more than the head?"""
+        """Did the whole stretch apply, or a part of it that weighs more than the head? Is it still to be chosen?"""
         end = result.executed[-1].id
+        if not self._tree.may_be_head(end):
+            return False
         return end == spec.blocks[-1] or self._tree.weight(end) > self._tree.weight(self._chain.head_id)
 
     def _commit(self, spec: ExecuteBranch, executed: tuple[ExecutedBlock, ...], turn: Turn) -> None:
@@ -281,8 +328,9 @@ class Importer:
         """Mark a block invalid for ever."""
         reason = f"{broken.rule}: {broken.detail}"
         height = self._tree.height(broken.id)
+        self._tree.mark_invalid(broken.id, reason)  # raises for a final block: that is no verdict to be kept
         self._world.store.mark_invalid(broken.id, reason)
-        self._tree.mark_invalid(broken.id, reason)
+        turn.tell(BlockCondemned(broken.id))
         turn.publish(BlockRefused(broken.id, height, broken.rule, broken.detail))
 
     def _publish(self, blocks: tuple[ConnectedBlock, ...], undone: int, turn: Turn) -> None:

@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 
 from chain.block import Body, Header
-from chain.ids import Hash
+from chain.ids import Hash, Height, Millis
 from chain.payload import PayloadRef
 from chain.transaction import Body as TransactionBody
 from chain.update import Attestation, AttestedUpdate
 from consensus.events import LedgerEvent
 from node.status import State
+from p2p.events import PeerId
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,39 @@ class BlockMade:
 
     header: Header
     body: Body
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderAdmitted:
+    """The agreement found this header justified: it may be taken into the tree. ``sources`` may have its body."""
+
+    header: Header
+    sources: tuple[PeerId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BlockCondemned:
+    """A block was found to break a rule."""
+
+    id: Hash
+
+
+@dataclass(frozen=True, slots=True)
+class FinalMoved:
+    """The block up to which the chain is final by certificates is another one now."""
+
+    height: Height
+    id: Hash
+
+
+@dataclass(frozen=True, slots=True)
+class ProposalWanted:
+    """This validator leads a view: a block on ``parent`` is wanted, to go out not before a time."""
+
+    epoch: int
+    view: int
+    parent: Hash
+    not_before: Millis
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,9 @@ def rebuild_tree(world: World, checkpoint: Checkpoint | None = None, *, has_reor
     tree.set_head(tip)
     for id, reason in invalid:
         tree.mark_invalid(id, reason)
+    final = world.store.certificates.latest_final()
+    if final is not None and final.block in tree:
+        tree.finalize(final.block)
     return tree
 
 

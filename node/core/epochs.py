@@ -1,0 +1,119 @@
+"""The validators of every epoch that is beyond doubt: from genesis on, each set by the end of the epoch before.
+
+An epoch's end is proven once, when its boundary block is final and its state is here, and kept for ever; a node that
+was away gets the proofs from peers. Rules of this file: whatever it tells the engine stands in a final state.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from chain.block import Header, block_id
+from chain.codec import encode
+from chain.ids import Hash, Height
+from consensus.pos.engine import PosEngine
+from consensus.pos.epochproof import EpochProof, find_proof_fault, make_epoch_proof, read_epoch_proof
+from consensus.pos.errors import MessageFault
+from consensus.pos.validators import ValidatorSet, boundary_height, epoch_of
+from consensus.pos.votes import Certificate
+from consensus.staking.state import get_validator_set
+from node.core.chain import Chain
+from node.world import World
+
+AHEAD: Final = 128
+"""Epochs beyond the best header whose sets are fetched at most: the engine keeps about twice as many."""
+
+
+@dataclass(frozen=True, slots=True)
+class EpochStart:
+    """An epoch that may begin: its validators, and the final block it stands on."""
+
+    set: ValidatorSet
+    boundary: Header
+
+
+class Epochs:
+    """What is known of how epochs ended."""
+
+    def __init__(self, world: World, engine: PosEngine, chain: Chain) -> None:
+        self._world = world
+        self._engine = engine
+        self._chain = chain
+        self._blocks = engine.parameters.epoch_blocks
+
+    @property
+    def newest(self) -> ValidatorSet:
+        """The set of the last epoch that is known."""
+        return self._engine.sets.newest
+
+    def load(self) -> EpochStart:
+        """Learn what an earlier run knew; return where to go on."""
+        chain, sets = self._chain, self._engine.sets
+        last = epoch_of(chain.height + 1, self._blocks)
+        for epoch in range(max(0, last - AHEAD), last + 1):
+            found = get_validator_set(chain.view, epoch)
+            if found is not None and self._is_settled(epoch):
+                sets.put(found)
+        start = self._start_of(self.newest)
+        while (data := self._world.store.certificates.epoch_proof(sets.newest.epoch)) is not None:
+            start = self._learn(read_epoch_proof(data))
+        return start
+
+    def _is_settled(self, epoch: int) -> bool:
+        """Is the boundary block before this epoch final on the head's chain?"""
+        return (epoch == 0) or self._chain.tree.decided_height(self._chain.head_id) >= epoch * self._blocks
+
+    def _start_of(self, set: ValidatorSet) -> EpochStart:
+        height = Height(set.epoch * self._blocks)
+        boundary = self._chain.tree.ancestor(self._chain.head_id, height)
+        if boundary is None:
+            raise LookupError(f"the main chain has no header at height {height}")
+        return EpochStart(set, boundary)
+
+    def wanted(self, height: int) -> int | None:
+        """Return the epoch from which on proofs are needed to judge a header at ``height``; None if none are."""
+        newest = self.newest.epoch
+        if height < 1 or epoch_of(height, self._blocks) <= newest:
+            return None
+        best = self._chain.tree.height(self._chain.tree.best())
+        return newest if newest <= epoch_of(best + 1, self._blocks) + AHEAD else None
+
+    def take(self, proofs: tuple[bytes, ...], first: int) -> list[EpochProof]:
+        """Check proofs of the epochs from ``first`` on, each by the one before; keep them and return those that are
+        news. ``MessageFault`` at the first that is not good."""
+        taken: list[EpochProof] = []
+        for number, data in enumerate(proofs, first):
+            known = self._engine.sets.newest
+            if number < known.epoch:
+                continue
+            proof = read_epoch_proof(data)
+            if number > known.epoch:
+                raise MessageFault(f"a proof of epoch {number}, whose validators are not known yet")
+            fault = find_proof_fault(known, self._blocks, proof, self._world.signatures)
+            if fault is not None:
+                raise MessageFault(f"proof of epoch {number}: {fault}")
+            self._world.store.certificates.keep_epoch(number, data)
+            self._learn(proof)
+            taken.append(proof)
+        return taken
+
+    def close(self, certificate: Certificate) -> EpochStart | None:
+        """End the certificate's epoch, if the state after its boundary block is the node's; else return None."""
+        chain = self._chain
+        if chain.head_id != certificate.block or certificate.epoch != self.newest.epoch:
+            return None
+        if chain.height != boundary_height(certificate.epoch, self._blocks):
+            return None
+        proof = make_epoch_proof(chain.view, chain.head, certificate)
+        self._world.store.certificates.keep_epoch(certificate.epoch, encode(proof))
+        return self._learn(proof)
+
+    def _learn(self, proof: EpochProof) -> EpochStart:
+        self._engine.sets.put(proof.next_set)
+        return EpochStart(proof.next_set, proof.boundary)
+
+
+def proof_place(proof: EpochProof) -> tuple[Height, Hash, Certificate]:
+    """Return what a proof makes final: the boundary block's height and id, and the certificate."""
+    return proof.boundary.height, block_id(proof.boundary), proof.certificate
+
+

@@ -1,0 +1,58 @@
+"""What certificates made final, told to the tree as soon as the block's header is there, and kept.
+
+Rules of this file: a final block is on disk with its certificate before anybody acts on it. A certificate may come long
+before its block; the highest such one is remembered, for it makes all lower ones final too.
+"""
+
+from chain.codec import encode
+from chain.ids import Hash, Height
+from consensus.pos.votes import Certificate
+from node.core.chain import Chain
+from node.core.importer import Importer
+from node.core.messages import FinalMoved
+from node.core.turn import Turn
+from node.world import World
+from storage.base import FinalBlock
+
+
+class Finality:
+    """Moves the final height."""
+
+    def __init__(self, world: World, chain: Chain, importer: Importer) -> None:
+        self._world = world
+        self._chain = chain
+        self._importer = importer
+        self._pending: Certificate | None = None
+
+    @property
+    def height(self) -> Height:
+        """The height of the highest block known to be final, executed here or not."""
+        return self._chain.tree.height(self._chain.tree.decided)
+
+    def finalize(self, certificate: Certificate, turn: Turn) -> None:
+        """Take a finality certificate."""
+        block = Hash(certificate.block)
+        if block not in self._chain.tree:
+            if self._pending is None or _place(certificate) > _place(self._pending):
+                self._pending = certificate
+            return
+        tree, before = self._chain.tree, self.height
+        height = tree.height(block)
+        if height <= before and tree.decided != block:
+            tree.finalize(block)  # below what is final, or a contradiction that must not pass
+            return
+        self._world.store.certificates.keep_final(FinalBlock(height, block, encode(certificate)))
+        self._importer.finalize(block, turn)
+        if self.height > before:
+            turn.tell(FinalMoved(height, block))
+
+    def retry(self, turn: Turn) -> None:
+        """Look whether the header of the block has come that is known to be final."""
+        pending = self._pending
+        if pending is not None and pending.block in self._chain.tree:
+            self._pending = None
+            self.finalize(pending, turn)
+
+
+def _place(certificate: Certificate) -> tuple[int, int]:
+    return certificate.epoch, certificate.view
