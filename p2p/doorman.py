@@ -92,10 +92,11 @@ class Doorman:
             self.dialer.closed(endpoint, now, was_of_use=False)
             self._links.emit(Close(event.connection, str(error)))
             return
-        self.dialer.meets(endpoint, handshake.server)
         session = Session(event.connection, endpoint, handshake, now)
         self._links.open(session)
         pinned = self.dialer.pin_of(endpoint)
+        if pinned in (None, handshake.server):
+            self.dialer.meets(endpoint, handshake.server)
         if pinned is not None and pinned != handshake.server:
             there, wanted = handshake.server.hex()[:16], pinned.hex()[:16]
             self._links.close(session, f"another node is there: its key is {there}, pinned is {wanted}", now)
@@ -224,9 +225,10 @@ class Doorman:
         self.dialer.failed(parse_endpoint(address), now)
 
     def anchors(self) -> tuple[str, ...]:
-        """Return the addresses to dial first after a restart: the peers of our choice that are connected longest."""
+        """Return the addresses to dial first after a restart: of those dialled our own choice first, then the oldest."""
         chosen = [session for session in self._links.ready.values() if session.outbound]
-        oldest = sorted(chosen, key=lambda session: session.since)[:ANCHORS]
+        is_kept = {each.connection: self.dialer.purpose_of(each.endpoint) is Purpose.KEPT for each in chosen}
+        oldest = sorted(chosen, key=lambda session: (is_kept[session.connection], session.since))[:ANCHORS]
         return tuple([str(session.endpoint) for session in oldest]) or self._last_anchors
 
     def note_anchors(self) -> None:

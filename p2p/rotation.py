@@ -10,7 +10,6 @@ from p2p.access import ChainAccess
 from p2p.dialer import Dialer, Purpose
 from p2p.limits import EXTRA_MS
 from p2p.links import Links
-from p2p.session import Session
 
 
 class Rotation:
@@ -33,14 +32,15 @@ class Rotation:
         elif now - self._looked_at >= self._stale_ms:
             self._looked_at = now
             self._dialer.extra = 1
-        chosen = [session for session in self._links.ready.values() if self._is_chosen(session)]
-        if len(chosen) <= self._outbound:
-            return
-        if any(now - session.since < EXTRA_MS for session in chosen):
+        self._part(now)
+
+    def _part(self, now: Millis) -> None:
+        """If there is one too many, and all had time to show what they have, let the least useful one go."""
+        dialled = [session for session in self._links.ready.values() if session.outbound]
+        if len(dialled) <= self._outbound or any(now - session.since < EXTRA_MS for session in dialled):
             return
         self._dialer.extra = 0
-        least = min(chosen, key=lambda session: (session.body_at, -session.since))
-        self._links.close(least, "making room for a peer that may know more", now)
-
-    def _is_chosen(self, session: Session) -> bool:
-        return session.outbound and self._dialer.purpose_of(session.endpoint) is not Purpose.KEPT
+        chosen = [each for each in dialled if self._dialer.purpose_of(each.endpoint) is not Purpose.KEPT]
+        if chosen:
+            least = min(chosen, key=lambda session: (session.body_at, -session.since))
+            self._links.close(least, "making room for a peer that may know more", now)

@@ -33,6 +33,21 @@ def test_a_node_alone_has_no_peers(live: LiveNode):
     assert fedchain("peers", "--home", live.home).out == "No peers.\n"
 
 
+def test_a_host_is_banned_until_it_is_let_back_in(live: LiveNode):
+    """With when and why; an address of this machine is refused, and so is to unban whom nobody banned."""
+    home = ("--home", live.home)
+    assert fedchain("node", "bans", *home).out == "Nobody is banned.\n"
+    assert done("node", "ban", "192.0.2.7", *home, "--hours", "2", "--reason", "too loud")["hours"] == 2
+    (ban,) = done("node", "bans", *home)["bans"]
+    assert (ban["subject"], ban["reason"]) == ("192.0.2.7", "too loud")
+    text = fedchain("node", "bans", *home).out
+    assert "192.0.2.7" in text
+    assert "too loud" in text
+    assert done("node", "unban", "192.0.2.7", *home) == {"unbanned": "192.0.2.7"}
+    assert fedchain("node", "unban", "192.0.2.7", *home).code != 0
+    assert fedchain("node", "ban", "127.0.0.1", *home).code != 0
+
+
 def test_an_account_is_shown_with_a_proof_that_is_checked(live: LiveNode):
     """The node's own by default; any by its address."""
     assert done("account", "--home", live.home)["account"] == live.account

@@ -343,6 +343,25 @@ def test_a_head_that_does_not_move_makes_a_node_look_at_somebody_else(seed: int)
     assert sum("may know more" in reason for node in silent for reason in [*node.closes]) == 1
 
 
+def test_an_operators_own_peers_are_not_rotated(seed: int) -> None:
+    """They count as outbound, but only chosen ones go."""
+    town = Town(seed)
+    kept = tuple(f"10.0.0.{number}:7000" for number in (2, 3))
+    known = tuple(f"10.0.0.{number}:7000" for number in (4, 5, 6))
+    for number in range(2, 7):
+        town.add(number, exchange_addresses=False)
+    node = town.add(1, outbound=3, stale_ms=90_000, exchange_addresses=False, connect=kept, known=known)
+    most = 0
+    for _ in range(20):
+        town.run(30_000)
+        addresses = [info.address for info in node.network.peers()]
+        assert set(kept) <= set(addresses)
+        assert node.network.anchors()[0] in known
+        most = max(most, len(addresses))
+    assert most == 4
+    assert any("may know more" in reason for each in town.nodes.values() for reason in each.closes)
+
+
 # ── over restarts ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
