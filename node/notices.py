@@ -108,6 +108,14 @@ class RoleNotice(Record, tag="role"):
     text: str
 
 
+class SigningRefused(Record, tag="signing-refused"):
+    """This validator signs nothing any more; ``reason`` says why, and what to do."""
+
+    epoch: Natural
+    view: Natural
+    reason: str
+
+
 Notice = (
     HeadMoved
     | StateSynced
@@ -121,6 +129,7 @@ Notice = (
     | PeerLeft
     | StatusChanged
     | RoleNotice
+    | SigningRefused
 )
 
 TOPICS: Final[dict[type[Record], str]] = {
@@ -136,4 +145,5 @@ TOPICS: Final[dict[type[Record], str]] = {
     PeerLeft: "peers",
     StatusChanged: "status",
     RoleNotice: "role",
+    SigningRefused: "status",
 }

@@ -16,6 +16,7 @@ from consensus.signatures import SignatureCache
 from fl.data.sources import DataSource
 from fl.plan.schema import Plan
 from node.jobs.shelf import DataShelf
+from node.signer import ValidatorSigner
 from storage.base import ChainStore, PayloadStore, ReleaseJournal
 
 
@@ -43,6 +44,7 @@ class World:
     ``key`` is the node's account: peers know it by this key, and its roles (miner, device, owner) sign with it.
     ``data`` is what the device role trains on, ``holdout`` what the owner role opens; None without that role.
     ``random`` is for choices nobody has to agree on (which peer to ask); never for consensus or keys.
+    ``signer`` holds the key and the journal of a validator; the engine was made with it. None for others.
     ``signatures`` and ``shelf`` are memories that change no result.
     """
 
@@ -55,5 +57,6 @@ class World:
     random: Random
     data: DataSource | None = None
     holdout: HoldoutSource | None = None
+    signer: ValidatorSigner | None = None
     signatures: SignatureCache = field(default_factory=SignatureCache)
     shelf: DataShelf = field(default_factory=DataShelf)

@@ -13,6 +13,8 @@ from collections.abc import Callable
 
 from chain.ids import AccountId, Hash, Height, Millis
 from chain.transaction import SignedTransaction
+from consensus.pos.engine import PosEngine
+from node.core.agreement import AgreementDesk
 from node.core.chain import Chain
 from node.core.config import CoreConfig
 from node.core.importer import Importer
@@ -28,6 +30,7 @@ from node.core.messages import (
     PayloadsLost,
     PayloadStored,
     PoolGrew,
+    ProposalWanted,
     StateAdopted,
     StateChanged,
     StateGrew,
@@ -88,11 +91,14 @@ from node.roles.base import MinerStatus, Surroundings
 from node.roles.device import Device, DeviceStatus
 from node.roles.miner import Miner
 from node.roles.owner import Owner
+from node.roles.validator import Validator
 from node.status import Status
 from node.updatepool import UpdatePool
 from node.world import World
 from p2p.events import (
     BodyArrived,
+    EngineArrived,
+    EpochsArrived,
     HeadersArrived,
     PartArrived,
     PayloadArrived,
@@ -135,7 +141,7 @@ class NodeCore:
         self._update_desk = UpdateDesk(world, config, self.chain, self.updates, refused, self.network, self._wants)
         around = Surroundings(world, config, self.chain, self.mempool, self.updates, self._monitor)
         self._attester = None if config.miner is None else Attester(around, config.miner)
-        self._miner = None if config.miner is None else Miner(around, config.miner)
+        self._miner, self._validator, self._agreement = self._make_producers(around)
         self._device = None if config.device is None else Device(around, config.device)
         self._owner = Owner(around) if config.owner else None
         self._jobs = JobTable()
@@ -143,6 +149,16 @@ class NodeCore:
         self._routes = Routes()
         self._connect_parts(self._routes)
         self._connect_roles(self._routes)
+
+    def _make_producers(self, around: Surroundings) -> tuple[Miner | None, Validator | None, AgreementDesk | None]:
+        """Return what makes blocks under this network's engine, if this node does, and what decides on them."""
+        world, miner = self.world, self.config.miner
+        engine = world.engine
+        if not isinstance(engine, PosEngine):
+            return None if miner is None else Miner(around, miner), None, None
+        desk = AgreementDesk(world, engine, self.chain, self.network, self._importer)
+        validator = None if miner is None or world.signer is None else Validator(around, engine, lambda: desk.place)
+        return None, validator, desk
 
     def handle(self, event: Event, now: Millis) -> list[Effect]:
         """Return what this event leads to, in the order it is to be done.
@@ -197,6 +213,7 @@ class NodeCore:
         routes.on(UpdateArrived, updates.on_arrived)
         routes.on(HeadChanged, monitor.on_head, transactions.on_head, updates.on_head)
         self._connect_states(routes)
+        self._connect_agreement(routes)
         routes.on(BlockMade, importer.on_block_made)
         routes.on(HeaderAdmitted, importer.on_admitted)
         routes.on(BlockCondemned)
@@ -225,6 +242,33 @@ class NodeCore:
         routes.on(Shutdown, snapshots.on_shutdown)
         routes.on_job(CheckPiece, statesync.on_checked)
 
+    def _connect_agreement(self, routes: Routes) -> None:
+        """Fill the table for votes, and for the blocks this node makes where they are voted on."""
+        desk, validator = self._agreement, self._validator
+        routes.on(EngineArrived)
+        routes.on(EpochsArrived)
+        routes.on(ProposalWanted)
+        if desk is None:
+            return
+        routes.on(Started, desk.on_started)
+        routes.on(Tick, desk.on_tick)
+        routes.on(PeerUp, desk.on_peer_up)
+        routes.on(PeerDown, desk.on_peer_down)
+        routes.on(EngineArrived, desk.on_arrived)
+        routes.on(EpochsArrived, desk.on_epochs)
+        routes.on(HeadChanged, desk.on_head)
+        routes.on(StateAdopted, desk.on_adopted)
+        routes.on(BlockCondemned, desk.on_condemned)
+        routes.on(BlockMade, desk.on_block_made)
+        if validator is None:
+            return
+        routes.on(ProposalWanted, validator.on_wanted)
+        routes.on(Tick, validator.on_tick)
+        routes.on(HeadChanged, validator.on_head)
+        routes.on(MiningOrder, validator.on_mining_order)
+        routes.on(Shutdown, validator.on_shutdown)
+        routes.on_job(BuildBlock, validator.on_built)
+
     def _connect_roles(self, routes: Routes) -> None:
         """Fill the table for the roles this node plays; they hear after the parts above."""
         miner, device, owner = self._miner, self._device, self._owner
@@ -246,7 +290,7 @@ class NodeCore:
             routes.on(Shutdown, miner.on_shutdown)
             routes.on_job(BuildBlock, miner.on_built)
             routes.on_job(SealBlock, miner.on_sealed)
-        else:
+        elif self._validator is None:
             routes.on(MiningOrder, _refuse_mining)
         if device is not None:
             routes.on(Started, device.on_started)
@@ -330,10 +374,10 @@ class NodeCore:
 
     def miner_status(self) -> MinerStatus | None:
         """Return what the miner role does; None without it."""
-        attester, miner = self._attester, self._miner
-        if attester is None or miner is None:
+        attester, maker = self._attester, self._miner or self._validator
+        if attester is None or maker is None:
             return None
-        return MinerStatus(miner.blocks, attester.attestations, miner.height, attester.is_registered, miner.is_paused)
+        return MinerStatus(maker.blocks, attester.attestations, maker.height, attester.is_registered, maker.is_paused)
 
 
 def _refuse_mining(order: MiningOrder, turn: Turn) -> None:

@@ -69,7 +69,7 @@ class Importer:
         self.is_held: Callable[[], bool] = lambda: False
         """Are the blocks not wanted now, because the state after a later one is being fetched?"""
         self.let_in: Callable[[Sequence[Header]], Sequence[Header]] = lambda headers: headers
-        """Which of the headers that a peer sent may be judged now? An engine with views lets none in before its view."""
+        """Which of the headers a peer sent may be judged now? An engine with views lets none in before its view."""
 
     @property
     def is_busy(self) -> bool:

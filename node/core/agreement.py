@@ -1,0 +1,391 @@
+"""The agreement desk: drives the agreement of an engine with votes, and does what it asks for.
+
+Rules of this file: a signature leaves only after the journal has it on disk (``node.signer``). Which block is final,
+which epoch begins and who builds a block are other parts' work; this one carries messages between the agreement, the
+peers and those parts.
+
+    peers ─EngineArrived─▶ desk ─▶ Agreement ─▶ effects ─┬▶ signer, then peers      ├▶ Importer: admit, set aside
+    Importer ─HeadChanged▶ desk                          ├▶ Finality, Epochs        └▶ Validator role: ProposalWanted
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Final, cast
+
+from chain.block import Header, block_id
+from chain.codec import encode
+from chain.errors import CodecError
+from chain.ids import AccountId, Hash, Millis
+from chain.transaction import SubmitEvidence
+from consensus.pos.agreement import Agreement
+from consensus.pos.effects import (
+    Abandon,
+    Accuse,
+    Admit,
+    Audience,
+    CastReproposal,
+    CastVote,
+    Effect,
+    Finalized,
+    Notarized,
+    Nullified,
+    OwnVoteSeen,
+    Pass,
+    Propose,
+    Tell,
+    Timer,
+    TimerToken,
+)
+from consensus.pos.engine import PosEngine
+from consensus.pos.epochproof import EpochProof
+from consensus.pos.errors import MessageFault
+from consensus.pos.fields import read_fields
+from consensus.pos.votes import Certificate, Message, Proposal, message_key, read_message
+from node.core.audience import Listeners
+from node.core.chain import Chain
+from node.core.epochs import Epochs, EpochStart
+from node.core.finality import Finality
+from node.core.grace import Grace
+from node.core.importer import Importer
+from node.core.messages import (
+    BlockCondemned,
+    BlockMade,
+    HeadChanged,
+    HeaderAdmitted,
+    OwnTransaction,
+    ProposalWanted,
+    StateAdopted,
+)
+from node.core.turn import Turn
+from node.events import Started, Tick
+from node.notices import SigningRefused
+from node.signer import ValidatorSigner, describe
+from node.world import World
+from p2p.events import EngineArrived, EpochsArrived, PeerDown, PeerId, PeerUp, Verdict
+from p2p.network import PeerNetwork
+
+_MAX_EARLY: Final = 4096
+"""Headers of views that this node has not come to, kept until it has."""
+_REMEDY: Final = (
+    "make sure that no other node runs with this key; then start this node again once that epoch is over. Until then "
+    "it follows the chain and signs nothing"
+)
+_Handler = Callable[[Effect, Turn], None]
+
+
+class AgreementDesk:
+    """The votes of this node's engine. A node without a signer follows and casts nothing."""
+
+    def __init__(self, world: World, engine: PosEngine, chain: Chain, network: PeerNetwork, importer: Importer) -> None:
+        self._world = world
+        self._engine = engine
+        self._chain = chain
+        self._network = network
+        self._importer = importer
+        self._signer: ValidatorSigner | None = world.signer
+        account = None if self._signer is None else self._signer.account
+        self._agreement = Agreement(world.genesis, account, world.signatures)
+        self._listeners = Listeners(network, world.key.account)
+        self._epochs = Epochs(world, engine, chain)
+        self._finality = Finality(world, chain, importer)
+        self._grace = Grace(engine.parameters, account)
+        self._timers: dict[TimerToken, Millis] = {}
+        self._early: OrderedDict[Hash, Header] = OrderedDict()
+        self._ending: Certificate | None = None
+        self._accused: dict[tuple[int, int, AccountId], None] = {}
+        self._source: tuple[PeerId, bool] | None = None
+        self._handlers = self._make_table()
+        importer.let_in = self._let_in
+
+    def _make_table(self) -> dict[type, _Handler]:
+        table: dict[type, Callable[..., None]] = {
+            CastVote: self._cast_vote,
+            CastReproposal: self._cast_reproposal,
+            Propose: self._propose,
+            Admit: self._admit,
+            Notarized: self._keep,
+            Nullified: self._keep,
+            Finalized: self._finalized,
+            Abandon: self._abandon,
+            Tell: self._tell,
+            Pass: self._pass_on,
+            Timer: self._set_timer,
+            Accuse: self._accuse,
+            OwnVoteSeen: self._check_own,
+        }
+        return cast(dict[type, _Handler], table)
+
+    # --- what others may read ---------------------------------------------------------------------
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """The epoch and view this node is in."""
+        return self._agreement.epoch or 0, self._agreement.view
+
+    @property
+    def agreement(self) -> Agreement:
+        """The machine, to be read."""
+        return self._agreement
+
+    @property
+    def epochs(self) -> Epochs:
+        """The validators, to be read."""
+        return self._epochs
+
+    @property
+    def refusal(self) -> str:
+        """Why this validator does not sign; empty if it does, or has no key."""
+        return "" if self._signer is None else self._signer.refusal
+
+    @property
+    def is_in_grace(self) -> bool:
+        """Does this validator still wait to hear what its peers know of its key?"""
+        return self._signer is not None and not self._grace.is_over
+
+    # --- what comes in ----------------------------------------------------------------------------
+
+    def on_started(self, event: Started, turn: Turn) -> None:
+        """Go on where the last run was: with its certificates, and with the votes its journal has."""
+        start = self._epochs.load()
+        self._begin(start, turn)
+        self._importer.judge_again(turn)
+        if self._signer is not None:
+            self._grace.begin(start.set, turn)
+
+    def _begin(self, start: EpochStart, turn: Turn) -> None:
+        messages = [data for data in self._world.store.certificates.live() if self._is_of(data, start.set.epoch)]
+        if self._signer is not None:
+            messages += [encode(vote) for vote in self._signer.restore(start.set.seed, start.set.epoch)]
+        self._listeners.set = start.set
+        effects = self._agreement.start(start.set, start.boundary, turn.now, messages, may_vote=False)
+        self._do(effects, turn)
+        self._report_chain(start.boundary.height, turn)
+
+    def _is_of(self, data: bytes, epoch: int) -> bool:
+        message = read_message(data)
+        return isinstance(message, Certificate) and message.epoch == epoch
+
+    def _report_chain(self, height: int, turn: Turn) -> None:
+        """Report the blocks above ``height`` that were executed before."""
+        tree, head = self._chain.tree, self._chain.head_id
+        for number in range(height + 1, self._chain.height + 1):
+            header = tree.ancestor(head, type(self._chain.height)(number))
+            if header is not None:
+                self._do(self._agreement.on_executed(block_id(header), header, turn.now), turn)
+
+    def on_arrived(self, arrived: EngineArrived, turn: Turn) -> None:
+        """Take a peer's message; reject who sends what no honest node does."""
+        try:
+            message = read_message(arrived.data)
+            self._network.has_engine_message(arrived.peer, message_key(message), turn.now)
+            self._source = arrived.peer, arrived.passing
+            effects = self._agreement.on_message(arrived.data, turn.now)
+        except MessageFault as fault:
+            self._source = None
+            turn.network(self._network.verdict(arrived.peer, Verdict.REJECT, f"agreement: {fault}", turn.now))
+            return
+        self._do(effects, turn)
+        self._source = None
+        self._look_for_epochs(message, turn)
+
+    def _look_for_epochs(self, message: Message, turn: Turn) -> None:
+        """A message of a later epoch than is known here: fetch how those between ended."""
+        epoch = read_fields(message.header).epoch if isinstance(message, Proposal) else message.epoch
+        if epoch > self._epochs.newest.epoch:
+            self._want_epochs(turn)
+
+    def _want_epochs(self, turn: Turn) -> None:
+        turn.network(self._network.want_epochs(self._epochs.newest.epoch, turn.now))
+
+    def on_epochs(self, arrived: EpochsArrived, turn: Turn) -> None:
+        """Take proofs of how epochs ended: their boundary blocks are final, and the next epochs' sets are known."""
+        try:
+            proofs = self._epochs.take(arrived.proofs, arrived.first)
+        except MessageFault as fault:
+            turn.network(self._network.verdict(arrived.peer, Verdict.REJECT, str(fault), turn.now))
+            return
+        for proof in proofs:
+            self._finality.finalize(proof.certificate, turn)
+        if proofs:
+            self._go_on_from(proofs[-1], turn)
+
+    def _go_on_from(self, last: EpochProof, turn: Turn) -> None:
+        self._begin_epoch(EpochStart(last.next_set, last.boundary), turn)
+        self._want_epochs(turn)
+
+    def on_peer_up(self, up: PeerUp, turn: Turn) -> None:
+        """Tell a new peer where the agreement is, and what is known of its own votes."""
+        self._tell_peer(up.peer, turn)
+        self._grace.on_peer(up.peer, turn)
+        wanted = self._epochs.wanted(up.info.height)
+        if wanted is not None:
+            turn.network(self._network.want_epochs(wanted, turn.now))
+
+    def on_peer_down(self, down: PeerDown, turn: Turn) -> None:
+        """Count no longer on a peer that left."""
+        self._grace.on_peer_down(down.peer)
+
+    def _tell_peer(self, peer: PeerId, turn: Turn) -> None:
+        for data in self._agreement.on_peer(AccountId(peer)):
+            key = message_key(read_message(data))
+            turn.network(self._network.tell_engine(data, key, (peer,), turn.now))
+
+    def on_head(self, changed: HeadChanged, turn: Turn) -> None:
+        """Tell the agreement what was executed; end an epoch whose last block is the head now."""
+        self._finality.retry(turn)
+        for block in changed.connected:
+            self._do(self._agreement.on_executed(block.id, block.header, turn.now), turn)
+        self._end_epoch(turn)
+
+    def on_adopted(self, adopted: StateAdopted, turn: Turn) -> None:
+        """The state came from peers: go on from it."""
+        self._finality.retry(turn)
+        self._end_epoch(turn)
+
+    def on_condemned(self, condemned: BlockCondemned, turn: Turn) -> None:
+        """Tell the agreement that a block is none to vote for."""
+        self._do(self._agreement.on_refused(condemned.id, turn.now), turn)
+
+    def on_block_made(self, made: BlockMade, turn: Turn) -> None:
+        """Send out this validator's own proposal."""
+        self._do(self._agreement.on_signed(encode(Proposal(made.header)), turn.now), turn)
+
+    def on_tick(self, event: Tick, turn: Turn) -> None:
+        """Fire the timers that are due."""
+        for token in [token for token, at in self._timers.items() if at <= turn.now]:
+            self._timers.pop(token, None)
+            self._do(self._agreement.on_timer(token, turn.now), turn)
+        if self._signer is not None and not self._grace.is_over and self._grace.is_due(turn.now):
+            self._grace.end()
+            if not self._signer.refusal:
+                self._do(self._agreement.allow_votes(turn.now), turn)
+        self._finality.retry(turn)
+        self._release_early(turn)
+
+    # --- headers before their view ----------------------------------------------------------------
+
+    def _let_in(self, headers: Sequence[Header]) -> Sequence[Header]:
+        """Return the headers that may be judged now; keep those of views to come.
+
+        A leader could else make a chain the heaviest by naming a view far ahead: what it weighs is its view.
+        """
+        inside: list[Header] = []
+        for header in headers:
+            if self._is_early(header):
+                self._early[block_id(header)] = header
+            else:
+                inside.append(header)
+        while len(self._early) > _MAX_EARLY:
+            self._early.popitem(last=False)
+        return inside
+
+    def _is_early(self, header: Header) -> bool:
+        try:
+            fields = read_fields(header)
+        except CodecError:
+            return False  # the engine says what is wrong with it
+        return (fields.epoch, fields.view) > self.place
+
+    def _release_early(self, turn: Turn) -> None:
+        """Let in the headers whose view has come."""
+        due = [id for id, header in self._early.items() if not self._is_early(header)]
+        headers = sorted([self._early.pop(id) for id in due], key=lambda header: header.height)
+        for header in headers:
+            turn.tell(HeaderAdmitted(header, ()))
+
+    # --- what the agreement asks for --------------------------------------------------------------
+
+    def _do(self, effects: Sequence[Effect], turn: Turn) -> None:
+        for effect in effects:
+            self._handlers[type(effect)](effect, turn)
+
+    def _cast_vote(self, wish: CastVote, turn: Turn) -> None:
+        set = self._engine.sets.get(wish.epoch)
+        if self._signer is None or set is None or self._chain.find_stop():
+            return
+        vote = self._signer.sign_vote(set.seed, wish.epoch, wish.view, wish.kind, wish.block)
+        if vote is not None:
+            self._do(self._agreement.on_signed(encode(vote), turn.now), turn)
+
+    def _cast_reproposal(self, wish: CastReproposal, turn: Turn) -> None:
+        set = self._engine.sets.get(wish.epoch)
+        if self._signer is None or set is None or self._chain.find_stop():
+            return
+        signed = self._signer.sign_reproposal(set.seed, wish.epoch, wish.view, wish.parent_view, wish.block)
+        if signed is not None:
+            self._do(self._agreement.on_signed(encode(signed), turn.now), turn)
+
+    def _propose(self, wish: Propose, turn: Turn) -> None:
+        turn.tell(ProposalWanted(wish.epoch, wish.view, wish.parent, wish.not_before_ms))
+
+    def _admit(self, wish: Admit, turn: Turn) -> None:
+        sources = (PeerId(wish.header.producer),) if self._source is None else (wish.header.producer, self._source[0])
+        turn.tell(HeaderAdmitted(wish.header, tuple(dict.fromkeys(sources))))
+
+    def _keep(self, effect: Notarized | Nullified, turn: Turn) -> None:
+        certificate = effect.certificate
+        self._world.store.certificates.keep_live(certificate.epoch, certificate.view, encode(certificate))
+        if isinstance(effect, Notarized):
+            self._importer.take_back(Hash(certificate.block), turn)
+
+    def _finalized(self, effect: Finalized, turn: Turn) -> None:
+        certificate = effect.certificate
+        self._world.store.certificates.keep_live(certificate.epoch, certificate.view, encode(certificate))
+        self._world.store.certificates.forget_live(certificate.epoch, certificate.view)
+        self._finality.finalize(certificate, turn)
+        if effect.ends_epoch:
+            self._ending = certificate
+            self._end_epoch(turn)
+
+    def _end_epoch(self, turn: Turn) -> None:
+        """Go on to the next epoch once the state after the last block of this one is the node's."""
+        start = None if self._ending is None else self._epochs.close(self._ending)
+        if start is not None:
+            self._ending = None
+            self._begin_epoch(start, turn)
+
+    def _begin_epoch(self, start: EpochStart, turn: Turn) -> None:
+        self._listeners.set = start.set
+        self._world.store.certificates.forget_live(start.set.epoch, 0)
+        self._do(self._agreement.on_epoch(start.set, start.boundary, turn.now), turn)
+        self._report_chain(start.boundary.height, turn)
+        self._release_early(turn)
+        self._importer.judge_again(turn)
+
+    def _abandon(self, effect: Abandon, turn: Turn) -> None:
+        self._importer.set_aside(effect.blocks, turn)
+
+    def _set_timer(self, timer: Timer, turn: Turn) -> None:
+        self._timers = {token: at for token, at in self._timers.items() if token.view >= timer.token.view - 1}
+        self._timers[timer.token] = timer.at_ms
+        turn.wake(timer.at_ms)
+
+    def _accuse(self, effect: Accuse, turn: Turn) -> None:
+        """Bring an offence to the chain; who accuses first is paid for it."""
+        if self._signer is not None:
+            turn.tell(OwnTransaction(SubmitEvidence(encode(effect.evidence))))
+
+    # --- telling ----------------------------------------------------------------------------------
+
+    def _tell(self, effect: Tell, turn: Turn) -> None:
+        to, passing = self._listeners.of(effect.audience)
+        send = partial(self._network.tell_engine, passing=passing, again=effect.again)
+        turn.network(send(effect.message, effect.key, to, turn.now))
+
+    def _pass_on(self, effect: Pass, turn: Turn) -> None:
+        """Pass on what concerns everybody; of the rest, what its sender asks to be passed on."""
+        if effect.audience is Audience.ALL or (self._source is not None and self._source[1]):
+            turn.network(self._network.tell_engine(effect.message, effect.key, None, turn.now, passing=True))
+
+    # --- a key that signs elsewhere ---------------------------------------------------------------
+
+    def _check_own(self, seen: OwnVoteSeen, turn: Turn) -> None:
+        """Refuse to sign for ever if the key has signed what the journal does not know."""
+        signer = self._signer
+        if signer is None or signer.refusal or signer.knows(seen.message):
+            return
+        reason = f"this validator's key has signed {describe(seen.message)}, which its journal does not know: {_REMEDY}"
+        signer.refuse(reason)
+        self._agreement.forbid_votes()
+        turn.publish(SigningRefused(self.place[0], self.place[1], reason))
