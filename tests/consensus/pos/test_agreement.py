@@ -29,7 +29,7 @@ from consensus.pos.effects import (
     TimerToken,
 )
 from consensus.pos.errors import MessageFault
-from consensus.pos.live import AHEAD, MAX_PATIENCE_FACTOR
+from consensus.pos.live import AHEAD, BEHIND
 from consensus.pos.validators import ValidatorSet
 from consensus.pos.votes import Certificate, Message, Proposal, VoteKind, make_certificate
 from consensus.signatures import SignatureCache
@@ -220,7 +220,7 @@ def test_patience_doubles_with_each_view_without_a_block_and_a_block_ends_that()
         node.tell(nullified(view))
         timers = [e for e in node.seen if isinstance(e, Timer) and e.token == TimerToken(0, view + 1, True)]
         spans.append(timers[0].at_ms - START - BLOCK_MS)
-    assert spans == [3 * DELTA_MS * min(2**n, MAX_PATIENCE_FACTOR) for n in range(1, 9)]
+    assert spans == [3 * DELTA_MS * min(2**n, 32) for n in range(1, 9)]
     block = propose_on(SET, ROOT, 9, 0).header
     node.accept(block)
     node.tell(notarized(9, block_id(block)))
@@ -571,6 +571,22 @@ def test_proposals_of_far_views_are_not_kept():
         for salt in range(3):
             node.tell(propose_on(SET, ROOT, view, 0, salt=salt))
     assert node.agreement.count() <= 4 * (AHEAD + 1) + 3
+
+
+def test_what_was_left_behind_is_forgotten():
+    """A hundred views with every validator's vote and every leader's proposal: what is kept stays the same."""
+    node = Node(None)
+    kept = []
+    parent = ROOT
+    for view in range(1, 100):
+        block = propose_on(SET, parent, view, 0).header
+        node.accept(block)
+        node.tell(*[sign_vote(SET, key, view, VoteKind.NOTARIZE, block_id(block)) for key in KEYS[:2]])
+        node.tell(*[sign_vote(SET, key, view, VoteKind.NULLIFY) for key in KEYS[:4]])
+        assert node.agreement.view == view + 1
+        kept.append(node.agreement.count() - view)
+    certificates = 2
+    assert max(kept) <= certificates + (BEHIND + 2) * (2 + 4 + 1 + 1 + 1)
 
 
 def test_a_network_of_work_has_no_agreement():

@@ -151,6 +151,8 @@ def test_an_orphan_of_an_unknown_epoch_asks_for_its_parent_first():
     header = make_block(replace(SET, epoch=5), replace(ROOT, height=Height(15)), 1, 0, Hash(bytes(32)))
     verdict = judge(header)
     assert (verdict.verdict, verdict.missing) == (Verdict.ORPHAN, (header.parent,))
+    misplaced = replace(header, height=Height(13))
+    assert judge(misplaced).verdict is Verdict.INVALID, "its height is of another epoch, whoever votes in it"
 
 
 def test_the_beacon_follows_from_the_chain_alone():
