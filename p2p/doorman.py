@@ -225,7 +225,7 @@ class Doorman:
         self.dialer.failed(parse_endpoint(address), now)
 
     def anchors(self) -> tuple[str, ...]:
-        """Return the addresses to dial first after a restart: of those dialled our own choice first, then the oldest."""
+        """Return the addresses to dial first after a restart: our own choice before the operator's, oldest first."""
         chosen = [session for session in self._links.ready.values() if session.outbound]
         is_kept = {each.connection: self.dialer.purpose_of(each.endpoint) is Purpose.KEPT for each in chosen}
         oldest = sorted(chosen, key=lambda session: (is_kept[session.connection], session.since))[:ANCHORS]

@@ -237,7 +237,7 @@ EXTRA_MS: Final = 60_000
 """For a peer dialled because the head is old to show what it has, before the least useful one goes."""
 
 # ── the door ──────────────────────────────────────────────────────────────────────────────────────────────────────
-MAX_HALF_OPEN: Final = 16
+MAX_HALF_OPEN: Final = 64
 """Callers that have not finished their handshake, beside those that are peers."""
 
 # ── misbehaviour, in points that halve over time ──────────────────────────────────────────────────────────────────
