@@ -263,7 +263,7 @@ def test_a_block_forgives_what_was_missed_before() -> None:
 
 def test_who_leaves_jail_votes_from_the_next_epoch_on() -> None:
     """Jailed in one epoch, out of the next set; free after its time, and back in the set after that."""
-    chain = StakeChain()
+    chain = StakeChain(jail_blocks=11)
     chain.absent = {SECOND.account}
     while get_validator(chain, SECOND.account).standing == "good":  # type: ignore[union-attr]
         chain.mine()

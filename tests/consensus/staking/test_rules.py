@@ -5,7 +5,7 @@ from msgspec.structs import replace
 
 from chain.block import Block
 from chain.codec import encode
-from chain.ids import Amount
+from chain.ids import Amount, Height
 from chain.keys import KeyPair
 from chain.transaction import (
     STAKE_KINDS,
@@ -21,9 +21,12 @@ from chain.transaction import (
 )
 from consensus.errors import Invalid
 from consensus.pos.sets import genesis_set
+from consensus.pos.validators import Member
 from consensus.queries import get_device, get_miner, get_supply
 from consensus.staking.bonds import CANDIDATES_PER_SEAT
 from consensus.staking.place import place_after, place_of
+from consensus.staking.records import Validator
+from consensus.staking.sets import choose_members
 from consensus.staking.state import get_burned, get_candidates, get_permit, get_unbonding, get_validator
 from consensus.staking.unbonding import MAX_LEAVING
 from consensus.transition import apply, check_transaction
@@ -111,6 +114,17 @@ def test_coins_come_back_by_themselves_and_no_earlier() -> None:
     assert not [key for key in chain.state if b"unbonding" in key]
 
 
+def test_what_leaves_in_two_blocks_comes_back_in_two() -> None:
+    """Each payment has its own block."""
+    chain = StakeChain()
+    chain.do(FIRST, Unbond(Amount(200)))
+    chain.do(FIRST, Unbond(Amount(300)))
+    chain.mine(PAYS_AFTER - 1)
+    assert [entry.amount for entry in get_unbonding(chain, FIRST.account).entries] == [300]
+    chain.mine()
+    assert get_unbonding(chain, FIRST.account).entries == ()
+
+
 def test_a_part_of_a_stake_can_leave() -> None:
     """The rest goes on staking; one too small must leave as a whole."""
     chain = StakeChain()
@@ -165,6 +179,20 @@ def test_a_larger_stake_takes_the_smallest_place_when_all_are_taken() -> None:
 
 
 # --- epochs ---------------------------------------------------------------------------------------
+
+
+def test_only_whoever_is_fit_is_chosen() -> None:
+    """In good standing, with the least stake asked, whatever the state came to hold."""
+    parameters = StakeChain().parameters
+    fit = Validator(Amount(100), Height(0), "good", 0, Height(0))
+    entries = [
+        replace(fit, stake=Amount(99)),
+        replace(fit, standing="jailed"),
+        fit,
+        replace(fit, standing="tombstoned"),
+    ]
+    found = choose_members(zip([key.account for key in VALIDATORS], entries, strict=False), parameters)
+    assert found == (Member(THIRD.account, 100),)
 
 
 def test_if_nobody_is_fit_the_validators_stay() -> None:
