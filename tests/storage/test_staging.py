@@ -1,4 +1,4 @@
-"""A state from elsewhere: kept beside the one in use until it is whole, then the one in use in one step; pruning; backup."""
+"""A state from elsewhere is kept beside the one in use until it is whole, then takes its place; pruning; backup."""
 
 from pathlib import Path
 
@@ -142,7 +142,7 @@ def test_what_is_pruned_is_gone_and_the_rest_is_sound(disk: Disk) -> None:
     for height in (1, 6, 7):
         with pytest.raises(UseError, match="pruning undo"):
             store.prune("undo", Height(height))
-    with pytest.raises(StorageError, match="no blocks up to height 2.*archive"):
+    with pytest.raises(StorageError, match=r"no blocks up to height 2.*archive"):
         export_chain(store, MemoryPayloadStore(), disk.path / "export")
 
 
