@@ -29,6 +29,7 @@ from consensus.pos.effects import (
     TimerToken,
 )
 from consensus.pos.errors import MessageFault
+from consensus.pos.evidence import check_evidence
 from consensus.pos.live import AHEAD, BEHIND
 from consensus.pos.validators import ValidatorSet
 from consensus.pos.votes import Certificate, Message, Proposal, VoteKind, make_certificate
@@ -300,6 +301,16 @@ def test_a_proposal_is_voted_for_when_its_certificates_come_late():
     block = propose_on(SET, BLOCK1, 3, 1).header
     assert casts(node.accept(block)) == []
     assert (3, VoteKind.NOTARIZE, block_id(block)) in casts(node.tell(notarized(1, ID1)))
+
+
+def test_a_liar_that_signed_a_certificate_is_caught_by_it():
+    """Its vote for one block is here, its vote for another comes inside the certificate."""
+    node = Node(ME)
+    liar = next(member.account for member in SET.members[1:] if member.account != ME.account)
+    node.tell(sign_vote(SET, KEY_OF[liar], 1, VoteKind.NOTARIZE, ID2))
+    effects = node.tell(certify(1, VoteKind.NOTARIZE, ID1, skip=0))
+    [accusation] = [effect for effect in effects if isinstance(effect, Accuse)]
+    assert check_evidence(SET, accusation.evidence).validator == liar
 
 
 # Step 4: finalising

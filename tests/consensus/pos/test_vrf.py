@@ -108,6 +108,13 @@ def test_a_gamma_outside_the_prime_order_subgroup_is_refused():
     assert vrf.verify(bindings.crypto_core_ed25519_add(KEYS[0].account, torsion), b"alpha", proof) is None
 
 
+def test_a_key_of_another_length_is_no_key():
+    """Refused, not raised: a stranger chose it."""
+    proof = vrf.prove(KEYS[0].seed, b"alpha")
+    for key in (b"", KEYS[0].account[:31], KEYS[0].account + b"\0"):
+        assert vrf.verify(key, b"alpha", proof) is None
+
+
 def test_zero_scalars_and_zero_challenges_are_refused():
     """They take terms out of the equations."""
     proof = vrf.prove(KEYS[0].seed, b"alpha")
