@@ -78,6 +78,7 @@ class LonelyNode:
         self._handle(cast(Event, HeadersArrived(PEER, tuple([block.header for block in blocks]))))
         for block in blocks:
             self._handle(cast(Event, BodyArrived(PEER, block.id, block.body)))
+        self.core.network.unwant([block.id for block in blocks], self.now)  # it never saw them arrive
 
     def make_block(self) -> Block:
         """Return an empty block on the head, made a block interval later."""

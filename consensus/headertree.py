@@ -158,6 +158,10 @@ class HeaderTree:
         """Return the weight of the chain from genesis to a known header."""
         return self._nodes[id].weight
 
+    def weight_at(self, height: Height) -> int:
+        """Return the weight of the head's chain up to a height; of the lowest header in memory, for a lower one."""
+        return ancestor(self._head, max(height, self._root.height)).weight
+
     def invalid_reason(self, id: Hash) -> str | None:
         """Return why this block or an ancestor of it was found invalid; None if it was not or is unknown."""
         node = self._nodes.get(id)

@@ -125,6 +125,10 @@ _HOST: Final = Check("must be an IP address or a host name", is_host)
 _PORT: Final = _whole(0, 65535)
 _PATH: Final = Check("must be a path in quotes", lambda value: isinstance(value, str) and "\0" not in value)
 _CHECKPOINT: Final = Check("must be HEIGHT:HASH, the hash in 64 hex digits, or empty", _is_checkpoint)
+_WORK: Final = Check(
+    "must be a whole number in quotes, of at most 78 digits",
+    lambda value: isinstance(value, str) and re.fullmatch(r"[0-9]{1,78}", value) is not None,
+)
 _TEXT: Final = Check(
     "must be a text of at most 200 characters", lambda value: isinstance(value, str) and len(value) <= 200
 )
@@ -233,6 +237,18 @@ class SyncSettings:
         _whole(0, 2**53),
         "So many blocks behind, take the state after a final block from peers, every piece checked, in place of "
         "executing all blocks before it; 0 = never.",
+    )
+    minimum_work: str = _setting(
+        "0",
+        _WORK,
+        "Hashes that a chain must have cost (as text, decimal) before its headers are stored: the weight of a chain "
+        "you know, say. 0 = what the node's own head weighs.",
+    )
+    allow_deep_reorg: bool = _setting(
+        False,
+        _FLAG,
+        "Follow a heavier chain however deep it leaves this one, beyond the genesis' limit. Set it when the network "
+        "has agreed that this node stands on the wrong branch, start once, and take it back.",
     )
     serve_state: bool = _setting(True, _FLAG, "Let peers take it from this node.")
 

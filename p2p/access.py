@@ -10,12 +10,33 @@ from typing import Protocol
 
 from chain.block import Body, Header
 from chain.codec import MAX_OBJECT_BYTES
-from chain.ids import Hash, Height
+from chain.ids import Hash, Height, Millis
 from chain.payload import MAX_PAYLOAD_BYTES
 from chain.transaction import SignedTransaction
 from chain.update import AttestedUpdate
 from p2p.events import Kind, StateOffer
 from p2p.saved import SavedPeers
+
+
+@dataclass(frozen=True, slots=True)
+class TrialStep:
+    """What becomes of an answer: the headers to hand to the core, whether to go on asking, what condemns the peer."""
+
+    release: tuple[Header, ...]
+    goes_on: bool = False
+    fault: str = ""
+
+
+class HeaderTrial(Protocol):
+    """A peer's headers while it is not proven that they are worth storing (``node.core.presync``)."""
+
+    def locator(self) -> tuple[Hash, ...]:
+        """Return where to go on asking; nothing if the chain's own locator says it."""
+        ...
+
+    def take(self, headers: tuple[Header, ...], more: bool, now: Millis) -> TrialStep:
+        """Take an answer, after which there are ``more`` headers or not."""
+        ...
 
 
 class ChainAccess(Protocol):
@@ -53,6 +74,10 @@ class ChainAccess(Protocol):
 
     def locator(self) -> tuple[Hash, ...]:
         """Return ids from the best header back to the genesis block, its last, thinning out: ≤ ``MAX_LOCATOR``."""
+        ...
+
+    def trial(self) -> HeaderTrial:
+        """Return a new trial of a peer's headers."""
         ...
 
     def headers_after(self, locator: Sequence[Hash], limit: int) -> tuple[Header, ...]:

@@ -2,7 +2,7 @@
 
 One question is under way at a time; when the peer asked falls silent, another one is asked. A peer whose answer ends,
 or brings nothing new, has its claim set aside for a while or until it announces another head: a false claim costs one
-question.
+question. Until a peer's headers are proven to be worth storing they are on trial: peers take turns meanwhile.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from typing import Final
 
 from chain.block import Header, block_id
 from chain.ids import ZERO_HASH, Hash, Millis
-from p2p.access import ChainAccess
+from p2p.access import ChainAccess, HeaderTrial
 from p2p.errors import ProtocolError
 from p2p.events import HeadersArrived, PeerId
 from p2p.limits import CLAIM_RETRY_MS, HEADERS_ANSWER_MS, MAX_STRIKES, MessageClass
@@ -39,6 +39,7 @@ class HeaderSync:
         self._random = random
         self._question: _Question | None = None
         self._locators: dict[PeerId, tuple[Hash, ...]] = {}  # what a peer was last asked with
+        self._trials: dict[PeerId, HeaderTrial] = {}
         self._set_aside: dict[PeerId, Millis] = {}  # claims not to follow before that time
         links.on_up.append(self._on_up)
         links.on_down.append(self._on_down)
@@ -55,8 +56,9 @@ class HeaderSync:
         better = self._better_peers(now)
         if not better:
             return
-        locator = self._chain.locator()
         session = self._random.choice([each for each in better if not each.is_silent(now)] or better)
+        trial = self._trials.get(session.peer)
+        locator = (() if trial is None else trial.locator()) or self._chain.locator()
         if self._locators.get(session.peer) == locator:
             self._put_aside(session.peer, now)  # its last answer changed nothing
             return
@@ -105,7 +107,11 @@ class HeaderSync:
         session.known.add((None, session.head), now)
         self._set_aside.pop(session.peer, None)
         self._locators.pop(session.peer, None)
-        self._links.emit(HeadersArrived(session.peer, (header,)))
+        step = self._chain.trial().take((header,), False, now)
+        if step.fault:
+            raise ProtocolError(step.fault)
+        if step.release:
+            self._links.emit(HeadersArrived(session.peer, step.release))
 
     def on_headers(self, session: Session, message: Headers, now: Millis) -> None:
         """Take an answer. Headers that do not follow our locator condemn the peer."""
@@ -113,15 +119,31 @@ class HeaderSync:
         locator = self._locators.get(session.peer)  # of a question that was given up when the peer fell silent
         if self._question is not None and self._question.peer == session.peer:
             locator, self._question = self._question.locator, None
-        if not message.headers or not message.more:
-            self._put_aside(session.peer, now)
         if not message.headers or locator is None:
+            self._trials.pop(session.peer, None)
+            self._put_aside(session.peer, now)
             return
         self._check_linked(message.headers, locator)
-        self._links.emit(HeadersArrived(session.peer, message.headers))
+        self._try(session, message, now)
+
+    def _try(self, session: Session, message: Headers, now: Millis) -> None:
+        """Hand on what is worth storing; go on with a trial that is not over."""
+        trial = self._trials.pop(session.peer, None) or self._chain.trial()
+        step = trial.take(message.headers, message.more, now)
+        if step.fault:
+            raise ProtocolError(step.fault)
+        if step.goes_on:
+            self._trials[session.peer] = trial
+        elif not message.more or not step.release:
+            self._put_aside(session.peer, now)
+        if step.release:
+            self._links.emit(HeadersArrived(session.peer, step.release))
+        else:
+            self.sync(now)
 
     def _put_aside(self, peer: PeerId, now: Millis) -> None:
         self._locators.pop(peer, None)
+        self._trials.pop(peer, None)
         self._set_aside[peer] = Millis(now + CLAIM_RETRY_MS)
 
     def _check_chain(self, header: Header) -> None:
@@ -144,6 +166,7 @@ class HeaderSync:
 
     def _on_down(self, session: Session, now: Millis) -> None:
         self._locators.pop(session.peer, None)
+        self._trials.pop(session.peer, None)
         self._set_aside.pop(session.peer, None)
         if self._question is not None and self._question.peer == session.peer:
             self._question = None

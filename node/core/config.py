@@ -71,6 +71,8 @@ class CoreConfig:
     ``checkpoint``: the only block accepted at its height. ``state_blocks``: a node so far behind takes the state of a
     final block from peers instead of executing every block; 0 = never. ``snapshot_blocks``: the states after final
     blocks at multiples of this height are served; 0 = none. ``retention``: what is pruned.
+    ``minimum_work``: headers of a chain that is not proven to weigh that much are not stored. ``has_reorg_limit``:
+    False lets the node follow a heavier chain however deep it branches off (proof of work; the operator's decision).
     """
 
     miner: MinerConfig | None = None
@@ -84,4 +86,6 @@ class CoreConfig:
     checkpoint: Checkpoint | None = None
     state_blocks: int = 0
     snapshot_blocks: int = 1_000
+    minimum_work: int = 0
+    has_reorg_limit: bool = True
     retention: Retention = field(default_factory=Retention)

@@ -123,12 +123,14 @@ class NodeCore:
     def __init__(self, world: World, config: CoreConfig, connect: Callable[[ChainAccess], PeerNetwork]) -> None:
         self.world = world
         self.config = config
-        self.chain = Chain(world, rebuild_tree(world, config.checkpoint))
+        self.chain = Chain(world, rebuild_tree(world, config.checkpoint, has_reorg_limit=config.has_reorg_limit))
         self.mempool = Mempool(config.pools)
         self.updates = UpdatePool(config.pools)
         refused = RefusedItems()
         self._snapshots = SnapshotDesk(world, config, self.chain)
-        self.network = connect(Serving(world, self.chain, self.mempool, self.updates, refused, self._snapshots))
+        self.network = connect(
+            Serving(world, self.chain, self.mempool, self.updates, refused, self._snapshots, config.minimum_work)
+        )
         self._monitor = Monitor(config, self.chain, self.network)
         self._upgrades = UpgradeWatch(self.chain)
         self._peers = Peers(self.network, self.mempool, self.updates)

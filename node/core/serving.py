@@ -7,6 +7,7 @@ from chain.ids import Hash, Height
 from chain.transaction import SignedTransaction
 from chain.update import AttestedUpdate
 from node.core.chain import Chain
+from node.core.presync import HeaderTrial, work_needed
 from node.core.refused import RefusedItems
 from node.core.snapshots import SnapshotDesk
 from node.mempool import Mempool
@@ -26,8 +27,10 @@ class Serving:
         updates: UpdatePool,
         refused: RefusedItems,
         snapshots: SnapshotDesk,
+        minimum_work: int = 0,
     ) -> None:
         self._world = world
+        self._minimum_work = minimum_work
         self._chain = chain
         self._mempool = mempool
         self._updates = updates
@@ -67,6 +70,11 @@ class Serving:
     def locator(self) -> tuple[Hash, ...]:
         """Return ids of the best chain of headers, dense at its end, down to genesis."""
         return self._chain.tree.locator()
+
+    def trial(self) -> HeaderTrial:
+        """Return a new trial of a peer's headers, by the work that is needed now."""
+        tree = self._chain.tree
+        return HeaderTrial(self._world.engine, tree, work_needed(self._world, tree, self._minimum_work))
 
     def headers_after(self, locator: Sequence[Hash], limit: int) -> tuple[Header, ...]:
         """Return the main chain's headers after the locator, with the stale ones they refer to."""

@@ -16,6 +16,7 @@ from chain.ids import Hash, Height, Millis
 from chain.keys import KeyPair
 from chain.transaction import SignedTransaction
 from chain.update import AttestedUpdate
+from p2p.access import HeaderTrial, TrialStep
 from p2p.identity import make_certificate
 from p2p.limits import TICK_MS
 from p2p.network import (
@@ -45,6 +46,16 @@ from p2p.network import (
     Want,
 )
 from tests.p2p.objects import CHAIN, EMPTY, FIRST, GENESIS
+
+
+class TakeAll:
+    """Stores any header."""
+
+    def locator(self) -> tuple[Hash, ...]:
+        return ()
+
+    def take(self, headers: tuple[Header, ...], more: bool, now: Millis) -> TrialStep:
+        return TrialStep(headers)
 
 
 class ToyChain:
@@ -97,6 +108,9 @@ class ToyChain:
 
     def epoch_proofs(self, first: int, limit: int) -> tuple[bytes, ...]:
         return tuple(self.epochs[first : first + limit])
+
+    def trial(self) -> HeaderTrial:
+        return TakeAll()
 
     def headers_after(self, locator: Sequence[Hash], limit: int) -> tuple[Header, ...]:
         positions = {id: number for number, id in enumerate(self.main)}
