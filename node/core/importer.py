@@ -307,8 +307,7 @@ class Importer:
         self._tree.set_head(head.id)
         self._chain.follow(head.header)
         self._publish(blocks, len(spec.undo), turn)
-        if self._chain.is_caught_up():
-            turn.network(self._network.announce_block(head.header, turn.now))
+        turn.network(self._network.announce_block(head.header, turn.now))  # who claims to be ahead is not told
         turn.tell(HeadChanged(head, blocks, disconnected))
         self._mend(tuple(self._mending), turn)
 

@@ -75,10 +75,17 @@ class Monitor:
         self._refresh(turn)
 
     def on_head(self, changed: HeadChanged, turn: Turn) -> None:
-        """Take note of progress."""
-        self._moved = turn.now
+        """Take note of progress: towards the best chain, for on others a node gets on whatever is withheld from it."""
+        if self._is_on_the_way():
+            self._moved = turn.now
+            if len(changed.connected) > _NEAR_BLOCKS:
+                self._is_withheld = False
         self._moves.append((turn.now, self._chain.height))
         self._refresh(turn)
+
+    def _is_on_the_way(self) -> bool:
+        tree = self._chain.tree
+        return tree.ancestor_id(tree.best(), self._chain.height) == self._chain.head_id
 
     def on_grown(self, grew: StateGrew, turn: Turn) -> None:
         """Take note of progress that moves no head."""
@@ -143,9 +150,14 @@ class Monitor:
         return "offline", "no peer is known"
 
     def _has_waited_long(self, now: Millis, target: Height) -> bool:
-        """Has nothing moved for longer than the next block, or the next of many, may take?"""
+        """Has nothing moved for longer than the next block, or the next of many, may take?
+
+        Once that was so it takes more than a block now and then to trust in the rest of that chain again.
+        """
         if self._behind_since is None:
             return False
+        if self._is_withheld:
+            return True
         is_near = target - self._chain.height <= _NEAR_BLOCKS
         return now - max(self._moved, self._behind_since) > (_NEAR_MS if is_near else self._config.stall_ms)
 
