@@ -17,10 +17,11 @@ from types import TracebackType
 from typing import Final, Self
 
 from chain.codec import encode
-from chain.genesis import Genesis
+from chain.genesis import Genesis, PosParameters
 from chain.ids import Hash
 from chain.keys import KeyPair
 from consensus.engines import make_engine
+from consensus.signatures import SignatureCache
 from consensus.transition import genesis_block, genesis_execution
 from fl.data.sources import DataSource, open_source
 from fl.errors import DataError
@@ -30,11 +31,12 @@ from node.core.config import CoreConfig, DeviceConfig, MinerConfig, PoolLimits, 
 from node.errors import StartupError
 from node.home import NODE_KEY
 from node.service.holdout import FileHoldout
+from node.signer import ValidatorSigner
 from node.targets import read_target
 from node.world import World
 from p2p.access import NetworkConfig
 from p2p.saved import SavedPeers
-from storage.base import GenesisData, ReleaseJournal
+from storage.base import GenesisData, ReleaseJournal, SigningJournal
 from storage.directory import DataDirectory
 from storage.files import write_file
 from storage.leveldb import LevelChainStore
@@ -57,6 +59,7 @@ class OpenHome:
     store: LevelChainStore
     payloads: PayloadFiles
     journal: ReleaseJournal
+    signing: SigningJournal | None = None
 
     @property
     def path(self) -> Path:
@@ -65,6 +68,8 @@ class OpenHome:
 
     def close(self) -> None:
         """Close the stores, then let the next process in."""
+        if self.signing is not None:
+            self.signing.close()
         self.journal.close()
         self.store.close()
         self.lock.release()
@@ -90,10 +95,12 @@ def open_home(path: Path, password: str | None = None) -> OpenHome:
         store = directory.open_chain(lock, first_data(genesis))
         payloads = directory.open_payloads(lock)
         journal = directory.open_journal()
+        votes = isinstance(genesis.engine, PosParameters)
+        signing = directory.open_signing_journal(key.account) if votes else None
     except BaseException:
         lock.release()
         raise
-    return OpenHome(directory, lock, genesis, key, store, payloads, journal)
+    return OpenHome(directory, lock, genesis, key, store, payloads, journal, signing)
 
 
 def first_data(genesis: Genesis) -> GenesisData:
@@ -108,9 +115,12 @@ def first_data(genesis: Genesis) -> GenesisData:
 
 def make_world(home: OpenHome, config: Config, seed: bytes) -> World:
     """Return the world of a node. ``StartupError`` if its data can't be opened."""
+    signer, signatures = None, SignatureCache()
+    if home.signing is not None and config.mining.enabled:
+        signer = ValidatorSigner(home.key, home.signing)
     return World(
         genesis=home.genesis,
-        engine=make_engine(home.genesis),
+        engine=make_engine(home.genesis, signer, signatures),
         store=home.store,
         payloads=home.payloads,
         journal=home.journal,
@@ -118,6 +128,8 @@ def make_world(home: OpenHome, config: Config, seed: bytes) -> World:
         random=Random(seed),
         data=_open_data(home.path, config),
         holdout=FileHoldout(home.path),
+        signer=signer,
+        signatures=signatures,
     )
 
 

@@ -5,7 +5,8 @@ so that a fault can name the very write. What may be lost is what storage's Prot
 
     chain store   headers and bodies since the last commit or mark, the last ones first (they share one log)
     payloads      any that were not put with ``sync``
-    journal       nothing
+    journals      nothing
+    certificates  nothing
 """
 
 from collections.abc import Callable, Iterable
@@ -16,8 +17,14 @@ from chain.hashing import content_id
 from chain.ids import Hash
 from chain.payload import MAX_PAYLOAD_BYTES
 from chain.update import LocalUpdate
-from storage.base import CommitBatch, GenesisData, JournalEntry
-from storage.memory import MemoryChainStore, MemoryPayloadStore, MemoryReleaseJournal
+from storage.base import CommitBatch, FinalBlock, GenesisData, JournalEntry, SigningIntent
+from storage.memory import (
+    MemoryCertificateStore,
+    MemoryChainStore,
+    MemoryPayloadStore,
+    MemoryReleaseJournal,
+    MemorySigningJournal,
+)
 
 
 class PowerCut(BaseException):
@@ -45,6 +52,36 @@ class Fuse:
                 raise PowerCut
 
 
+class FusedCertificates(MemoryCertificateStore):
+    """The certificates beside the chain: what is kept is on disk, and so is all that was written before it."""
+
+    def __init__(self, fuse: Fuse, synced: Callable[[], None]) -> None:
+        super().__init__()
+        self._fuse = fuse
+        self._synced = synced
+
+    def keep_final(self, final: FinalBlock) -> None:
+        """Keep the certificate of the highest final block."""
+        self._fuse.burn()
+        super().keep_final(final)
+        self._synced()
+        self._fuse.burn()
+
+    def keep_epoch(self, epoch: int, proof: bytes) -> None:
+        """Keep how an epoch ended."""
+        self._fuse.burn()
+        super().keep_epoch(epoch, proof)
+        self._synced()
+        self._fuse.burn()
+
+    def keep_live(self, epoch: int, view: int, message: bytes) -> None:
+        """Keep a message of the epoch under way."""
+        self._fuse.burn()
+        super().keep_live(epoch, view, message)
+        self._synced()
+        self._fuse.burn()
+
+
 class VolatileChainStore(MemoryChainStore):
     """The chain store with what the operating system has not written yet."""
 
@@ -52,6 +89,7 @@ class VolatileChainStore(MemoryChainStore):
         super().__init__(genesis)
         self._fuse = fuse
         self._unsynced: list[tuple[Hash, ...] | Hash] = []
+        self._certificates = FusedCertificates(fuse, self._unsynced.clear)
 
     def put_headers(self, headers: Iterable[Header]) -> None:
         """Store headers, not synced."""
@@ -148,6 +186,22 @@ class FusedJournal(MemoryReleaseJournal):
         self._fuse.burn()
 
 
+class FusedSigningJournal(MemorySigningJournal):
+    """The signing journal: what it has recorded is on disk. ``hear`` is told of each intent that was."""
+
+    def __init__(self, fuse: Fuse) -> None:
+        super().__init__()
+        self._fuse = fuse
+        self.hear: Callable[[SigningIntent], None] = lambda intent: None
+
+    def record(self, intent: SigningIntent) -> None:
+        """Keep an intent."""
+        self._fuse.burn()
+        super().record(intent)
+        self.hear(intent)
+        self._fuse.burn()
+
+
 class Disk:
     """What a machine keeps when its process ends."""
 
@@ -156,6 +210,7 @@ class Disk:
         self.chain = VolatileChainStore(genesis, self.fuse)
         self.payloads = VolatilePayloadStore(self.fuse)
         self.journal = FusedJournal(self.fuse)
+        self.signing = FusedSigningJournal(self.fuse)
         self.addresses: tuple[str, ...] = ()
 
     def lose_unsynced(self, random: Random) -> int:

@@ -10,10 +10,11 @@ from functools import partial
 from random import Random
 from typing import Final, Protocol
 
-from chain.genesis import Genesis
+from chain.genesis import Genesis, PosParameters
 from chain.ids import Millis
 from chain.keys import KeyPair
 from consensus.engine import Engine
+from consensus.engines import make_engine
 from consensus.signatures import SignatureCache
 from fl.data.sources import DataSource
 from node.core.config import CoreConfig
@@ -34,6 +35,7 @@ from node.effects import (
 )
 from node.events import Event, Received, Sent, Shutdown, Started, Tick
 from node.jobs.shelf import DataShelf
+from node.signer import ValidatorSigner
 from node.simulator.byzantine.mask import Mask
 from node.simulator.disk import Disk, PowerCut
 from node.simulator.lines import Lines
@@ -163,9 +165,10 @@ class Machine:
         """Start a process on what the disk holds."""
         self.runs += 1
         around, character = self._around, self.character
+        signer, engine = self._make_engine()
         world = World(
             genesis=around.genesis,
-            engine=around.engine,
+            engine=engine,
             store=self.disk.chain.reopen(),
             payloads=self.disk.payloads,
             journal=self.disk.journal,
@@ -173,6 +176,7 @@ class Machine:
             random=Random(self.world_seed()),
             data=character.data,
             holdout=character.holdout,
+            signer=signer,
             signatures=around.signatures,
             shelf=DataShelf(),
         )
@@ -183,6 +187,16 @@ class Machine:
         self._watcher.on_started(self)
         self.deliver(Started())
         self._plan_tick(self._random.randrange(around.tick_ms))
+
+    def _make_engine(self) -> tuple[ValidatorSigner | None, Engine]:
+        """Return the process' engine: one that knows sets and signs is its own, one that does not is shared."""
+        around = self._around
+        if not isinstance(around.genesis.engine, PosParameters):
+            return None, around.engine
+        signer = None
+        if self.character.config.miner is not None:
+            signer = ValidatorSigner(self.character.key, self.disk.signing.reopen())
+        return signer, make_engine(around.genesis, signer, around.signatures)
 
     def world_seed(self) -> bytes:
         """Return what seeds the random numbers of this run's world (an event log's header names it)."""

@@ -9,8 +9,9 @@ import numpy as np
 from msgspec.structs import replace
 
 from chain.codec import encode
-from chain.genesis import Genesis, Rules
+from chain.genesis import Genesis, PosParameters, Rules
 from chain.genesis_default import COIN, default_genesis, default_rules
+from chain.genesis_default_stake import default_stake_genesis, stake_rules
 from chain.ids import AccountId, Amount
 from chain.keys import KeyPair
 from chain.number import Number
@@ -45,13 +46,14 @@ from fl.plan.schema import (
 from fl.plan.validate import check_plan
 from node.errors import SimulationError
 from node.simulator.schedule import source
-from node.simulator.settings import MAX_REORG, START_MS, SimulationSettings
+from node.simulator.settings import EPOCH_BLOCKS, MAX_REORG, START_MS, SimulationSettings
 from node.world import OpenedChunk
 from storage.base import GenesisData
 
 HASHES_PER_BLOCK: Final = 32
 """Real hashes a block takes at the start: few, because its time is drawn and not searched."""
 _COINS: Final = 10**6 * COIN
+_STAKE: Final = 10**5 * COIN
 _STAMP_BITS: Final = 4
 _HOLDOUT_CHUNKS: Final = 4
 _HOLDOUT_ROWS: Final = 40
@@ -73,6 +75,8 @@ def make_genesis(settings: SimulationSettings) -> Genesis:
     wealth: Mapping[AccountId, int] = {
         key_of(settings.seed, number).account: _COINS for number in range(settings.nodes)
     }
+    if settings.engine == "pos":
+        return _make_stake_genesis(settings, wealth)
     return default_genesis(
         "simulated",
         wealth,
@@ -83,6 +87,28 @@ def make_genesis(settings: SimulationSettings) -> Genesis:
         max_reorg=MAX_REORG,
         rules=make_rules(),
     )
+
+
+def _make_stake_genesis(settings: SimulationSettings, wealth: Mapping[AccountId, int]) -> Genesis:
+    """Return the genesis of a world whose miners are validators of equal stake."""
+    validators = {key_of(settings.seed, number).account: _STAKE for number in range(settings.miner_count)}
+    return default_stake_genesis(
+        "simulated",
+        wealth,
+        validators,
+        time_ms=START_MS,
+        block_ms=settings.block_ms,
+        epoch_blocks=EPOCH_BLOCKS,
+        unbonding_blocks=4 * EPOCH_BLOCKS,
+        rules=replace(stake_rules(), stamp_bits=_STAMP_BITS),
+    )
+
+
+def genesis_supply(genesis: Genesis) -> Amount:
+    """Return the coins there are at the start, those at stake among them."""
+    validators = genesis.engine.validators if isinstance(genesis.engine, PosParameters) else ()
+    staked = sum(validator.stake for validator in validators)
+    return Amount(sum(allocation.amount for allocation in genesis.allocations) + staked)
 
 
 def genesis_data(genesis: Genesis) -> GenesisData:

@@ -28,7 +28,9 @@ FAULTS: Final[dict[str, str]] = {
 }
 """The kinds of faults, with what they do."""
 
-ENGINES: Final = ("pow",)
+ENGINES: Final = ("pow", "pos")
+EPOCH_BLOCKS: Final = 16
+"""Blocks of an epoch in a simulated world with validators: few, so that a run has many."""
 START_MS: Final = Millis(1_700_000_000_000)
 """The moment every simulated world begins."""
 MAX_REORG: Final = 120

@@ -11,7 +11,7 @@ import time
 from functools import lru_cache, partial
 from typing import Final
 
-from chain.ids import Amount, Hash, Millis
+from chain.ids import Hash, Millis
 from consensus.engines import make_engine
 from consensus.queries import get_history, list_plans
 from consensus.signatures import SignatureCache
@@ -29,7 +29,16 @@ from node.simulator.invariants import Invariants
 from node.simulator.lines import PORT, Lines, address_of
 from node.simulator.machine import Character, Machine, Surroundings, Watcher
 from node.simulator.memo import Memo
-from node.simulator.population import HASHES_PER_BLOCK, Population, Rows, Safe, genesis_data, key_of, make_genesis
+from node.simulator.population import (
+    HASHES_PER_BLOCK,
+    Population,
+    Rows,
+    Safe,
+    genesis_data,
+    genesis_supply,
+    key_of,
+    make_genesis,
+)
 from node.simulator.report import SimulationReport
 from node.simulator.schedule import Schedule, source
 from node.simulator.settings import START_MS, SimulationSettings
@@ -52,7 +61,7 @@ class Simulation:
         self.casting = cast_machines(settings)
         self.engine = make_engine(self.genesis)
         self.schedule = Schedule(START_MS)
-        minted = Amount(sum(allocation.amount for allocation in self.genesis.allocations))
+        minted = genesis_supply(self.genesis)
         self.invariants = Invariants(self.schedule, minted)
         self.watcher: Watcher = self.invariants
         self.population = Population(settings)
