@@ -20,12 +20,12 @@ from node.simulator.population import genesis_data
 from node.world import World
 from storage.directory import DataDirectory
 from storage.export import export_chain
-from tests.golden.story import GoldenChain, make_pow_genesis, tell
+from tests.golden.story import GoldenChain, make_pow_genesis, make_upgraded_genesis, tell
 from tests.node.core.lonely import Lonely
 from tests.node.core.town import key_of
 from tests.storage.chains import make_release
 
-NAMES = {"pow-v1": make_pow_genesis}
+NAMES = {"pow-v1": make_pow_genesis, "pow-v2": make_upgraded_genesis}
 
 
 def framed(data: bytes) -> bytes:

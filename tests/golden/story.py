@@ -42,8 +42,8 @@ from tests.consensus.harness import (
 )
 
 BLOCK_MS = 10_000
-STALE_AT = (9, 10, 23)
-"""Heights at which another block was found too."""
+STALE_AT = (9, 10, 23, 38, 39)
+"""Heights at which another block was found too (the last two were not told yet when ``pow-v1`` was written)."""
 LIE_AT = 26
 """The height at which somebody also sealed a block whose state root is wrong."""
 LENGTH = 48
@@ -68,6 +68,12 @@ def make_pow_genesis(*later: Rules) -> Genesis:
         rules=first,
     )
     return replace(genesis, schedule=(first, second, *later))
+
+
+def make_upgraded_genesis() -> Genesis:
+    """The same network, which goes on under rules version 2 from height 36."""
+    last = make_pow_genesis().schedule[-1]
+    return make_pow_genesis(replace(last, height=Height(36), version=2))
 
 
 @dataclass(frozen=True, slots=True)

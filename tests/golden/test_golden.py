@@ -22,6 +22,7 @@ from chain.ids import Amount, Hash
 from consensus.engines import make_engine
 from consensus.errors import Invalid
 from consensus.events import LedgerEvent, UpdateRefused
+from consensus.pow.fields import PressedFields
 from consensus.queries import list_plans
 from consensus.transition import apply, genesis_block, genesis_execution
 from consensus.view import Overlay, apply_delta, decode_delta
@@ -43,8 +44,15 @@ PINS = {
         "04d4c03eb018310ec9ad9eca9204ac2d975a02118506f38b7cdc88d34183daac",
         "4ae3fd8815fc3081a37c57751002c1c385ba8a5ac7b5b3f40e9af8be3ec64f08",
     ),
+    "pow-v2": (
+        "b9562f9262921a47af1d6fa35acb2403d0f142afafcf1e205e7e514076c359fd",
+        "0079bbfc7af082646cfb03cd5a528d51168f6bed2ad061e3da16d4e569fe164a",
+        "14058e3746436df11561832851441ae808797f02283202b8e41470b239926d37",
+    ),
 }
-"""Genesis id, id of the head, state root after it."""
+"""Genesis id, id of the head, state root after it. The second switches to rules version 2 at height 36."""
+WITH_HOME = ("pow-v1",)
+"""Those whose node's data directory was kept too."""
 
 
 class Golden:
@@ -104,6 +112,8 @@ def grown(golden: Golden) -> Lonely:
 @pytest.fixture
 def home(golden: Golden, tmp_path: Path) -> DataDirectory:
     """The data directory of the node of that day, unpacked."""
+    if golden.path.name not in WITH_HOME:
+        pytest.skip("no database was kept of this chain")
     with tarfile.open(golden.path / "home.tar.gz") as archive:
         archive.extractall(tmp_path, filter="data")
     return DataDirectory.find(tmp_path / "home")
@@ -139,6 +149,18 @@ def decode_events(data: bytes | None) -> tuple[LedgerEvent, ...]:
     assert data is not None
     events: tuple[LedgerEvent, ...] = decode(data, tuple[LedgerEvent, ...], len(data))
     return events
+
+
+def test_versions_are_those_of_the_schedule(golden: Golden):
+    """Each block follows the rules of its height; the last of the second chain carry what version 2 asks for."""
+    chain = golden.main_chain()
+    assert [block.header.version for block in chain] == [
+        golden.genesis.rules_at(block.header.height).version for block in chain
+    ]
+    pressed = [block for block in chain if block.header.version == 2]
+    assert len(pressed) == (13 if golden.path.name == "pow-v2" else 0)
+    assert all(decode(block.header.engine, PressedFields).pressure >= 0 for block in pressed)
+    assert len({decode(block.header.engine, PressedFields).pressure for block in pressed}) != 1
 
 
 def test_the_export_of_that_day_reads(golden: Golden):
