@@ -94,7 +94,8 @@ class PosParameters(Record, tag="pos"):
     permissioned     a consortium: the validators never change, nobody bonds or unbonds
     registrars       accounts that permit devices; with any, a device needs a permit to register, and no stamp
     min_stake        coins a validator stakes at least; max_validators: those of an epoch, the largest stakes first
-    unbonding_blocks blocks until coins that leave the stake are paid out; until then they can be slashed
+    unbonding_blocks blocks after an epoch in which evidence about it counts; coins that leave wait for that,
+                     and for two epochs, and can be slashed until then
     slash_ppm        share of stake and unbonding coins lost for an offence, parts per million
     evidence_reward_ppm  share of what was slashed for who submitted the evidence; the rest is burnt
     absent_slots     own turns to lead, missed in a row, that put a validator in jail for ``jail_blocks`` at least

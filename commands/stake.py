@@ -125,8 +125,9 @@ def bond(
 ) -> None:
     """Put coins of the node's account into its stake.
 
-    With enough of them it is a validator from the next epoch on: it signs votes, earns when it leads, and loses a part
-    of its stake if its key signs what contradicts itself. Run one node a key, never two.
+    Stakes count one epoch late: with enough of them it is a validator when the next epoch is over. Then it signs votes,
+    earns when it leads, and loses a part of its stake if its key signs what contradicts itself. Run one node a key,
+    never two.
     """
     from chain.ids import Amount
     from chain.transaction import Bond
@@ -146,7 +147,7 @@ def unbond(
     """Take coins out of the node's stake.
 
     A block pays them by itself when the unbonding time is over; until then they can be slashed. The account votes to
-    the end of the epoch: keep the node running.
+    the end of the next epoch: keep the node running.
     """
     from chain.ids import Amount
     from chain.transaction import Unbond

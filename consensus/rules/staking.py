@@ -67,7 +67,7 @@ def unjail(ledger: Ledger, transaction: Transaction, body: Unjail) -> None:
         raise Invalid("stake.unjail.early", f"free from block {before.free_from} on", later=True)
     if before.stake < stake.parameters.min_stake:
         raise Invalid("stake.unjail.stake", f"stake {before.stake}; at least {stake.parameters.min_stake} is asked")
-    put_stake(ledger, account, replace(before, standing="good", missed=0, free_from=Height(0)))
+    put_stake(ledger, account, replace(before, standing="good", missed=0, free_from=ledger.context.height))
     ledger.tell(ValidatorUnjailed(account))
 
 

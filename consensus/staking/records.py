@@ -10,6 +10,7 @@ from typing import Literal
 
 from chain.codec import Record
 from chain.ids import AccountField, Amount, AmountField, HashField, HeightField, Natural, ShortText
+from consensus.pos.validators import Member
 
 Standing = Literal["good", "jailed", "tombstoned"]
 Purpose = Literal["stake", "miner"]
@@ -21,7 +22,7 @@ class Validator(Record):
     since      block that carried its first coins
     standing   jailed: for absence, until ``stake.unjail``; tombstoned: for an offence, for ever
     missed     turns to lead that it missed in a row
-    free_from  first block that may carry its ``stake.unjail``; 0 unless jailed
+    free_from  first block that may carry its ``stake.unjail``; out of jail, the block that did, 0 without any
     """
 
     stake: AmountField
@@ -48,6 +49,12 @@ class Unbonding(Record):
     def total(self) -> Amount:
         """Return all coins on their way."""
         return Amount(sum(entry.amount for entry in self.entries))
+
+
+class Chosen(Record):
+    """Who will be a validator of the next epoch, unless it is in jail or tombstoned by then; sorted by account."""
+
+    members: tuple[Member, ...]
 
 
 class PunishedOffence(Record):

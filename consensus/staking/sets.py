@@ -1,20 +1,24 @@
-"""Who is a validator in which epoch: chosen by the block that ends the epoch before, and by nothing else.
+"""Who is a validator in which epoch: chosen by the block that ends the epoch before the one before.
 
-Until then a stake may grow, shrink and go to jail without any effect on votes. A set is kept as long as evidence about
-its epoch counts.
+Stakes count one epoch late: the boundary block of epoch e chooses the members of epoch e + 2 by the stakes as they are,
+and gives those of epoch e + 1, chosen one boundary ago, their seed. Its producer, who alone knows that seed while it
+still picks the block's transactions, can no longer change whom it draws. Left out is who is tombstoned by then or was
+in jail meanwhile: whether this block or no block lets him out must not change the draw either. A set is kept as long
+as evidence about its epoch counts.
 """
 
 from collections.abc import Iterable
 
 from chain.genesis import PosParameters
-from chain.ids import AccountId
+from chain.ids import AccountId, Height
 from consensus.context import StakeContext
 from consensus.events import EpochEnded
 from consensus.ledger import Ledger
 from consensus.pos.validators import Member, ValidatorSet, boundary_height, is_boundary
 from consensus.records import Accounts
-from consensus.staking.records import Validator
+from consensus.staking.records import Chosen, Validator
 from consensus.staking.state import (
+    CHOSEN_KEY,
     VALIDATORS_KEY,
     get_candidates,
     get_offences,
@@ -26,7 +30,7 @@ from consensus.staking.state import (
     read_number,
     validator_set_key,
 )
-from consensus.state import put_record
+from consensus.state import need_record, put_record
 from consensus.view import Overlay
 
 
@@ -37,37 +41,51 @@ def fixed_members(parameters: PosParameters) -> tuple[Member, ...]:
 
 
 def is_electable(validator: Validator, parameters: PosParameters) -> bool:
-    """May this one be a validator of the next epoch?"""
+    """May this one be chosen?"""
     return validator.standing == "good" and validator.stake >= parameters.min_stake
 
 
 def choose_members(candidates: Iterable[tuple[AccountId, Validator]], parameters: PosParameters) -> tuple[Member, ...]:
-    """Return the next validators: the largest stakes in good standing; of equal ones, the lower accounts."""
+    """Return the largest stakes in good standing; of equal ones, the lower accounts."""
     fit = [(account, validator) for account, validator in candidates if is_electable(validator, parameters)]
     best = sorted(fit, key=lambda pair: (-pair[1].stake, pair[0]))[: parameters.max_validators]
     return tuple([Member(account, validator.stake) for account, validator in sorted(best)])
 
 
 def end_epoch(ledger: Ledger, stake: StakeContext) -> None:
-    """If this block ends an epoch, write the next one's validators and forget what no evidence can be about.
+    """If this block ends an epoch: write the next one's validators, choose those after, forget what is too old.
 
-    If nobody is fit, those of this epoch stay: a chain without validators could never go on.
+    If nobody of the chosen is fit any more, those of this epoch stay: a chain without validators could never go on.
     """
     if not is_boundary(ledger.context.height, stake.parameters.epoch_blocks):
         return
-    members = _choose_next(ledger, stake)
+    members = _name_next(ledger, stake)
     upcoming = ValidatorSet(stake.epoch + 1, stake.mix, members)
     put_record(ledger.view, validator_set_key(upcoming.epoch), upcoming)
+    if not stake.parameters.permissioned:
+        put_record(ledger.view, CHOSEN_KEY, Chosen(_choose(ledger, stake)))
     _forget(ledger, stake)
     ledger.tell(EpochEnded(stake.epoch, len(members), upcoming.total))
 
 
-def _choose_next(ledger: Ledger, stake: StakeContext) -> tuple[Member, ...]:
+def _name_next(ledger: Ledger, stake: StakeContext) -> tuple[Member, ...]:
+    """Return the next epoch's members: those chosen one boundary ago, without whoever has lost its standing."""
     if stake.parameters.permissioned:
         return fixed_members(stake.parameters)
+    chosen = need_record(ledger.view, CHOSEN_KEY, Chosen).members
+    since = Height(stake.epoch * stake.parameters.epoch_blocks)
+    fit = tuple([member for member in chosen if _stood_well(ledger, member.account, since)])
+    return fit or need_validator_set(ledger.view, stake.epoch).members
+
+
+def _stood_well(ledger: Ledger, account: AccountId, since: Height) -> bool:
+    validator = get_validator(ledger.view, account)
+    return validator is not None and validator.standing == "good" and validator.free_from <= since
+
+
+def _choose(ledger: Ledger, stake: StakeContext) -> tuple[Member, ...]:
     found = [(account, get_validator(ledger.view, account)) for account in get_candidates(ledger.view)]
-    members = choose_members([(a, v) for a, v in found if v is not None], stake.parameters)
-    return members or need_validator_set(ledger.view, stake.epoch).members
+    return choose_members([(a, v) for a, v in found if v is not None], stake.parameters)
 
 
 def evidence_deadline(epoch: int, parameters: PosParameters) -> int:

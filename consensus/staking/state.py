@@ -1,7 +1,7 @@
 """The keys of stake in the state, and typed reading of what stands under them.
 
     s/validator/ACCOUNT            Validator          s/validators               Accounts with a stake, sorted
-    s/validator_set/EPOCH          ValidatorSet
+    s/validator_set/EPOCH          ValidatorSet       s/chosen                   Chosen
     s/unbonding/ACCOUNT            Unbonding
     s/unbonding_due/HEIGHT         number of payments s/unbonding_at/HEIGHT NUMBER  account to pay
     s/offence/DIGEST               epoch and number   s/offences/EPOCH           number of offences
@@ -23,6 +23,7 @@ from consensus.state import get_record, need_record, number_key
 from consensus.view import StateView
 
 VALIDATORS_KEY: Final = b"s/validators"
+CHOSEN_KEY: Final = b"s/chosen"
 BURNED_KEY: Final = b"s/burned"
 
 

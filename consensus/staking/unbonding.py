@@ -1,7 +1,8 @@
 """Coins that leave a bond: they wait until no evidence can reach them any more, then the block pays them by itself.
 
-What begins to leave at height h is paid by the block at height h + epoch_blocks + unbonding_blocks: whoever unbonds may
-vote until its epoch ends, and evidence about that epoch counts for ``unbonding_blocks`` more.
+What begins to leave at height h is paid by the block at height h + 2 · epoch_blocks + unbonding_blocks: stakes count
+one epoch late, so whoever unbonds may vote until the next epoch ends, and evidence about that one counts for
+``unbonding_blocks`` more.
 """
 
 from typing import Final
@@ -29,7 +30,7 @@ def check_room(ledger: Ledger, account: AccountId, rule: str) -> None:
 def start_unbonding(ledger: Ledger, stake: StakeContext, account: AccountId, amount: int, purpose: Purpose) -> None:
     """Put coins that have left a bond on their way to a balance."""
     parameters = stake.parameters
-    due = Height(ledger.context.height + parameters.epoch_blocks + parameters.unbonding_blocks)
+    due = Height(ledger.context.height + 2 * parameters.epoch_blocks + parameters.unbonding_blocks)
     before = get_unbonding(ledger.view, account)
     ledger.put_unbonding(account, Unbonding((*before.entries, Leaving(due, Amount(amount), purpose))))
     count = read_number(ledger.view, unbonding_due_key(due))

@@ -50,6 +50,7 @@ class Model:
     balances: dict[bytes, int]
     stakers: dict[bytes, Staker]
     sets: dict[int, ValidatorSet]
+    chosen: tuple[Member, ...]
     exits: list[Exit] = field(default_factory=list)
     miners: dict[bytes, int] = field(default_factory=dict)
     punished: dict[tuple[str, int, int, bytes], int] = field(default_factory=dict)
@@ -101,7 +102,7 @@ class Model:
             case Unjail():
                 if mine is None or mine.standing != "jailed" or height < mine.free_from or mine.stake < least:
                     return False
-                mine.standing, mine.missed, mine.free_from = "good", 0, 0
+                mine.standing, mine.missed, mine.free_from = "good", 0, height
                 return True
             case RegisterMiner(bond):
                 if sender in self.miners or bond < 500:
@@ -118,7 +119,7 @@ class Model:
         raise AssertionError(body)
 
     def _leave(self, height: int, account: bytes, amount: int, *, is_miner: bool = False) -> None:
-        due = height + self.parameters.epoch_blocks + self.parameters.unbonding_blocks
+        due = height + 2 * self.parameters.epoch_blocks + self.parameters.unbonding_blocks
         self.exits.append(Exit(due, account, amount, is_miner))
 
     def deadline(self, epoch: int) -> int:
@@ -162,14 +163,20 @@ class Model:
         epoch = (height - 1) // self.parameters.epoch_blocks
         self._count(height, producer, [self.sets[epoch].leader(view) for view in views])
         if height % self.parameters.epoch_blocks == 0:
+            named = tuple(member for member in self.chosen if self._stood_well(member.account, height))
+            members = named or self.sets[epoch].members
+            self.sets[epoch + 1] = ValidatorSet(epoch + 1, seed, members)  # type: ignore[arg-type]
             fit = [(a, s.stake) for a, s in self.stakers.items() if s.standing == "good"]
             fit = [(a, stake) for a, stake in fit if stake >= self.parameters.min_stake]
             best = sorted(fit, key=lambda pair: (-pair[1], pair[0]))[: self.parameters.max_validators]
-            members = tuple(Member(account, stake) for account, stake in sorted(best))  # type: ignore[arg-type]
-            self.sets[epoch + 1] = ValidatorSet(epoch + 1, seed, members or self.sets[epoch].members)  # type: ignore[arg-type]
+            self.chosen = tuple(Member(account, stake) for account, stake in sorted(best))  # type: ignore[arg-type]
         subsidy = 1000
         self.balances[producer] += income + subsidy
         self.minted += subsidy
+
+    def _stood_well(self, account: bytes, height: int) -> bool:
+        staker, chosen_at = self.stakers.get(account), height - self.parameters.epoch_blocks
+        return staker is not None and staker.standing == "good" and staker.free_from <= chosen_at
 
     def _count(self, height: int, producer: bytes, missed: list[bytes]) -> None:
         for account in {leader for leader in missed if leader != producer}:

@@ -66,7 +66,9 @@ def new_model(chain: StakeChain) -> Model:
     """The model of a chain that has only its genesis."""
     stakers = {key.account: Staker(stake) for key, stake in zip(VALIDATORS, STAKES, strict=False)}
     balances = {key.account: get_account(chain, key.account).balance for key in PEOPLE}
-    return Model(chain.parameters, balances, stakers, {0: chain.set(0)}, minted=get_supply(chain).minted)
+    return Model(
+        chain.parameters, balances, stakers, {0: chain.set(0)}, chain.set(0).members, minted=get_supply(chain).minted
+    )
 
 
 class StakeMachine(RuleBasedStateMachine):

@@ -80,7 +80,7 @@ def test_an_offender_is_no_validator_again_but_gets_the_rest_back() -> None:
     assert FIRST.account not in chain.set()
     chain.do(FIRST, Unbond(Amount(900)))
     before = chain.balance(FIRST)
-    chain.mine(10)
+    chain.mine(14)
     assert chain.balance(FIRST) == before + 900
     assert chain.refusal(FIRST, Bond(Amount(500))) == "stake.bond.tombstoned"
 
@@ -147,15 +147,19 @@ def test_evidence_counts_up_to_its_last_block() -> None:
 
 
 def test_who_leaves_can_be_slashed_as_long_as_evidence_counts() -> None:
-    """Whatever the height at which a stake leaves, evidence about its last epoch reaches it in its last block."""
+    """Whatever the height at which a stake leaves, evidence about its last vote reaches it in its last block."""
     for height in range(1, 9):
         chain = StakeChain()
         chain.mine(height - 1) if height > 1 else None
-        epoch = chain.epoch
-        evidence = chain.double_vote(THIRD)
         chain.do(THIRD, Unbond(Amount(400)))
-        assert chain.height == height
-        chain.mine(evidence_deadline(epoch, chain.parameters) - 1 - chain.height)
+        last = (height - 1) // 4 + 1
+        chain.mine(4 * last - height + 1)
+        assert chain.epoch == last
+        assert THIRD.account in chain.set()
+        evidence = chain.double_vote(THIRD)
+        chain.end_epoch()
+        assert THIRD.account not in chain.set()
+        chain.mine(evidence_deadline(last, chain.parameters) - 1 - chain.height)
         chain.do(REPORTER, shown(evidence))
         assert get_unbonding(chain, THIRD.account).total == 360
 
@@ -261,8 +265,8 @@ def test_a_block_forgives_what_was_missed_before() -> None:
         assert (entry.standing, entry.missed) == ("good", 0)
 
 
-def test_who_leaves_jail_votes_from_the_next_epoch_on() -> None:
-    """Jailed in one epoch, out of the next set; free after its time, and back in the set after that."""
+def test_who_leaves_jail_votes_again_after_the_next_epoch() -> None:
+    """Jailed in one epoch, out of the next set; free after its time, chosen then, and in the set after that."""
     chain = StakeChain(jail_blocks=11)
     chain.absent = {SECOND.account}
     while get_validator(chain, SECOND.account).standing == "good":  # type: ignore[union-attr]
@@ -274,6 +278,8 @@ def test_who_leaves_jail_votes_from_the_next_epoch_on() -> None:
     while chain.height + 1 < free_from:
         assert chain.refusal(SECOND, Unjail()) == "stake.unjail.early"
     chain.do(SECOND, Unjail())
+    chain.end_epoch()
+    assert SECOND.account not in chain.set()
     chain.end_epoch()
     assert SECOND.account in chain.set()
     assert chain.set().power(SECOND.account) == STAKES[1]

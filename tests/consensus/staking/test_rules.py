@@ -41,8 +41,8 @@ BODIES = {
     SubmitEvidence: SubmitEvidence(b"evidence"),
     PermitDevice: PermitDevice(REGISTRAR.account),
 }
-PAYS_AFTER = 4 + 6
-"""Blocks from unbonding to payment: an epoch and the unbonding time."""
+PAYS_AFTER = 2 * 4 + 6
+"""Blocks from unbonding to payment: two epochs and the unbonding time."""
 
 
 def stake_of(chain: StakeChain, key: KeyPair) -> int:
@@ -76,16 +76,16 @@ def test_a_chain_without_validators_has_none_of_the_kinds(kind: type) -> None:
 # --- bonding and unbonding ------------------------------------------------------------------------
 
 
-def test_bonding_makes_a_validator_of_the_next_epoch_and_no_earlier() -> None:
-    """A stake that outweighs another takes its place when the epoch ends."""
+def test_bonding_makes_a_validator_after_the_next_epoch_and_no_earlier() -> None:
+    """A stake that outweighs another is chosen when the epoch ends, and votes when the next one has ended."""
     chain = StakeChain()
     chain.do(FOURTH, Bond(Amount(500)))
     assert chain.balance(FOURTH) == WEALTH - 500 - 5000 + (chain.blocks[-1].header.producer == FOURTH.account) * 6000
-    chain.mine(2)
-    assert FOURTH.account not in chain.set()
-    chain.mine()
-    assert [member.account for member in chain.set(1).members] == sorted(k.account for k in (FIRST, SECOND, FOURTH))
-    assert chain.set(1).power(FOURTH.account) == 500
+    chain.end_epoch()
+    assert chain.set(1).members == chain.set(0).members
+    chain.end_epoch()
+    assert [member.account for member in chain.set(2).members] == sorted(k.account for k in (FIRST, SECOND, FOURTH))
+    assert chain.set(2).power(FOURTH.account) == 500
     assert THIRD.account in get_candidates(chain)
 
 
@@ -94,7 +94,32 @@ def test_of_equal_stakes_the_lower_accounts_are_taken() -> None:
     chain = StakeChain()
     for key in VALIDATORS[6:2:-1]:
         chain.do(key, Bond(Amount(1000)))
-    assert [member.account for member in chain.set(1).members] == [FIRST.account, FOURTH.account, VALIDATORS[4].account]
+    chain.end_epoch()
+    assert [member.account for member in chain.set(2).members] == [FIRST.account, FOURTH.account, VALIDATORS[4].account]
+
+
+def test_nothing_in_the_boundary_block_changes_whom_its_seed_draws() -> None:
+    """Its producer knows the seed first: bonds, unbonds and jails left in that block are for a later epoch."""
+    chains = [StakeChain(), StakeChain(), StakeChain(), StakeChain(absent_slots=1, jail_blocks=1, epoch_blocks=10)]
+    for chain in chains:
+        chain.mine(3)
+    chains[1].do(FOURTH, Bond(Amount(10**6)))
+    chains[2].send(FIRST, Unbond(Amount(1000)))
+    chains[2].do(SECOND, Bond(Amount(5)))
+    chains[0].mine()
+    assert chains[0].set(1) == chains[1].set(1) == chains[2].set(1)
+    chain = chains[3]
+    chain.absent = {SECOND.account}
+    while get_validator(chain, SECOND.account) == replace(get_validator(chain, SECOND.account), standing="good"):
+        chain.mine()
+    chain.absent = ()
+    assert chain.height < 9
+    chain.mine(9 - chain.height)
+    chain.do(SECOND, Unjail())
+    assert chain.height == 10
+    assert SECOND.account not in chain.set(1)  # as without his transaction
+    chain.end_epoch()
+    assert SECOND.account in chain.set(2)
 
 
 def test_coins_come_back_by_themselves_and_no_earlier() -> None:

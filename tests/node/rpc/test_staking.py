@@ -75,8 +75,8 @@ def test_a_stake_is_told_with_what_is_on_its_way() -> None:
     view = stake(chain)
     assert (view.account, view.stake, view.power, view.standing) == (name(FIRST), 700, 1000, "good")
     assert view.leaving == (
-        LeavingView(due=12, amount=800, purpose="miner"),
-        LeavingView(due=13, amount=300, purpose="stake"),
+        LeavingView(due=16, amount=800, purpose="miner"),
+        LeavingView(due=17, amount=300, purpose="stake"),
     )
     other = stake(chain, name(FOURTH))
     assert (other.stake, other.power, other.standing, other.leaving) == (0, 0, "none", ())
