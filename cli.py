@@ -8,7 +8,23 @@ from typing import Annotated
 
 import typer
 
-from commands import account, config, data, db, device, init, keys, localnet, model, node, plan, simulate, stake, train
+from commands import (
+    account,
+    config,
+    data,
+    db,
+    device,
+    init,
+    keys,
+    localnet,
+    model,
+    node,
+    plan,
+    simulate,
+    stake,
+    train,
+    upgrade,
+)
 from commands.groups import Group
 from commands.output import PANEL_LEARNING, PANEL_LEDGER, PANEL_NODE, example
 
@@ -51,6 +67,7 @@ for name, group, panel in (
     ("config", config.app, PANEL_NODE),
     ("device", device.app, PANEL_NODE),
     ("db", db.app, PANEL_NODE),
+    ("upgrade", upgrade.app, PANEL_NODE),
     ("plan", plan.app, PANEL_LEARNING),
     ("model", model.app, PANEL_LEARNING),
     ("data", data.app, PANEL_LEARNING),

@@ -95,6 +95,26 @@ def write_upgrades(genesis: Genesis, entries: Sequence[Mapping[str, object]]) ->
     return text
 
 
+def show_upgrades(genesis: Genesis) -> str:
+    """Return the document that gives the founding genesis these upgrades; empty if it has none."""
+    if not isinstance(genesis, UpgradedGenesis):
+        return ""
+    known: list[dict[str, object]] = [
+        {
+            "height": rules.height,
+            "version": rules.version,
+            "rules": {name: _plain(getattr(rules, name)) for name in _NUMBERS},
+        }
+        for rules in genesis.upgrades
+    ]
+    unknown = [{"height": each.height, "version": each.version, "release": each.release} for each in genesis.unknown]
+    return write_upgrades(genesis.founding, [*known, *unknown])
+
+
+def _plain(value: object) -> object:
+    return list(value) if isinstance(value, tuple) else value
+
+
 _TOP: Final = ("genesis", "upgrades")
 _ENTRY: Final = ("height", "version", "release", "rules")
 

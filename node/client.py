@@ -24,6 +24,7 @@ from chain.hashing import content_id
 from chain.ids import AccountId, Amount, Hash
 from chain.keys import KeyPair
 from chain.transaction import Body, JoinPlan, RegisterDevice, SignedTransaction, SubmitPlan, Transaction, Transfer
+from chain.upgrades import read_upgrades
 from consensus.fees import compute_need, get_minimum_fee
 from fl.plan.schema import Plan, decode_plan, encode_plan, plan_id
 from node.rpc.connection import DEFAULT_TIMEOUT_S, RpcConnection
@@ -151,7 +152,8 @@ class Client(RpcConnection):
         if self._genesis is None:
             view = await self.get(GenesisView, "genesis.get")
             try:
-                self._genesis = read_genesis(view.document)
+                genesis = read_genesis(view.document)
+                self._genesis = read_upgrades(view.upgrades, genesis) if view.upgrades else genesis
             except ChainError as error:
                 raise ProtocolError(f"the node's genesis can't be read: {error}") from None
         return self._genesis

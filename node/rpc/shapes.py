@@ -453,9 +453,13 @@ class ValidatorsView(Shape):
 
 
 class GenesisView(Shape):
-    """The genesis document as a text that ``chain.genesis_file`` reads."""
+    """The genesis document as a text that ``chain.genesis_file`` reads; ``upgrades`` is one for ``chain.upgrades``.
+
+    It is empty as long as the network has taken on no later rules.
+    """
 
     genesis: HexId
     chain_id: str
     prefix: str
     document: str
+    upgrades: str

@@ -8,7 +8,7 @@ from chain.errors import GenesisError
 from chain.genesis import Genesis
 from chain.genesis_default import default_genesis
 from chain.genesis_file import read_genesis, write_genesis
-from chain.upgrades import find_unknown, read_upgrades, write_upgrades
+from chain.upgrades import find_unknown, read_upgrades, show_upgrades, write_upgrades
 
 GENESIS = default_genesis("net", {}, time_ms=1, block_ms=1000)
 
@@ -26,6 +26,8 @@ def test_an_upgrade_changes_what_it_names_from_its_height_on():
     assert upgraded.id == GENESIS.id
     assert read_genesis(write_genesis(upgraded)) == GENESIS
     assert find_unknown(upgraded) is None
+    assert read_upgrades(show_upgrades(upgraded), GENESIS) == upgraded
+    assert show_upgrades(GENESIS) == ""
 
 
 def test_of_an_unknown_version_nothing_but_its_height_is_read():

@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from chain.genesis_file import write_genesis
+from chain.upgrades import show_upgrades
 from consensus.queries import get_device, get_miner, get_miners
 from node.core.trust import Trust
 from node.events import DialOrder, JoinOrder, MiningOrder
@@ -125,7 +126,8 @@ async def _stop(doors: NodeDoors, _params: Nothing) -> Done:
 async def _genesis(doors: NodeDoors, _params: Nothing) -> GenesisView:
     genesis = doors.genesis
     return GenesisView(
-        genesis=genesis.id.hex(), chain_id=genesis.chain_id, prefix=genesis.prefix, document=write_genesis(genesis)
+        genesis=genesis.id.hex(), chain_id=genesis.chain_id, prefix=genesis.prefix, document=write_genesis(genesis),
+        upgrades=show_upgrades(genesis)
     )
 
 
