@@ -2,13 +2,14 @@
 
 from typing import Final
 
-from tests.mutants import learning, ledger, network, storage, work
+from tests.mutants import learning, ledger, network, stake, storage, work
 from tests.mutants.base import Mutant
 
 MUTANTS: Final[tuple[Mutant, ...]] = (
     *ledger.MUTANTS,
     *learning.MUTANTS,
     *work.MUTANTS,
+    *stake.MUTANTS,
     *storage.MUTANTS,
     *network.MUTANTS,
 )

@@ -45,7 +45,7 @@ MUTANTS: Final = (
     Mutant(
         "an ancestor counts as a stale sibling",
         "consensus/pow/siblings.py",
-        "        if self._ids.get(header.height) == id:",
+        "        if self._lineage.id_at(header.height) == id:",
         "        if False:",
         _POW,
     ),
