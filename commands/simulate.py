@@ -12,6 +12,7 @@ from commands.show import counted, facts, sentence, size, span, steps
 
 if TYPE_CHECKING:
     from node.simulator.report import SimulationReport
+    from node.simulator.settings import SimulationSettings
 
 _ALL = "all"
 _NONE = "none"
@@ -74,6 +75,16 @@ def simulate(
     seeds: Annotated[
         int, typer.Option("--seeds", metavar="K", min=1, help="Run K worlds, one after the other, from this seed on.")
     ] = 1,
+    crash_machine: Annotated[
+        int, typer.Option("--crash-machine", metavar="N", help="Which machine dies at --crash-write.")
+    ] = 0,
+    crash_write: Annotated[
+        int, typer.Option("--crash-write", metavar="K", help="Die at the Kth moment around a write; 0: at none.")
+    ] = 0,
+    minimise: Annotated[
+        int,
+        typer.Option("--minimise", metavar="SECONDS", help="If one fails, look so long for a smaller one."),
+    ] = 0,
     as_json: JsonFlag = False,
 ) -> None:
     """Run a whole network in virtual time, break it on purpose, and check that nothing that must hold breaks.
@@ -101,6 +112,8 @@ def simulate(
             block_ms=block_ms,
             plans=plans,
             tick_ms=tick_ms,
+            crash_machine=crash_machine,
+            crash_write=crash_write,
         )
     except SimulationError as error:
         raise UsageFault(str(error)) from None
@@ -111,6 +124,8 @@ def simulate(
             reports.append(run_world(replace(settings, seed=number)))
         if seeds > 1:
             note(_line(reports[-1]))
+    if minimise:
+        reports = [_minimised(replace(settings, seed=report.seed), report, minimise) for report in reports]
     failed = [report for report in reports if not report.is_good]
     if seeds == 1:
         emit(as_json, reports[0].document(), *_shown(reports[0]))
@@ -120,6 +135,14 @@ def simulate(
         note(sentence(f"Seed {report.seed} failed. Again: {report.command}", "bold red"))
     if failed:
         raise typer.Exit(EXIT_FAILED)
+
+
+def _minimised(settings: "SimulationSettings", report: "SimulationReport", seconds: int) -> "SimulationReport":
+    """Return the report of the smallest world found in which the same breaks; a good one as it is."""
+    from node.simulator.minimise import minimise
+
+    with diagnostics.status(f"seed {report.seed}: looking for a smaller world for {span(seconds)} …"):
+        return minimise(settings, report, seconds, note=lambda command: note(Text(f"smaller: {command}")))[1]
 
 
 def _summary(reports: list["SimulationReport"]) -> dict[str, Any]:
@@ -137,6 +160,11 @@ def _line(report: "SimulationReport") -> Text:
     )
 
 
+def _lies(report: "SimulationReport") -> str | None:
+    acts = ", ".join(f"{name}\u00a0×{count}" for name, count in report.acts.items())
+    return f"{report.liars} with {report.byzantine:.0%} of the power: {acts}" if report.liars else None
+
+
 def _shown(report: "SimulationReport") -> list[RenderableType]:
     agreed = "never" if report.agreed_after_ms < 0 else f"{span(report.agreed_after_ms / 1000)} after the last fault"
     injected = ", ".join(f"{kind}\u00a0×{count}" for kind, count in report.faults.items()) or "none"
@@ -145,7 +173,8 @@ def _shown(report: "SimulationReport") -> list[RenderableType]:
         [
             ("verdict", verdict),
             ("faults", injected),
-            ("never happened", ", ".join(report.missing_faults) or None),
+            ("liars", _lies(report)),
+            ("never happened", ", ".join((*report.missing_faults, *report.missing_acts)) or None),
             ("one head", agreed),
             ("blocks", f"{report.blocks}, {report.stale_blocks} stale; deepest reorganisation {report.deepest_reorg}"),
             ("plans", f"{report.plans_finished} finished, {report.plans_cancelled} cancelled, of {report.plans}"),

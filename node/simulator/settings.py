@@ -56,6 +56,7 @@ class SimulationSettings:
     block_ms    interval between blocks aimed at
     plans       plans submitted one after the other while time remains; 0 = as many as fit
     tick_ms     time between two ticks of a node that is busy; idle ones tick up to four times more rarely
+    crash_write crash_machine dies at this moment around a write, counted from its first start; 0 = at none
     share_results  machines share what they would compute alike; without it the run is the same and takes longer
     """
 
@@ -71,6 +72,8 @@ class SimulationSettings:
     block_ms: int = 2_000
     plans: int = 0
     tick_ms: int = 500
+    crash_machine: int = 0
+    crash_write: int = 0
     share_results: bool = True
 
     def __post_init__(self) -> None:
@@ -82,6 +85,8 @@ class SimulationSettings:
             *self._out_of_range("block_ms", 200, 3_600_000),
             *self._out_of_range("plans", 0, 10_000),
             *self._out_of_range("tick_ms", 50, 10_000),
+            *self._out_of_range("crash_machine", 0, self.machines - 1),
+            *self._out_of_range("crash_write", 0, 10**9),
             *(f"fault {name!r}: one of {', '.join(FAULTS)}" for name in self.faults if name not in FAULTS),
         ]
         if not 0 <= self.byzantine <= MAX_BYZANTINE:
@@ -128,13 +133,14 @@ class SimulationSettings:
         parts = [
             f"fedchain simulate --nodes {self.nodes} --devices {self.devices} --miners {self.miner_count}",
             f"--engine {self.engine} --faults {','.join(self.faults) or 'none'}",
-            *self._lies(),
+            *self._extras(),
             f"--seconds {self.duration_ms // 1000} --block-ms {self.block_ms} --plans {self.plans}",
             f"--tick-ms {self.tick_ms} --seed {self.seed}",
         ]
         return " ".join(parts)
 
-    def _lies(self) -> list[str]:
+    def _extras(self) -> list[str]:
+        crash = [f"--crash-machine {self.crash_machine} --crash-write {self.crash_write}"] if self.crash_write else []
         if not self.byzantine:
-            return []
-        return [f"--byzantine {self.byzantine:g} --behaviours {','.join(self.behaviours) or 'all'}"]
+            return crash
+        return [*crash, f"--byzantine {self.byzantine:g} --behaviours {','.join(self.behaviours) or 'all'}"]

@@ -190,6 +190,8 @@ class Simulation:
     def _begin(self) -> None:
         random = source(self.settings.seed, "start")
         self.faults.plan()
+        if self.settings.crash_write:
+            self.machines[self.settings.crash_machine].disk.fuse.set(self.settings.crash_write)
         for machine in self.machines:
             self.schedule.after(random.randrange(_START_SPREAD_MS), machine.start)
         self.demand.begin()
