@@ -60,11 +60,12 @@ def make_stake_genesis(**changes: object) -> Genesis:
 
 
 class StakeChain(Chain):
-    """``absent`` lead no block: views they would lead are passed over."""
+    """``absent`` lead no block: views they would lead are passed over; so are the next ``skipped``, whoever leads."""
 
     def __init__(self, genesis: Genesis | None = None, **changes: object) -> None:
         super().__init__(genesis=genesis or make_stake_genesis(**changes))
         self.absent: Collection[AccountId] = ()
+        self.skipped = 0
 
     @property
     def parameters(self) -> PosParameters:
@@ -85,7 +86,7 @@ class StakeChain(Chain):
     def context(self, **changes: object) -> BlockContext:
         place = place_after(self.genesis, self.blocks[-1].header)
         assert place is not None
-        members, view = self.set(place.epoch), place.view
+        members, view = self.set(place.epoch), place.view + self.skipped
         while members.leader(view) in self.absent:
             view += 1
         mix = Hash(sha256(b"mix" + self.height.to_bytes(8, "big")).digest())

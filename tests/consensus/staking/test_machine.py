@@ -146,8 +146,9 @@ class StakeMachine(RuleBasedStateMachine):
 
     # --- blocks ---
 
-    @rule(blocks=st.integers(1, 6), away=st.sets(st.integers(0, 6), max_size=2))
-    def mine(self, blocks, away) -> None:
+    @rule(blocks=st.integers(1, 6), away=st.sets(st.integers(0, 6), max_size=2), skipped=st.sampled_from([0, 0, 1, 4]))
+    def mine(self, blocks, away, skipped) -> None:
+        self.chain.skipped = skipped  # in the first of these blocks
         for _ in range(blocks):
             members = {member.account for member in self.chain.set().members}
             gone = {VALIDATORS[number].account for number in away}
@@ -175,7 +176,7 @@ class StakeMachine(RuleBasedStateMachine):
         self.history.append((dict(self.chain.state), self.model.copy()))
         height, waiting = self.chain.height + 1, list(self.chain.transactions)
         execution = self.chain.mine()
-        income = 0
+        self.chain.skipped, income = 0, 0
         for signed in waiting:
             transaction = signed.transaction
             body: Body | Claim = transaction.body

@@ -265,6 +265,20 @@ def test_a_block_forgives_what_was_missed_before() -> None:
         assert (entry.standing, entry.missed) == ("good", 0)
 
 
+def test_who_makes_the_block_was_here_whatever_it_missed_before() -> None:
+    """Turns that the producer itself let pass just before do not count against it."""
+    chain = StakeChain(absent_slots=1, epoch_blocks=40)
+    members = chain.set()
+    view = next(view for view in range(2, 99) if members.leader(view) == members.leader(1))
+    chain.skipped = view - 1
+    chain.mine()
+    others = {members.leader(each) for each in range(1, view)} - {members.leader(1)}
+    for key in VALIDATORS[:3]:
+        entry = get_validator(chain, key.account)
+        assert entry is not None
+        assert entry.standing == ("jailed" if key.account in others else "good")
+
+
 def test_who_leaves_jail_votes_again_after_the_next_epoch() -> None:
     """Jailed in one epoch, out of the next set; free after its time, chosen then, and in the set after that."""
     chain = StakeChain(jail_blocks=11)

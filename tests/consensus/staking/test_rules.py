@@ -1,5 +1,7 @@
 """The rules of stake one by one: what each asks, what it refuses, and what happens to the coins."""
 
+from contextlib import suppress
+
 import pytest
 from msgspec.structs import replace
 
@@ -20,6 +22,7 @@ from chain.transaction import (
     Unjail,
 )
 from consensus.errors import Invalid
+from consensus.ledger import Ledger
 from consensus.pos.sets import genesis_set
 from consensus.pos.validators import Member
 from consensus.queries import get_device, get_miner, get_supply
@@ -201,6 +204,21 @@ def test_a_larger_stake_takes_the_smallest_place_when_all_are_taken() -> None:
     assert get_unbonding(chain, weakest).total == 200
     assert chain.audit().is_conserved
     chain.do(FIRST, Bond(Amount(1)))  # one who is in may add what he likes
+
+
+def test_what_fails_burns_nothing() -> None:
+    """A rule that refuses half way leaves neither the stake smaller nor coins destroyed."""
+    chain = StakeChain()
+    ledger, before = Ledger(chain, chain.context(), chain, None), get_validator(chain, FIRST.account)
+    assert before is not None
+    with suppress(Invalid), ledger.attempt():
+        ledger.put_validator(FIRST.account, replace(before, stake=Amount(0)))
+        ledger.burn(before.stake)
+        raise Invalid("a.rule", "that refuses")
+    ledger.close()  # it counts every coin
+    assert get_supply(ledger.view).minted == get_supply(chain).minted + 1000
+    assert get_burned(ledger.view) == 0
+    assert get_validator(ledger.view, FIRST.account) == before
 
 
 # --- epochs ---------------------------------------------------------------------------------------
