@@ -3,7 +3,7 @@
 One block on the head is the branch with no undo. The caller commits the deltas in one batch, or none of them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from chain.block import Block
@@ -30,8 +30,8 @@ class BranchOutcome:
 
 def run_branch(
     view: StateView,
-    undos: Sequence[Delta],
-    blocks: Sequence[tuple[Block, BlockContext]],
+    undos: Iterable[Delta],
+    blocks: Iterable[tuple[Block, BlockContext]],
     payloads: PayloadView,
     *,
     signatures: SignatureCache | None = None,

@@ -65,7 +65,8 @@ class Retention:
 class CoreConfig:
     """The core's settings. A role that is None is not played.
 
-    ``batch_blocks``: blocks one execution job takes at most (more only where a reorganisation needs them);
+    ``batch_blocks``: blocks one execution job takes at most; ``deep_blocks``: so many where a reorganisation needs
+    them to outweigh the head (where it needs more, the head is lighter on the way);
     ``ahead_blocks``: bodies asked for ahead of the head; ``stall_ms``: without progress for so long, behind a
     heavier chain, the node calls itself stalled.
     ``checkpoint``: the only block accepted at its height. ``state_blocks``: a node so far behind takes the state of a
@@ -80,6 +81,7 @@ class CoreConfig:
     owner: bool = False
     pools: PoolLimits = field(default_factory=PoolLimits)
     batch_blocks: int = 64
+    deep_blocks: int = 256
     ahead_blocks: int = 256
     stall_ms: int = 30_000
     verify_jobs: int = 2

@@ -259,16 +259,23 @@ class Importer:
         self._job = turn.start(ExecuteBranch(self._chain.head_id, undo, apply))
 
     def _stretch_to(self, target: Hash) -> Hash:
-        """Return the block to go to now: a batch further on, but never one that weighs less than the head."""
+        """Return the block to go to now: a batch further on, and one that weighs more than the head if there is one.
+
+        In a deep reorganisation there is none near: then the head goes on by batches, lighter for a while than it was,
+        because what is held in memory must not grow with the depth. If a block of the new branch breaks a rule, the
+        old one is the heaviest again, and the node goes back the same way.
+        """
         head = self._chain.head_id
         fork = self._tree.height(self._tree.common_ancestor(head, target))
-        height = fork + self._config.batch_blocks
-        while height < self._tree.height(target):
+        first = fork + self._config.batch_blocks
+        last = max(first, fork + self._config.deep_blocks)
+        for height in range(first, min(self._tree.height(target), last)):
             id = self._tree.ancestor_id(target, Height(height))
             if id is not None and self._tree.weight(id) > self._tree.weight(head):
                 return id
-            height += 1
-        return target
+        if self._tree.height(target) <= last:
+            return target
+        return self._tree.ancestor_id(target, Height(first)) or target
 
     def resume(self, turn: Turn) -> None:
         """Go on from what is the head now: it may be another one since blocks were held back."""
@@ -300,7 +307,7 @@ class Importer:
 
     def _commit(self, spec: ExecuteBranch, executed: tuple[ExecutedBlock, ...], turn: Turn) -> None:
         """Move the head. Invariant: disk first, memory after it, then everybody hears of it."""
-        disconnected = tuple([self._body(id) for id in spec.undo])
+        disconnected = self._taken_back(spec.undo)
         blocks = tuple([self._connected(block) for block in executed])
         self._world.store.commit(make_batch(self._world.store, spec.undo, executed, blocks))
         head = blocks[-1]
@@ -310,6 +317,20 @@ class Importer:
         turn.network(self._network.announce_block(head.header, turn.now))  # who claims to be ahead is not told
         turn.tell(HeadChanged(head, blocks, disconnected))
         self._mend(tuple(self._mending), turn)
+
+    def _taken_back(self, undo: tuple[Hash, ...]) -> tuple[Body, ...]:
+        """Return the bodies that are taken back, the old head's first; of very many those next to the fork.
+
+        Their transactions wait for a block again; more than the pool holds would be read for nothing.
+        """
+        bodies: list[Body] = []
+        count = 0
+        for id in reversed(undo):
+            bodies.append(self._body(id))
+            count += len(bodies[-1].transactions) + len(bodies[-1].updates)
+            if count > self._config.pools.transactions:
+                break
+        return tuple(bodies[::-1])
 
     def _connected(self, block: ExecutedBlock) -> ConnectedBlock:
         header = self._tree.header(block.id)

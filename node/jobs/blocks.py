@@ -29,8 +29,8 @@ def execute_branch(spec: ExecuteBranch, world: World, control: JobControl) -> Jo
     with world.store.view() as view:
         if view.tip != spec.base:
             return Stale()
-        undos = [_undo(world, id) for id in spec.undo]
-        blocks = [_block(world, id) for id in spec.blocks]
+        undos = (_undo(world, id) for id in spec.undo)  # one at a time: there may be very many
+        blocks = (_block(world, id) for id in spec.blocks)
         outcome = run_branch(view, undos, blocks, world.payloads, signatures=world.signatures)
     return _branch_result(spec, outcome)
 
