@@ -8,7 +8,7 @@ executes and builds nothing, and says what to do. It condemns nothing: with the 
 
 from typing import Final
 
-from chain.genesis import Genesis
+from chain.genesis import Genesis, PowParameters
 from chain.genesis_check import KNOWN_VERSIONS
 from chain.upgrades import find_unknown
 from consensus.headertree import HeaderTree
@@ -26,6 +26,8 @@ def find_stop(genesis: Genesis, tree: HeaderTree, head: int) -> str | None:
             f"from block {unknown.height} on this network follows rules version {unknown.version}; this fedchain knows "
             f"{known_versions()}: install {release} and start the node again, it goes on from here"
         )
+    if not isinstance(genesis.engine, PowParameters):
+        return None  # headers of a validator cost it nothing: one liar could stop everybody who was not told
     newer = tree.newer_chain()
     if newer is None or newer.blocks < NEWER_BLOCKS or newer.weight <= tree.weight(tree.best()):
         return None
