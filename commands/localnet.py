@@ -20,6 +20,7 @@ class EngineName(StrEnum):
     """The consensus engines a localnet can run."""
 
     pow = "pow"
+    pos = "pos"
 
 
 PlanArgument = Annotated[

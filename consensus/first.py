@@ -2,7 +2,7 @@
 
 from chain.block import Block, Body, Header, transactions_root, updates_root
 from chain.errors import GenesisError
-from chain.genesis import Genesis
+from chain.genesis import Genesis, PosParameters
 from chain.ids import INT_MAX, ZERO_HASH, AccountId, Amount, Height
 from consensus.context import Execution
 from consensus.records import Account, Supply
@@ -34,6 +34,13 @@ def genesis_execution(genesis: Genesis) -> Execution:
     put_record(overlay, SUPPLY_KEY, supply)
     root = update(overlay, {change.key: change.new for change in overlay.changes()})
     return Execution(overlay.delta(), root, ())
+
+
+def count_first_coins(genesis: Genesis) -> Amount:
+    """Return the coins there are before the first block: those allocated, and those at stake from the start."""
+    staked = genesis.engine.validators if isinstance(genesis.engine, PosParameters) else ()
+    allocated = sum(allocation.amount for allocation in genesis.allocations)
+    return Amount(allocated + sum(validator.stake for validator in staked))
 
 
 def genesis_block(genesis: Genesis) -> Block:

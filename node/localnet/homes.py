@@ -12,6 +12,7 @@ from msgspec.structs import replace as with_fields
 
 from chain.genesis import Genesis
 from chain.genesis_default import COIN, default_genesis, default_rules
+from chain.genesis_default_stake import default_stake_genesis
 from chain.keys import KeyPair
 from consensus.fees import get_required_escrow
 from fl.data.sources import list_devices
@@ -24,7 +25,15 @@ from node.errors import LocalnetError
 from node.home import create_home
 from node.localnet.devices import check_devices
 from node.localnet.processes import NodeHome
-from node.localnet.spec import HASHES_A_SECOND, OWNER_COINS, LocalnetSpec
+from node.localnet.spec import (
+    DELTA_MS,
+    DELTA_SHARE,
+    EPOCH_BLOCKS,
+    HASHES_A_SECOND,
+    OWNER_COINS,
+    STAKE_COINS,
+    LocalnetSpec,
+)
 
 LOOPBACK: Final = "127.0.0.1"
 _HALF_LIFE_BLOCKS: Final = 8
@@ -138,10 +147,22 @@ def _make_genesis(spec: LocalnetSpec, plan: Plan, keys: dict[str, KeyPair], mine
         raise LocalnetError("the plan's rewards are more coins than can exist", "lower [rewards]")
     allocations = {keys[name].account: 2 * rules.min_bond for name in miners}
     allocations[keys[miners[0]].account] += 2 * need + OWNER_COINS * COIN
+    name, now = f"localnet-{'random' if spec.seed is None else spec.seed}", time.time_ns() // 10**6
+    if spec.engine == "pos":
+        return default_stake_genesis(
+            name,
+            allocations,
+            {keys[miner].account: STAKE_COINS * COIN for miner in miners},
+            time_ms=now,
+            block_ms=spec.block_ms,
+            delta_ms=max(DELTA_MS, spec.block_ms // DELTA_SHARE),
+            epoch_blocks=EPOCH_BLOCKS,
+            unbonding_blocks=4 * EPOCH_BLOCKS,
+        )
     return default_genesis(
-        f"localnet-{'random' if spec.seed is None else spec.seed}",
+        name,
         allocations,
-        time_ms=time.time_ns() // 10**6,
+        time_ms=now,
         block_ms=spec.block_ms,
         half_life_ms=_HALF_LIFE_BLOCKS * spec.block_ms,
         hashes_per_block=max(1, HASHES_A_SECOND * spec.miners * spec.block_ms // 1000),

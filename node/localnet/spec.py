@@ -10,6 +10,13 @@ DEFAULT_MINERS: Final = 3
 HASHES_A_SECOND: Final = 20_000
 """Hash rate of each miner. Difficulty starts where the miners together meet the block interval, so a higher rate would
 buy nothing but heat: training and verification have the cores."""
+EPOCH_BLOCKS: Final = 32
+"""Blocks of an epoch where the miners are validators: few, so that a short run sees several."""
+STAKE_COINS: Final = 10_000
+"""Coins that each of them has at stake."""
+DELTA_SHARE: Final = 4
+"""On one machine a message takes far less than a block's interval: Δ is this part of it, but at least ``DELTA_MS``."""
+DELTA_MS: Final = 250
 OWNER_COINS: Final = 10**6
 """Coins (of 10**6 units) that the plan's owner has beside the plan's escrow."""
 
@@ -26,7 +33,7 @@ class LocalnetSpec:
     data: Path
     out: Path
     miners: int = DEFAULT_MINERS
-    engine: Literal["pow"] = "pow"
+    engine: Literal["pow", "pos"] = "pow"
     block_ms: int = DEFAULT_BLOCK_MS
     seed: int | None = None
     rounds: int | None = None

@@ -10,6 +10,7 @@ from statistics import median
 from typing import Any, Final
 
 from chain.genesis import Genesis
+from consensus.first import count_first_coins
 from node.client import Client
 from node.localnet.watch import Watched
 from node.rpc.shapes import BlockView, HistoryView, NodeStatus, SupplyView
@@ -79,11 +80,11 @@ async def _head(client: Client) -> str:
 
 
 def is_supply_conserved(genesis: Genesis, supplies: Sequence[SupplyView]) -> bool:
-    """Is what exists just the allocations and the subsidies, and does every coin stand somewhere, on every node?"""
-    allocated = sum(allocation.amount for allocation in genesis.allocations)
+    """Is what exists just the first coins and the subsidies, and does every coin stand somewhere, on every node?"""
+    first = count_first_coins(genesis)
     for supply in supplies:
         subsidies = sum(genesis.rules_at(height).subsidy_at(height) for height in range(1, supply.height + 1))
-        if supply.minted != allocated + subsidies:
+        if supply.minted != first + subsidies:
             return False
         if supply.minted != supply.circulating + supply.escrowed + supply.bonded:
             return False

@@ -9,7 +9,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from chain.codec import encode
-from chain.genesis import Genesis, PosParameters, Rules
+from chain.genesis import Genesis, Rules
 from chain.genesis_default import COIN, default_genesis, default_rules
 from chain.genesis_default_stake import default_stake_genesis, stake_rules
 from chain.ids import AccountId, Amount
@@ -102,13 +102,6 @@ def _make_stake_genesis(settings: SimulationSettings, wealth: Mapping[AccountId,
         unbonding_blocks=4 * EPOCH_BLOCKS,
         rules=replace(stake_rules(), stamp_bits=_STAMP_BITS),
     )
-
-
-def genesis_supply(genesis: Genesis) -> Amount:
-    """Return the coins there are at the start, those at stake among them."""
-    validators = genesis.engine.validators if isinstance(genesis.engine, PosParameters) else ()
-    staked = sum(validator.stake for validator in validators)
-    return Amount(sum(allocation.amount for allocation in genesis.allocations) + staked)
 
 
 def genesis_data(genesis: Genesis) -> GenesisData:

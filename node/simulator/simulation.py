@@ -13,6 +13,7 @@ from typing import Final
 
 from chain.ids import Hash, Millis
 from consensus.engines import make_engine
+from consensus.first import count_first_coins
 from consensus.queries import get_history, list_plans
 from consensus.signatures import SignatureCache
 from node.core.config import CoreConfig, DeviceConfig, MinerConfig
@@ -35,7 +36,6 @@ from node.simulator.population import (
     Rows,
     Safe,
     genesis_data,
-    genesis_supply,
     key_of,
     make_genesis,
 )
@@ -61,7 +61,7 @@ class Simulation:
         self.casting = cast_machines(settings)
         self.engine = make_engine(self.genesis)
         self.schedule = Schedule(START_MS)
-        minted = genesis_supply(self.genesis)
+        minted = count_first_coins(self.genesis)
         self.invariants = Invariants(self.schedule, minted)
         self.watcher: Watcher = self.invariants
         self.population = Population(settings)
