@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from chain.codec import Record
+from chain.genesis import PosParameters
 from chain.ids import Hash, HashField, Natural
 from chain.payload import PayloadRef
 from chain.transaction import JoinPlan, RegisterDevice
@@ -16,6 +17,7 @@ from chain.update import AttestedUpdate, PrivacyCharge, Release
 from consensus.problems import compile_document, get_problem
 from consensus.queries import get_open_task, takes_updates
 from consensus.records import PlanEntry, RoundState
+from consensus.staking.state import get_permit
 from consensus.state import (
     document_key,
     get_active,
@@ -69,6 +71,12 @@ class DeviceStatus(Record):
     releases: Natural
     working: str
     last_error: str
+
+
+_NO_PERMIT: Final = (
+    "not permitted yet: this network's registrars say which devices may register; "
+    "send one of them this node's account, for fedchain device permit"
+)
 
 
 class Device:
@@ -158,8 +166,14 @@ class Device:
     # --- registration -----------------------------------------------------------------------------
 
     def _register(self, turn: Turn) -> None:
-        """Find a stamp, once, and register with it."""
+        """Register with a stamp, found once, or without one as soon as a registrar permits it, where there are any."""
         around = self._around
+        engine = around.world.genesis.engine
+        if isinstance(engine, PosParameters) and engine.registrars:
+            if get_permit(around.chain.view, around.account) is None:
+                self._last_error = _NO_PERMIT
+                return
+            self._last_error, self._stamp = "", 0
         if self._stamp is not None:
             if not around.is_waiting(RegisterDevice):
                 turn.tell(OwnTransaction(RegisterDevice(self._config.lifetime_budget, self._stamp)))
