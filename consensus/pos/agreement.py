@@ -36,7 +36,7 @@ from consensus.pos.evidence import make_evidence
 from consensus.pos.fields import read_fields
 from consensus.pos.inbox import EarlyMessages
 from consensus.pos.live import PATIENCE_DELTAS, LiveEpoch
-from consensus.pos.validators import ValidatorSet, epoch_of
+from consensus.pos.validators import ValidatorSet
 from consensus.pos.views import KEPT_VIEWS
 from consensus.pos.votes import (
     Certificate,
@@ -180,7 +180,7 @@ class Agreement:
     def on_executed(self, id: Hash, header: Header, now: Millis) -> list[Effect]:
         """Take note that a block of the live epoch, valid by the engine, is complete and executed here."""
         live = self._live
-        if live is None or epoch_of(header.height, self._parameters.epoch_blocks) != live.epoch:
+        if live is None or not live.contains(header.height):
             return []
         fields = read_fields(header)
         live.proposals.know(id, header.height, header.time_ms, fields.view)
@@ -282,7 +282,7 @@ class Agreement:
             _require(find_reproposal_fault(live.set, message, self._judge))
         else:
             _require(find_proposal_fault(live.set, message, self._judge))
-            if epoch_of(max(1, message.header.height), self._parameters.epoch_blocks) != live.epoch:
+            if not live.contains(message.header.height):
                 raise MessageFault(f"height {message.header.height} is not of epoch {live.epoch}")
         if live.set.leader(view) == self._account:
             self._out.append(OwnVoteSeen(message))

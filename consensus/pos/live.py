@@ -83,6 +83,10 @@ class LiveEpoch:
         self.deadline_ms = deadline
         return True
 
+    def contains(self, height: int) -> bool:
+        """Is a block of this height one of the epoch?"""
+        return self.boundary.height < height <= self.boundary.height + self.parameters.epoch_blocks
+
     def cast(self, view: int) -> Cast:
         """Return what this validator cast in a view."""
         return self.casts.setdefault(view, Cast())

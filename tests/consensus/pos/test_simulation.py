@@ -4,12 +4,19 @@
 """
 
 import os
-from collections import Counter
+from collections import Counter, deque
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chain.ids import AccountId
+from consensus.errors import ConsensusError
+from consensus.pos import rules
+from consensus.pos.effects import Effect
+from consensus.pos.live import LiveEpoch
+from consensus.pos.validators import ValidatorSet
 from tests.consensus.pos.people import BLOCK_MS, DELTA_MS, START
 from tests.consensus.pos.world import Scenario, World
 
@@ -50,6 +57,7 @@ def scenarios(draw: st.DrawFn) -> Scenario:
         partitions=tuple(draw(st.lists(partition, max_size=2))),
         crashes=tuple(crashes),
         has_observer=draw(st.booleans()),
+        is_two_faced=draw(st.booleans()),
     )
 
 
@@ -57,6 +65,7 @@ def make_scenario(seed: int) -> Scenario:
     """A world with everything at once, by a number."""
     powers = ((1, 1, 1, 1), (1, 2, 3, 1, 2), (3, 1, 1, 1, 1, 1, 2))[seed % 3]
     order = [seed % len(powers), (seed // 3) % len(powers)]
+    cut = frozenset({(seed + 1) % len(powers)}) if seed % 2 else frozenset(range(seed % len(powers), len(powers), 2))
     return Scenario(
         seed=seed,
         powers=powers,
@@ -66,9 +75,10 @@ def make_scenario(seed: int) -> Scenario:
         lost=0.1,
         doubled=0.1,
         slow=0.2,
-        partitions=((5, 20, frozenset({(seed + 1) % len(powers)})),),
+        partitions=((2, 20, cut),),
         crashes=(((seed + 2) % len(powers), 10, 12),),
         has_observer=seed % 2 == 0,
+        is_two_faced=seed % 4 == 0,
     )
 
 
@@ -117,7 +127,7 @@ def test_many_worlds_with_everything_at_once():
         seen += run(make_scenario(seed)).count
     wanted = {
         *("lost", "doubled", "slow", "crash", "own seen", "nullified", "reproposal", "epoch"),
-        *("hostile vote", "hostile proposal", "replay", "completed", "abandoned"),
+        *("hostile vote", "hostile proposal", "replay", "completed", "abandoned", "split", "forged", "fault"),
         *("double proposal", "double notarize", "double finalize", "finalize and nullify"),
     }
     assert {kind for kind in wanted if not seen[kind]} == set()
@@ -159,3 +169,58 @@ def test_a_world_repeats_itself():
     for world in (first, second):
         world.run(START + 40 * DELTA_MS)
     assert (first.finals, first.count) == (second.finals, second.count)
+
+
+TWO_FACED = Scenario(
+    seed=1,
+    powers=(1,) * 7,
+    byzantine=frozenset({0, 1}),
+    heal=30,
+    partitions=((0, 28, frozenset({2, 3})),),
+    is_two_faced=True,
+)
+"""Two of seven support both sides of a cut, each with its own blocks: four here, five there."""
+
+
+def test_who_supports_both_sides_of_a_cut_divides_nobody():
+    """The smaller side makes no quorum, however the hostile vote there."""
+    run(TWO_FACED)
+
+
+def accept_half(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ValidatorSet, "is_quorum", lambda self, power: power * 2 > self.total)
+
+
+def skip_justification(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LiveEpoch, "is_justified", lambda self, message: True)
+
+
+def forget_nullifying(monkeypatch: pytest.MonkeyPatch) -> None:
+    def finalize(live: LiveEpoch, account: AccountId) -> list[Effect]:
+        casts = dict(live.casts)
+        live.casts = {view: replace(cast, is_nullified=False) for view, cast in casts.items()}
+        effects = rules.finalize(live, account)
+        for view, cast in casts.items():
+            cast.is_finalized = live.casts[view].is_finalized
+        live.casts = live.casts | casts
+        return effects
+
+    monkeypatch.setattr("consensus.pos.rules.CASTING", (rules.propose, rules.notarize, rules.nullify, finalize))
+
+
+def skip_signatures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("consensus.pos.agreement.find_certificate_fault", lambda set, certificate, judge: None)
+
+
+def never_give_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("consensus.pos.rules.CASTING", (rules.propose, rules.notarize, rules.finalize))
+
+
+@pytest.mark.parametrize(
+    "break_rule", [accept_half, skip_justification, forget_nullifying, skip_signatures, never_give_up]
+)
+def test_a_broken_rule_is_caught(break_rule, monkeypatch):
+    """The simulation can fail: with this rule broken some world ends in a contradiction, or stands still."""
+    break_rule(monkeypatch)
+    with pytest.raises((AssertionError, ConsensusError)):
+        deque(map(run, (TWO_FACED, *map(make_scenario, range(8)))))

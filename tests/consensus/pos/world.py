@@ -13,7 +13,7 @@ from random import Random
 
 from chain.block import Header, block_id
 from chain.codec import encode
-from chain.ids import AccountId, Hash, Millis
+from chain.ids import ZERO_HASH, AccountId, Hash, Millis
 from chain.keys import KeyPair
 from consensus.pos.agreement import Agreement
 from consensus.pos.effects import (
@@ -37,7 +37,7 @@ from consensus.pos.errors import MessageFault
 from consensus.pos.evidence import check_evidence, epoch_of_evidence
 from consensus.pos.fields import read_fields
 from consensus.pos.validators import ValidatorSet, epoch_of, is_boundary
-from consensus.pos.votes import Certificate, Vote, VoteKind, message_key, proposed_block, read_message
+from consensus.pos.votes import Certificate, Vote, VoteKind, make_certificate, message_key, proposed_block, read_message
 from consensus.signatures import SignatureCache
 from tests.consensus.pos.people import (
     BLOCK_MS,
@@ -72,6 +72,8 @@ class Scenario:
     partitions: tuple[tuple[int, int, frozenset[int]], ...] = ()
     crashes: tuple[tuple[int, int, int], ...] = ()
     has_observer: bool = False
+    is_two_faced: bool = False
+    """The hostile support each side of the first partition in what it does, instead of saying anything to anybody."""
 
 
 @dataclass
@@ -158,6 +160,8 @@ class World:
 
     def is_cut(self, one: int, other: int) -> bool:
         delta = (self.now - START) / DELTA_MS
+        if ADVERSARY in (one, other):
+            return False
         return not self.is_healed and any(
             start <= delta < end and (one in group) is not (other in group)
             for start, end, group in self.scenario.partitions
@@ -194,7 +198,7 @@ class World:
             self._do(machine, effects)
 
     def _spread(self, machine: Machine, effect: Tell | Pass) -> None:
-        self.adversary.hear(effect.message)
+        self.adversary.hear(effect.message, machine.number)
         for other in range(len(self.scenario.powers) + self.scenario.has_observer):
             if other == machine.number or (
                 effect.audience is Audience.VALIDATORS and other >= len(self.scenario.powers)
@@ -465,10 +469,20 @@ class Adversary:
         self.blocks: list[tuple[int, int, Hash]] = [(0, 0, block_id(genesis_header(world.genesis)))]
         self.votes: dict[tuple[int, int, VoteKind, Hash], dict[AccountId, Vote]] = {}
         self.place = (0, 1)
+        self.top: dict[int, tuple[int, Hash]] = {}
+        self._ways = (
+            *(self._vote, self._vote, self._lead, self._lead, self._split),
+            *(self._replay, self._certify, self._forge),
+        )
+        if world.scenario.is_two_faced:
+            self._ways = (self._split,)
+        honest = sorted(world.machines)
+        cut = world.scenario.partitions[0][2] if world.scenario.partitions else frozenset(honest[::2])
+        self.half = cut & {*honest}
         if self.keys:
             world.at(world.now + 1, self._act)
 
-    def hear(self, data: bytes) -> None:
+    def hear(self, data: bytes, sender: int) -> None:
         """Take note of what honest machines say."""
         if not self.keys:
             return
@@ -481,14 +495,17 @@ class Adversary:
             group = self.votes.setdefault((message.epoch, message.view, message.kind, message.block), {})
             group[message.validator] = message
             self.place = max(self.place, (message.epoch, message.view))
+            if self.world.scenario.is_two_faced:
+                self._echo(message, sender)
         elif isinstance(message, Certificate):
             self.place = max(self.place, (message.epoch, message.view + 1))
             if message.kind is not VoteKind.NULLIFY:
                 self.blocks.append((message.epoch, message.view, message.block))
-        else:
-            if not isinstance(message, Certificate) and self.world.random.random() < 0.5:
-                epoch, view = self.place
-                self.blocks.append((epoch, view, proposed_block(message)))
+                top = (message.view, message.block)
+                self.top[message.epoch] = max(self.top.get(message.epoch, top), top)
+        elif self.world.random.random() < 0.5:
+            epoch, view = self.place
+            self.blocks.append((epoch, view, proposed_block(message)))
         self.blocks = self.blocks[-12:]
 
     def _act(self) -> None:
@@ -497,7 +514,7 @@ class Adversary:
         known = any(epoch in machine.sets for machine in world.machines.values())
         if known:
             set = world.set_of(epoch)
-            random.choice((self._vote, self._vote, self._lead, self._lead, self._replay, self._certify))(set, view)
+            random.choice(self._ways)(set, view)
         world.at(world.now + random.uniform(1, DELTA_MS * (0.3 if world.now < world.heal_ms else 0.8)), self._act)
 
     def _say(self, data: bytes, chance: float = 0.6) -> None:
@@ -511,10 +528,8 @@ class Adversary:
         key = random.choice(self.keys)
         kind = random.choice(list(VoteKind))
         near = max(1, view + random.choice((-2, -1, -1, 0, 0, 0, 1)))
-        block = bytes(32) if kind is VoteKind.NULLIFY else random.choice(self.blocks)[2]
-        if kind is not VoteKind.NULLIFY and block == bytes(32):
-            return
-        vote = sign_vote(set, key, near, kind, Hash(block))
+        block = ZERO_HASH if kind is VoteKind.NULLIFY else random.choice(self.blocks)[2]
+        vote = sign_vote(set, key, near, kind, block)
         self.world.count["hostile vote"] += 1
         self._say(encode(vote))
 
@@ -551,6 +566,59 @@ class Adversary:
             self._say(encode(proposal))
             for key in self.keys:
                 self._say(encode(sign_vote(set, key, near, VoteKind.NOTARIZE, block_id(proposal.header))))
+
+    def _echo(self, vote: Vote, sender: int) -> None:
+        """Vote as this machine does, to its half of the honest alone."""
+        set = self.world.set_of(vote.epoch)
+        half = self.half if sender in self.half else {*self.world.machines} - self.half
+        for key in self.keys:
+            data = encode(sign_vote(set, key, vote.view, vote.kind, vote.block))
+            for number in half:
+                self.world.send(ADVERSARY, number, data)
+
+    def _split(self, set: ValidatorSet, view: int) -> None:
+        """One block for one half of the honest, another for the other, each with all the votes it needs from here."""
+        world = self.world
+        if set.leader(view) not in {key.account for key in self.keys}:
+            return
+        start = next(world.machines[number].sets[set.epoch][1] for number in world.machines if self._knows(number, set))
+        parent_view, parent = self.top.get(set.epoch, (0, block_id(start)))
+        header = world.headers[parent]
+        if header.height == start.height + world.scenario.epoch_blocks or parent_view >= view:
+            return
+        world.count["split"] += 1
+        for salt, group in ((7, self.half), (8, {*world.machines} - self.half)):
+            time_ms = max(world.now, header.time_ms + BLOCK_MS)
+            proposal = propose_on(set, header, view, parent_view, time_ms, salt)
+            block = block_id(proposal.header)
+            world.publish(proposal.header, group)
+            votes = [
+                sign_vote(set, key, view, kind, block)
+                for key in self.keys
+                for kind in (VoteKind.NOTARIZE, VoteKind.FINALIZE)
+            ]
+            for number in group:
+                for message in (proposal, *votes):
+                    world.send(ADVERSARY, number, encode(message))
+
+    def _knows(self, number: int, set: ValidatorSet) -> bool:
+        return set.epoch in self.world.machines[number].sets
+
+    def _forge(self, set: ValidatorSet, view: int) -> None:
+        """Certificates that nobody signed, and certificates that only the hostile signed."""
+        random = self.world.random
+        kind = random.choice(list(VoteKind))
+        block = ZERO_HASH if kind is VoteKind.NULLIFY else random.choice(self.blocks)[2]
+        near = max(1, view + random.choice((-1, 0, 0, 1)))
+        mine = [
+            (number, sign_vote(set, key, near, kind, block).signature)
+            for key in self.keys
+            if (number := set.position(key.account)) is not None
+        ]
+        all_ = [(number, bytes(64)) for number in range(len(set.members))]
+        self.world.count["forged"] += 1
+        for votes in (mine, all_):
+            self._say(encode(make_certificate(set, near, kind, block, votes)))
 
     def _replay(self, set: ValidatorSet, view: int) -> None:
         if self.heard:
