@@ -12,6 +12,7 @@ import asyncio
 import errno
 import os
 import secrets
+import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -20,6 +21,7 @@ from aiohttp import web
 from structlog.typing import EventDict, FilteringBoundLogger
 
 from chain.address import format_account
+from chain.ids import Millis
 from node.config import Config, join_address
 from node.core.core import NodeCore
 from node.errors import StartupError
@@ -45,6 +47,7 @@ from node.service.links import LinkLimits, Links
 from node.service.peerfile import read_former_peers, read_peers, write_peers
 from node.service.runner import Runner
 from node.service.tls import make_client_context, make_server_context
+from node.service.trusted import check_trust
 from node.service.workers import Workers
 from p2p.identity import make_certificate
 from p2p.limits import MAX_HALF_OPEN, TICK_MS
@@ -153,6 +156,7 @@ class Service:
         announcer = Announcer(hub, metrics, self._logger, genesis.prefix)
         home.payloads.on_damage = self._on_damaged_payload
         world = make_world(home, config, seed)
+        check_trust(world, core_config(config).checkpoint, Millis(time.time_ns() // 1_000_000))
         links = self._make_links(tasks, metrics)
         agent = f"fedchain/{package_version()}"
         network = network_config(config, genesis, agent, 0, self._read_peers(), read_former_peers(home.path))

@@ -8,14 +8,17 @@ from msgspec.structs import replace as changed
 
 from chain.codec import decode, encode
 from chain.ids import Hash, Height, Millis
+from consensus.queries import get_history, needed_payloads
 from consensus.snapshot import Chunk
+from consensus.state import get_round
 from node.core.checkpoint import Checkpoint
-from node.core.config import CoreConfig
+from node.core.config import CoreConfig, DeviceConfig, MinerConfig
 from node.core.core import NodeCore
 from node.core.snapshots import SnapshotDesk
 from node.notices import PeerLeft, StateSynced
 from node.simulator.disk import PowerCut
 from storage.memory import MemoryChainStore
+from tests.consensus.harness import make_data, make_plan
 from tests.node.core.chains import (
     DEPTH,
     INTERVAL,
@@ -26,8 +29,9 @@ from tests.node.core.chains import (
     shallow_genesis,
     state_of,
 )
+from tests.node.core.plans import OWNER, device_key, is_over, models, submit
 from tests.node.core.quiet import QuietNetwork
-from tests.node.core.town import House, Town, key_of, make_world
+from tests.node.core.town import House, Rows, Town, key_of, make_genesis, make_world
 
 LENGTH = 130
 SYNCED = (LENGTH - DEPTH) // INTERVAL * INTERVAL
@@ -64,7 +68,7 @@ def test_a_newcomer_takes_the_state_and_executes_only_what_comes_after() -> None
 
 
 def test_a_large_value_comes_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Values beyond what a piece holds are fetched apart, from whoever serves the state, and are the same in the end."""
+    """Values beyond what a piece holds are fetched apart from who serves the state, and are the same in the end."""
     monkeypatch.setattr("consensus.snapshot.MAX_INLINE_BYTES", 40)
     monkeypatch.setattr("node.core.statesync.MAX_INLINE_BYTES", 40)
     monkeypatch.setattr("node.core.parts.SLICE_BYTES", 16)
@@ -233,3 +237,34 @@ def test_nobody_serves_a_state_so_the_blocks_are_executed() -> None:
     assert town.run(lambda: is_there(town), 120)
     assert late.core.world.store.base() == 0
     assert executed(late.core.world, make_chain(LENGTH)) == [block.id for block in make_chain(LENGTH)]
+
+
+def test_a_plan_under_way_goes_on_at_a_newcomer() -> None:
+    """What an open task still settles with is fetched with the state: the newcomer settles it as everybody does."""
+    genesis = make_genesis([OWNER])
+    genesis = changed(genesis, engine=changed(genesis.engine, max_reorg=2))
+    town, serving = Town(genesis), CoreConfig(snapshot_blocks=1)
+    town.add(make_world(genesis, key_of(1)), replace(serving, miner=MinerConfig()))
+    for number in range(2):
+        key = device_key(number)
+        world = make_world(genesis, key, data=Rows(make_data(key)))
+        town.add(world, replace(serving, device=DeviceConfig(consent=True, any_plan=True)), connect=[0])
+    town.run(lambda: town.houses[0].core.chain.height >= 12, 60)
+    plan = submit(town, make_plan(devices=(2, 2, 2), rounds=3, attestations=1, blocks=(10, 12, 6)))
+    served = town.houses[0].core._snapshots
+
+    def is_half_done() -> bool:
+        """Does a state that is served have an open task with updates revealed?"""
+        held = [state for _, state in served._held.values()]
+        return any(needed_payloads(state, plan) for state in held)
+
+    assert town.run(lambda: get_round(town.houses[0].core.chain.view, plan) is not None, 60)
+    town.stop(2)  # one of two devices is silent: what the other released waits for it
+    assert town.run(is_half_done, 60)
+    late = town.add(make_world(genesis, key_of(50)), CoreConfig(state_blocks=5), connect=[0])
+    assert town.run(lambda: late.core.world.store.base() > 0, 30)
+    assert town.run(lambda: late.core.chain.height > late.core.world.store.base(), 30)
+    town.restart(2, town.houses[2].core.config)
+    assert town.run(lambda: is_over(town, plan), 200)
+    assert len(models(town, plan)) == 1
+    assert len(get_history(late.core.chain.view, plan)) == 3
