@@ -24,7 +24,7 @@ from commands.settings import (
     RpcPortOption,
     with_flags,
 )
-from commands.show import SHOWN_ACCOUNT, coins, facts, listing, moment, short, size, span
+from commands.show import SHOWN_ACCOUNT, coins, counted, facts, listing, moment, short, size, span
 from node.config import Config, read_config
 
 if TYPE_CHECKING:
@@ -203,6 +203,7 @@ def _status_facts(view: "NodeStatus", balance: int) -> RenderableType:
         [
             ("state", state),
             ("height", f"{view.height}, final up to {view.finalized}"),
+            *_agreement_facts(view),
             ("trusts", view.trust.says),
             ("head", view.head),
             ("head time", moment(view.head_time_ms)),
@@ -217,6 +218,18 @@ def _status_facts(view: "NodeStatus", balance: int) -> RenderableType:
             ("up", f"{span(view.uptime_s)}, fedchain {view.version}"),
         ]
     )
+
+
+def _agreement_facts(view: "NodeStatus") -> list[tuple[str, RenderableType]]:
+    """Say where the validators' agreement is and what this node does in it; nothing where there is none."""
+    agreement = view.agreement
+    if agreement is None:
+        return []
+    who = counted(agreement.validators, "validator")
+    part = Text(agreement.part, "red" if agreement.part in ("refuses", "jailed") else "")
+    if agreement.reason:
+        part.append(f": {agreement.reason}")
+    return [("agreement", f"epoch {agreement.epoch}, view {agreement.view}, {who}"), ("votes", part)]
 
 
 @command

@@ -29,7 +29,7 @@ from node.notices import (
     UpdateSeen,
 )
 from node.rpc.doors import Figures
-from node.status import STATES
+from node.status import PARTS, STATES
 
 _FAST: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 _SLOW: Final = (0.001, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0)
@@ -58,6 +58,12 @@ class Metrics:
         self._height = gauge("height", "Height of the head.")
         self._target = gauge("target_height", "Height of the heaviest chain known.")
         self._finalized = gauge("finalized_height", "Height that no reorganisation will undo.")
+        self._epoch = gauge("epoch", "Epoch of the validators' agreement; 0 where there is none.")
+        self._view = gauge("view", "View of that epoch.")
+        self._validators = gauge("validators", "Validators of that epoch.")
+        self._part = Enum(
+            "fedchain_validator", "This node's part in the agreement.", states=list(PARTS), registry=registry
+        )
         self._blocks_above = gauge("blocks_above_height", "Height up to which this node has no block bodies.")
         self._state_synced = gauge("state_synced_height", "Height at which the state came from peers; 0 = executed.")
         self._gathered = gauge("state_gathered_ratio", "Part of the state being fetched from peers that is here.")
@@ -111,6 +117,12 @@ class Metrics:
         self._height.set(status.height)
         self._target.set(max(status.target, status.height))
         self._finalized.set(figures.finalized)
+        agreement = figures.agreement
+        if agreement is not None:
+            self._epoch.set(agreement.epoch)
+            self._view.set(agreement.view)
+            self._validators.set(agreement.validators)
+            self._part.state(agreement.part)
         self._blocks_above.set(figures.trust.blocks_above)
         self._state_synced.set(figures.trust.synced_at)
         self._gathered.set(figures.trust.gathered / 1_000_000)

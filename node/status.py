@@ -27,3 +27,25 @@ class Status(Record):
     rate_milli: Natural
     eta_ms: Natural
     peers: Natural
+
+
+Part = Literal["follows", "listens", "votes", "jailed", "refuses"]
+"""
+follows   is no validator of this epoch, or has no key to sign with
+listens   has just started, and waits to hear what its peers know of its key before it signs
+votes     signs
+jailed    is out of the next epoch's validators until it is unjailed, or for good
+refuses   signs nothing: ``reason`` says why, and what to do
+"""
+PARTS: tuple[str, ...] = get_args(Part)
+
+
+class AgreementStatus(Record):
+    """Where the agreement on final blocks is, and the node's part in it. ``leads``: the current view is this node's."""
+
+    epoch: Natural
+    view: Natural
+    validators: Natural
+    part: Part
+    leads: bool
+    reason: str

@@ -42,6 +42,7 @@ from consensus.pos.epochproof import EpochProof
 from consensus.pos.errors import MessageFault
 from consensus.pos.fields import read_fields
 from consensus.pos.votes import Certificate, Message, Proposal, message_key, read_message
+from consensus.staking.state import get_validator
 from node.core.audience import Listeners
 from node.core.chain import Chain
 from node.core.epochs import Epochs, EpochStart
@@ -61,6 +62,7 @@ from node.core.turn import Turn
 from node.events import Started, Tick
 from node.notices import SigningRefused
 from node.signer import ValidatorSigner, describe
+from node.status import AgreementStatus, Part
 from node.world import World
 from p2p.events import EngineArrived, EpochsArrived, PeerDown, PeerId, PeerUp, Verdict
 from p2p.network import PeerNetwork
@@ -142,6 +144,29 @@ class AgreementDesk:
     def is_in_grace(self) -> bool:
         """Does this validator still wait to hear what its peers know of its key?"""
         return self._signer is not None and not self._grace.is_over
+
+    def status(self) -> AgreementStatus:
+        """Return where the agreement is, and this node's part in it."""
+        epoch, view = self.place
+        set = self._listeners.set
+        leads = self._signer is not None and self._agreement.leader == self._signer.account
+        part, reason = self._part()
+        return AgreementStatus(epoch, view, 0 if set is None else len(set.members), part, leads, reason)
+
+    def _part(self) -> tuple[Part, str]:
+        signer, set = self._signer, self._listeners.set
+        if signer is None:
+            return "follows", ""
+        if signer.refusal:
+            return "refuses", signer.refusal
+        standing = get_validator(self._chain.view, signer.account)
+        if standing is not None and standing.standing == "tombstoned":
+            return "jailed", "slashed for an offence: it can only unbond"
+        if standing is not None and standing.standing == "jailed":
+            return "jailed", f"absent too often: `fedchain stake unjail` from block {standing.free_from} on"
+        if set is None or signer.account not in set:
+            return "follows", ""
+        return ("votes", "") if self._grace.is_over else ("listens", "waits to hear what its peers know of its key")
 
     # --- what comes in ----------------------------------------------------------------------------
 

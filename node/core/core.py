@@ -92,7 +92,7 @@ from node.roles.device import Device, DeviceStatus
 from node.roles.miner import Miner
 from node.roles.owner import Owner
 from node.roles.validator import Validator
-from node.status import Status
+from node.status import AgreementStatus, Status
 from node.updatepool import UpdatePool
 from node.world import World
 from p2p.events import (
@@ -297,6 +297,7 @@ class NodeCore:
         if device is not None:
             routes.on(Started, device.on_started)
             routes.on(HeadChanged, device.on_head)
+            routes.on(FinalMoved, device.on_final)
             routes.on(StateChanged, device.on_state)
             routes.on(Shutdown, device.on_shutdown)
             routes.on(JoinOrder, device.on_join_order)
@@ -308,6 +309,7 @@ class NodeCore:
         if owner is not None:
             routes.on(Started, owner.on_started)
             routes.on(HeadChanged, owner.on_head)
+            routes.on(FinalMoved, owner.on_final)
             routes.on(StateChanged, owner.on_state)
             routes.on(Shutdown, owner.on_shutdown)
             routes.on_job(OpenChunk, owner.on_opened)
@@ -341,6 +343,10 @@ class NodeCore:
     def finalized(self) -> Height:
         """Return the height up to which the head's chain is final."""
         return self.world.engine.finalized(self.chain.tree, self.chain.head_id)
+
+    def agreement_status(self) -> AgreementStatus | None:
+        """Return where the agreement on final blocks is, and this node's part in it; None without votes."""
+        return None if self._agreement is None else self._agreement.status()
 
     def peers(self) -> tuple[PeerInfo, ...]:
         """Return the connected peers."""

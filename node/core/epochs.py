@@ -115,5 +115,3 @@ class Epochs:
 def proof_place(proof: EpochProof) -> tuple[Height, Hash, Certificate]:
     """Return what a proof makes final: the boundary block's height and id, and the certificate."""
     return proof.boundary.height, block_id(proof.boundary), proof.certificate
-
-

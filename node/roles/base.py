@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from chain.codec import Record
-from chain.ids import AccountId, Natural
+from chain.genesis import PosParameters
+from chain.ids import AccountId, Height, Natural
 from chain.transaction import Body
 from node.core.chain import Chain
 from node.core.config import CoreConfig
@@ -43,6 +44,16 @@ class Surroundings:
         """Does a transaction of this kind (for this plan, if named) of this node's wait for a block?"""
         bodies = [signed.transaction.body for signed in self.mempool.of(self.account)]
         return any(isinstance(body, kind) and plan in (None, getattr(body, "plan", None)) for body in bodies)
+
+    @property
+    def has_votes(self) -> bool:
+        """Do votes make blocks final on this network?"""
+        return isinstance(self.world.genesis.engine, PosParameters)
+
+    @property
+    def final_height(self) -> Height:
+        """The height up to which the head's chain is final."""
+        return self.world.engine.finalized(self.chain.tree, self.chain.head_id)
 
     @property
     def may_act(self) -> bool:

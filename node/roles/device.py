@@ -31,7 +31,7 @@ from consensus.state import (
 )
 from fl.plan.schema import Plan
 from node.core.config import DeviceConfig
-from node.core.messages import HeadChanged, OwnTransaction, PayloadStored, StateChanged, UpdateReleased
+from node.core.messages import FinalMoved, HeadChanged, OwnTransaction, PayloadStored, StateChanged, UpdateReleased
 from node.core.turn import Turn
 from node.effects import Accepted, Refused
 from node.events import JoinOrder, Shutdown, Started
@@ -119,6 +119,10 @@ class Device:
         if self._task is not None and not self._is_asked(self._task.task.plan, self._task.task.digest):
             turn.cancel(self._job)
             self._job, self._task, self._working = None, None, ""
+        self._step(turn)
+
+    def on_final(self, moved: FinalMoved, turn: Turn) -> None:
+        """Do what is final now: a task that could still be taken back is not worked on."""
         self._step(turn)
 
     def on_state(self, changed: StateChanged, turn: Turn) -> None:
@@ -255,6 +259,8 @@ class Device:
         state = get_round(self._around.chain.view, plan)
         if state is None or not self._is_asked(plan, state.task.digest):
             return None
+        if self._around.has_votes:
+            return state if state.opened <= self._around.final_height else None  # nothing can take it back
         deadlines = get_problem(self._around.chain.view, plan).plan.deadlines
         depth = self._around.chain.height - state.opened + 1
         return state if depth >= deadlines.confirmations else None

@@ -8,7 +8,7 @@ from chain.transaction import OpenHoldout
 from consensus.problems import compile_document
 from consensus.queries import expected_opening
 from consensus.state import document_key, get_active, get_plan, get_round, need_bytes
-from node.core.messages import HeadChanged, OwnTransaction, PayloadStored, StateChanged
+from node.core.messages import FinalMoved, HeadChanged, OwnTransaction, PayloadStored, StateChanged
 from node.core.turn import Turn
 from node.events import Shutdown, Started
 from node.jobs.results import ChunkOpened, Declined, JobResult
@@ -43,13 +43,20 @@ class Owner:
             turn.cancel(job)
         self._jobs.clear()
 
+    def on_final(self, moved: FinalMoved, turn: Turn) -> None:
+        """Open what a final block asks for."""
+        self._step(turn)
+
     def on_state(self, changed: StateChanged, turn: Turn) -> None:
         """Open what is asked for, once the state is known to be of today."""
         self._step(turn)
 
     def _step(self, turn: Turn) -> None:
-        if self._stopped or not self._around.may_act:
+        around = self._around
+        if self._stopped or not around.may_act:
             return
+        if around.has_votes and around.final_height < around.chain.height:
+            return  # a chunk is opened once, for a head that nothing can take back
         view, account = self._around.chain.view, self._around.account
         for plan in get_active(view):
             entry = get_plan(view, plan)

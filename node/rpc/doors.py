@@ -16,7 +16,7 @@ from chain.transaction import SignedTransaction
 from node.core.trust import Trust
 from node.effects import Outcome
 from node.events import Event
-from node.status import Status
+from node.status import AgreementStatus, Status
 from p2p.events import PeerInfo
 from p2p.saved import SavedBan
 from storage.backup import BackupReport
@@ -59,6 +59,7 @@ class Figures:
     version: str
     status: Status
     finalized: int
+    agreement: AgreementStatus | None
     listening: str
     roles: tuple[str, ...]
     pools: PoolFigures

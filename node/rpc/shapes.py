@@ -163,8 +163,22 @@ class TrustView(Shape):
     gathered: float
 
 
+class AgreementView(Shape):
+    """Where the validators' agreement is, and this node's part in it; ``reason`` says why it does not vote."""
+
+    epoch: Whole
+    view: Whole
+    validators: int
+    part: Literal["follows", "listens", "votes", "jailed", "refuses"]
+    leads: bool
+    reason: str
+
+
 class NodeStatus(Shape):
-    """One node at a glance. ``rate`` is in blocks a second, ``eta_s`` null where nothing can be said."""
+    """One node at a glance. ``rate`` is in blocks a second, ``eta_s`` null where nothing can be said.
+
+    ``agreement`` is null where blocks become final by work alone.
+    """
 
     version: str
     chain_id: str
@@ -180,6 +194,7 @@ class NodeStatus(Shape):
     head_time_ms: Whole
     state_root: HexId
     finalized: Whole
+    agreement: AgreementView | None
     trust: TrustView
     peers: int
     listening: str

@@ -10,19 +10,30 @@ from consensus.events import PlanCancelled, PlanFinished, PlanSubmitted, RoundRe
 from consensus.events import UpdateRefused as UpdateRefusedLate
 from node.effects import Publish
 from node.metrics import Metrics
-from node.notices import BlockMined, BlockRefused, LedgerNotice, Notice, TransactionSeen, UpdateRefused, UpdateSeen
+from node.notices import (
+    BlockMined,
+    BlockRefused,
+    LedgerNotice,
+    Notice,
+    SigningRefused,
+    TransactionSeen,
+    UpdateRefused,
+    UpdateSeen,
+)
 from node.rpc.hub import EventHub
 from node.rpc.render import show
 
 _DEBUG: Final = 10
 _INFO: Final = 20
 _WARNING: Final = 30
+_ERROR: Final = 40
 _LEVELS: Final[dict[type[Record], int]] = {
     BlockMined: _DEBUG,  # at level info the head that moved to it tells
     TransactionSeen: _DEBUG,
     UpdateSeen: _DEBUG,
     BlockRefused: _WARNING,
     UpdateRefused: _WARNING,
+    SigningRefused: _ERROR,
 }
 _TOLD: Final = (PlanSubmitted, PlanFinished, PlanCancelled, RoundSettled, RoundRetried, UpdateRefusedLate)
 """What happens in blocks and is worth a line at level info; the rest is for debugging."""

@@ -88,6 +88,7 @@ class ServiceDoors:
             version=package_version(),
             status=core.status(self._runner.now()),
             finalized=core.finalized(),
+            agreement=core.agreement_status(),
             listening=self.listening,
             roles=self._roles,
             pools=PoolFigures(*core.pool_sizes()),

@@ -13,6 +13,7 @@ from node.rpc.methods.convert import address, done, read_id
 from node.rpc.registry import Method, Nothing
 from node.rpc.render import show
 from node.rpc.shapes import (
+    AgreementView,
     BackupParams,
     BackupView,
     ConnectParams,
@@ -25,8 +26,22 @@ from node.rpc.shapes import (
     PeerView,
     TrustView,
 )
+from node.status import AgreementStatus
 from node.targets import read_target
 from storage.errors import StorageError, UseError
+
+
+def _agreement(status: AgreementStatus | None) -> AgreementView | None:
+    if status is None:
+        return None
+    return AgreementView(
+        epoch=status.epoch,
+        view=status.view,
+        validators=status.validators,
+        part=status.part,
+        leads=status.leads,
+        reason=status.reason,
+    )
 
 
 async def _status(doors: NodeDoors, _params: Nothing) -> NodeStatus:
@@ -49,6 +64,7 @@ async def _status(doors: NodeDoors, _params: Nothing) -> NodeStatus:
         head_time_ms=head.time_ms,
         state_root=head.state_root.hex(),
         finalized=figures.finalized,
+        agreement=_agreement(figures.agreement),
         trust=_trust(figures.trust),
         peers=status.peers,
         listening=figures.listening,
@@ -126,8 +142,11 @@ async def _stop(doors: NodeDoors, _params: Nothing) -> Done:
 async def _genesis(doors: NodeDoors, _params: Nothing) -> GenesisView:
     genesis = doors.genesis
     return GenesisView(
-        genesis=genesis.id.hex(), chain_id=genesis.chain_id, prefix=genesis.prefix, document=write_genesis(genesis),
-        upgrades=show_upgrades(genesis)
+        genesis=genesis.id.hex(),
+        chain_id=genesis.chain_id,
+        prefix=genesis.prefix,
+        document=write_genesis(genesis),
+        upgrades=show_upgrades(genesis),
     )
 
 
