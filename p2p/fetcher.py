@@ -100,7 +100,8 @@ class Fetcher:
             session = self._links.ready[peer]
             for kind, ids in self.inventory.offers[peer].items():
                 if kind is Kind.PAYLOAD:
-                    self._ask_payloads(session, now)
+                    if ids or self._has_chunks(peer):
+                        self._ask_payloads(session, now)
                 elif ids:
                     self._ask(session, kind, now)
 

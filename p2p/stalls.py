@@ -79,19 +79,19 @@ class Stalls:
     def _rescue(self, now: Millis) -> None:
         """Ask those who have nothing to do for what has been on its way for long: it holds up what comes after it."""
         for kind in (Kind.BODY, Kind.PAYLOAD):
-            idle = [peer for peer, session in self._links.ready.items() if self._is_idle(session, kind, now)]
-            if not idle:
-                continue
             slow = [
                 (fetch, flight)
                 for fetch, flight in self._inventory.flying()
                 if fetch.kind is kind and now - flight.started >= SLOW_ANSWER_MS + fetch.size * 1000 // MIN_PAYLOAD_RATE
             ]
+            if not slow:
+                continue
+            idle = [peer for peer, session in self._links.ready.items() if self._is_idle(session, kind)]
             for fetch, flight in reversed(slow):
                 if any(peer in idle for peer in self._inventory.others(fetch, flight.peer)):
                     self._take_away(fetch, flight, now)
 
-    def _is_idle(self, session: Session, kind: Kind, now: Millis) -> bool:
+    def _is_idle(self, session: Session, kind: Kind) -> bool:
         """Has this peer delivered of this kind, and nothing to do now?"""
         return (
             not session.owed[CLASS_OF_KIND[kind]]
