@@ -174,6 +174,7 @@ def _shown(report: "SimulationReport") -> list[RenderableType]:
             ("verdict", verdict),
             ("faults", injected),
             ("liars", _lies(report)),
+            ("slashed", counted(report.slashed, "validator") if report.slashed else None),
             ("never happened", ", ".join((*report.missing_faults, *report.missing_acts)) or None),
             ("one head", agreed),
             ("blocks", f"{report.blocks}, {report.stale_blocks} stale; deepest reorganisation {report.deepest_reorg}"),

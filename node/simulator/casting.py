@@ -1,14 +1,14 @@
 """Who lies: which machines of a world are Byzantine, how, with what share of the power, and against whom.
 
-The share is one of hash power (or stake), exactly; of the machines without any, the same part, rounded down. The
-plans' owner is honest, and every honest machine knows at least one honest address: without these two nothing could
-be promised.
+The share is one of hash power, exactly, or of the (equal) stakes, rounded down but at least one validator; of the
+machines without any the same part, rounded down. The plans' owner is honest, and every honest machine knows at least
+one honest address: without these two nothing could be promised.
 """
 
 from dataclasses import dataclass
 
-from node.simulator.byzantine.base import ANY, DEVICE, MINER, VALIDATOR, Behaviour, Plot
-from node.simulator.byzantine.registry import assign, behaviours_of
+from node.simulator.byzantine.base import ANY, DEVICE, Behaviour, Plot
+from node.simulator.byzantine.registry import PRODUCERS, assign, behaviours_of
 from node.simulator.population import key_of
 from node.simulator.schedule import source
 from node.simulator.settings import SimulationSettings
@@ -34,11 +34,13 @@ def cast_machines(settings: SimulationSettings) -> Casting:
     if share:
         eligible = [number for number in producers if number != settings.owner]
         count = min(len(eligible), max(1, int(share * len(producers)))) if len(producers) > 1 else 0
+        if settings.engine == "pos":  # whose stakes are equal
+            count = min(count, (len(producers) - 1) // 3)
         chosen += random.sample(eligible, count)
         for group in (others, devices):
             candidates = [number for number in group if number != settings.owner]
             chosen += random.sample(candidates, int(share * len(candidates)))
-    first = MINER if settings.engine == "pow" else VALIDATOR
+    first = PRODUCERS[settings.engine]
     roles = [first if number < settings.miner_count else DEVICE if number in devices else ANY for number in chosen]
     names = settings.behaviours or behaviours_of(settings.engine)
     drawn = zip(chosen, assign(names, roles, random), strict=True)

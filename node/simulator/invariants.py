@@ -21,14 +21,16 @@ from chain.codec import decode, encode
 from chain.ids import AccountId, Amount, Hash, Height, Millis
 from chain.update import LocalUpdate
 from consensus.audit import audit_supply
+from consensus.events import ValidatorSlashed
 from consensus.queries import get_history, get_plan_document, get_supply, list_plans
 from consensus.records import Device, PlanEntry
+from consensus.staking.state import get_burned
 from consensus.tree import TREE_PREFIX, get_root, update
 from consensus.view import Overlay
 from node.core.core import NodeCore
 from node.effects import Effect, Publish
 from node.events import Event, Tick
-from node.notices import BlockMined, BlockRefused, HeadMoved, UpdateRefused, UpdateSeen
+from node.notices import BlockMined, BlockRefused, HeadMoved, LedgerNotice, UpdateRefused, UpdateSeen
 from node.simulator.machine import Machine
 from node.simulator.report import Violation
 from node.simulator.schedule import Schedule
@@ -65,6 +67,7 @@ class Invariants:
         self.moves = 0
         self.liars: frozenset[bytes] = frozenset()
         self.fallen_liars = 0
+        self.slashed: set[bytes] = set()
         self._schedule = schedule
         self._minted_at_start = minted_at_start
         self._digest = sha256()
@@ -134,6 +137,9 @@ class Invariants:
         match effect.notice:
             case HeadMoved() as moved:
                 self._check_move(machine, core, moved)
+            case LedgerNotice(event=ValidatorSlashed(validator=validator, offence=offence)):
+                self.slashed.add(validator)
+                self._expect(validator in self.liars, machine, "no honest validator slashed", offence)
             case BlockMined():
                 self.mined += 1
             case BlockRefused(id, height, rule, detail) if self._is_honest_block(core, Hash(id)):
@@ -211,7 +217,7 @@ class Invariants:
         self._expect(root == head.state_root, machine, "state root", f"{root.hex()} at height {head.height}")
         supply = get_supply(view)
         held = supply.circulating + supply.escrowed + supply.bonded
-        minted = self._minted_by(core, head.height)
+        minted = self._minted_by(core, head.height) - get_burned(view)
         self._expect(held == supply.minted == minted, machine, "supply", f"{supply} where {minted} were minted")
 
     def _minted_by(self, core: NodeCore, height: int) -> int:

@@ -54,6 +54,7 @@ class SimulationReport:
     byzantine: float
     liars: int
     acts: dict[str, int]
+    slashed: int
     messages: int
     bytes: int
     connections: int

@@ -287,6 +287,7 @@ class Simulation:
             byzantine=settings.byzantine,
             liars=len(self.casting.liars),
             acts=self._count_acts(),
+            slashed=len(seen.slashed),
             asked=settings.behaviours,
             messages=self.lines.traffic.messages,
             bytes=self.lines.traffic.bytes,

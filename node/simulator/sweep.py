@@ -47,7 +47,12 @@ class Result:
 def _count(report: SimulationReport) -> dict[str, int]:
     faults = {f"fault: {kind}": count for kind, count in report.faults.items()}
     acts = {f"behaviour: {name}": count for name, count in report.acts.items()}
-    checks = {"checks": sum(report.checks.values()), "events": report.events, "liars": report.liars}
+    checks = {
+        "slashed": report.slashed,
+        "checks": sum(report.checks.values()),
+        "events": report.events,
+        "liars": report.liars,
+    }
     return faults | acts | checks
 
 
@@ -59,12 +64,17 @@ def run_world(settings: SimulationSettings) -> Result:
         if report.violations:
             command = minimise(settings, report, _MINIMISE_SECONDS)[1].command
     except Exception as error:
-        broken = (f"{type(error).__name__}: {error}",)
-        return Result(settings.seed, settings.engine, False, settings.command(), broken, 0, 0.0)
-    broken = tuple(str(violation) for violation in report.violations[:3])
-    counts, seconds = _count(report), round(report.wall_seconds, 2)
+        raised = f"{type(error).__name__}: {error}"
+        return Result(settings.seed, settings.engine, False, settings.command(), (raised,), 0, 0.0)
     return Result(
-        settings.seed, settings.engine, not report.violations, command, broken, report.blocks, seconds, counts
+        seed=settings.seed,
+        engine=settings.engine,
+        is_good=not report.violations,
+        command=command,
+        broken=tuple(str(violation) for violation in report.violations[:3]),
+        blocks=report.blocks,
+        seconds=round(report.wall_seconds, 2),
+        counts=_count(report),
     )
 
 

@@ -22,8 +22,13 @@ from node.events import Event
 from node.world import World
 from p2p.messages import Message
 
-ANY, MINER, DEVICE, VALIDATOR = "any", "miner", "device", "validator"
-"""What a machine must be for a behaviour to make sense."""
+ANY, PRODUCER, MINER, DEVICE, VALIDATOR = "any", "producer", "miner", "device", "validator"
+"""What a machine must be for a behaviour to make sense; producers are miners or validators."""
+
+
+def fits(role: str, machine: str) -> bool:
+    """Does a behaviour for ``role`` suit a machine that is this: a miner, a validator, a device, or none of them?"""
+    return role in (ANY, machine) or (role == PRODUCER and machine in (MINER, VALIDATOR))
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ from chain.transaction import SignedTransaction
 from chain.update import AttestedUpdate
 from node.effects import Effect, StartJob
 from node.jobs.specs import BuildBlock
-from node.simulator.byzantine.base import MINER, Behaviour, Peer
+from node.simulator.byzantine.base import PRODUCER, Behaviour, Peer
 from p2p.messages import Message, Transactions, Updates
 
 
@@ -16,7 +16,7 @@ class Censorship(Behaviour):
     """Leaves out what the plot's victims send."""
 
     name = "censor"
-    role = MINER
+    role = PRODUCER
 
     def _is_welcome(self, item: SignedTransaction | AttestedUpdate) -> bool:
         if isinstance(item, SignedTransaction):

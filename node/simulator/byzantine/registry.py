@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from random import Random
 from typing import Final
 
-from node.simulator.byzantine.base import ANY, DEVICE, MINER, VALIDATOR, Behaviour
+from node.simulator.byzantine.base import DEVICE, MINER, VALIDATOR, Behaviour, fits
 from node.simulator.byzantine.censorship import Censorship
 from node.simulator.byzantine.clocks import TimeLie
 from node.simulator.byzantine.eclipse import Eclipse
@@ -14,6 +14,7 @@ from node.simulator.byzantine.forgery import Forgery
 from node.simulator.byzantine.garbage import Garbage
 from node.simulator.byzantine.replay import Replay
 from node.simulator.byzantine.selfish import SelfishMining
+from node.simulator.byzantine.voting import DoubleProposal, DoubleVote, Silence
 from node.simulator.byzantine.withholding import BlockWithholding, PayloadWithholding
 
 _ALL: Final[tuple[type[Behaviour], ...]] = (
@@ -28,14 +29,18 @@ _ALL: Final[tuple[type[Behaviour], ...]] = (
     Eclipse,
     Flooding,
     Garbage,
+    DoubleProposal,
+    DoubleVote,
+    Silence,
 )
 BEHAVIOURS: Final[dict[str, type[Behaviour]]] = {behaviour.name: behaviour for behaviour in _ALL}
-_ROLES: Final = {"pow": (MINER, DEVICE, ANY), "pos": (VALIDATOR, DEVICE, ANY)}
+PRODUCERS: Final = {"pow": MINER, "pos": VALIDATOR}
 
 
 def behaviours_of(engine: str) -> tuple[str, ...]:
     """Return the names of the behaviours that make sense under an engine."""
-    return tuple([name for name, behaviour in BEHAVIOURS.items() if behaviour.role in _ROLES[engine]])
+    roles = (PRODUCERS[engine], DEVICE)
+    return tuple([name for name, behaviour in BEHAVIOURS.items() if any(fits(behaviour.role, role) for role in roles)])
 
 
 def assign(names: Sequence[str], roles: Sequence[str], random: Random) -> list[type[Behaviour] | None]:
@@ -43,7 +48,7 @@ def assign(names: Sequence[str], roles: Sequence[str], random: Random) -> list[t
     used = dict.fromkeys(names, 0)
     assigned: list[type[Behaviour] | None] = []
     for role in roles:
-        fitting = [name for name in names if BEHAVIOURS[name].role in (role, ANY)]
+        fitting = [name for name in names if fits(BEHAVIOURS[name].role, role)]
         if not fitting:
             assigned.append(None)
             continue

@@ -10,7 +10,7 @@ from node.effects import Effect, StartJob
 from node.events import Event, JobDone
 from node.jobs.results import BlockSealed
 from node.jobs.specs import SealBlock
-from node.simulator.byzantine.base import MINER, Behaviour, Peer, Stage
+from node.simulator.byzantine.base import MINER, PRODUCER, Behaviour, Peer, Stage
 from p2p.events import Kind
 from p2p.messages import BlockBody, Message, NoChunk, NotFound, PayloadChunk
 
@@ -49,17 +49,23 @@ class OwnBlocks(Behaviour):
         """A block was found."""
 
 
-class BlockWithholding(OwnBlocks):
+class BlockWithholding(Behaviour):
     """Announces its blocks and gives the bodies of two in three to nobody: it says it has none, or says nothing."""
 
     name = "withhold-blocks"
+    role = PRODUCER
 
     def send(self, peer: Peer, message: Message) -> Sequence[Message]:
         """Keep a body back."""
-        if isinstance(message, BlockBody) and Hash(message.id) in self.found and message.id[0] % 3:
+        if isinstance(message, BlockBody) and self._is_own(Hash(message.id)) and message.id[-1] % 3:
             self.acts += 1
             return (NotFound(Kind.BODY, (message.id,)),) if self.stage.random.random() < 0.5 else ()
         return (message,)
+
+    def _is_own(self, id: Hash) -> bool:
+        core = self.stage.hands.core
+        header = None if core is None else core.chain.tree.header(id)
+        return header is not None and header.producer == self.stage.key.account
 
 
 class PayloadWithholding(Behaviour):
