@@ -15,7 +15,7 @@ from weakref import WeakSet
 
 import plyvel
 
-from storage.errors import DamagedError, LockedError, UseError
+from storage.errors import DamagedError, DiskError, LockedError, UseError
 from storage.layout import META_SCHEMA, Migration, Writer, encode_version, plan_migrations
 from storage.lock import DirectoryLock
 
@@ -25,6 +25,10 @@ _CACHE_BYTES: Final = 16 * 1024 * 1024
 _REMEDY: Final = (
     "`fedchain db check` looks at the rest; restore a backup of it, or move it away and let the node sync again (keys "
     "and journal are kept elsewhere and are not affected)"
+)
+_ROOM: Final = (
+    "make room on the disk (fedchain db compact, or less kept: config.toml, [storage]) or look after it, and start the "
+    "node again: what was acknowledged is there"
 )
 
 
@@ -189,9 +193,15 @@ class Database:
                 raise self.damage(_say(error)) from None
 
     def write(self, fill: Callable[[Writer], None], *, sync: bool) -> None:
-        """Write in one atomic batch what ``fill`` puts and deletes; nothing if it raises. Durable if ``sync``."""
-        with self._gate, self._db.write_batch(transaction=True, sync=sync) as batch:
-            fill(batch)
+        """Write in one atomic batch what ``fill`` puts and deletes; nothing if it raises. Durable if ``sync``.
+
+        ``DiskError`` if the disk is full or fails: nothing more may be written before the database was opened anew.
+        """
+        try:
+            with self._gate, self._db.write_batch(transaction=True, sync=sync) as batch:
+                fill(batch)
+        except plyvel.IOError as error:
+            raise DiskError(f"{self.path} can't be written: {_say(error)}; {_ROOM}") from None
 
     def snapshot(self) -> DatabaseSnapshot:
         """Return a view of this moment."""

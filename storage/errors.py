@@ -5,14 +5,15 @@
     ├── ForeignGenesisError  the directory belongs to another network
     ├── SchemaError          written by a newer version, or by one that this version can't migrate
     ├── DamagedError         missing, cut short or changed bytes; names the file and what to do
+    ├── DiskError            the database can't be written: a full or failing disk; says how to go on
     ├── UseError             what contradicts a store's state was asked: a commit beside its tip, a read once closed
     ├── CapacityError        a payload or the whole payload store is over its cap
     ├── JournalError         a release or signature would contradict one already journalled
     └── KeystoreError        a key file that is missing, exists already, or can't be read
         └── WrongPasswordError
 
-Each message says what is wrong, where, and what to do about it. Errors of the operating system (disk full,
-permission denied) are not wrapped: they pass through and stop the node.
+Each message says what is wrong, where, and what to do about it. Errors of the operating system with other
+files (disk full, permission denied) are not wrapped: they pass through and stop the node.
 """
 
 
@@ -34,6 +35,10 @@ class SchemaError(StorageError):
 
 class DamagedError(StorageError):
     """Stored bytes are missing, cut short or changed."""
+
+
+class DiskError(StorageError):
+    """The disk took not all that was to be written: nothing of it counts, and nothing more is written."""
 
 
 class UseError(StorageError):

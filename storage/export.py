@@ -100,8 +100,8 @@ def _write(store: ChainStore, payloads: PayloadStore, stream: BinaryIO) -> int:
     count = store.height() + 1
     if store.floor("bodies"):
         raise StorageError(
-            f"this node has no blocks up to height {store.floor('bodies')}, and an export begins with them: export on a "
-            "node that executed and kept all of them (an archive), or make a backup"
+            f"this node has no blocks up to height {store.floor('bodies')}, and an export begins with them: export on "
+            "a node that executed and kept all of them (an archive), or make a backup"
         )
     for height in range(count):
         block = _block_at(store, height)

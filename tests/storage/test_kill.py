@@ -6,10 +6,13 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
+import plyvel
 import pytest
 
 from storage.check import check_stores
+from storage.errors import DiskError
 from storage.journal import FileReleaseJournal
 from storage.leveldb import open_chain_store
 from storage.lock import DirectoryLock
@@ -30,6 +33,10 @@ lock = DirectoryLock(path / ".lock")
 store = open_chain_store(path / "chain", lock, make_genesis())
 payloads = PayloadFiles(path / "payloads")
 journal = FileReleaseJournal(path / "releases.log")
+import resource, signal
+if len(sys.argv) > 2:  # a disk on which no file grows beyond so many bytes
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
 while True:
     height = store.height() + 1
     payload = b"payload %d " % height * 200
@@ -71,6 +78,40 @@ def write_until_killed(path, seconds: float) -> int:
     assert writer.wait() == -signal.SIGKILL, "the writer was to be killed, not to end"
     writer.stdout.close()
     return int(lines[-1])
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("room", [30_000, 110_001])
+def test_a_full_disk_stops_the_writer_and_loses_nothing_it_acknowledged(tmp_path, room):
+    """It ends loudly in the write that found no room; with room again everything is there, and it goes on."""
+    (tmp_path / "payloads").mkdir()
+    writer = subprocess.run(
+        [sys.executable, "-c", WRITER, str(tmp_path), str(room)], capture_output=True, text=True, timeout=60
+    )
+    assert writer.returncode == 1
+    assert "DiskError" in writer.stderr or "File too large" in writer.stderr
+    said = int(writer.stdout.splitlines()[-1])
+    assert said > 3
+    height = inspect(tmp_path)
+    assert height in (said, said + 1)
+    assert write_until_killed(tmp_path, 0.05) > height
+    assert inspect(tmp_path) > height
+
+
+def test_the_error_of_a_full_disk_says_how_to_go_on(tmp_path, lock, monkeypatch):
+    """Cause and remedy, and the store is as it was."""
+    store = open_chain_store(tmp_path / "chain", lock, make_genesis())
+
+    def fail(**_options):
+        raise plyvel.IOError(b"IO error: chain/000003.log: No space left on device")
+
+    database = store.database
+    real, database._db = database._db, SimpleNamespace(write_batch=fail)
+    with pytest.raises(DiskError, match=r"No space left on device; make room .*db compact"):
+        database.write(lambda writer: None, sync=True)
+    database._db = real
+    assert store.height() == 0
+    store.close()
 
 
 def inspect(path) -> int:

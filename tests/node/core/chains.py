@@ -1,5 +1,7 @@
 """A chain of many small blocks with transfers to many accounts, and nodes that have it already."""
 
+from copy import copy
+from dataclasses import replace as replace_world
 from functools import cache
 from random import Random
 
@@ -11,6 +13,8 @@ from chain.ids import AccountId, Hash
 from chain.transaction import SignedTransaction
 from node.core.config import CoreConfig
 from node.world import World
+from storage.memory import MemoryChainStore
+from storage.staging import MemoryStaging
 from tests.node.core.lonely import Lonely
 from tests.node.core.mint import Mint
 from tests.node.core.town import key_of, make_genesis, make_world
@@ -47,12 +51,22 @@ def make_chain(length: int) -> tuple[Block, ...]:
     return tuple(blocks)
 
 
-def make_holder(length: int, key: int, config: CoreConfig = SERVER) -> World:
-    """A world whose store has executed such a chain."""
-    holder = Lonely(shallow_genesis(), make_world(shallow_genesis(), key_of(key)), config)
+@cache
+def _executed_store(length: int) -> MemoryChainStore:
+    holder = Lonely(shallow_genesis(), make_world(shallow_genesis(), key_of(99)), SERVER)
     holder.give(*make_chain(length))
     assert holder.head == make_chain(length)[-1].id
-    return holder.world
+    assert isinstance(holder.world.store, MemoryChainStore)
+    return holder.world.store
+
+
+def make_holder(length: int, key: int) -> World:
+    """A world whose store has executed such a chain."""
+    store = MemoryChainStore.__new__(MemoryChainStore)
+    for name, value in vars(_executed_store(length)).items():
+        setattr(store, name, copy(value) if isinstance(value, dict | list) else value)
+    store._staging = MemoryStaging()
+    return replace_world(make_world(shallow_genesis(), key_of(key)), store=store)
 
 
 def state_of(world: World) -> dict[bytes, bytes]:
