@@ -1,0 +1,323 @@
+"""Validators in the running node: real cores in virtual time vote, crash, come back, lie and are left behind."""
+
+from collections.abc import Callable
+from functools import partial
+from random import Random
+
+import pytest
+from msgspec.structs import replace
+
+from chain.block import block_id
+from chain.codec import encode
+from chain.hashing import digest
+from chain.ids import Hash, Millis
+from chain.keys import KeyPair
+from consensus.pos.engine import PosEngine
+from consensus.pos.fields import read_fields
+from consensus.pos.votes import Vote, VoteKind, message_key, vote_message
+from consensus.staking.state import get_burned, get_validator
+from node.core.core import NodeCore
+from node.effects import Effect, Publish, Send
+from node.events import Event
+from node.notices import HeadMoved, LedgerNotice, SigningRefused
+from node.signer import ValidatorSigner
+from node.simulator.machine import Machine
+from node.simulator.settings import EPOCH_BLOCKS, START_MS, SimulationSettings
+from node.simulator.simulation import Simulation
+from storage.base import SigningIntent
+from storage.memory import MemorySigningJournal
+
+BLOCK_MS = 1_000
+
+
+class Court:
+    """A world of validators, and a record of what its machines said. ``watcher`` looks on beside the invariants."""
+
+    def __init__(self, seed: int = 1, *, seconds: int = 20, nodes: int = 4, validators: int = 4, **more: int) -> None:
+        settings = SimulationSettings(
+            seed=seed,
+            nodes=nodes,
+            miners=validators,
+            engine="pos",
+            duration_ms=seconds * 1_000,
+            block_ms=BLOCK_MS,
+            **{"devices": 0, "plans": 0, **more},
+        )
+        self.world = Simulation(settings)
+        self.invariants = self.world.watcher
+        self.world.watcher = self
+        self.notices: list[tuple[int, int, object]] = []
+        self.final: dict[int, list[tuple[int, int]]] = {}
+
+    def on_started(self, machine: Machine) -> None:
+        self.invariants.on_started(machine)
+
+    def on_step(self, machine: Machine, event: Event, now: Millis, effects: list[Effect]) -> None:
+        self.invariants.on_step(machine, event, now, effects)
+        core = machine.core
+        assert core is not None
+        seen = self.final.setdefault(machine.number, [])
+        if not seen or core.finalized() > seen[-1][1]:
+            seen.append((now, core.finalized()))
+        for effect in effects:
+            if isinstance(effect, Publish):
+                self.notices.append((now, machine.number, effect.notice))
+
+    def on_fault(self, machine: Machine, reason: str) -> None:
+        self.invariants.on_fault(machine, reason)
+
+    def at(self, seconds: float, action: Callable[[], None]) -> None:
+        self.world.schedule.at(START_MS + int(seconds * 1_000), action)
+
+    def machine(self, number: int) -> Machine:
+        return self.world.machines[number]
+
+    def core(self, number: int) -> NodeCore:
+        core = self.machine(number).core
+        assert core is not None
+        return core
+
+    def told(self, kind: type) -> list[object]:
+        return [notice for _, _, notice in self.notices if isinstance(notice, kind)]
+
+    def judge(self) -> None:
+        """Run to the end; nothing that is always to hold may have been broken."""
+        report = self.world.run()
+        assert report.violations == (), report.violations
+        assert report.agreed_after_ms >= 0
+
+
+def test_a_quiet_network_finalises_within_two_block_times() -> None:
+    """Every block, on every machine: validators, a full node, devices; over several epochs."""
+    court = Court(seconds=40, nodes=6, validators=4, devices=2)
+    court.judge()
+    made = {notice.height: notice.time_ms for notice in court.told(HeadMoved)}
+    assert max(made) > 2 * EPOCH_BLOCKS
+    waited: list[int] = []
+    for number in range(8):
+        steps = court.final[number]
+        for height, time_ms in made.items():
+            when = next((now for now, final in steps if final >= height), None)
+            if time_ms > START_MS + 8_000 and when is not None:
+                waited.append(when - time_ms)
+    assert len(waited) > 150
+    assert max(waited) <= 2 * BLOCK_MS
+    assert {court.core(number).agreement_status().part for number in range(4)} == {"votes"}
+    assert court.core(4).agreement_status().part == "follows"
+    assert not [notice for notice in court.told(HeadMoved) if notice.undone]
+
+
+def test_a_plan_is_learned_on_final_blocks_alone() -> None:
+    """Devices work on tasks that nothing can take back; the plan finishes as under work."""
+    court = Court(seed=4, seconds=60, nodes=5, validators=3, devices=3, plans=1)
+    opened: list[tuple[int, int]] = []
+
+    def watch(number: int) -> None:
+        device = court.core(number)._device
+        assert device is not None
+        due = device._due_task
+
+        def check(plan: Hash) -> object:
+            found = due(plan)
+            if found is not None:
+                opened.append((found.opened, court.core(number).finalized()))
+            return found
+
+        device._due_task = check  # type: ignore[method-assign,assignment]
+
+    for number in (5, 6, 7):
+        court.at(4, partial(watch, number))
+    report = court.world.run()
+    assert report.violations == ()
+    assert (report.plans, report.plans_finished) == (1, 1)
+    assert report.rounds_settled > 0
+    assert opened
+    assert all(height <= final for height, final in opened)
+
+
+def test_a_validator_dies_at_every_write_of_its_journal_and_never_contradicts_itself() -> None:
+    """Before the write or after it: it comes back, the chain goes on, nobody has anything to accuse it of."""
+    court = Court(seed=5, seconds=70, nodes=4, validators=4)
+    machine, journal = court.machine(0), court.machine(0).disk.signing
+    random, deaths, signed = Random(5), [0], list[SigningIntent]()
+    journal.hear = signed.append
+    record = journal.record
+
+    def die_at(intent: SigningIntent) -> None:
+        if deaths[0] < 12:
+            machine.disk.fuse.set(1 + deaths[0] % 2)  # the moment before this write, or the one after it
+        record(intent)
+
+    def come_back() -> None:
+        if machine.core is None:
+            machine.start()
+
+    def on_death() -> None:
+        deaths[0] += 1
+        machine.die(silently=False)
+        machine.disk.lose_unsynced(random)
+        court.world.schedule.after(500, come_back)
+
+    journal.record = die_at  # type: ignore[method-assign]
+    machine.on_death = on_death
+    court.judge()
+    assert deaths[0] == 12
+    assert court.core(0).agreement_status().part == "votes"
+    assert not court.told(SigningRefused)
+    check = MemorySigningJournal()
+    for intent in signed:
+        check.record(intent)
+    with court.core(1).world.store.view() as view:
+        assert get_burned(view) == 0
+
+
+def test_a_validator_from_an_old_backup_refuses_to_sign_and_says_what_to_do() -> None:
+    """Its peers report votes that its journal does not have: it signs nothing, tells so, and follows the chain."""
+    court = Court(seed=6, seconds=30)
+    old: list[MemorySigningJournal] = []
+    machine = court.machine(0)
+
+    def back_up() -> None:
+        copy = MemorySigningJournal()
+        for intent in machine.disk.signing.entries():
+            copy.record(intent)
+        old.append(copy)
+
+    def restore() -> None:
+        machine.die(silently=False)
+        machine.disk.signing._signatures = old[0]._signatures
+        machine.start()
+
+    court.at(6, back_up)
+    court.at(9, restore)
+    court.judge()
+    status = court.core(0).agreement_status()
+    assert status.part == "refuses"
+    assert "its journal does not know" in status.reason
+    assert "no other node runs with this key" in status.reason
+    (notice,) = court.told(SigningRefused)
+    assert notice.reason == status.reason
+    assert machine.disk.signing.entries() == old[0].entries()
+    assert court.core(0).finalized() == court.core(1).finalized() > EPOCH_BLOCKS
+
+
+def test_a_fresh_start_listens_before_it_signs() -> None:
+    """Until peers had time to say what they know of its key, a validator is silent."""
+    court = Court(seed=7, seconds=12)
+    said: list[str] = []
+    machine = court.machine(0)
+    begun: list[int] = []
+
+    def restart() -> None:
+        machine.die(silently=False)
+        machine.start()
+        begun.append(len(machine.disk.signing.entries()))
+        said.append(court.core(0).agreement_status().part)
+
+    court.at(8, restart)
+    court.at(8.2, lambda: begun.append(len(machine.disk.signing.entries())))
+    court.judge()
+    assert said == ["listens"]
+    assert begun[0] == begun[1]
+    assert court.core(0).agreement_status().part == "votes"
+
+
+def send_vote(court: Court, number: int, vote: Vote) -> None:
+    """Have a machine's connections carry a message that its own program did not make."""
+    core, machine = court.core(number), court.machine(number)
+    now = machine.clock.read(court.world.schedule.now)
+    for output in core.network.tell_engine(encode(vote), message_key(vote), None, now):
+        if isinstance(output, Send):
+            court.world.lines.send(output.connection, output.data)
+
+
+def test_a_key_that_signs_twice_is_accused_and_slashed() -> None:
+    """Two notarize votes in one view: evidence comes onto the chain, stake is burnt, the next epoch is without it."""
+    court = Court(seed=8, seconds=40)
+    key: KeyPair = court.machine(3).character.key
+
+    def lie() -> None:
+        core = court.core(3)
+        engine = core.world.engine
+        assert isinstance(engine, PosEngine)
+        epoch, view = core._agreement.place
+        seed, block = engine.sets.get(epoch).seed, digest(b"test", b"another block")
+        for seen in range(view - 1, view + 2):
+            message = vote_message(seed, epoch, seen, VoteKind.NOTARIZE, block)
+            send_vote(court, 3, Vote(epoch, seen, VoteKind.NOTARIZE, block, key.account, key.sign(message)))
+
+    court.world.invariants.liars = frozenset([bytes(key.account)])
+    court.at(6.5, lie)
+    court.judge()
+    core = court.core(0)
+    validator = get_validator(core.chain.view, key.account)
+    assert validator is not None
+    assert validator.standing == "tombstoned"
+    assert get_burned(core.chain.view) > 0
+    slashed = [notice for notice in court.told(LedgerNotice) if type(notice.event).__name__ == "ValidatorSlashed"]
+    assert slashed
+    engine = core.world.engine
+    assert isinstance(engine, PosEngine)
+    assert key.account not in engine.sets.newest
+    assert court.core(3).agreement_status().part == "jailed"
+
+
+def test_a_node_that_was_away_for_epochs_comes_back_by_their_proofs() -> None:
+    """It learns who votes now from what ended each epoch, then the chain; a validator among them votes again."""
+    court = Court(seed=9, seconds=75, nodes=5, validators=4)
+    for number in (0, 4):
+        court.at(5, partial(court.machine(number).die, silently=False))
+        court.at(60, court.machine(number).start)
+    court.judge()
+    assert court.core(1).agreement_status().epoch >= 2
+    for number in (0, 4):
+        assert court.core(number).agreement_status().epoch == court.core(1).agreement_status().epoch
+        assert court.core(number).finalized() == court.core(1).finalized()
+    assert court.core(0).agreement_status().part == "votes"
+
+
+def test_a_header_of_a_view_to_come_waits_for_its_view() -> None:
+    """A leader can't make its chain the heaviest by naming a view far ahead."""
+    court = Court(seed=10, seconds=10)
+    kept: list[bool] = []
+
+    def look() -> None:
+        core = court.core(0)
+        head = core.chain.head
+        fields = read_fields(head)
+        far = replace(head, engine=encode(replace(fields, view=fields.view + 1_000)))
+        desk = core._agreement
+        kept.append(desk._let_in((head, far)) == [head] and block_id(far) in desk._early)
+
+    court.at(8, look)
+    court.judge()
+    assert kept == [True]
+
+
+def test_a_signer_signs_nothing_that_its_journal_refuses() -> None:
+    """A conflicting wish, or a journal that can't write, gives no signature."""
+    key = KeyPair(b"k" * 32)
+    signer = ValidatorSigner(key, MemorySigningJournal())
+    seed, one, other = Hash(b"s" * 32), Hash(b"1" * 32), Hash(b"2" * 32)
+    vote = signer.sign_vote(seed, 0, 1, VoteKind.NOTARIZE, one)
+    assert vote is not None
+    assert signer.sign_vote(seed, 0, 1, VoteKind.NOTARIZE, one) == vote
+    assert signer.sign_vote(seed, 0, 1, VoteKind.NOTARIZE, other) is None
+    assert signer.restore(seed, 0) == (vote,)
+    assert signer.knows(vote)
+    assert not signer.knows(replace(vote, view=2))
+    signer.refuse("because")
+    assert signer.sign_vote(seed, 0, 2, VoteKind.NOTARIZE, one) is None
+
+
+def test_a_signature_never_leaves_before_the_journal_has_it() -> None:
+    """A journal that fails stops the node before anything was sent."""
+    key = KeyPair(b"k" * 32)
+
+    class Broken(MemorySigningJournal):
+        def record(self, intent: SigningIntent) -> None:
+            raise OSError(28, "No space left on device")
+
+    signer = ValidatorSigner(key, Broken())
+    with pytest.raises(OSError, match="No space"):
+        signer.sign_vote(Hash(b"s" * 32), 0, 1, VoteKind.NOTARIZE, Hash(b"1" * 32))
