@@ -6,6 +6,9 @@ from chain.block import Body, Header, block_id
 from chain.ids import Hash, Height
 from chain.payload import PayloadRef
 from p2p.limits import (
+    BODIES_IN_FLIGHT,
+    BODIES_OWED,
+    CHUNK_BYTES,
     CHUNKS_IN_FLIGHT,
     CLAIM_RETRY_MS,
     FETCH_ANSWER_MS,
@@ -15,6 +18,7 @@ from p2p.limits import (
     MIB,
     RETRY_MS,
     SILENCE_MS,
+    SLOW_ANSWER_MS,
     STALL_MS,
     VERDICT_MS,
 )
@@ -29,11 +33,12 @@ from p2p.messages import (
     Headers,
     Message,
     NotFound,
+    PayloadChunk,
     Ping,
     Transactions,
     encode_weight,
 )
-from p2p.network import BodyArrived, Item, Kind, PeerDown, Verdict, Want
+from p2p.network import BodyArrived, Item, Kind, PayloadArrived, PeerDown, Verdict, Want
 from tests.p2p.objects import EMPTY, FIRST, KEYS, make_chain, make_header, make_transaction
 from tests.p2p.puppet import Puppet, Stage
 
@@ -336,3 +341,80 @@ def test_a_peer_that_stopped_keeps_nobody_from_the_headers() -> None:
     stopped.say(Headers((blocks[0][0],), True))  # late, and still of use
     assert len(stage.told) == 1
     assert stopped.closed is None
+
+
+# ── windows, payloads that change sources ─────────────────────────────────────────────────────────────────────────
+
+
+def say_chunks(puppet: Puppet, payload: bytes, count: int) -> list[int]:
+    """Answer the first ``count`` questions for chunks that the puppet heard; return their offsets."""
+    asked = [message for message in puppet.heard if isinstance(message, GetPayload)][:count]
+    for message in asked:
+        puppet.heard.remove(message)
+        chunk = payload[message.offset : message.offset + CHUNK_BYTES]
+        puppet.say(PayloadChunk(message.id, message.offset, chunk))
+    return [message.offset for message in asked]
+
+
+def test_the_next_source_goes_on_where_the_last_one_stopped() -> None:
+    """What one peer gave of a payload is not asked of the next; the whole is handed on once."""
+    stage = Stage()
+    payload = bytes(range(256)) * (3 * CHUNK_BYTES // 256) + b"end"
+    ref = PayloadRef.of(payload)
+    first = Puppet(stage, 1).greet()
+    stage.take(stage.network.want([Want(Kind.PAYLOAD, ref.id, ref.size)], stage.now))
+    given = say_chunks(first, payload, 2)
+    second = Puppet(stage, 2, KEYS[21]).greet()
+    stage.take(stage.network.disconnect(first.key.account, "test", stage.now))
+    asked = [message.offset for message in second.heard if isinstance(message, GetPayload)]
+    assert sorted(given + asked) == [0, CHUNK_BYTES, 2 * CHUNK_BYTES, 3 * CHUNK_BYTES]
+    say_chunks(second, payload, 9)
+    assert [each for each in stage.told if isinstance(each, PayloadArrived)] == [
+        PayloadArrived(second.key.account, ref, payload)
+    ]
+
+
+def test_who_gave_the_wrong_chunk_is_found_out() -> None:
+    """Chunks of two peers that make up something else: one of them gives it whole, and the other is condemned."""
+    stage = Stage()
+    payload = bytes(3 * CHUNK_BYTES)
+    ref = PayloadRef.of(payload)
+    liar, honest = Puppet(stage, 1).greet(), Puppet(stage, 2, KEYS[21])
+    stage.take(stage.network.want([Want(Kind.PAYLOAD, ref.id, ref.size)], stage.now))
+    say_chunks(liar, b"x" * len(payload), 1)
+    honest.greet()
+    liar.heard.clear()
+    stage.tick(SILENCE_MS + 250)  # the liar is silent: the honest one goes on with what it gave
+    assert say_chunks(honest, payload, 9)[0] == CHUNK_BYTES
+    assert honest.closed is None
+    for _ in range(4):
+        say_chunks(honest, payload, 9)
+        stage.tick(RETRY_MS)
+    assert [each.peer for each in stage.told if isinstance(each, PayloadArrived)] == [honest.key.account]
+    assert liar.closed is not None
+    assert "chunks" in liar.closed
+
+
+def test_a_peer_that_delivers_well_is_asked_for_more() -> None:
+    """Quick answers widen the window, slow ones narrow it again."""
+    stage = Stage()
+    puppet = Puppet(stage, 1).greet()
+    ids = [Hash(number.to_bytes(32, "big")) for number in range(1000)]
+    stage.take(stage.network.want([Want(Kind.BODY, id) for id in ids], stage.now))
+
+    def under_way() -> list[Hash]:
+        return [id for message in puppet.heard if isinstance(message, GetBodies) for id in message.ids]
+
+    assert under_way() == ids[:BODIES_IN_FLIGHT]
+    answered = 0
+    for _ in range(100):
+        puppet.say(BlockBody(under_way()[answered], EMPTY))
+        answered += 1
+    assert len(under_way()) - answered == BODIES_OWED
+    assert under_way() == ids[: len(under_way())], "in the order in which they are wanted"
+    while len(under_way()) - answered > 8:
+        stage.tick(SLOW_ANSWER_MS + 250)
+        for _ in range(8):
+            puppet.say(BlockBody(under_way()[answered], EMPTY))
+            answered += 1
+    assert len(under_way()) < len(ids)
