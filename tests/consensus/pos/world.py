@@ -1,8 +1,9 @@
 """Validators on a virtual network: honest ones run the real agreement, the others do what they like.
 
 Before ``heal_ms`` messages get lost, doubled, late, and cut off by partitions, and machines crash; after it every
-message takes at most Δ. What an honest machine must do around the agreement (journal, fetch, execute, keep
-certificates) is done here in the plainest way. ``World.check`` holds what must be true whatever happens.
+message takes at most Δ and no machine crashes any more. What an honest machine must do around the agreement (journal,
+fetch, execute, keep certificates) is done here in the plainest way. What must be true whatever happens is asserted
+where it could be false: in ``_finalize``, ``_sign``, ``_judge``, ``_deliver`` and ``_check_own``.
 """
 
 import heapq
@@ -132,7 +133,7 @@ class World:
             self._do(machine, machine.agreement.start(self.start_set, genesis, Millis(self.now)))
             self.at(self.now + 5 * DELTA_MS, lambda machine=machine: self._sync(machine))
         for number, start, span in scenario.crashes:
-            if number in self.machines:
+            if number in self.machines and start < scenario.heal:
                 self.at(START + start * DELTA_MS, lambda number=number: self._crash(number))
                 self.at(START + (start + span) * DELTA_MS, lambda number=number: self._restart(number))
         self.at(self.heal_ms, self._reconnect)
@@ -403,6 +404,8 @@ class World:
     def _restart(self, number: int) -> None:
         """Start again from the disk, silent for 3 Δ: what peers know of this key comes first."""
         machine = self.machines[number]
+        if machine.is_up:
+            return
         machine.is_up, machine.is_reborn = True, True
         machine.known, machine.executing = {}, set()
         set_, boundary = machine.sets[max(machine.sets)]
