@@ -266,7 +266,7 @@ class Faulty:
 
 
 @settings(max_examples=60)
-@given(st.integers(0, 150), st.sampled_from([OSError, MemoryError, ValueError, KeyError, RuntimeError]))
+@given(st.integers(0, 80), st.sampled_from([OSError, MemoryError, ValueError, KeyError, RuntimeError]))
 def test_a_fault_of_the_machine_never_condemns_a_block(after, error):
     """Whatever fails in reading, and whenever, comes out as itself: no Invalid, no MissingPayload, no rejection."""
     chain, block, context = SEALED
@@ -289,9 +289,9 @@ def test_a_fault_of_the_machine_never_condemns_a_block(after, error):
 
 
 def test_faults_were_injected_above():
-    """The range of the test above reaches into the block: its first reading fails, and its 150th exists."""
+    """The range of the test above reaches into the block: its first reading fails, and its 80th exists."""
     chain, block, context = SEALED
-    for after in (0, 150):
+    for after in (0, 80):
         faulty = Faulty(chain, after, OSError)
         with pytest.raises(OSError, match="not the block"):
             apply(faulty, block, context, faulty)
