@@ -6,10 +6,12 @@ Amounts are in the smallest unit; a coin is ``COIN`` of them.
 from collections.abc import Mapping
 from typing import Final
 
+from msgspec.structs import replace
+
 from chain.address import DEFAULT_PREFIX
 from chain.errors import GenesisError
 from chain.genesis import Allocation, Genesis, PowParameters, Rules
-from chain.genesis_check import validate_genesis
+from chain.genesis_check import KNOWN_VERSIONS, validate_genesis
 from chain.ids import AccountId, Amount, Height, Millis
 
 COIN: Final = 10**6
@@ -43,6 +45,11 @@ def default_rules() -> Rules:
         algorithms=("fedsvrg", "fedavg", "dane"),
         policies=("bounds", "timing", "holdout"),
     )
+
+
+def newest_rules() -> Rules:
+    """Return the same under the newest version of the protocol: what a network that is made today begins with."""
+    return replace(default_rules(), version=KNOWN_VERSIONS[-1])
 
 
 def target_of(hashes_per_block: int) -> bytes:

@@ -8,7 +8,7 @@ from typing import Final, Literal, get_args
 
 from chain.address import parse_account
 from chain.genesis import Genesis
-from chain.genesis_default import COIN, HASHES_PER_BLOCK, default_genesis
+from chain.genesis_default import COIN, HASHES_PER_BLOCK, default_genesis, newest_rules
 from chain.genesis_default_stake import default_stake_genesis
 from chain.ids import AccountId
 from commands.output import UsageFault
@@ -58,6 +58,7 @@ def make_network(own: AccountId, wishes: NetworkWishes) -> Genesis:
             time_ms=now,
             block_ms=block_ms,
             hashes_per_block=wishes.hashes or HASHES_PER_BLOCK,
+            rules=newest_rules(),
         )
     return default_stake_genesis(
         chain_id,

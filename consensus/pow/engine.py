@@ -137,6 +137,8 @@ class PowEngine:
             pressure = compute_pressure(before.pressure if isinstance(before, PressedFields) else 0, len(siblings))
             interval = compute_pressed_interval(self._parameters.block_ms, pressure)
             due = compute_due(self._parameters, before.due_ms, interval, gap)
+            if parent.height == 0:
+                due = max(due, gap)  # a network's clock starts with its first block, not when its genesis was written
             return PressedFields(target, due, stale, siblings, pressure)
         window_start = chain.ancestor(parent_id, Height(max(0, parent.height - STALE_WINDOW)))
         assert window_start is not None  # the view holds every ancestor of a header it holds

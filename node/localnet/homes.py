@@ -11,7 +11,7 @@ from typing import Final
 from msgspec.structs import replace as with_fields
 
 from chain.genesis import Genesis
-from chain.genesis_default import COIN, default_genesis, default_rules
+from chain.genesis_default import COIN, default_genesis, newest_rules
 from chain.genesis_default_stake import default_stake_genesis
 from chain.keys import KeyPair
 from consensus.fees import get_required_escrow
@@ -141,7 +141,7 @@ def _key(spec: LocalnetSpec, name: str) -> KeyPair:
 
 def _make_genesis(spec: LocalnetSpec, plan: Plan, keys: dict[str, KeyPair], miners: list[str]) -> Genesis:
     """Return a genesis in which the first miner can pay for the plan and every miner can bond."""
-    rules = default_rules()
+    rules = newest_rules()
     need = get_required_escrow(plan, rules)
     if need is None:
         raise LocalnetError("the plan's rewards are more coins than can exist", "lower [rewards]")
@@ -162,6 +162,7 @@ def _make_genesis(spec: LocalnetSpec, plan: Plan, keys: dict[str, KeyPair], mine
     return default_genesis(
         name,
         allocations,
+        rules=rules,
         time_ms=now,
         block_ms=spec.block_ms,
         half_life_ms=_HALF_LIFE_BLOCKS * spec.block_ms,
