@@ -21,6 +21,13 @@ class HeadMoved(Record, tag="head-moved"):
     undone: Natural
 
 
+class BlockFinal(Record, tag="block-final"):
+    """A certificate made this block final, and all before it."""
+
+    height: HeightField
+    id: HashField
+
+
 class StateSynced(Record, tag="state-synced"):
     """The node took the state after this block from its peers, in so many pieces, each checked."""
 
@@ -118,6 +125,7 @@ class SigningRefused(Record, tag="signing-refused"):
 
 Notice = (
     HeadMoved
+    | BlockFinal
     | StateSynced
     | LedgerNotice
     | BlockRefused
@@ -134,6 +142,7 @@ Notice = (
 
 TOPICS: Final[dict[type[Record], str]] = {
     HeadMoved: "head",
+    BlockFinal: "head",
     StateSynced: "head",
     LedgerNotice: "ledger",
     BlockRefused: "head",

@@ -11,6 +11,7 @@ from node.core.chain import Chain
 from node.core.importer import Importer
 from node.core.messages import FinalMoved
 from node.core.turn import Turn
+from node.notices import BlockFinal
 from node.world import World
 from storage.base import FinalBlock
 
@@ -44,6 +45,7 @@ class Finality:
         self._world.store.certificates.keep_final(FinalBlock(height, block, encode(certificate)))
         self._importer.finalize(block, turn)
         if self.height > before:
+            turn.publish(BlockFinal(height, block))
             turn.tell(FinalMoved(height, block))
 
     def retry(self, turn: Turn) -> None:

@@ -11,6 +11,7 @@ from consensus.events import UpdateRefused as UpdateRefusedLate
 from node.effects import Publish
 from node.metrics import Metrics
 from node.notices import (
+    BlockFinal,
     BlockMined,
     BlockRefused,
     LedgerNotice,
@@ -29,6 +30,7 @@ _WARNING: Final = 30
 _ERROR: Final = 40
 _LEVELS: Final[dict[type[Record], int]] = {
     BlockMined: _DEBUG,  # at level info the head that moved to it tells
+    BlockFinal: _DEBUG,
     TransactionSeen: _DEBUG,
     UpdateSeen: _DEBUG,
     BlockRefused: _WARNING,

@@ -2,8 +2,10 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from rich.console import Console
@@ -21,11 +23,18 @@ ROUNDS = 4
 PATIENCE = 150.0
 
 
-def make_layout(tmp_path: Path) -> Layout:
+def make_layout(tmp_path: Path, engine: Literal["pow", "pos"]) -> Layout:
     """Lay out two miners and the four hospitals, on fast blocks."""
     return lay_out(
         LocalnetSpec(
-            HEART / "plan.toml", HEART / "data", tmp_path / "net", miners=2, block_ms=400, seed=7, rounds=ROUNDS
+            HEART / "plan.toml",
+            HEART / "data",
+            tmp_path / "net",
+            miners=2,
+            engine=engine,
+            block_ms=400,
+            seed=7,
+            rounds=ROUNDS,
         )
     )
 
@@ -52,6 +61,18 @@ async def in_a_block(node: Watched, plan: str) -> None:
         await asyncio.sleep(0.1)
 
 
+async def all_is_final(nodes: Sequence[Watched]) -> None:
+    """Wait until every node knows its head to be final, and look who votes."""
+    deadline = time.monotonic() + PATIENCE
+    statuses = [await node.client.status() for node in nodes]
+    while any(status.finalized < status.height for status in statuses):
+        assert time.monotonic() < deadline, "the heads do not become final"
+        await asyncio.sleep(0.1)
+        statuses = [await node.client.status() for node in nodes]
+    parts = [None if status.agreement is None else status.agreement.part for status in statuses]
+    assert parts == ["votes" if node.role == "miner" else "follows" for node in nodes]
+
+
 async def crash_and_return(process: NodeProcess) -> NodeProcess:
     """Kill a node with SIGKILL and start it again on the same directory."""
     process.kill()
@@ -60,9 +81,15 @@ async def crash_and_return(process: NodeProcess) -> NodeProcess:
 
 
 @pytest.mark.processes
-async def test_a_miner_and_a_device_killed_in_mid_round_come_back_and_the_plan_finishes(tmp_path: Path) -> None:
-    """kill −9 at a miner and at a device while a round runs loses nothing; all nodes end with one state."""
-    layout = make_layout(tmp_path)
+@pytest.mark.parametrize("engine", ["pow", "pos"])
+async def test_a_miner_and_a_device_killed_in_mid_round_come_back_and_the_plan_finishes(
+    tmp_path: Path, engine: Literal["pow", "pos"]
+) -> None:
+    """kill −9 at a miner and at a device while a round runs loses nothing; all nodes end with one state.
+
+    Where the miners are validators, the one that was killed votes again, and all that was built is final.
+    """
+    layout = make_layout(tmp_path, engine)
     async with AsyncExitStack() as stack:
         processes = await start_network(layout, stack, Progress(Console(quiet=True)))
         nodes = await open_clients(layout, processes, stack)
@@ -78,6 +105,8 @@ async def test_a_miner_and_a_device_killed_in_mid_round_come_back_and_the_plan_f
             await asyncio.gather(*(node.client.call("miner.pause") for node in revived if node.role == "miner"))
             assert await wait_for_agreement(revived, PATIENCE)
             record = await read_chain(revived, plan)
+            if engine == "pos":
+                await all_is_final(revived)
             names = {status.account: node.name for status, node in zip(record.statuses, revived, strict=True)}
         summary = chain_part(record, names, layout.genesis)
     assert summary["agreed"]
