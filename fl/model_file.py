@@ -12,16 +12,21 @@ Only numbers: loading never runs code from the file. ``ModelFileError`` names wh
 import zipfile
 import zlib
 from dataclasses import dataclass
+from io import BytesIO
+from math import prod
 from pathlib import Path
-from typing import Final
+from tokenize import TokenError
+from typing import Any, Final
 
 import numpy as np
+from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from chain.errors import FixedPointError
 from chain.fixedpoint import Float64Vector, Int64Vector, check_range, to_bytes, to_float
 from chain.hashing import content_id
 from chain.ids import Hash
+from chain.payload import MAX_PAYLOAD_BYTES
 from fl.data.sources import load_dataset
 from fl.dataset import Dataset, Float64Matrix
 from fl.errors import ModelFileError, PlanError
@@ -32,7 +37,15 @@ from fl.plan.render import render_plan
 from fl.plan.schema import ClassLabel, NumericLabel, Plan, plan_id
 
 FORMAT: Final = 1
-_NAMES: Final = ("format", "plan", "model", "digest")
+_KINDS: Final[dict[str, np.dtype[Any]]] = {
+    "format": np.dtype(np.int64),
+    "plan": np.dtype(np.uint8),
+    "model": np.dtype(np.int64),
+    "digest": np.dtype(np.uint8),
+}
+"""The members that are read, and of what they are made; ``weights`` are for others."""
+_MAX_MEMBER_BYTES: Final = 2 * MAX_PAYLOAD_BYTES
+"""No member of an honest file is longer unpacked: a model fits into a payload, a plan into a transaction."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,31 +131,63 @@ def save_model(path: Path, plan: Plan, fixed: Int64Vector) -> None:
 def load_model(path: Path) -> TrainedModel:
     """Return the model a file holds. ``ModelFileError`` if it is none, is damaged, or does not fit its own plan."""
     arrays = _arrays(path)
-    missing = [name for name in _NAMES if name not in arrays]
-    if missing:
-        raise ModelFileError(f"{path}: {', '.join(missing)} is missing; not a trained model's file")
     if arrays["format"].shape != () or int(arrays["format"]) != FORMAT:
         raise ModelFileError(f"{path}: format {arrays['format']}; this version reads format {FORMAT}")
     try:
-        plan = parse_plan(arrays["plan"].astype(np.uint8).tobytes().decode("utf-8"))
+        plan = parse_plan(arrays["plan"].tobytes().decode("utf-8"))
     except (UnicodeDecodeError, PlanError) as error:
         raise ModelFileError(f"{path}: its plan cannot be read: {error}") from None
-    if arrays["model"].dtype != np.int64:
-        raise ModelFileError(f"{path}: model has {arrays['model'].dtype} values; int64 is needed")
     fixed = _checked(plan, arrays["model"], str(path))
-    if model_digest(fixed) != arrays["digest"].astype(np.uint8).tobytes():
+    if model_digest(fixed) != arrays["digest"].tobytes():
         raise ModelFileError(f"{path}: the digest does not match the model; the file is damaged")
     return TrainedModel(plan, fixed)
 
 
-def _arrays(path: Path) -> dict[str, NDArray[np.generic]]:
+def _arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """Return the members by name, each of its kind. Only these are unpacked, and none that would be too long."""
     try:
         if not zipfile.is_zipfile(path):
             raise ModelFileError(f"{path}: is not an NPZ archive, or not there")
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, KeyError, NotImplementedError, zlib.error, zipfile.BadZipFile) as error:
+        with zipfile.ZipFile(path) as archive:
+            arrays = {name: _member(archive, name, path) for name in _KINDS}
+    except (OSError, ValueError, EOFError, NotImplementedError, RuntimeError, zlib.error, zipfile.BadZipFile) as error:
         raise ModelFileError(f"{path}: cannot be read as an NPZ archive: {error}") from None
+    for name, kind in _KINDS.items():
+        if arrays[name].dtype != kind:
+            raise ModelFileError(f"{path}: {name} has {arrays[name].dtype} values; {kind} is needed")
+    return arrays
+
+
+def _member(archive: zipfile.ZipFile, name: str, path: Path) -> NDArray[Any]:
+    try:
+        info = archive.getinfo(f"{name}.npy")
+    except KeyError:
+        raise ModelFileError(f"{path}: {name} is missing; not a trained model's file") from None
+    if info.file_size > _MAX_MEMBER_BYTES:
+        raise ModelFileError(f"{path}: {name} has {info.file_size} bytes; at most {_MAX_MEMBER_BYTES} are allowed")
+    data = archive.read(info)
+    try:
+        stream = BytesIO(data)
+        shape, _, kind = _read_head(stream)
+        if kind.hasobject or prod(shape) * kind.itemsize != len(data) - stream.tell():
+            raise ModelFileError(f"{path}: {name} says it has shape {shape} of {kind}, and does not")
+        array: NDArray[Any] = np.frombuffer(data, kind, offset=stream.tell()).reshape(shape)
+    except (
+        ValueError,
+        TypeError,
+        SyntaxError,
+        TokenError,
+        OverflowError,
+    ) as error:  # numpy evaluates the header's text
+        raise ModelFileError(f"{path}: {name} is no array: {error}") from None
+    return array
+
+
+def _read_head(stream: BytesIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Return shape, order and kind of the array that follows."""
+    version = npy.read_magic(stream)
+    read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+    return read(stream)
 
 
 def _checked(plan: Plan, fixed: NDArray[np.generic], where: str) -> Int64Vector:

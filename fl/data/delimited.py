@@ -82,7 +82,9 @@ def _is_header(cells: Sequence[str]) -> bool:
 
 
 def _table(file: str, rows: Iterator[Row]) -> ColumnTable:
-    first = next(rows)
+    first = next(rows, None)
+    if first is None:
+        raise DataError(f"{file}: has no cell with anything in it")
     width, has_header = len(first[1]), _is_header(first[1])
     names = first[1] if has_header else [f"column{place}" for place in range(1, width + 1)]
     columns = [_Gatherer() for _ in names]
