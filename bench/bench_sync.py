@@ -40,6 +40,7 @@ from node.config import Config, LogSettings, NetworkSettings, RpcSettings, SyncS
 from node.home import create_home
 from node.rpc.failures import ClientError
 from storage.base import CommitBatch, ConnectedBlock, GenesisData
+from storage.directory import DataDirectory
 from storage.leveldb import LevelChainStore
 
 BLOCK_MS = 10_000
@@ -196,13 +197,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--blocks", type=int, default=100_000)
     parser.add_argument("--sample", type=int, default=3_000)
+    parser.add_argument("--keep", action="store_true", help="leave the chain there, or take the one that was left")
     options = parser.parse_args()
     root = OUT / "sync"
-    shutil.rmtree(root, ignore_errors=True)
-    root.mkdir(parents=True)
-    genesis = make_genesis(options.blocks)
     server = root / "server"
-    Builder(server, genesis, options.blocks).build()
+    if not options.keep or not server.exists():
+        shutil.rmtree(root, ignore_errors=True)
+        root.mkdir(parents=True)
+        Builder(server, make_genesis(options.blocks), options.blocks).build()
+    genesis = DataDirectory.find(server).genesis()
+    for name in ("state", "replay"):
+        shutil.rmtree(root / name, ignore_errors=True)
     with node(server):
         _, seconds, taken, home = join(root, "state", genesis, server, 5_000, options.blocks)
         disk = size_of(home / "chain")
@@ -218,7 +223,8 @@ def main() -> None:
         ],
         note=f"executing every block: from {options.sample:,} of them in the same run, {1 / each:,.0f} blocks/s",
     )
-    shutil.rmtree(root)
+    if not options.keep:
+        shutil.rmtree(root)
 
 
 if __name__ == "__main__":
