@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 from chain.block import Header, block_id
 from chain.codec import decode, encode
 from chain.ids import Hash, Height, Millis
-from consensus.engine import Engine, HeaderVerdict, Verdict
+from consensus.engine import VALID_HEADER, Engine, HeaderVerdict, Verdict
 from consensus.errors import ConflictingFinality
 from consensus.forkchoice import ForkChoice, stands_on
 from consensus.headernode import Node, ancestor, downward, fork_point, subtree, upward
@@ -172,6 +172,11 @@ class HeaderTree:
         node = self._nodes.get(id)
         return node is not None and node.is_complete
 
+    def is_ready(self, id: Hash) -> bool:
+        """Is this block here, body and payloads, and so are all below it?"""
+        node = self._nodes.get(id)
+        return node is not None and node.is_ready
+
     # What comes in
 
     def accept(self, header: Header, now: Millis) -> list[Offered]:
@@ -220,6 +225,16 @@ class HeaderTree:
                 node = self._nodes.get(id)
                 if node is not None:
                     node.encoded = None
+
+    def accept_vouched(self, header: Header, now: Millis) -> list[Offered]:
+        """Add a header that a certificate vouches for, if its parent is here; results as ``accept``'s."""
+        parent = self._nodes.get(header.parent)
+        id = block_id(header)
+        is_next = parent is not None and header.height == parent.height + 1
+        if not is_next or id in self._nodes or header.height == self._trusted_height:
+            return self.accept(header, now)
+        results = [Offered(id, self.insert(header, VALID_HEADER))]
+        return results + [each for waiting in self._waiting.take_waiting_for(id) for each in self.accept(waiting, now)]
 
     def accept_due(self, now: Millis) -> list[Offered]:
         """Judge again the headers whose time had not come."""

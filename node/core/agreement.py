@@ -16,7 +16,7 @@ from typing import Final, cast
 from chain.block import Header, block_id
 from chain.codec import encode
 from chain.errors import CodecError
-from chain.ids import AccountId, Hash, Millis
+from chain.ids import AccountId, Hash, Height, Millis
 from chain.transaction import SubmitEvidence
 from consensus.pos.agreement import Agreement
 from consensus.pos.effects import (
@@ -95,10 +95,12 @@ class AgreementDesk:
         self._timers: dict[TimerToken, Millis] = {}
         self._early: OrderedDict[Hash, Header] = OrderedDict()
         self._ending: Certificate | None = None
+        self._boundary = Height(0)
         self._accused: dict[tuple[int, int, AccountId], None] = {}
         self._source: tuple[PeerId, bool] | None = None
         self._handlers = self._make_table()
         importer.let_in = self._let_in
+        importer.find_vouched = self._epochs.find_vouched
 
     def _make_table(self) -> dict[type, _Handler]:
         table: dict[type, Callable[..., None]] = {
@@ -174,6 +176,8 @@ class AgreementDesk:
         """Go on where the last run was: with its certificates, and with the votes its journal has."""
         start = self._epochs.load()
         self._begin(start, turn)
+        if start.certificate is not None:
+            self._finality.finalize(start.certificate, turn)
         self._importer.judge_again(turn)
         if self._signer is not None:
             self._grace.begin(start.set, turn)
@@ -183,19 +187,20 @@ class AgreementDesk:
         if self._signer is not None:
             messages += [encode(vote) for vote in self._signer.restore(start.set.seed, start.set.epoch)]
         self._listeners.set = start.set
+        self._boundary = start.boundary.height
         effects = self._agreement.start(start.set, start.boundary, turn.now, messages, may_vote=False)
         self._do(effects, turn)
-        self._report_chain(start.boundary.height, turn)
+        self._report_chain(turn)
 
     def _is_of(self, data: bytes, epoch: int) -> bool:
         message = read_message(data)
         return isinstance(message, Certificate) and message.epoch == epoch
 
-    def _report_chain(self, height: int, turn: Turn) -> None:
-        """Report the blocks above ``height`` that were executed before."""
+    def _report_chain(self, turn: Turn) -> None:
+        """Report the blocks of this epoch that were executed before."""
         tree, head = self._chain.tree, self._chain.head_id
-        for number in range(height + 1, self._chain.height + 1):
-            header = tree.ancestor(head, type(self._chain.height)(number))
+        for height in range(self._boundary + 1, self._chain.height + 1):
+            header = tree.ancestor(head, Height(height))
             if header is not None:
                 self._do(self._agreement.on_executed(block_id(header), header, turn.now), turn)
 
@@ -266,6 +271,7 @@ class AgreementDesk:
     def on_adopted(self, adopted: StateAdopted, turn: Turn) -> None:
         """The state came from peers: go on from it."""
         self._finality.retry(turn)
+        self._report_chain(turn)
         self._end_epoch(turn)
 
     def on_condemned(self, condemned: BlockCondemned, turn: Turn) -> None:
@@ -367,14 +373,14 @@ class AgreementDesk:
         """Go on to the next epoch once the state after the last block of this one is the node's."""
         start = None if self._ending is None else self._epochs.close(self._ending)
         if start is not None:
-            self._ending = None
             self._begin_epoch(start, turn)
 
     def _begin_epoch(self, start: EpochStart, turn: Turn) -> None:
         self._listeners.set = start.set
+        self._boundary, self._ending = start.boundary.height, None
         self._world.store.certificates.forget_live(start.set.epoch, 0)
         self._do(self._agreement.on_epoch(start.set, start.boundary, turn.now), turn)
-        self._report_chain(start.boundary.height, turn)
+        self._report_chain(turn)
         self._release_early(turn)
         self._importer.judge_again(turn)
 

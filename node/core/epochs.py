@@ -4,6 +4,7 @@ An epoch's end is proven once, when its boundary block is final and its state is
 was away gets the proofs from peers. Rules of this file: whatever it tells the engine stands in a final state.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,6 +16,7 @@ from consensus.pos.epochproof import EpochProof, find_proof_fault, make_epoch_pr
 from consensus.pos.errors import MessageFault
 from consensus.pos.validators import ValidatorSet, boundary_height, epoch_of
 from consensus.pos.votes import Certificate
+from consensus.pos.vouched import find_vouched
 from consensus.staking.state import get_validator_set
 from node.core.chain import Chain
 from node.world import World
@@ -25,10 +27,11 @@ AHEAD: Final = 128
 
 @dataclass(frozen=True, slots=True)
 class EpochStart:
-    """An epoch that may begin: its validators, and the final block it stands on."""
+    """An epoch that may begin: its validators, and the final block it stands on, with what made it final if known."""
 
     set: ValidatorSet
     boundary: Header
+    certificate: Certificate | None = None
 
 
 class Epochs:
@@ -77,6 +80,14 @@ class Epochs:
         best = self._chain.tree.height(self._chain.tree.best())
         return newest if newest <= epoch_of(best + 1, self._blocks) + AHEAD else None
 
+    def find_vouched(self, headers: Sequence[Header]) -> frozenset[Hash]:
+        """Return the ids of those headers that a proven end of an epoch vouches for by its links."""
+        return find_vouched(headers, self._blocks, self._boundary_at)
+
+    def _boundary_at(self, height: int) -> Hash | None:
+        data = self._world.store.certificates.epoch_proof(height // self._blocks - 1)
+        return None if data is None else block_id(read_epoch_proof(data).boundary)
+
     def take(self, proofs: tuple[bytes, ...], first: int) -> list[EpochProof]:
         """Check proofs of the epochs from ``first`` on, each by the one before; keep them and return those that are
         news. ``MessageFault`` at the first that is not good."""
@@ -109,9 +120,4 @@ class Epochs:
 
     def _learn(self, proof: EpochProof) -> EpochStart:
         self._engine.sets.put(proof.next_set)
-        return EpochStart(proof.next_set, proof.boundary)
-
-
-def proof_place(proof: EpochProof) -> tuple[Height, Hash, Certificate]:
-    """Return what a proof makes final: the boundary block's height and id, and the certificate."""
-    return proof.boundary.height, block_id(proof.boundary), proof.certificate
+        return EpochStart(proof.next_set, proof.boundary, proof.certificate)

@@ -6,9 +6,10 @@ before its block; the highest such one is remembered, for it makes all lower one
 
 from chain.codec import encode
 from chain.ids import Hash, Height
+from consensus.errors import ConflictingFinality
 from consensus.pos.votes import Certificate
 from node.core.chain import Chain
-from node.core.importer import Importer
+from node.core.importer import CALL_PEOPLE, Importer
 from node.core.messages import FinalMoved
 from node.core.turn import Turn
 from node.notices import BlockFinal
@@ -39,11 +40,12 @@ class Finality:
             return
         tree, before = self._chain.tree, self.height
         height = tree.height(block)
-        if height <= before and tree.decided != block:
-            tree.finalize(block)  # below what is final, or a contradiction that must not pass
-            return
-        self._world.store.certificates.keep_final(FinalBlock(height, block, encode(certificate)))
-        self._importer.finalize(block, turn)
+        if height > before:
+            self._world.store.certificates.keep_final(FinalBlock(height, block, encode(certificate)))
+        try:
+            self._importer.finalize(block, turn)
+        except ConflictingFinality as error:
+            turn.halt(f"{error}; {CALL_PEOPLE}")
         if self.height > before:
             turn.publish(BlockFinal(height, block))
             turn.tell(FinalMoved(height, block))

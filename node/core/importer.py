@@ -14,6 +14,7 @@ from typing import Final
 from chain.block import Body, Header, block_id, has_matching_body
 from chain.ids import Hash, Height
 from chain.payload import PayloadRef
+from consensus.errors import ConflictingFinality
 from consensus.headertree import Offered, Outcome
 from consensus.queries import needed_payloads
 from consensus.state import get_active
@@ -40,6 +41,10 @@ from node.world import World
 from p2p.events import BodyArrived, HeadersArrived, Kind, PayloadArrived, PeerId, Verdict, Want
 from p2p.network import PeerNetwork
 
+CALL_PEOPLE: Final = (
+    "more than a third of the stake broke the protocol, or a node has a fault: keep this data directory as it is, and "
+    "agree with the operators of other nodes on a checkpoint before you start it again"
+)
 _REFILL_DIVISOR: Final = 2
 """More bodies are asked for when this part of the last request has arrived."""
 _RIVALS: Final = 8
@@ -69,6 +74,7 @@ class Importer:
         self.is_held: Callable[[], bool] = lambda: False
         """Are the blocks not wanted now, because the state after a later one is being fetched?"""
         self.let_in: Callable[[Sequence[Header]], Sequence[Header]] = lambda headers: headers
+        self.find_vouched: Callable[[Sequence[Header]], frozenset[Hash]] = lambda headers: frozenset()
         """Which of the headers a peer sent may be judged now? An engine with views lets none in before its view."""
 
     @property
@@ -97,7 +103,11 @@ class Importer:
     def on_headers(self, arrived: HeadersArrived, turn: Turn) -> None:
         """Put headers into the tree, and go on asking for those that follow."""
         headers = self.let_in(arrived.headers)
-        offered = [result for header in headers for result in self._tree.accept(header, turn.now)]
+        vouched = self.find_vouched(headers)
+        offered: list[Offered] = []
+        for header in headers:
+            accept = self._tree.accept_vouched if block_id(header) in vouched else self._tree.accept
+            offered += accept(header, turn.now)
         self._keep_headers(offered)
         self._gain_source([result.id for result in offered], (arrived.peer,), turn)
         for result in offered:
@@ -348,7 +358,11 @@ class Importer:
         """Mark a block invalid for ever."""
         reason = f"{broken.rule}: {broken.detail}"
         height = self._tree.height(broken.id)
-        self._tree.mark_invalid(broken.id, reason)  # raises for a final block: that is no verdict to be kept
+        try:
+            self._tree.mark_invalid(broken.id, reason)
+        except ConflictingFinality as error:
+            turn.halt(f"{error}; {CALL_PEOPLE}")
+            return
         self._world.store.mark_invalid(broken.id, reason)
         turn.tell(BlockCondemned(broken.id))
         turn.publish(BlockRefused(broken.id, height, broken.rule, broken.detail))

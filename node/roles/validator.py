@@ -95,6 +95,8 @@ class Validator:
                 self._let_out(turn)
         elif self._build is None and turn.now >= wanted.not_before - _BUILD_MS:
             chain = self._around.chain
+            if not chain.tree.is_ready(wanted.parent):
+                return  # an epoch was begun by its proof: its first parent is final, and still on its way here
             prepared = self._engine.prepare_view(chain.tree, wanted.parent, wanted.view, turn.now)
             self._build = start_build(self._around, wanted.parent, prepared, turn)
 
