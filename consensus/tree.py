@@ -106,14 +106,19 @@ def prove(view: StateView, key: bytes) -> StateProof:
 
 def verify_state_proof(root: Hash, key: bytes, value: bytes | None, proof: StateProof) -> bool:
     """Does ``proof`` show that ``value`` (``None``: nothing) stands under ``key`` in the state with this root?"""
+    return verify_digest_proof(root, key, None if value is None else Hash(sha256(value).digest()), proof)
+
+
+def verify_digest_proof(root: Hash, key: bytes, digest: Hash | None, proof: StateProof) -> bool:
+    """Does ``proof`` show that a value with this SHA-256 (``None``: nothing) stands under ``key``?"""
     target = sha256(key).digest()
     depth = len(proof.siblings)
     if depth > DEPTH:
         return False
-    if value is not None:
+    if digest is not None:
         if proof.other is not None:
             return False
-        current = _hash(_LEAF + target + sha256(value).digest())
+        current = _hash(_LEAF + target + digest)
     elif proof.other is None:
         current = EMPTY_ROOT
     else:

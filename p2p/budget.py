@@ -17,6 +17,7 @@ from p2p.messages import (
     AnnounceUpdates,
     GetBodies,
     GetHeaders,
+    GetPart,
     GetPayload,
     GetTransactions,
     GetUpdates,
@@ -26,7 +27,7 @@ from p2p.messages import (
 )
 from p2p.ratelimit import TokenBucket
 
-_ASKING: Final = (GetHeaders, GetBodies, GetTransactions, GetUpdates, GetPayload)
+_ASKING: Final = (GetHeaders, GetBodies, GetTransactions, GetUpdates, GetPayload, GetPart)
 _ANSWERS: Final = (Transactions, Updates, Addresses)
 
 

@@ -280,6 +280,7 @@ WORK: Final = {
     "GetTransactions": Work(20, 10),
     "Transactions": Work(50, 150),
     "GetPayload": Work(300),
+    "GetPart": Work(1_000),
     "EngineMessage": Work(200),
     "Addresses": Work(50, 20),
     "GetAddresses": Work(500),

@@ -1,7 +1,8 @@
 """Asking peers for parts of a state, and answering them: who serves which, what was asked, and until when.
 
 What a question and its answer hold is the core's (``node.core.statesync``): here they are bytes with a limit. A peer
-that serves another state by now says so instead, and which; one that lets a question's time run out loses a strike.
+that serves another state by now says so instead, and which; so does one that has given its asker more than its share
+while others ask too. Who lets a question's time run out loses a strike.
 """
 
 from hashlib import sha256
@@ -9,6 +10,7 @@ from hashlib import sha256
 from chain.ids import Hash, Millis
 from p2p.access import ChainAccess
 from p2p.events import PartArrived, PeerId, PeerServes, StateOffer
+from p2p.fairshare import FairShare
 from p2p.limits import MAX_PART_BYTES, MAX_STRIKES, PART_ANSWER_MS, PARTS_IN_FLIGHT, MessageClass
 from p2p.links import Links
 from p2p.messages import GetPart, GetServed, NoPart, Part, Served, ServedState
@@ -29,6 +31,7 @@ class SnapshotExchange:
     def __init__(self, links: Links, chain: ChainAccess) -> None:
         self._links = links
         self._chain = chain
+        self._share = FairShare(links)
         self._asked: dict[tuple[PeerId, Hash], tuple[Hash, bytes, Millis]] = {}
         links.on_down.append(self._on_down)
 
@@ -100,7 +103,9 @@ class SnapshotExchange:
         if not session.has_room(MessageClass.SNAPSHOTS, MAX_PART_BYTES):
             return
         id = part_id(message.block, message.question)
-        data = self._chain.state_part(message.block, message.question)
+        has_turn = self._share.has_turn(session, now)
+        data = self._chain.state_part(message.block, message.question) if has_turn else None
+        session.budget.serve(0 if data is None else len(data), now)
         answer = NoPart(id, self._served()) if data is None else Part(id, data)
         self._links.send(session, answer)
 

@@ -17,6 +17,7 @@ from consensus.pos.engine import PosEngine
 from node.core.agreement import AgreementDesk
 from node.core.chain import Chain
 from node.core.config import CoreConfig
+from node.core.headstates import HeadStates
 from node.core.importer import Importer
 from node.core.messages import (
     AttestationMade,
@@ -128,9 +129,10 @@ class NodeCore:
         self.updates = UpdatePool(config.pools)
         refused = RefusedItems()
         self._snapshots = SnapshotDesk(world, config, self.chain)
-        self.network = connect(
-            Serving(world, self.chain, self.mempool, self.updates, refused, self._snapshots, config.minimum_work)
-        )
+        self._heads = HeadStates(world, self.chain)
+        pools = self.mempool, self.updates, refused
+        serving = Serving(world, self.chain, *pools, self._snapshots, self._heads, config.minimum_work)
+        self.network = connect(serving)
         self._monitor = Monitor(config, self.chain, self.network)
         self._upgrades = UpgradeWatch(self.chain)
         self._peers = Peers(self.network, self.mempool, self.updates)
@@ -231,17 +233,17 @@ class NodeCore:
 
     def _connect_states(self, routes: Routes) -> None:
         """Fill the table for the parts that serve states to peers, and fetch one."""
-        snapshots, statesync = self._snapshots, self._statesync
-        routes.on(Started, snapshots.on_started, statesync.on_started)
+        snapshots, heads, statesync = self._snapshots, self._heads, self._statesync
+        routes.on(Started, snapshots.on_started, heads.on_started, statesync.on_started)
         routes.on(Tick, statesync.on_tick, self._pruner.on_tick)
         routes.on(PeerUp, statesync.on_peer_up)
         routes.on(PeerDown, statesync.on_peer_down)
         routes.on(PeerServes, statesync.on_serves)
         routes.on(PartArrived, statesync.on_part)
-        routes.on(HeadChanged, snapshots.on_head)
-        routes.on(StateAdopted, self._monitor.on_adopted)
+        routes.on(HeadChanged, snapshots.on_head, heads.on_head)
+        routes.on(StateAdopted, self._monitor.on_adopted, heads.on_adopted)
         routes.on(StateGrew, self._monitor.on_grown)
-        routes.on(Shutdown, snapshots.on_shutdown)
+        routes.on(Shutdown, snapshots.on_shutdown, heads.on_shutdown)
         routes.on_job(CheckPiece, statesync.on_checked)
 
     def _connect_agreement(self, routes: Routes) -> None:

@@ -7,6 +7,7 @@ from chain.ids import Hash, Height
 from chain.transaction import SignedTransaction
 from chain.update import AttestedUpdate
 from node.core.chain import Chain
+from node.core.headstates import HeadStates
 from node.core.presync import HeaderTrial, work_needed
 from node.core.refused import RefusedItems
 from node.core.snapshots import SnapshotDesk
@@ -27,6 +28,7 @@ class Serving:
         updates: UpdatePool,
         refused: RefusedItems,
         snapshots: SnapshotDesk,
+        heads: HeadStates,
         minimum_work: int = 0,
     ) -> None:
         self._world = world
@@ -36,6 +38,7 @@ class Serving:
         self._updates = updates
         self._refused = refused
         self._snapshots = snapshots
+        self._heads = heads
 
     @property
     def chain_id(self) -> str:
@@ -111,7 +114,8 @@ class Serving:
 
     def state_part(self, block: Hash, question: bytes) -> bytes | None:
         """Return a part of the state after a block."""
-        return self._snapshots.part(block, question)
+        found = self._heads.part(block, question)
+        return self._snapshots.part(block, question) if found is None else found
 
     def payload(self, id: Hash) -> bytes | None:
         """Return a payload."""

@@ -19,7 +19,7 @@ from consensus.view import decode_delta
 from node.core.chain import Chain
 from node.core.config import CoreConfig
 from node.core.messages import HeadChanged
-from node.core.parts import SLICE_BYTES, AskChunk, ValueSlice, read_question
+from node.core.parts import AskChunk, AskProof, cut, read_question
 from node.core.turn import Turn
 from node.events import Shutdown, Started
 from node.world import World
@@ -168,7 +168,9 @@ class SnapshotDesk:
             raise ProtocolError("a question for a part of a state that is none")
         if isinstance(asked, AskChunk):
             return encode(make_chunk(state, asked.prefix))
+        if isinstance(asked, AskProof):
+            return None  # whoever asks for single values asks about a head (``headstates``)
         value = state.get(asked.key) if asked.key.startswith(VALUE_PREFIX) else None
         if value is None or asked.offset > len(value):
             raise ProtocolError("a question for a value that the state does not have")
-        return encode(ValueSlice(len(value), value[asked.offset : asked.offset + SLICE_BYTES]))
+        return cut(value, asked.offset)

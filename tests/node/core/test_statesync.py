@@ -73,7 +73,6 @@ def test_a_large_value_comes_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("node.core.statesync.MAX_INLINE_BYTES", 40)
     monkeypatch.setattr("node.core.parts.SLICE_BYTES", 16)
     monkeypatch.setattr("node.core.largevalue.SLICE_BYTES", 16)
-    monkeypatch.setattr("node.core.snapshots.SLICE_BYTES", 16)
     town = make_town(1)
     late = town.add(make_world(town.genesis, key_of(50)), NEWCOMER, connect=[0])
     assert town.run(lambda: is_there(town), 120)
