@@ -149,6 +149,9 @@ def _arrays(path: Path) -> dict[str, NDArray[Any]]:
         if not zipfile.is_zipfile(path):
             raise ModelFileError(f"{path}: is not an NPZ archive, or not there")
         with zipfile.ZipFile(path) as archive:
+            missing = [name for name in _KINDS if f"{name}.npy" not in archive.namelist()]
+            if missing:
+                raise ModelFileError(f"{path}: {', '.join(missing)} is missing; not a trained model's file")
             arrays = {name: _member(archive, name, path) for name in _KINDS}
     except (OSError, ValueError, EOFError, NotImplementedError, RuntimeError, zlib.error, zipfile.BadZipFile) as error:
         raise ModelFileError(f"{path}: cannot be read as an NPZ archive: {error}") from None
@@ -159,10 +162,7 @@ def _arrays(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def _member(archive: zipfile.ZipFile, name: str, path: Path) -> NDArray[Any]:
-    try:
-        info = archive.getinfo(f"{name}.npy")
-    except KeyError:
-        raise ModelFileError(f"{path}: {name} is missing; not a trained model's file") from None
+    info = archive.getinfo(f"{name}.npy")
     if info.file_size > _MAX_MEMBER_BYTES:
         raise ModelFileError(f"{path}: {name} has {info.file_size} bytes; at most {_MAX_MEMBER_BYTES} are allowed")
     data = archive.read(info)

@@ -1,5 +1,6 @@
 """A trained model's file: predicts by itself, and a damaged one says what is wrong with it."""
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,9 @@ def test_files_that_are_no_models_say_so(tmp_path: Path) -> None:
     np.savez(tmp_path / "altered.npz", **{**arrays, "model": arrays["model"] + 1})
     np.savez(tmp_path / "plan.npz", **{**arrays, "plan": np.frombuffer(b"title = 3", np.uint8)})
     np.savez(tmp_path / "objects.npz", **{**arrays, "digest": np.array([None])})
+    with zipfile.ZipFile(tmp_path / "bomb.npz", "w", zipfile.ZIP_DEFLATED) as bomb:
+        for name in arrays:
+            bomb.writestr(f"{name}.npy", bytes(1 << 28))
     reasons = {
         "missing": "not an NPZ",
         "empty": "not an NPZ",
@@ -81,7 +85,8 @@ def test_files_that_are_no_models_say_so(tmp_path: Path) -> None:
         "future.npz": "format 2",
         "altered.npz": "digest does not match",
         "plan.npz": "its plan cannot be read",
-        "objects.npz": "cannot be read",
+        "objects.npz": "digest says it has shape",
+        "bomb.npz": "at most",
     }
     for name, reason in reasons.items():
         with pytest.raises(ModelFileError, match=reason):
