@@ -47,7 +47,7 @@ def cast_machines(settings: SimulationSettings) -> Casting:
     liars = {number: behaviour for number, behaviour in drawn if behaviour is not None}
     honest = [number for number in range(settings.machines) if number not in liars]
     victim = random.choice([number for number in honest if number != settings.owner] or honest)
-    victims = random.sample(honest, min(2, len(honest)))
+    victims = random.sample(honest, (len(honest) + 1) // 2)
     plot = Plot(
         victim=victim,
         victims=frozenset(bytes(key_of(settings.seed, number).account) for number in victims),

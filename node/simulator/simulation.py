@@ -184,6 +184,11 @@ class Simulation:
             self._come_to_rest()
         return self._report(agreed_after, time.monotonic() - began)
 
+    def run_until(self, milliseconds: int) -> None:
+        """Run the world's first so many milliseconds, and leave it there to be looked at."""
+        self._begin()
+        self.schedule.run(START_MS + milliseconds)
+
     def _is_hopeless(self) -> bool:
         return self.invariants.is_hopeless
 

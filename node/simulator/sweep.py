@@ -79,9 +79,9 @@ def run_world(settings: SimulationSettings) -> Result:
 
 
 def count_writes(settings: SimulationSettings) -> int:
-    """Return at how many moments around its writes the machine that is to die could do so."""
+    """Return at how many moments around its writes the machine that is to die can do so before all heals."""
     world = Simulation(replace(settings, crash_write=0))
-    world.run()
+    world.run_until(settings.duration_ms - 1)
     return world.machines[settings.crash_machine].disk.fuse.moments
 
 

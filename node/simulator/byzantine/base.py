@@ -101,10 +101,9 @@ class Stage:
         """Return the connections on which messages may be sent."""
         return [peer for peer in self.peers.values() if peer.is_ready]
 
-    def machine_at(self, connection: int) -> int:
-        """Return the machine at the other end; −1 if unknown."""
-        peer = self.peers.get(connection)
-        return -1 if peer is None else peer.machine
+    def is_misled(self, peer: Peer) -> bool:
+        """Does this peer belong to the half of the machines that are told the other thing?"""
+        return (peer.machine - self.number) % 4 in (1, 2)
 
 
 class Behaviour:

@@ -73,7 +73,7 @@ class Equivocation(Behaviour):
 
     def send(self, peer: Peer, message: Message) -> Sequence[Message]:
         """Tell every other machine of the twin."""
-        if isinstance(message, Head) and peer.machine % 2:
+        if isinstance(message, Head) and self.stage.is_misled(peer):
             twin = self._twins.get(block_id(message.header))
             if twin is not None:
                 self.acts += 1

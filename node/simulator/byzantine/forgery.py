@@ -62,7 +62,7 @@ class Forgery(Behaviour):
     def send(self, peer: Peer, message: Message) -> Sequence[Message]:
         """Announce another update to every other peer; now and then give one with a stolen name."""
         core = self.stage.hands.core
-        if core is None or not isinstance(message, AnnounceUpdates) or peer.machine % 2:
+        if core is None or not isinstance(message, AnnounceUpdates) or not self.stage.is_misled(peer):
             return (message,)
         notices: list[UpdateNotice] = []
         for notice in message.notices:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from random import Random
 from typing import Final
 
-from node.simulator.byzantine.base import DEVICE, MINER, VALIDATOR, Behaviour, fits
+from node.simulator.byzantine.base import ANY, DEVICE, MINER, VALIDATOR, Behaviour, fits
 from node.simulator.byzantine.censorship import Censorship
 from node.simulator.byzantine.clocks import TimeLie
 from node.simulator.byzantine.eclipse import Eclipse
@@ -52,8 +52,8 @@ def assign(names: Sequence[str], roles: Sequence[str], random: Random) -> list[t
         if not fitting:
             assigned.append(None)
             continue
-        least = min(used[name] for name in fitting)
-        name = random.choice([each for each in fitting if used[each] == least])
+        random.shuffle(fitting)
+        name = min(fitting, key=lambda each: (used[each], BEHAVIOURS[each].role == ANY))  # what few can do goes first
         used[name] += 1
         assigned.append(BEHAVIOURS[name])
     return assigned

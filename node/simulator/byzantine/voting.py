@@ -70,7 +70,7 @@ class DoubleVote(OwnWords):
 
     def say(self, peer: Peer, word: Word) -> Sequence[Word]:
         """Tell every other peer another vote, and some both."""
-        if not isinstance(word, Vote) or peer.machine % 2:
+        if not isinstance(word, Vote) or not self.stage.is_misled(peer):
             return (word,)
         other = VoteKind.NULLIFY if word.kind is VoteKind.FINALIZE else VoteKind.NOTARIZE
         block = ZERO_HASH if other is VoteKind.NULLIFY else content_id(word.block)
@@ -80,7 +80,7 @@ class DoubleVote(OwnWords):
         self.acts += 1
         signature = self.stage.key.sign(vote_message(seed, word.epoch, word.view, other, block))
         lie = replace(word, kind=other, block=block, signature=signature)
-        return (word, lie) if peer.machine % 4 else (lie,)
+        return (word, lie) if peer.machine % 2 else (lie,)
 
 
 class DoubleProposal(OwnWords):
@@ -94,7 +94,7 @@ class DoubleProposal(OwnWords):
 
     def say(self, peer: Peer, word: Word) -> Sequence[Word]:
         """Tell every other peer of a twin, a millisecond younger."""
-        if not isinstance(word, Proposal) or peer.machine % 2:
+        if not isinstance(word, Proposal) or not self.stage.is_misled(peer):
             return (word,)
         core = self.stage.hands.core
         epoch = 0 if core is None else max(0, word.header.height - 1) // self._epoch_blocks()

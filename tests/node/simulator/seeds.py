@@ -1,0 +1,33 @@
+"""Worlds that once broke, as small as they could be made, with what was wrong. They are run again for ever."""
+
+from typing import Final
+
+from node.simulator.settings import FAULTS, SimulationSettings
+
+KEPT: Final[dict[str, SimulationSettings]] = {
+    # bodies were fetched for the heaviest headers alone: who withheld them left every miner on a chain of its own
+    "withheld bodies": SimulationSettings(
+        seed=1,
+        nodes=6,
+        devices=0,
+        miners=4,
+        byzantine=0.3,
+        behaviours=("withhold-blocks",),
+        duration_ms=40_000,
+        block_ms=1_000,
+        plans=1,
+    ),
+    # behind a long withheld chain nobody announced blocks of its own, and miners rested
+    "a long withheld chain": SimulationSettings(
+        seed=2,
+        nodes=6,
+        devices=3,
+        miners=4,
+        faults=tuple(FAULTS),
+        byzantine=0.3,
+        behaviours=("withhold-blocks",),
+        duration_ms=40_000,
+        block_ms=1_500,
+        plans=1,
+    ),
+}
