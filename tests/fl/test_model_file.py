@@ -91,7 +91,7 @@ def test_files_that_are_no_models_say_so(tmp_path: Path) -> None:
 def test_a_member_that_would_unpack_too_long_is_refused_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An archive of a few bytes can say that it holds gigabytes."""
     monkeypatch.setattr("fl.model_file._MAX_MEMBER_BYTES", 500)
-    with pytest.raises(ModelFileError, match="plan has [0-9]+ bytes; at most 500"):
+    with pytest.raises(ModelFileError, match=r"plan has [0-9]+ bytes; at most 500"):
         load_model(saved(tmp_path / "m.npz"))
 
 
