@@ -11,6 +11,7 @@ anybody, and keeps with each the subtree's topmost node. ``assemble`` joins thos
 Rules of this file: pure. Who asks whom, and where it is kept until it is whole, is ``node.core.statesync``'s.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from hashlib import sha256
 from itertools import pairwise
@@ -67,9 +68,15 @@ class Prefix(Record, order=True):
         """Does every path that begins with ``other`` begin with this one?"""
         return self.depth <= other.depth and Prefix.of(other.path, self.depth) == self
 
+    def last(self) -> bytes:
+        """Return the path of 256 bits that goes on with ones."""
+        whole = self.whole()
+        number = int.from_bytes(whole, "big") | ((1 << (DEPTH - self.depth)) - 1)
+        return number.to_bytes(DEPTH // 8, "big")
+
     def has(self, digest: bytes) -> bool:
-        """Does this path begin so?"""
-        return Prefix.of(digest, self.depth) == self
+        """Does this path of 256 bits begin so?"""
+        return self.whole() <= digest <= self.last()
 
     def halves(self) -> "tuple[Prefix, Prefix]":
         """Return the two paths that are one bit longer."""
@@ -139,9 +146,9 @@ def make_chunk(state: OrderedState, asked: Prefix) -> Chunk:
         siblings.append(_sibling(state, path, depth))
         depth += 1
         end = Prefix.of(asked.path, depth)
-        within = [leaf for leaf in leaves if end.has(leaf[0])]
-        is_whole = len(within) < len(leaves) or depth == DEPTH
-        leaves = within
+        count = bisect_right(leaves, end.last(), key=lambda leaf: leaf[0])  # they begin where every such path begins
+        is_whole = count < len(leaves) or depth == DEPTH
+        del leaves[count:]
     return Chunk(
         tuple([(key, value) for _, key, value in leaves if len(value) <= MAX_INLINE_BYTES]),
         tuple([(key, Hash(sha256(value).digest())) for _, key, value in leaves if len(value) > MAX_INLINE_BYTES]),
@@ -166,10 +173,10 @@ def _gather(state: OrderedState, prefix: Prefix) -> tuple[list[tuple[bytes, byte
     If they are not all, the one that did not fit is the last: where it stands decides what still fits.
     """
     leaves: list[tuple[bytes, bytes, bytes]] = []
-    size = 0
+    size, last = 0, prefix.last()
     for key, value in state.values_from(prefix.whole()):
         digest = sha256(key).digest()
-        if not prefix.has(digest):
+        if digest > last:
             return leaves, True
         leaves.append((digest, key, value))
         size += len(key) + min(len(value), MAX_INLINE_BYTES)
@@ -224,7 +231,7 @@ def _checked_items(prefix: Prefix, chunk: Chunk) -> list[Item]:
     items.sort(key=lambda item: item[0])
     if any(first[0] == second[0] for first, second in pairwise(items)):
         raise ChunkError("a key that comes twice")
-    if any(not prefix.has(digest) for digest, _ in items):
+    if items and not (prefix.has(items[0][0]) and prefix.has(items[-1][0])):
         raise ChunkError("a key that does not belong below the path")
     return items
 

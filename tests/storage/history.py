@@ -32,6 +32,8 @@ class Write:
 class Historian:
     """Draws writes that fit the stores as they are. ``stores`` are those of a node that never crashes."""
 
+    KINDS = ("extend", "reorganise", "note", "release", "sign", "prune", "gather")
+
     def __init__(self, stores: Stores, seed: int) -> None:
         self.stores = stores
         self._draw = Random(seed)
@@ -41,13 +43,16 @@ class Historian:
 
     def writes(self, count: int) -> Iterator[Write]:
         """Yield at least ``count`` writes; each must be done to ``stores`` before the next is taken."""
-        kinds = (self._extend, self._reorganise, self._note, self._release, self._sign, self._prune, self._gather)
-        weights = (8, 2, 2, 2, 2, 2, 1)
         done = 0
         while done < count:
-            for write in self._draw.choices(kinds, weights)[0]():
+            for write in self.writes_of(self._draw.choices(self.KINDS, (8, 2, 2, 2, 2, 2, 1))[0]):
                 done += 1
                 yield write
+
+    def writes_of(self, kind: str) -> Iterator[Write]:
+        """Yield the writes of one thing that a node does; there may be nothing to do."""
+        kinds = (self._extend, self._reorganise, self._note, self._release, self._sign, self._prune, self._gather)
+        return kinds[self.KINDS.index(kind)]()
 
     def _next(self) -> int:
         self._number += 1

@@ -61,8 +61,16 @@ def memory_stores() -> Stores:
 
 
 def files(path: Path) -> dict[str, bytes]:
-    """What is in a directory."""
-    return {str(file.relative_to(path)): file.read_bytes() for file in path.rglob("*") if file.is_file()}
+    """What is in a directory at one instant: LevelDB rewrites files in a thread of its own."""
+    while True:
+        names = sorted(path.rglob("*"))
+        try:
+            content = {str(file.relative_to(path)): file.read_bytes() for file in names if file.is_file()}
+            sizes = {str(file.relative_to(path)): file.stat().st_size for file in names if file.is_file()}
+        except FileNotFoundError:
+            continue
+        if sorted(path.rglob("*")) == names and sizes == {name: len(data) for name, data in content.items()}:
+            return content
 
 
 def restore(path: Path, content: dict[str, bytes]) -> None:
