@@ -133,16 +133,21 @@ class PowEngine:
             )
         )
         gap, stale = time_ms - parent.time_ms, before.stale + len(siblings)
-        if self._genesis.rules_at(parent.height + 1).version >= PRESSURE_VERSION:
+        version = self._only_version
+        if version is None:
+            version = self._genesis.rules_at(parent.height + 1).version
+        if version >= PRESSURE_VERSION:
             pressure = compute_pressure(before.pressure if isinstance(before, PressedFields) else 0, len(siblings))
             interval = compute_pressed_interval(self._parameters.block_ms, pressure)
             due = compute_due(self._parameters, before.due_ms, interval, gap)
             if parent.height == 0:
                 due = max(due, gap)  # a network's clock starts with its first block, not when its genesis was written
             return PressedFields(target, due, stale, siblings, pressure)
-        window_start = chain.ancestor(parent_id, Height(max(0, parent.height - STALE_WINDOW)))
-        assert window_start is not None  # the view holds every ancestor of a header it holds
-        recent = before.stale - self._fields(window_start).stale
+        recent = before.stale
+        if recent:  # else no header from genesis on refers to any, nor does one in the window
+            window_start = chain.ancestor(parent_id, Height(max(0, parent.height - STALE_WINDOW)))
+            assert window_start is not None  # the view holds every ancestor of a header it holds
+            recent -= self._fields(window_start).stale
         interval = compute_interval(self._parameters.block_ms, recent)
         return PowFields(target, compute_due(self._parameters, before.due_ms, interval, gap), stale, siblings)
 
