@@ -59,13 +59,17 @@ class UpgradedGenesis(Genesis):
 
 
 def find_unknown(genesis: Genesis) -> Unknown | None:
-    """Return the first rules that this software does not know; None if it knows all."""
-    unknown = [
-        Unknown(rules.height, rules.version, "") for rules in genesis.all_rules if rules.version not in KNOWN_VERSIONS
-    ]
+    """Return the first rules that this software does not know; None if it knows all. Asked for every header."""
+    first = None
+    for rules in genesis.all_rules:
+        if rules.version not in KNOWN_VERSIONS:
+            first = Unknown(rules.height, rules.version, "")
+            break
     if isinstance(genesis, UpgradedGenesis):
-        unknown += genesis.unknown
-    return min(unknown, key=lambda each: each.height, default=None)
+        for each in genesis.unknown:
+            if first is None or each.height < first.height:
+                first = each
+    return first
 
 
 def read_upgrades(text: str, genesis: Genesis) -> Genesis:
