@@ -33,6 +33,21 @@ def test_a_node_alone_has_no_peers(live: LiveNode):
     assert fedchain("peers", "--home", live.home).out == "No peers.\n"
 
 
+def test_a_running_node_is_backed_up_and_the_copy_can_be_checked(live: LiveNode, tmp_path: Path):
+    """It goes on meanwhile; the copy is sound, and its checkpoint is a block of the chain."""
+    copy = tmp_path / "copy"
+    before = done("status", "--home", live.home)
+    backup = done("db", "backup", str(copy), "--home", live.home)
+    assert backup["height"] >= before["height"]
+    assert backup["payloads"] >= 0
+    assert done("db", "check", "--home", str(copy))["sound"] is True
+    assert fedchain("db", "backup", str(copy), "--home", live.home).code == 1
+    height, _, block = done("node", "checkpoint", "--home", live.home)["checkpoint"].partition(":")
+    assert done("block", height, "--home", live.home)["id"] == block
+    assert before["trust"]["says"] == "genesis"
+    assert "trusts" in fedchain("status", "--home", live.home).out
+
+
 def test_a_host_is_banned_until_it_is_let_back_in(live: LiveNode):
     """With when and why; an address of this machine is refused, and so is to unban whom nobody banned."""
     home = ("--home", live.home)
