@@ -158,10 +158,14 @@ class ForkChoiceMachine(RuleBasedStateMachine):
             self.tree.take_back(id)
             self.model.aside.discard(id)
 
-    @rule(block=st.integers(0, 30))
-    def finalize(self, block: int) -> None:
+    @rule(block=st.integers(0, 30), is_wild=st.booleans())
+    def finalize(self, block: int, is_wild: bool) -> None:
         """A certificate makes a block final, complete or not; beside what is final it is refused."""
-        id, model = self.pick(block), self.model
+        model = self.model
+        fitting = [
+            id for id in model.headers if model.stands_on(id, model.decided) and model.stands_on(id, model.final)
+        ]
+        id = self.pick(block) if is_wild else fitting[block % len(fitting)]
         if id in model.chain(model.decided):
             self.tree.finalize(id)
             return
