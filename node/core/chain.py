@@ -3,6 +3,8 @@
 Rules of this file: reading alone. The importer is the only part that calls ``follow`` and writes to the tree.
 """
 
+from typing import Protocol
+
 from chain.block import Header, block_id
 from chain.genesis import Rules
 from chain.ids import AccountId, Hash, Height, Millis
@@ -13,6 +15,19 @@ from node.context import context_on
 from node.core.outdated import find_stop
 from node.world import World
 from storage.base import StateSnapshot
+
+
+class AccountReader(Protocol):
+    """What is read of a chain to sign the next transaction of an account."""
+
+    @property
+    def rules(self) -> Rules:
+        """The rules of the next block."""
+        ...
+
+    def nonce(self, account: AccountId) -> int:
+        """Return the nonce the account's next included transaction must carry."""
+        ...
 
 
 class Chain:

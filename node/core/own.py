@@ -14,7 +14,7 @@ from chain.codec import encode
 from chain.ids import Amount
 from chain.transaction import Body, JoinPlan, RegisterDevice, SignedTransaction, Transaction, Transfer
 from consensus.fees import get_minimum_fee
-from node.core.chain import Chain
+from node.core.chain import AccountReader
 from node.mempool import Mempool, replacement_fee
 from node.world import World
 
@@ -25,7 +25,7 @@ _FREE_KINDS: Final = (RegisterDevice, JoinPlan)
 class OwnTransactions:
     """Signs for this node's account."""
 
-    def __init__(self, world: World, chain: Chain, mempool: Mempool) -> None:
+    def __init__(self, world: World, chain: AccountReader, mempool: Mempool) -> None:
         self._world = world
         self._chain = chain
         self._mempool = mempool

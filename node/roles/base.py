@@ -1,11 +1,13 @@
 """What every role is given to read: its node's chain, pools and settings. Roles act through the turn alone."""
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from chain.codec import Record
-from chain.genesis import PosParameters
+from chain.genesis import PosParameters, Rules
 from chain.ids import AccountId, Height, Natural
 from chain.transaction import Body
+from consensus.view import StateView
 from node.core.chain import Chain
 from node.core.config import CoreConfig
 from node.core.monitor import Monitor
@@ -22,6 +24,63 @@ class MinerStatus(Record):
     height: Natural
     registered: bool
     paused: bool
+
+
+class DeviceChain(Protocol):
+    """What a device reads of the chain: the state after a block, and where that block stands."""
+
+    @property
+    def view(self) -> StateView:
+        """The state."""
+        ...
+
+    @property
+    def height(self) -> Height:
+        """The height of the block after which it is the state."""
+        ...
+
+    @property
+    def rules(self) -> Rules:
+        """The rules of the next block."""
+        ...
+
+
+class DeviceSurroundings(Protocol):
+    """What the device role is given to read, by a node with a chain (``Surroundings``) or without (``node.light``)."""
+
+    @property
+    def world(self) -> World:
+        """What the node stands in."""
+        ...
+
+    @property
+    def chain(self) -> DeviceChain:
+        """The state to act on."""
+        ...
+
+    @property
+    def account(self) -> AccountId:
+        """This node's account."""
+        ...
+
+    def is_waiting(self, kind: type[Body], plan: bytes | None = None) -> bool:
+        """Does a transaction of this kind (for this plan, if named) of this node's wait for a block?"""
+        ...
+
+    @property
+    def has_votes(self) -> bool:
+        """Do votes make blocks final on this network?"""
+        ...
+
+    @property
+    def final_height(self) -> Height:
+        """The height up to which the chain is final."""
+        ...
+
+    @property
+    def may_act(self) -> bool:
+        """Is the state worth acting on?"""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +101,7 @@ class Surroundings:
 
     def is_waiting(self, kind: type[Body], plan: bytes | None = None) -> bool:
         """Does a transaction of this kind (for this plan, if named) of this node's wait for a block?"""
-        bodies = [signed.transaction.body for signed in self.mempool.of(self.account)]
-        return any(isinstance(body, kind) and plan in (None, getattr(body, "plan", None)) for body in bodies)
+        return has_waiting(self.mempool, self.account, kind, plan)
 
     @property
     def has_votes(self) -> bool:
@@ -59,3 +117,9 @@ class Surroundings:
     def may_act(self) -> bool:
         """Is the head worth acting on: the best that peers know, or is there nobody to ask?"""
         return self.monitor.state in ("synced", "offline") or self.monitor.is_withheld
+
+
+def has_waiting(mempool: Mempool, account: AccountId, kind: type[Body], plan: bytes | None = None) -> bool:
+    """Does a transaction of this kind (for this plan, if named) of an account wait for a block?"""
+    bodies = [signed.transaction.body for signed in mempool.of(account)]
+    return any(isinstance(body, kind) and plan in (None, getattr(body, "plan", None)) for body in bodies)

@@ -5,6 +5,7 @@ cases. One job runs at a time; plans take turns. The one thing it must never get
 durably before it leaves, and a task that the journal knows gets the very same bytes again (docs/ledger.md).
 """
 
+from copy import copy
 from dataclasses import dataclass
 from typing import Final
 
@@ -38,7 +39,7 @@ from node.events import JoinOrder, Shutdown, Started
 from node.jobs.results import DataInspected, Declined, JobResult, StampFound, Trained
 from node.jobs.specs import FindStamp, InspectData, TrainTask
 from node.notices import RoleNotice
-from node.roles.base import Surroundings
+from node.roles.base import DeviceSurroundings
 from storage.base import JournalEntry
 
 ROLE: Final = "device"
@@ -82,7 +83,7 @@ _NO_PERMIT: Final = (
 class Device:
     """The device role of this node."""
 
-    def __init__(self, around: Surroundings, config: DeviceConfig) -> None:
+    def __init__(self, around: DeviceSurroundings, config: DeviceConfig) -> None:
         self._around = around
         self._config = config
         self._roles: dict[Hash, str] = dict.fromkeys(config.plans, config.role)
@@ -108,6 +109,15 @@ class Device:
         registered = get_device(self._around.chain.view, self._around.account) is not None
         return DeviceStatus(registered, tuple(plans), self._releases, self._working, self._last_error)
 
+    def twin(self, around: DeviceSurroundings) -> "Device":
+        """Return a device that knows what this one knows, in other surroundings; what it does changes nothing here."""
+        other = copy(self)
+        for name, value in vars(self).items():
+            if isinstance(value, dict):
+                setattr(other, name, dict(value))
+        other._around = around
+        return other
+
     # --- when to look -----------------------------------------------------------------------------
 
     def on_started(self, event: Started, turn: Turn) -> None:
@@ -116,6 +126,10 @@ class Device:
 
     def on_head(self, changed: HeadChanged, turn: Turn) -> None:
         """Do what the new state asks for."""
+        self.look(turn)
+
+    def look(self, turn: Turn) -> None:
+        """Leave work that the state does not ask for any more, and do the next thing."""
         if self._task is not None and not self._is_asked(self._task.task.plan, self._task.task.digest):
             turn.cancel(self._job)
             self._job, self._task, self._working = None, None, ""
