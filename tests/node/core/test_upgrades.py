@@ -10,7 +10,9 @@ from chain.transaction import Transfer
 from chain.upgrades import read_upgrades, write_upgrades
 from consensus.engines import make_engine
 from node.core.outdated import NEWER_BLOCKS
+from node.effects import StartJob
 from node.events import SubmitBody
+from node.jobs.specs import BuildBlock, SealBlock
 from node.notices import BlockRefused, RoleNotice
 from node.status import Status
 from node.world import World
@@ -58,6 +60,9 @@ def test_an_old_node_that_was_told_stops_below_the_height_and_wastes_nothing():
     assert any("in 8 blocks" in text for text in said(old))
     assert any("in 1 blocks" in text for text in said(old))
     assert old.halted is None
+    assert not any(isinstance(spec, BuildBlock | SealBlock) for spec in old.running.values()), "it rests"
+    started = [effect.spec for _, _, effects in old.log for effect in effects if isinstance(effect, StartJob)]
+    assert all(spec.header.height < AT for spec in started if isinstance(spec, SealBlock))
     assert not any(isinstance(notice, BlockRefused) for notice in old.notices)
     assert all(stored.header.height < AT for stored in old.core.world.store.headers())
     assert any(f"in force since block {AT}" in text for text in said(town.houses[0]))
