@@ -13,10 +13,16 @@ from chain.hashing import digest
 from chain.ids import Hash, Millis
 from chain.keys import KeyPair
 from consensus.pos.engine import PosEngine
+from consensus.pos.epochproof import EpochProof, find_proof_fault, read_epoch_proof
+from consensus.pos.errors import MessageFault
 from consensus.pos.fields import read_fields
+from consensus.pos.sets import genesis_set
+from consensus.pos.validators import ValidatorSet
 from consensus.pos.votes import Vote, VoteKind, message_key, vote_message
+from consensus.signatures import SignatureCache
 from consensus.staking.state import get_burned, get_validator
 from node.core.core import NodeCore
+from node.core.turn import Turn
 from node.effects import Effect, Publish, Send
 from node.events import Event
 from node.notices import HeadMoved, LedgerNotice, SigningRefused
@@ -24,6 +30,7 @@ from node.signer import ValidatorSigner
 from node.simulator.machine import Machine
 from node.simulator.settings import EPOCH_BLOCKS, START_MS, SimulationSettings
 from node.simulator.simulation import Simulation
+from p2p.events import EpochsArrived
 from storage.base import SigningIntent
 from storage.memory import MemorySigningJournal
 
@@ -321,3 +328,62 @@ def test_a_signature_never_leaves_before_the_journal_has_it() -> None:
     signer = ValidatorSigner(key, Broken())
     with pytest.raises(OSError, match="No space"):
         signer.sign_vote(Hash(b"s" * 32), 0, 1, VoteKind.NOTARIZE, Hash(b"1" * 32))
+
+
+def test_a_proof_of_an_epochs_end_shows_the_block_the_votes_and_the_next_validators_or_nothing() -> None:
+    """What a node kept convinces whoever knows the epoch's set; with anything in it changed it convinces nobody."""
+    court = Court(seed=11, seconds=25)
+    court.judge()
+    world = court.core(0).world
+    data = world.store.certificates.epoch_proof(0)
+    assert data is not None
+    proof, first = read_epoch_proof(data), genesis_set(world.genesis)
+    judge = SignatureCache()
+
+    def fault(changed: EpochProof, known: ValidatorSet = first) -> str | None:
+        return find_proof_fault(known, EPOCH_BLOCKS, changed, judge)
+
+    assert fault(proof) is None
+    assert proof.next_set.epoch == 1
+    richer = tuple(replace(member, power=member.power + 1) for member in proof.next_set.members)
+    certificate = proof.certificate
+    forged = [
+        replace(proof, next_set=replace(proof.next_set, members=richer)),
+        replace(proof, next_set=replace(proof.next_set, epoch=2)),
+        replace(proof, next_set=replace(proof.next_set, members=proof.next_set.members[::-1])),
+        replace(proof, boundary=replace(proof.boundary, state_root=Hash(bytes(32)))),
+        replace(proof, boundary=court.core(0).chain.head),
+        replace(proof, certificate=replace(certificate, kind=VoteKind.NOTARIZE)),
+        replace(proof, certificate=replace(certificate, block=Hash(bytes(32)))),
+        replace(proof, certificate=replace(certificate, signatures=certificate.signatures[:-1])),
+        replace(proof, certificate=replace(certificate, signatures=certificate.signatures[::-1])),
+    ]
+    assert all(fault(changed) for changed in forged)
+    assert fault(proof, proof.next_set)
+    with pytest.raises(MessageFault, match="an epoch proof"):
+        read_epoch_proof(data[:-1])
+
+
+def test_a_peer_that_sends_a_forged_proof_is_let_go() -> None:
+    """And nothing of it is kept."""
+    court = Court(seed=12, seconds=25, nodes=5, validators=4)
+    banned: list[bool] = []
+    court.at(3, partial(court.machine(4).die, silently=False))
+    court.at(20, court.machine(4).start)
+
+    def forge() -> None:
+        core, liar = court.core(4), court.core(1)
+        data = liar.world.store.certificates.epoch_proof(0)
+        assert data is not None
+        true = read_epoch_proof(data)
+        members = tuple(replace(member, power=member.power + 1) for member in true.next_set.members)
+        forged = replace(true, next_set=replace(true.next_set, members=members))
+        machine = court.machine(4)
+        turn = Turn(machine.clock.read(court.world.schedule.now), core._jobs)
+        core._agreement.on_epochs(EpochsArrived(liar.world.key.account, 0, (encode(forged),)), turn)
+        kept = core.world.store.certificates.epoch_proof(0)
+        banned.append(kept is None and liar.world.key.account not in {info.peer for info in core.peers()})
+
+    court.at(20.9, forge)
+    court.world.run()
+    assert banned == [True]
