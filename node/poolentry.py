@@ -5,7 +5,7 @@ Rules of this file: records and counters; no decision about who may stay.
 
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 from typing import Final
 
@@ -28,26 +28,19 @@ class Entry:
     arrived: Millis
     order: int
     source: Source
+    sender: AccountId = field(init=False)
+    nonce: int = field(init=False)
+    fee: int = field(init=False)
+    rate: int = field(init=False)
+    """Fee per byte, scaled to an integer."""
 
-    @property
-    def sender(self) -> AccountId:
-        """The account that signed it."""
-        return self.signed.transaction.sender
-
-    @property
-    def nonce(self) -> int:
-        """Its place in the sender's row."""
-        return self.signed.transaction.nonce
-
-    @property
-    def fee(self) -> int:
-        """What it pays."""
-        return self.signed.transaction.fee
-
-    @property
-    def rate(self) -> int:
-        """Fee per byte, scaled to an integer."""
-        return self.fee * _RATE_SCALE // self.size
+    def __post_init__(self) -> None:
+        """Look up once what is compared thousands of times a block."""
+        transaction = self.signed.transaction
+        object.__setattr__(self, "sender", transaction.sender)
+        object.__setattr__(self, "nonce", transaction.nonce)
+        object.__setattr__(self, "fee", transaction.fee)
+        object.__setattr__(self, "rate", transaction.fee * _RATE_SCALE // self.size)
 
 
 class Sender:

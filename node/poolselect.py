@@ -16,17 +16,23 @@ from node.poolentry import Entry, Sender, Source
 
 FREE_SHARE: Final = 4
 """A block gives free transactions at most one part in this many of its bytes."""
+_LATER: Final = 1 << 62
+"""Above any order of arrival."""
 TURNS_SHARE: Final = 4
 """A block gives one part in this many of its bytes to those who wait, in turns."""
 
 
 class Selection:
-    """One block's choice. ``cursor`` is the next nonce of each sender that can still be taken."""
+    """One block's choice."""
 
     def __init__(self, senders: Mapping[AccountId, Sender], max_bytes: int) -> None:
         self._senders = senders
         self._max_bytes = max_bytes
-        self._cursor = {account: sender.next for account, sender in senders.items()}
+        self._heads = [head for sender in senders.values() if (head := sender.by_nonce.get(sender.next)) is not None]
+        self._least = min([head.size for head in self._heads], default=1)
+        """With less room than this the block is full: nothing more is looked at."""
+        self._taken: dict[AccountId, int] = {}
+        """The next nonce of each sender of whom something was taken."""
         self._used = 0
         self.chosen: list[SignedTransaction] = []
 
@@ -38,50 +44,69 @@ class Selection:
         self._take_by_fee(self._max_bytes)
         return tuple(self.chosen)
 
-    def _ready(self, account: AccountId, *, free: bool) -> Entry | None:
-        entry = self._senders[account].by_nonce.get(self._cursor[account])
-        return entry if entry is not None and entry.free == free else None
+    def _ready(self, *, free: bool) -> list[Entry]:
+        """Return what can be taken next, one of each sender."""
+        taken, senders = self._taken, self._senders
+        now = [
+            head if head.sender not in taken else senders[head.sender].by_nonce.get(taken[head.sender])
+            for head in self._heads
+        ]
+        return [entry for entry in now if entry is not None and entry.free == free]
+
+    def _follower(self, entry: Entry) -> Entry | None:
+        """Return what the sender of ``entry`` has after it, if it is of the same kind."""
+        follower = self._senders[entry.sender].by_nonce.get(entry.nonce + 1)
+        return follower if follower is not None and follower.free == entry.free else None
 
     def _take(self, entry: Entry) -> None:
         self.chosen.append(entry.signed)
         self._used += entry.size
-        self._cursor[entry.sender] += 1
+        self._taken[entry.sender] = entry.nonce + 1
 
     def _take_by_fee(self, end: int) -> None:
         """Take the best fee per byte first, as long as the block stays within ``end`` bytes."""
-        ready = [entry for account in self._cursor if (entry := self._ready(account, free=False)) is not None]
-        heap = [(-entry.rate, entry.order, entry) for entry in ready]
+        if self._used + self._least > end:
+            return
+        heap = [(-entry.rate, entry.order, entry) for entry in self._ready(free=False)]
         heapify(heap)
-        while heap:
+        while heap and self._used + self._least <= end:
             entry = heappop(heap)[2]
             if self._used + entry.size > end:
                 continue  # the sender's later ones can't go either; others may be smaller
             self._take(entry)
-            follower = self._ready(entry.sender, free=False)
+            follower = self._follower(entry)
             if follower is not None:
                 heappush(heap, (-follower.rate, follower.order, follower))
 
     def _take_in_turns(self, end: int, *, free: bool) -> None:
-        """Take one of each source in turns, within a source one of each sender in turns, the longest waiting first."""
-        ready = [entry for account in self._cursor if (entry := self._ready(account, free=free)) is not None]
-        rows: dict[Source, deque[Entry]] = {}
-        for entry in sorted(ready, key=lambda entry: entry.order):
-            rows.setdefault(entry.source, deque()).append(entry)
-        sources = deque(rows)
-        while sources:
+        """Take one of each source in turns, within a source the one that has waited longest."""
+        if self._used + self._least > end:
+            return
+        rows: dict[Source, list[tuple[int, Entry]]] = {}
+        for entry in self._ready(free=free):
+            rows.setdefault(entry.source, []).append((entry.order, entry))
+        for row in rows.values():
+            heapify(row)
+        sources = deque(sorted(rows, key=lambda source: rows[source][0][0]))
+        turn = 0
+        while sources and self._used + self._least <= end:
             source = sources.popleft()
             taken = self._take_first_that_fits(rows[source], end)
             if taken is None:
                 continue  # nothing of it fits any more
-            follower = self._ready(taken.sender, free=free)
-            if follower is not None:
-                rows[source].append(follower)
+            turn += 1
+            follower = self._follower(taken)
+            if follower is not None:  # behind all that wait now: others of this source come first
+                row = rows.setdefault(follower.source, [])
+                heappush(row, (_LATER + turn, follower))
+                if follower.source != source and len(row) == 1:  # a source that had no more
+                    sources.append(follower.source)
             if rows[source]:
                 sources.append(source)
 
-    def _take_first_that_fits(self, row: deque[Entry], end: int) -> Entry | None:
+    def _take_first_that_fits(self, row: list[tuple[int, Entry]], end: int) -> Entry | None:
         while row:
-            entry = row.popleft()
+            entry = heappop(row)[1]
             if self._used + entry.size <= end:
                 self._take(entry)
                 return entry
