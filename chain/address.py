@@ -4,6 +4,8 @@ The checksum catches any typing error in up to four characters, the prefix an ac
 """
 
 from collections.abc import Iterable
+from functools import reduce
+from operator import xor
 from typing import Final
 
 from chain.errors import AddressError
@@ -15,16 +17,17 @@ _MAX_TEXT: Final = 90
 """The longest Bech32 text: up to here the checksum finds any four substitutions."""
 _BECH32M: Final = 0x2BC830A3
 _GENERATOR: Final = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)
+_REMAINDERS: Final = tuple(
+    [reduce(xor, [part for bit, part in enumerate(_GENERATOR) if top >> bit & 1], 0) for top in range(32)]
+)
+"""What the five bits that leave the checksum put back into it."""
 
 
 def _polymod(values: Iterable[int]) -> int:
     checksum = 1
     for value in values:
         top = checksum >> 25
-        checksum = (checksum & 0x1FFFFFF) << 5 ^ value
-        for bit, generator in enumerate(_GENERATOR):
-            if top >> bit & 1:
-                checksum ^= generator
+        checksum = (checksum & 0x1FFFFFF) << 5 ^ value ^ _REMAINDERS[top]
     return checksum
 
 

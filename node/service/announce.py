@@ -51,15 +51,19 @@ class Announcer:
         self._prefix = prefix
 
     def announce(self, publish: Publish, now: Millis) -> None:
-        """Tell everybody."""
+        """Tell everybody who listens. A full block is thousands of notices: what nobody hears is not put into words."""
         notice = publish.notice
         self._metrics.count(notice)
+        level = _level_of(notice)
+        if not self._logger.is_enabled_for(level) and not self._hub.wants(publish.topic):
+            self._hub.skip()
+            return
         shown: dict[str, Any] = show(notice, self._prefix)
         self._hub.publish(publish.topic, shown, now)
         fields = {name: value for name, value in shown.items() if name not in ("kind", "event")}
         if isinstance(notice, LedgerNotice):
             fields |= {"what" if name == "kind" else name: value for name, value in shown["event"].items()}
-        self._logger.log(_level_of(notice), shown["kind"], **fields)
+        self._logger.log(level, shown["kind"], **fields)
 
     @property
     def is_log_wanted(self) -> bool:

@@ -15,6 +15,7 @@ import secrets
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from random import Random
 from typing import Final
 
 from aiohttp import web
@@ -61,6 +62,7 @@ _REMEMBER_S: Final = 600.0
 _RPC_STOP_S: Final = 0.5
 _CLOCK_TOLERANCE_MS: Final = 2_000
 _JOBS_STOP_S: Final = 2.0
+_LAG_PROBE_S: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +225,8 @@ class Service:
         parts.links.accept()
         parts.runner.deliver(Started())
         parts.helpers += [
-            tasks.create_task(_tick(parts.runner, parts.metrics, self._logger), name="tick"),
+            tasks.create_task(_tick(parts.runner, self._logger), name="tick"),
+            tasks.create_task(_watch_lag(parts.metrics), name="watch the loop"),
             tasks.create_task(_remember(parts.core, parts.runner, home.path), name="remember peers"),
         ]
         self._logger.info(
@@ -344,15 +347,23 @@ def _roles(config: Config) -> tuple[str, ...]:
     return tuple(role for role, is_played in roles.items() if is_played)
 
 
-async def _tick(runner: Runner, metrics: Metrics, logger: FilteringBoundLogger) -> None:
-    """Give the core the passing of time, and measure how late the loop is; say it if the clock was set back."""
+async def _watch_lag(metrics: Metrics) -> None:
+    """Measure how late the loop comes to what is due, at moments that have nothing to do with its work."""
+    loop, random = asyncio.get_running_loop(), Random()
+    while True:
+        due = loop.time() + random.uniform(0.5, 1.5) * _LAG_PROBE_S
+        await asyncio.sleep(due - loop.time())
+        metrics.loop_lag_seconds.observe(max(0.0, loop.time() - due))
+
+
+async def _tick(runner: Runner, logger: FilteringBoundLogger) -> None:
+    """Give the core the passing of time; say it if the clock was set back."""
     loop = asyncio.get_running_loop()
     due = loop.time()
     was_ahead = False
     while True:
         due += TICK_MS / 1000
         await asyncio.sleep(max(0.0, due - loop.time()))
-        metrics.loop_lag_seconds.observe(max(0.0, loop.time() - due))
         due = max(due, loop.time() - TICK_MS / 1000)  # after a long pause, no burst of ticks
         runner.deliver(Tick())
         is_ahead = (ahead_ms := runner.ahead_ms()) > _CLOCK_TOLERANCE_MS
