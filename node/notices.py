@@ -100,6 +100,14 @@ class PeerLeft(Record, tag="peer-left"):
     peer: bytes
 
 
+class PeerLied(Record, tag="peer-lied"):
+    """A peer told this light node something about the state that does not prove itself; it is banned."""
+
+    peer: bytes
+    height: HeightField
+    reason: str
+
+
 class StatusChanged(Record, tag="status-changed"):
     """The node's state, in the words of ``node.status``."""
 
@@ -135,6 +143,7 @@ Notice = (
     | UpdateRefused
     | PeerJoined
     | PeerLeft
+    | PeerLied
     | StatusChanged
     | RoleNotice
     | SigningRefused
@@ -152,6 +161,7 @@ TOPICS: Final[dict[type[Record], str]] = {
     UpdateRefused: "pool",
     PeerJoined: "peers",
     PeerLeft: "peers",
+    PeerLied: "peers",
     StatusChanged: "status",
     RoleNotice: "role",
     SigningRefused: "status",

@@ -17,6 +17,7 @@ class Trust(Record):
     blocks_above    blocks up to this height have no body here (genesis aside)
     payloads_above  payloads of blocks up to this height may have been pruned
     gathering       height of the state that is being fetched now, 0 if none is; ``gathered``: how much, in millionths
+    light           what a light node trusts, in words: it has no block and no state of its own; empty for full nodes
     """
 
     checkpoint: str
@@ -26,9 +27,12 @@ class Trust(Record):
     archive: bool
     gathering: HeightField
     gathered: Natural
+    light: str = ""
 
     def sentence(self) -> str:
         """Say it in words."""
+        if self.light:
+            return self.light
         parts = [f"checkpoint {self.checkpoint}" if self.checkpoint else "genesis"]
         if self.gathering:
             parts.append(f"fetching the state at {self.gathering}: {self.gathered / 10_000:.1f}%")

@@ -1,0 +1,101 @@
+"""Trying what the device would do, to learn what it would read, without doing it.
+
+A twin of the device takes the step in a world whose journal and payload store only pretend to write. It ends with the
+first key that is not proven yet; that is fetched, and the step is tried again. Once a twin has got through, the device
+itself takes the same step in the same state, and can't fail for want of a key: what it journals, it journals once.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from chain.hashing import content_id
+from chain.ids import AccountId, Hash
+from node.core.turn import JobTable, Turn
+from node.light.chain import LightSurroundings
+from node.light.proven import UnknownKeyError
+from node.roles.device import Device
+from node.world import World
+from storage.base import JournalEntry, PayloadStore, ReleaseJournal
+
+Step = Callable[[Device, Turn], None]
+"""Something that happens to the device."""
+
+
+def find_unknown(device: Device, around: LightSurroundings, step: Step, turn: Turn) -> bytes | None:
+    """Return the key that keeps the device from taking this step; None if nothing does."""
+    twin = device.twin(around.in_world(_pretended(around.world)))
+    try:
+        around.chain.nonce(around.account)  # whoever is to sign next needs it
+        step(twin, Turn(turn.now, JobTable()))
+    except UnknownKeyError as unknown:
+        return unknown.key
+    return None
+
+
+def _pretended(world: World) -> World:
+    return replace(world, journal=PretendedJournal(world.journal), payloads=PretendedPayloads(world.payloads))
+
+
+class PretendedJournal:
+    """A release journal that writes nothing down but knows what it was told."""
+
+    def __init__(self, real: ReleaseJournal) -> None:
+        self._real = real
+        self._told: dict[tuple[Hash, AccountId], JournalEntry] = {}
+
+    def lookup(self, task: Hash, device: AccountId) -> JournalEntry | None:
+        """Return what was released for the task, really or not."""
+        return self._told.get((task, device)) or self._real.lookup(task, device)
+
+    def record(self, entry: JournalEntry) -> None:
+        """Pretend."""
+        self._told[entry.task, entry.device] = entry
+
+    def total(self, device: AccountId) -> int:
+        """Return the privacy charged so far."""
+        return self._real.total(device)
+
+    def entries(self) -> Iterator[JournalEntry]:
+        """Iterate over what was really released."""
+        return self._real.entries()
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+class PretendedPayloads:
+    """A payload store that writes nothing down but knows what it was told."""
+
+    def __init__(self, real: PayloadStore) -> None:
+        self._real = real
+        self._told: dict[Hash, bytes] = {}
+
+    def has(self, id: Hash) -> bool:
+        """Is this payload here, really or not?"""
+        return id in self._told or self._real.has(id)
+
+    def get(self, id: Hash) -> bytes | None:
+        """Return a payload."""
+        return self._told.get(id) or self._real.get(id)
+
+    def put(self, payload: bytes, sync: bool = False) -> Hash:
+        """Pretend."""
+        id = content_id(payload)
+        self._told[id] = payload
+        return id
+
+    def delete(self, id: Hash) -> None:
+        """Pretend."""
+        self._told.pop(id, None)
+
+    def ids(self) -> Iterator[Hash]:
+        """Iterate over the payloads that are really here."""
+        return self._real.ids()
+
+    def total_bytes(self) -> int:
+        """Return the bytes that are really here."""
+        return self._real.total_bytes()
+
+    def payload(self, id: Hash) -> bytes | None:
+        """Return a payload."""
+        return self.get(id)
