@@ -83,24 +83,6 @@ class ValidatorSigner:
         """Return the key's VRF proof for ``alpha``."""
         return vrf.prove(self._key.seed, alpha)
 
-    def restore(self, seed: Hash, epoch: int) -> tuple[Vote, ...]:
-        """Return the votes of an epoch that the journal has, signed again: the same bytes as before."""
-        kinds = {name: kind for kind, name in _KINDS.items()}
-        votes = [entry for entry in self.journal.entries() if entry.epoch == epoch and entry.kind in kinds]
-        return tuple(
-            [
-                Vote(
-                    epoch,
-                    each.view,
-                    kinds[each.kind],
-                    each.block,
-                    self.account,
-                    self._key.sign(vote_message(seed, epoch, each.view, kinds[each.kind], each.block)),
-                )
-                for each in votes
-            ]
-        )
-
     def _journal(self, intent: SigningIntent) -> bool:
         if self.refusal:
             return False

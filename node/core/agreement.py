@@ -173,7 +173,7 @@ class AgreementDesk:
     # --- what comes in ----------------------------------------------------------------------------
 
     def on_started(self, event: Started, turn: Turn) -> None:
-        """Go on where the last run was: with its certificates, and with the votes its journal has."""
+        """Go on where the last run was, with the certificates it kept."""
         start = self._epochs.load()
         self._begin(start, turn)
         if start.certificate is not None:
@@ -184,8 +184,6 @@ class AgreementDesk:
 
     def _begin(self, start: EpochStart, turn: Turn) -> None:
         messages = [data for data in self._world.store.certificates.live() if self._is_of(data, start.set.epoch)]
-        if self._signer is not None:
-            messages += [encode(vote) for vote in self._signer.restore(start.set.seed, start.set.epoch)]
         self._listeners.set = start.set
         self._boundary = start.boundary.height
         effects = self._agreement.start(start.set, start.boundary, turn.now, messages, may_vote=False)

@@ -205,6 +205,7 @@ def test_a_validator_from_an_old_backup_refuses_to_sign_and_says_what_to_do() ->
     (notice,) = court.told(SigningRefused)
     assert notice.reason == status.reason
     assert machine.disk.signing.entries() == old[0].entries()
+    assert not court.core(0)._agreement.agreement.is_voting
     assert court.core(0).finalized() == court.core(1).finalized() > EPOCH_BLOCKS
 
 
@@ -227,6 +228,34 @@ def test_a_fresh_start_listens_before_it_signs() -> None:
     assert said == ["listens"]
     assert begun[0] == begun[1]
     assert court.core(0).agreement_status().part == "votes"
+
+
+def test_power_fails_everywhere_at_once_and_nothing_final_is_forgotten() -> None:
+    """What was final is so at once after the start, before any peer has said a word; and the chain goes on from it."""
+    court = Court(seed=13, seconds=30)
+    before: dict[int, int] = {}
+    after: dict[int, int] = {}
+
+    def fail() -> None:
+        for machine in court.world.machines:
+            before[machine.number] = court.core(machine.number).finalized()
+            machine.die(silently=True)
+            machine.disk.lose_unsynced(Random(machine.number))
+            kept = machine.disk.chain.certificates.latest_final()
+            assert kept is not None
+            assert kept.height == before[machine.number]
+
+    def start() -> None:
+        for machine in court.world.machines:
+            machine.start()
+            after[machine.number] = court.core(machine.number).finalized()
+
+    court.at(12.3, fail)
+    court.at(14, start)
+    court.judge()
+    assert after == before
+    assert min(before.values()) > 5
+    assert court.core(0).finalized() > max(before.values()) + 5
 
 
 def send_vote(court: Court, number: int, vote: Vote) -> None:
@@ -310,7 +339,6 @@ def test_a_signer_signs_nothing_that_its_journal_refuses() -> None:
     assert vote is not None
     assert signer.sign_vote(seed, 0, 1, VoteKind.NOTARIZE, one) == vote
     assert signer.sign_vote(seed, 0, 1, VoteKind.NOTARIZE, other) is None
-    assert signer.restore(seed, 0) == (vote,)
     assert signer.knows(vote)
     assert not signer.knows(replace(vote, view=2))
     signer.refuse("because")
