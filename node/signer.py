@@ -4,9 +4,12 @@ A signer that has learnt of a signature which its journal does not know refuses 
 anew): the same key signs elsewhere, or the journal is an old copy. It can't tell which, and both cost the stake.
 """
 
+from typing import Final
+
 from msgspec.structs import replace
 
 from chain.block import Header, block_id
+from chain.hashing import digest
 from chain.ids import AccountId, Hash
 from chain.keys import KeyPair
 from consensus.pos import vrf
@@ -17,14 +20,13 @@ from consensus.pos.votes import (
     Signed,
     Vote,
     VoteKind,
-    place_proposal,
-    proposed_block,
     reproposal_message,
     vote_message,
 )
 from storage.base import SignedKind, SigningIntent, SigningJournal
 from storage.errors import JournalError
 
+DOMAIN_REPROPOSED: Final = b"fedchain/journalled-reproposal"
 _KINDS: dict[VoteKind, SignedKind] = {
     VoteKind.NOTARIZE: "notarize",
     VoteKind.NULLIFY: "nullify",
@@ -50,13 +52,18 @@ class ValidatorSigner:
         self.refusal = self.refusal or reason
 
     def knows(self, message: Signed) -> bool:
-        """Does the journal have what this message of the account says?"""
+        """Does the journal have what this message of the account says?
+
+        Of epochs before the last it signed in it remembers nothing, and lets nothing be signed: any answer would do,
+        but that a vote replayed from then is a sign of a key in two places.
+        """
+        epoch, view = _place(message)
+        latest = self.journal.latest()
+        if latest is not None and epoch < latest[0]:
+            return True
         if isinstance(message, Vote):
-            signed = self.journal.signed(message.epoch, message.view, _KINDS[message.kind])
-            return signed == message.block
-        epoch = message.epoch if isinstance(message, Reproposal) else read_fields(message.header).epoch
-        view, _ = place_proposal(message)
-        return self.journal.signed(epoch, view, "propose") == proposed_block(message)
+            return self.journal.signed(epoch, view, _KINDS[message.kind]) == message.block
+        return self.journal.signed(epoch, view, "propose") == _proposed(message)
 
     def sign_vote(self, seed: Hash, epoch: int, view: int, kind: VoteKind, block: Hash) -> Vote | None:
         """Journal a vote, then sign it; None if the journal refuses."""
@@ -66,8 +73,11 @@ class ValidatorSigner:
         return Vote(epoch, view, kind, block, self.account, signature)
 
     def sign_reproposal(self, seed: Hash, epoch: int, view: int, parent_view: int, block: Hash) -> Reproposal | None:
-        """Journal that an old block is this view's proposal, then sign it; None if the journal refuses."""
-        if not self._journal(SigningIntent(epoch, view, "propose", block)):
+        """Journal that an old block is this view's proposal, then sign it; None if the journal refuses.
+
+        The same block on another parent view is another proposal: to sign both is an offence.
+        """
+        if not self._journal(SigningIntent(epoch, view, "propose", _name_reproposal(view, parent_view, block))):
             return None
         signature = self._key.sign(reproposal_message(seed, epoch, view, parent_view, block))
         return Reproposal(epoch, view, parent_view, block, signature)
@@ -95,8 +105,26 @@ class ValidatorSigner:
 
 def describe(message: Signed) -> str:
     """Say in words what a signed message is."""
-    if isinstance(message, Vote):
-        return f"a {message.kind} vote in view {message.view} of epoch {message.epoch}"
-    view, _ = place_proposal(message)
-    epoch = read_fields(message.header).epoch if isinstance(message, Proposal) else message.epoch
-    return f"a proposal in view {view} of epoch {epoch}"
+    epoch, view = _place(message)
+    what = f"a {message.kind} vote" if isinstance(message, Vote) else "a proposal"
+    return f"{what} in view {view} of epoch {epoch}"
+
+
+def _place(message: Signed) -> tuple[int, int]:
+    """Return the epoch and the view of a message."""
+    if isinstance(message, Proposal):
+        fields = read_fields(message.header)
+        return fields.epoch, fields.view
+    return message.epoch, message.view
+
+
+def _proposed(message: Proposal | Reproposal) -> Hash:
+    """Return what the journal has a proposal under."""
+    if isinstance(message, Proposal):
+        return block_id(message.header)
+    return _name_reproposal(message.view, message.parent_view, message.block)
+
+
+def _name_reproposal(view: int, parent_view: int, block: Hash) -> Hash:
+    """Return the journal's name of a re-proposal, which is no block of its own."""
+    return digest(DOMAIN_REPROPOSED, view.to_bytes(8, "big"), parent_view.to_bytes(8, "big"), block)
