@@ -70,7 +70,7 @@ class EpochSync:
         session.settle(MessageClass.CONSENSUS, _KEY)
         if self._asked is not None and self._asked[0] == session.peer:
             self._asked = None
-        if not message.proofs:
+        if not message.proofs or message.first != self._wanted:  # an answer to another question brings nobody on
             self._fruitless[session.peer] = Millis(now + EPOCHS_RETRY_MS)
             self._ask(now)
             return

@@ -11,6 +11,7 @@ from p2p.frames import Frame, encode_frame
 from p2p.limits import ENGINE_REPEAT_MS, EPOCHS_ANSWER_MS, MAX_ENGINE_BYTES, MAX_EPOCHS, MessageClass
 from p2p.messages import EngineMessage, Epochs, GetEpochs, decode_message, encode_message
 from p2p.network import Verdict
+from p2p.session import Session
 from tests.p2p.objects import make_chain
 from tests.p2p.town import Node, Town
 
@@ -132,3 +133,25 @@ def test_nobody_hands_in_proofs_that_were_not_asked_for(seed: int) -> None:
     town.perform(rest[0], rest[0].network.tell_engine(b"x", KEY, [], town.now))
     town.run(200)
     assert rest[0].downs
+
+
+def test_an_answer_to_another_question_for_epochs_is_none(seed: int) -> None:
+    """A peer that claims to be far ahead and answers with what is known already holds nobody up."""
+    town = Town(seed)
+    behind = town.add(1, connect=("10.0.0.2:7000", "10.0.0.3:7000"))
+    liar, ahead = town.add(2), town.add(3)
+    liar.chain.mine(make_chain(3))
+    ahead.chain.epochs = [b"epoch 0", b"epoch 1"]
+    town.run(2_000)
+    answered: list[int] = []
+
+    def answer(session: Session, message: GetEpochs, now: Millis) -> None:
+        answered.append(message.first)
+        liar.network._links.send(session, Epochs(0, (b"epoch 0",)))
+
+    liar.network._on(GetEpochs, answer)
+    heard = listen(behind)
+    town.perform(behind, behind.network.want_epochs(1, town.now))
+    town.run(1_000)
+    assert answered == [1]
+    assert heard == [EpochsArrived(ahead.key.account, 1, (b"epoch 1",))]
