@@ -214,6 +214,12 @@ class DeviceSettings:
         "Whether the data's holder agrees that what is learnt from them is released to everybody, for ever. "
         "Without it nothing is joined or trained.",
     )
+    light: bool = _setting(
+        False,
+        _FLAG,
+        "Keep no chain: follow headers, and have what is needed of the state proven by full nodes. Such a node mines "
+        "nothing and answers questions about itself alone.",
+    )
     plans: tuple[str, ...] = _setting((), _PLANS, "Plans to serve, besides those named with: fedchain device join")
     any_plan: bool = _setting(False, _FLAG, "Serve every plan that the data fit.")
     role: str = _setting("", _TEXT, "The plan's role to take; empty = the plan's only one.")

@@ -5,6 +5,7 @@ Rules of this file: reading alone. Reading what is not proven yet raises ``Unkno
 
 from dataclasses import dataclass, replace
 
+from chain.block import Header
 from chain.genesis import PosParameters, Rules
 from chain.ids import ZERO_HASH, AccountId, Hash, Height
 from chain.transaction import Body
@@ -33,8 +34,9 @@ _NOTHING = Nothing()
 class LightChain:
     """The block after which the state is looked at, and that state (``node.roles.base.DeviceChain``)."""
 
-    def __init__(self, world: World, desk: StateDesk) -> None:
+    def __init__(self, world: World, source: TrustedHeaders, desk: StateDesk) -> None:
         self._world = world
+        self._source = source
         self._desk = desk
 
     @property
@@ -46,6 +48,11 @@ class LightChain:
     def height(self) -> Height:
         """The block's height; 0 before there is one."""
         return Height(0) if self._desk.state is None else self._desk.state.point.header.height
+
+    @property
+    def head(self) -> Header:
+        """The block's header; the best trusted one before there is one."""
+        return self._source.best if self._desk.state is None else self._desk.state.point.header
 
     @property
     def head_id(self) -> Hash:

@@ -98,7 +98,7 @@ class LightCore:
         self.network = connect(LightAccess(world, self.source, self.mempool, self.updates))
         self.source.network = self.network
         self._states = StateDesk(world, self.source, self.network)
-        self.chain = LightChain(world, self._states)
+        self.chain = LightChain(world, self.source, self._states)
         around = LightSurroundings(world, self.chain, self.source, self.network, self.mempool)
         self._devices = DeviceDesk(Device(around, config.device), around, self._states)
         self._outbox = Outbox(world, self.chain, self.mempool, self.updates, self.network)

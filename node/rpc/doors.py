@@ -81,6 +81,10 @@ class NodeDoors(Protocol):
         """The node's own account."""
         ...
 
+    def head(self) -> tuple[Hash, Header]:
+        """Return the id and the header of the head: of the block after which the state is, or is looked at."""
+        ...
+
     async def read(self, question: Callable[[Reader], T]) -> T:
         """Return what ``question`` finds in a snapshot; it runs in another thread."""
         ...

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, TypeVar
 
+from chain.block import Header, block_id
 from chain.codec import Record
 from chain.genesis import Genesis
 from chain.ids import AccountId, Hash
@@ -14,8 +15,10 @@ from chain.transaction import SignedTransaction
 from node.core.core import NodeCore
 from node.effects import Outcome
 from node.events import Event
+from node.light.core import LightCore
+from node.light.proven import UnknownKeyError
 from node.rpc.doors import Figures, PoolFigures, Reader
-from node.rpc.jsonrpc import BUSY, RpcError
+from node.rpc.jsonrpc import BUSY, NOT_FOUND, RpcError
 from node.rpc.methods import package_version
 from node.service.runner import Runner
 from node.world import World
@@ -34,7 +37,7 @@ class ServiceDoors:
     def __init__(
         self,
         world: World,
-        core: NodeCore,
+        core: NodeCore | LightCore,
         runner: Runner,
         *,
         listening: str,
@@ -65,8 +68,16 @@ class ServiceDoors:
         """The node's own account."""
         return self._world.key.account
 
+    def head(self) -> tuple[Hash, Header]:
+        """Return the head's id and header."""
+        chain = self._core.chain
+        head = chain.head
+        return block_id(head), head
+
     async def read(self, question: Callable[[Reader], T]) -> T:
-        """Return what ``question`` finds in a snapshot; it runs in a reader thread."""
+        """Return what ``question`` finds in a snapshot; it runs in a reader thread. ``RpcError`` on a light node."""
+        if isinstance(self._core, LightCore):
+            raise RpcError(NOT_FOUND, "this is a light node: it has no chain to look into", "ask a full node")
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._look, question)
 
     def _look(self, question: Callable[[Reader], T]) -> T:
@@ -120,7 +131,10 @@ class ServiceDoors:
 
     def next_nonce(self, account: AccountId, in_state: int) -> int:
         """Return the nonce after an account's waiting transactions."""
-        return max(in_state, self._core.next_nonce(account))
+        try:
+            return max(in_state, self._core.next_nonce(account))
+        except UnknownKeyError:
+            return in_state
 
     def role_report(self, role: str) -> Record | None:
         """Return what a role of this node does, None if it is not played."""

@@ -30,6 +30,7 @@ from node.core.checkpoint import Checkpoint
 from node.core.config import CoreConfig, DeviceConfig, MinerConfig, PoolLimits, Retention
 from node.errors import StartupError
 from node.home import NODE_KEY
+from node.light.config import LightConfig
 from node.service.holdout import FileHoldout
 from node.signer import ValidatorSigner
 from node.targets import read_target
@@ -41,6 +42,7 @@ from storage.directory import DataDirectory
 from storage.files import write_file
 from storage.leveldb import LevelChainStore
 from storage.lock import DirectoryLock
+from storage.memory import MemoryChainStore
 from storage.payloads import PayloadFiles
 
 _STALE_BLOCKS: Final = 20
@@ -56,7 +58,7 @@ class OpenHome:
     lock: DirectoryLock
     genesis: Genesis
     key: KeyPair
-    store: LevelChainStore
+    store: LevelChainStore | MemoryChainStore
     payloads: PayloadFiles
     journal: ReleaseJournal
     signing: SigningJournal | None = None
@@ -81,8 +83,8 @@ class OpenHome:
         self.close()
 
 
-def open_home(path: Path, password: str | None = None) -> OpenHome:
-    """Take a data directory for this process and open its stores.
+def open_home(path: Path, password: str | None = None, *, light: bool = False) -> OpenHome:
+    """Take a data directory for this process and open its stores; for a light node nothing of a chain.
 
     Raises the room ``storage``'s errors: ``LockedError`` if a node runs in it, ``UseError`` if it is none,
     ``KeystoreError`` for its key, ``SchemaError`` or ``DamagedError`` for its database.
@@ -92,11 +94,12 @@ def open_home(path: Path, password: str | None = None) -> OpenHome:
     key = directory.keystore().load(NODE_KEY, password)
     lock = directory.lock()
     try:
-        store = directory.open_chain(lock, first_data(genesis))
+        first = first_data(genesis)
+        store = MemoryChainStore(first) if light else directory.open_chain(lock, first)
         payloads = directory.open_payloads(lock)
         journal = directory.open_journal()
         votes = isinstance(genesis.engine, PosParameters)
-        signing = directory.open_signing_journal(key.account) if votes else None
+        signing = directory.open_signing_journal(key.account) if votes and not light else None
     except BaseException:
         lock.release()
         raise
@@ -179,6 +182,14 @@ def core_config(config: Config) -> CoreConfig:
             update_bytes=limits.update_bytes,
         ),
     )
+
+
+def light_config(config: Config) -> LightConfig:
+    """Return a light node's part of the settings. ``StartupError`` if it is to do what takes a chain."""
+    if config.mining.enabled:
+        raise StartupError("a light node can't mine: it has no chain", "take back [mining] enabled, or [device] light")
+    core = core_config(config)
+    return LightConfig(core.device or DeviceConfig(consent=False), core.checkpoint, core.minimum_work)
 
 
 def network_config(

@@ -38,7 +38,7 @@ def run_node(
     it runs is logged, and the code is 1. If a job can't be ended in time the process ends here, without returning.
     """
     settings = read_settings(path) if config is None else config
-    home = open_home(path, password)
+    home = open_home(path, password, light=settings.device.light)
     try:
         with NodeLog(settings.log, path / LOG_FILE) as log:
             code, may_close = asyncio.run(_run(home, settings, log, record, on_ready))

@@ -28,6 +28,7 @@ from node.core.core import NodeCore
 from node.errors import StartupError
 from node.eventlog import EventRecorder, LogHeader
 from node.events import Shutdown, Started, Tick
+from node.light.core import LightCore
 from node.logs import NodeLog
 from node.metrics import Metrics
 from node.rpc.door import open_door
@@ -39,6 +40,7 @@ from node.service.doors import ServiceDoors
 from node.service.home import (
     OpenHome,
     core_config,
+    light_config,
     make_world,
     network_config,
     remove_rpc_files,
@@ -50,11 +52,15 @@ from node.service.runner import Runner
 from node.service.tls import make_client_context, make_server_context
 from node.service.trusted import check_trust
 from node.service.workers import Workers
+from node.world import World
+from p2p.access import ChainAccess, NetworkConfig
 from p2p.identity import make_certificate
 from p2p.limits import MAX_HALF_OPEN, TICK_MS
 from p2p.network import PeerNetwork
 from p2p.saved import SavedPeers
 from storage.backup import BackupReport, back_up
+from storage.errors import UseError
+from storage.leveldb import LevelChainStore
 
 _SPARE_LINKS: Final = MAX_HALF_OPEN + 8
 """Connections that may be shaking hands or look for a moment who is there, beside those that are peers."""
@@ -77,7 +83,7 @@ class Running:
 class _Parts:
     """What a service is made of, and what of it has been started."""
 
-    core: NodeCore
+    core: NodeCore | LightCore
     runner: Runner
     links: Links
     workers: Workers
@@ -160,11 +166,12 @@ class Service:
         world = make_world(home, config, seed)
         check_trust(world, core_config(config).checkpoint, Millis(time.time_ns() // 1_000_000))
         links = self._make_links(tasks, metrics)
-        agent = f"fedchain/{package_version()}"
+        is_light = config.device.light
+        agent = f"fedchain{'-light' if is_light else ''}/{package_version()}"
         network = network_config(config, genesis, agent, 0, self._read_peers(), read_former_peers(home.path))
-        host, port = await _bind(links, config)
+        host, port = ("", 0) if is_light else await _bind(links, config)
         network = replace(network, listen_port=port)
-        core = NodeCore(world, core_config(config), lambda chain: PeerNetwork(network, world.key, chain, world.random))
+        core = self._make_core(world, network)
         runner = Runner(
             core,
             links,
@@ -182,7 +189,7 @@ class Service:
             world,
             core,
             runner,
-            listening=join_address(host, port),
+            listening="" if is_light else join_address(host, port),
             roles=_roles(config),
             job_threads=threads,
             stop=self.stop,
@@ -190,6 +197,14 @@ class Service:
         )
         self._forward_log(announcer, runner)
         return _Parts(core, runner, links, workers, doors, hub, metrics)
+
+    def _make_core(self, world: World, network: NetworkConfig) -> NodeCore | LightCore:
+        def connect(chain: ChainAccess) -> PeerNetwork:
+            return PeerNetwork(network, world.key, chain, world.random)
+
+        if self._config.device.light:
+            return LightCore(world, light_config(self._config), connect)
+        return NodeCore(world, core_config(self._config), connect)
 
     def _make_links(self, tasks: asyncio.TaskGroup, metrics: Metrics) -> Links:
         network = self._config.network
@@ -222,7 +237,8 @@ class Service:
             cookie = secrets.token_hex(32)
             url = await self._open_rpc(parts, cookie)
             write_rpc_files(home.path, url, listening, cookie)
-        parts.links.accept()
+        if not self._config.device.light:
+            parts.links.accept()
         parts.runner.deliver(Started())
         parts.helpers += [
             tasks.create_task(_tick(parts.runner, self._logger), name="tick"),
@@ -305,6 +321,8 @@ class Service:
     def _back_up(self, directory: str) -> tuple[Path, BackupReport]:
         """Copy chain and payloads; in any thread. Ends early when the node stops."""
         home = self._home
+        if not isinstance(home.store, LevelChainStore):
+            raise UseError("a light node has no chain to copy")
         to = home.path / directory
         return to, back_up(home.directory, home.store, home.payloads, to, lambda: self.is_stopping)
 
@@ -374,7 +392,7 @@ async def _tick(runner: Runner, logger: FilteringBoundLogger) -> None:
         was_ahead = is_ahead
 
 
-async def _remember(core: NodeCore, runner: Runner, home: Path) -> None:
+async def _remember(core: NodeCore | LightCore, runner: Runner, home: Path) -> None:
     """Write down now and then whom to call after a crash."""
     while True:
         await asyncio.sleep(_REMEMBER_S)

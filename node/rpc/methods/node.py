@@ -47,7 +47,7 @@ def _agreement(status: AgreementStatus | None) -> AgreementView | None:
 async def _status(doors: NodeDoors, _params: Nothing) -> NodeStatus:
     figures = doors.figures()
     status = figures.status
-    head_id, head = await doors.read(lambda reader: (reader.view.tip, reader.head))
+    head_id, head = doors.head()
     genesis = doors.genesis
     return NodeStatus(
         version=figures.version,
