@@ -40,12 +40,14 @@ class Finality:
             return
         tree, before = self._chain.tree, self.height
         height = tree.height(block)
-        if height > before:
-            self._world.store.certificates.keep_final(FinalBlock(height, block, encode(certificate)))
         try:
-            self._importer.finalize(block, turn)
+            self._importer.decide(block)
         except ConflictingFinality as error:
             turn.halt(f"{error}; {CALL_PEOPLE}")
+            return  # the first stays final, here and on disk: a restart must not change sides
+        if height > before:
+            self._world.store.certificates.keep_final(FinalBlock(height, block, encode(certificate)))
+        self._importer.follow(turn)
         if self.height > before:
             turn.publish(BlockFinal(height, block))
             turn.tell(FinalMoved(height, block))

@@ -136,9 +136,15 @@ class Importer:
         self._keep_headers(self._tree.accept_again(turn.now))
         self._advance(turn)
 
-    def finalize(self, block: Hash, turn: Turn) -> None:
-        """Take note that a block in the tree is final by a certificate, which is kept."""
+    def decide(self, block: Hash) -> None:
+        """Take note that a block in the tree is final by a certificate; ``ConflictingFinality`` if another is.
+
+        Nothing is done yet: the certificate is to be kept first, and one that contradicts is not to be kept at all.
+        """
         self._tree.finalize(block)
+
+    def follow(self, turn: Turn) -> None:
+        """Act on what was decided."""
         self._advance(turn)
 
     def set_aside(self, blocks: Iterable[Hash], turn: Turn) -> None:
