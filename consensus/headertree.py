@@ -192,8 +192,8 @@ class HeaderTree:
             if id in self._nodes or id in self._other:
                 results.append(Offered(id, Outcome.KNOWN))
                 continue
-            if header.height == self._trusted_height and id != self._trusted:
-                results.append(Offered(id, Outcome.INVALID, self._name_contradiction()))
+            if self.contradicts_checkpoint(id, header.height):
+                results.append(Offered(id, Outcome.INVALID, self.name_checkpoint()))
                 continue
             outcome = None if header.parent in self._nodes else self._judge_past(header, id, now)
             if outcome is not None:
@@ -206,7 +206,12 @@ class HeaderTree:
                 queue += self._waiting.take_waiting_for(id)
         return results
 
-    def _name_contradiction(self) -> str:
+    def contradicts_checkpoint(self, id: Hash, height: int) -> bool:
+        """Is this another block than the operator's checkpoint, at its height?"""
+        return height == self._trusted_height and id != self._trusted
+
+    def name_checkpoint(self) -> str:
+        """Say which block must stand where."""
         return f"this node trusts block {self._trusted.hex()} at height {self._trusted_height}, its checkpoint"
 
     def _judge_past(self, header: Header, id: Hash, now: Millis) -> Outcome | None:

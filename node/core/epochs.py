@@ -12,7 +12,7 @@ from chain.block import Header, block_id
 from chain.codec import encode
 from chain.ids import Hash, Height
 from consensus.pos.engine import PosEngine
-from consensus.pos.epochproof import EpochProof, find_proof_fault, make_epoch_proof, read_epoch_proof
+from consensus.pos.epochproof import EpochProof, find_proof_fault, make_epoch_proof, proof_block, read_epoch_proof
 from consensus.pos.errors import MessageFault
 from consensus.pos.validators import ValidatorSet, boundary_height, epoch_of
 from consensus.pos.votes import Certificate
@@ -92,6 +92,7 @@ class Epochs:
         """Check proofs of the epochs from ``first`` on, each by the one before; keep them and return those that are
         news. ``MessageFault`` at the first that is not good."""
         taken: list[EpochProof] = []
+        tree = self._chain.tree
         for number, data in enumerate(proofs, first):
             known = self._engine.sets.newest
             if number < known.epoch:
@@ -100,6 +101,8 @@ class Epochs:
             if number > known.epoch:
                 raise MessageFault(f"a proof of epoch {number}, whose validators are not known yet")
             fault = find_proof_fault(known, self._blocks, proof, self._world.signatures)
+            if fault is None and tree.contradicts_checkpoint(proof_block(proof), proof.boundary.height):
+                fault = tree.name_checkpoint()  # who left long ago can sign another past: its validators are not ours
             if fault is not None:
                 raise MessageFault(f"proof of epoch {number}: {fault}")
             self._world.store.certificates.keep_epoch(number, data)

@@ -143,18 +143,25 @@ class Monitor:
             is_near = target - self._chain.height <= _NEAR_BLOCKS and now - self._behind_since <= _NEAR_MS
             if not is_near:
                 return "syncing", ""
+        if self._is_below_checkpoint():
+            return "syncing", f"the trusted checkpoint {self._config.checkpoint} was not seen on any chain yet"
         if self._peers:
             return ("synced", "") if self._has_asked_around else ("syncing", "asking peers for their headers")
         if self._network.known_addresses():
             return "connecting", "no peer answers yet"
         return "offline", "no peer is known"
 
+    def _is_below_checkpoint(self) -> bool:
+        """May this still be another past than the operator's? Nothing below the checkpoint shows which it is."""
+        point = self._config.checkpoint
+        return point is not None and self._chain.height < point.height
+
     def _has_waited_long(self, now: Millis, target: Height) -> bool:
         """Has nothing moved for longer than the next block, or the next of many, may take?
 
         Once that was so it takes more than a block now and then to trust in the rest of that chain again.
         """
-        if self._behind_since is None:
+        if self._behind_since is None or self._is_below_checkpoint():
             return False
         if self._is_withheld:
             return True

@@ -104,7 +104,7 @@ class RpcServer(Generic[A]):
         if not self._is_own_host(request.headers.get("Host", "")):
             return _refuse(403, f"this node does not answer as {request.headers.get('Host', '')[:100]!r}")
         origin = request.headers.get("Origin")
-        if origin is not None and not self._is_own_origin(origin):
+        if origin is not None and not self._is_own_origin(origin, request.headers.get("Host", "")):
             return _refuse(403, f"pages of {origin[:100]!r} may not use this node")
         try:
             return await handler(request)
@@ -118,10 +118,13 @@ class RpcServer(Generic[A]):
             return False
         return name is not None and name.rstrip(".") in self._hosts
 
-    def _is_own_origin(self, origin: str) -> bool:
-        """Is this a page of this very server? Its host must be ours, under whichever name, with our port."""
+    def _is_own_origin(self, origin: str, host: str) -> bool:
+        """Is this a page of this very server? Then it stands under the very name and port that are asked here.
+
+        Another program's page on this machine has our name too, and another port.
+        """
         scheme, _, place = origin.partition("://")
-        return scheme in ("http", "https") and self._is_own_host(place) and "/" not in place
+        return scheme in ("http", "https") and self._is_own_host(place) and place.lower() == host.lower()
 
     def _is_authorized(self, request: web.Request) -> bool:
         kind, _, token = request.headers.get("Authorization", "").partition(" ")

@@ -314,6 +314,11 @@ async def test_a_foreign_page_is_not_answered(http: aiohttp.ClientSession):
         assert response.status == 403
     with pytest.raises(aiohttp.WSServerHandshakeError):
         await http.ws_connect("/events", headers=foreign)
+    neighbour = {"Host": "localhost:9471", "Origin": "http://localhost:8888"}  # another program's page, same machine
+    with pytest.raises(aiohttp.WSServerHandshakeError):
+        await http.ws_connect("/events", headers=neighbour)
+    async with http.get("/health", headers=neighbour | {"Origin": "http://localhost:9471"}) as response:
+        assert response.status == 200
     async with http.post("/", data="{}", headers={"Content-Type": "text/plain"}) as response:
         assert response.status == 415
 
