@@ -13,7 +13,7 @@ from commands.node_call import ask, find_plan
 from commands.output import CommandFailed, JsonFlag, UsageFault, command, emit, example
 from commands.password import PasswordFileOption
 from commands.plan_submit import PlanArgument, TimeoutOption, WaitOption
-from commands.settings import ConnectOption, ConsentOption, ListenOption, RpcPortOption, with_flags
+from commands.settings import CheckpointOption, ConnectOption, ConsentOption, ListenOption, RpcPortOption, with_flags
 from commands.show import counted, facts, listing, sentence, short, steps
 from commands.stake import send
 
@@ -61,6 +61,7 @@ def _joining(plan: str, home: Path | None) -> list[RenderableType]:
     epilog=example(
         "fedchain device run patients.csv --home hospital --any-plan --consent",
         "fedchain device run patients.csv --home hospital --plan PLAN-ID --consent",
+        "fedchain device run patients.csv --home phone --light --any-plan --consent --connect HOST:PORT",
     ),
 )
 @command
@@ -76,6 +77,11 @@ def run_(
         bool, typer.Option("--any-plan", metavar="", help="Serve every plan that the data fit.")
     ] = False,
     role: RoleOption = None,
+    light: Annotated[
+        bool,
+        typer.Option("--light", metavar="", help="Keep no chain: follow headers, have the rest proven."),
+    ] = False,
+    checkpoint: CheckpointOption = None,
     connect: ConnectOption = None,
     listen: ListenOption = None,
     rpc_port: RpcPortOption = None,
@@ -86,6 +92,9 @@ def run_(
 
     The data stay here. What is learnt from them, the local updates, is released to everybody, for ever: that is what
     the holder of the data consents to.
+
+    With --light the node needs no chain database and little memory. It asks full nodes for single values of the state,
+    each with a proof, and bans who lies; it mines nothing, and answers questions about itself alone.
     """
     directory = home_directory(home)
     config = with_flags(
@@ -95,6 +104,8 @@ def run_(
         plans=tuple(_plan_id(plan) for plan in plans or ()),
         any_plan=any_plan,
         role=role,
+        light=light,
+        checkpoint=checkpoint,
         connect=connect,
         listen=listen,
         rpc_port=rpc_port,

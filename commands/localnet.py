@@ -50,6 +50,9 @@ RoundsOption = Annotated[
     int | None,
     typer.Option("--rounds", metavar="N", min=1, help="Rounds, in place of the plan's.", show_default=False),
 ]
+LightOption = Annotated[
+    int, typer.Option("--light", metavar="N", min=0, help="Run the last N devices without a chain, as light nodes.")
+]
 OutOption = Annotated[Path, typer.Option("--out", metavar="DIR", help="Where homes, logs and results go.")]
 _OUT = Path("build/localnet")
 
@@ -73,6 +76,7 @@ def run(
     timeout: Annotated[
         float, typer.Option("--timeout", metavar="SECONDS", min=1, help="How long the plan may take.")
     ] = 3600.0,
+    light: LightOption = 0,
     as_json: JsonFlag = False,
 ) -> None:
     """Train a plan on a network of separate processes and compare the result.
@@ -87,7 +91,7 @@ def run(
     from node.localnet.progress import Progress
     from node.localnet.run import run_localnet
 
-    spec = LocalnetSpec(plan, data, out, miners, engine.value, block_ms, seed, rounds, timeout)
+    spec = LocalnetSpec(plan, data, out, miners, engine.value, block_ms, seed, rounds, timeout, light)
     with Progress(diagnostics) as progress:
         summary = asyncio.run(run_localnet(spec, progress))
     if as_json:
@@ -109,6 +113,7 @@ def up(
     engine: EngineOption = EngineName.pow,
     block_ms: BlockOption = DEFAULT_BLOCK_MS,
     seed: SeedOption = None,
+    light: LightOption = 0,
     out: OutOption = _OUT,
     as_json: JsonFlag = False,
 ) -> None:
@@ -120,7 +125,7 @@ def up(
     from node.localnet.homes import lay_out
 
     with waiting("checking the plan and every device's data, starting the nodes"):
-        layout = lay_out(LocalnetSpec(plan, data, out, miners, engine.value, block_ms, seed))
+        layout = lay_out(LocalnetSpec(plan, data, out, miners, engine.value, block_ms, seed, light=light))
         members = bring_up(layout)
     where = quote(str(out))
     emit(

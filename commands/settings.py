@@ -80,6 +80,7 @@ def with_flags(
     plans: tuple[str, ...] = (),
     any_plan: bool = False,
     role: str | None = None,
+    light: bool = False,
     checkpoint: str | None = None,
     archive: bool = False,
 ) -> Config:
@@ -104,6 +105,8 @@ def with_flags(
         holder = replace(holder, plans=plans, any_plan=any_plan)
     if role is not None:
         holder = replace(holder, role=role)
+    if light:
+        holder = replace(holder, light=True)
     sync, storage = config.sync, config.storage
     if checkpoint is not None:
         try:

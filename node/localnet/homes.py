@@ -24,7 +24,7 @@ from node.config import Config, DeviceSettings, LogSettings, MiningSettings, Net
 from node.errors import LocalnetError
 from node.home import create_home
 from node.localnet.devices import check_devices
-from node.localnet.processes import NodeHome
+from node.localnet.processes import LIGHT, NodeHome
 from node.localnet.spec import (
     DELTA_MS,
     DELTA_SHARE,
@@ -85,6 +85,8 @@ def lay_out(spec: LocalnetSpec) -> Layout:
     names = [*miners, *data]
     if len(set(names)) < len(names):
         raise LocalnetError("a device's file is named like a miner", "name it otherwise: miner-1 … are the miners")
+    if spec.light > len(data):
+        raise LocalnetError(f"{spec.light} light devices of {len(data)}", "name fewer with --light, or add data files")
     check_devices(files, plan)
     prepare_out(spec.out)
     plan_file = spec.out / "plan.toml"
@@ -93,11 +95,14 @@ def lay_out(spec: LocalnetSpec) -> Layout:
     genesis = _make_genesis(spec, plan, keys, miners)
     ports = dict(zip(names, free_ports(len(names)), strict=True))
     seeds = {name: join_address(LOOPBACK, ports[name]) for name in miners}
+    light = set(list(data)[len(data) - spec.light :])
     homes: dict[str, NodeHome] = {}
     for name in names:
-        homes[name] = NodeHome(name, "miner" if name in seeds else "device", spec.out / "nodes" / name)
+        role = "miner" if name in seeds else LIGHT if name in light else "device"
+        homes[name] = NodeHome(name, role, spec.out / "nodes" / name)
         others = tuple(address for miner, address in seeds.items() if miner != name)
-        config = _config(NetworkSettings(host=LOOPBACK, port=ports[name], connect=others), genesis, data.get(name))
+        network = NetworkSettings(host=LOOPBACK, port=ports[name], connect=others)
+        config = _config(network, genesis, data.get(name), light=name in light)
         create_home(homes[name].path, genesis, config, key=keys[name])
     return Layout(
         out=spec.out,
@@ -170,12 +175,12 @@ def _make_genesis(spec: LocalnetSpec, plan: Plan, keys: dict[str, KeyPair], mine
     )
 
 
-def _config(network: NetworkSettings, genesis: Genesis, data: Path | None) -> Config:
+def _config(network: NetworkSettings, genesis: Genesis, data: Path | None, *, light: bool) -> Config:
     rpc, log = RpcSettings(host=LOOPBACK, port=0), LogSettings(json=True)
     if data is None:
         mining = MiningSettings(enabled=True, max_hashrate=HASHES_A_SECOND, bond=genesis.rules_at(0).min_bond)
         return Config(network=network, rpc=rpc, mining=mining, log=log)
-    device = DeviceSettings(data=str(data.resolve()), consent=True, any_plan=True)
+    device = DeviceSettings(data=str(data.resolve()), consent=True, light=light, any_plan=True)
     return Config(network=network, rpc=rpc, device=device, log=log)
 
 

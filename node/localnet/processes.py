@@ -12,6 +12,7 @@ import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import psutil
 
@@ -19,6 +20,10 @@ from node.errors import LocalnetError
 
 STOP_SECONDS = 8.0
 """How long a process may take to stop before it is killed; a node itself promises 5 s."""
+
+
+LIGHT: Final = "light device"
+"""The role of a device without a chain: of it, only its own status can be asked."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from typing import Any, Final
 from node.client import Client, ClientError
 from node.errors import LocalnetError
 from node.localnet.homes import Layout, lay_out
-from node.localnet.processes import NodeProcess, child_environment
+from node.localnet.processes import LIGHT, NodeProcess, child_environment
 from node.localnet.progress import Progress
 from node.localnet.spec import LocalnetSpec
 from node.localnet.summary import chain_part, read_chain, wait_for_agreement
@@ -43,10 +43,11 @@ async def run_localnet(spec: LocalnetSpec, progress: Progress) -> dict[str, Any]
         await watch_plan(nodes, processes, plan, started, progress, spec.timeout_s)
         progress.say("pausing the miners, so that all heads come together")
         await asyncio.gather(*(node.client.call("miner.pause") for node in nodes if node.role == "miner"))
-        if not await wait_for_agreement(nodes, AGREE_SECONDS):
+        full = [node for node in nodes if node.role != LIGHT]
+        if not await wait_for_agreement(full, AGREE_SECONDS):
             progress.say("[red]the nodes have not come to one head[/]")
-        record = await read_chain(nodes, plan)
-        names = {status.account: node.name for status, node in zip(record.statuses, nodes, strict=True)}
+        record = await read_chain(full, plan)
+        names = {(await node.client.status()).account: node.name for node in nodes}
         summary = _head(spec, layout) | chain_part(record, names, layout.genesis)
         await export_model(layout, plan)
         peaks = {process.home.name: process.peak_rss_mb() for process in processes}
@@ -55,6 +56,7 @@ async def run_localnet(spec: LocalnetSpec, progress: Progress) -> dict[str, Any]
     summary |= await compare(layout, summary)
     summary["peak_rss_mb"] = max(peaks.values())
     summary["rss_mb"] = peaks
+    summary["light"] = [process.home.name for process in processes if process.home.role == LIGHT]
     summary["seconds"] = time.monotonic() - started
     (spec.out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     return summary

@@ -25,8 +25,8 @@ OWNER_COINS: Final = 10**6
 class LocalnetSpec:
     """One run: a plan, a directory with one file a device, and the network to make.
 
-    ``rounds`` overrides the plan's. With a ``seed`` all keys are drawn from it, so that the same seed gives the same
-    accounts (never use such keys elsewhere); without one they are random.
+    ``rounds`` overrides the plan's. The last ``light`` devices run without a chain. With a ``seed`` all keys are drawn
+    from it, so that the same seed gives the same accounts (never use such keys elsewhere); without one they are random.
     """
 
     plan: Path
@@ -38,6 +38,7 @@ class LocalnetSpec:
     seed: int | None = None
     rounds: int | None = None
     timeout_s: float = 3600.0
+    light: int = 0
 
     def key_seed(self, name: str) -> bytes | None:
         """Return the 32-byte key seed of a node, ``None`` for a random one."""
