@@ -354,7 +354,7 @@ class Agreement:
     # Telling
 
     def _audience(self, live: LiveEpoch, now: Millis) -> Audience:
-        is_wide = now - live.entered_ms > WIDE_DELTAS * self._parameters.delta_ms
+        is_wide = now - live.due_ms > WIDE_DELTAS * self._parameters.delta_ms
         return Audience.ALL if is_wide else Audience.VALIDATORS
 
     def _tell(self, message: Message, data: bytes, now: Millis, audience: Audience | None = None) -> None:
@@ -362,7 +362,7 @@ class Agreement:
         self._out.append(Tell(data, message_key(message), audience or self._audience(self._live, now)))
 
     def _arm_repetition(self, live: LiveEpoch, now: Millis) -> None:
-        at = Millis(now + PATIENCE_DELTAS * self._parameters.delta_ms)
+        at = Millis(max(now, live.due_ms) + PATIENCE_DELTAS * self._parameters.delta_ms)
         self._out.append(Timer(at, TimerToken(live.epoch, live.view, is_patience=False)))
 
     def _say_again(self, live: LiveEpoch, now: Millis) -> None:

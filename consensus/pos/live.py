@@ -48,6 +48,7 @@ class LiveEpoch:
     casts: dict[int, Cast] = field(default_factory=dict)
     view: int = 0
     entered_ms: int = 0
+    due_ms: int = 0
     deadline_ms: int = 0
     is_out_of_patience: bool = False
     is_over: bool = False
@@ -149,6 +150,7 @@ class LiveEpoch:
         start = self.entered_ms
         if parent is not None:
             start = max(start, min(parent[2].time_ms, start + ahead) + block_ms)
+        self.due_ms = start
         return start + PATIENCE_DELTAS * self.parameters.delta_ms * factor
 
     def earliest_ms(self, parent: KnownBlock) -> Millis:
