@@ -101,6 +101,7 @@ def main() -> int:
     path = Path(sys.argv[1])
     feed = Feed(*map(int, sys.argv[2:5]))
     config = read_settings(path)
+    sys.setswitchinterval(0.0001)
     with open_home(path) as home, NodeLog(config.log, path / LOG_FILE) as log:
         return asyncio.run(serve(home, config, log, feed))
 

@@ -6,11 +6,9 @@ then the new blocks, and of several writes to one key the last stands.
 
 from collections.abc import Sequence
 
-from chain.codec import encode
 from chain.ids import Hash
-from consensus.view import Delta, decode_delta, delta_bytes
+from consensus.view import Delta, decode_delta
 from node.core.messages import ConnectedBlock as Connected
-from node.core.payloads import body_payloads
 from node.jobs.results import ExecutedBlock
 from storage.base import ChainStore, CommitBatch, ConnectedBlock
 
@@ -18,21 +16,24 @@ from storage.base import ChainStore, CommitBatch, ConnectedBlock
 def make_batch(
     store: ChainStore, undo: Sequence[Hash], executed: Sequence[ExecutedBlock], blocks: Sequence[Connected]
 ) -> CommitBatch:
-    """Return the batch that disconnects ``undo`` (the tip first) and connects ``blocks``, executed one by one."""
+    """Return the batch that disconnects ``undo`` (the tip first) and connects ``blocks``, executed one by one.
+
+    It is made on the event loop: what takes time, encoding above all, the job has done that executed them.
+    """
     changes: dict[bytes, bytes | None] = {}
     for id in undo:
         lay_undo(changes, store, id)
     connected: list[ConnectedBlock] = []
     for outcome, block in zip(executed, blocks, strict=True):
-        _lay(changes, outcome.delta)
+        changes.update(outcome.changes)
         connected.append(
             ConnectedBlock(
                 id=outcome.id,
                 height=block.header.height,
-                undo=delta_bytes(outcome.delta.undo()),
-                events=encode(outcome.events),
-                transactions=tuple([signed.id for signed in block.body.transactions]),
-                payloads=tuple([ref.id for ref in body_payloads(block.body)]),
+                undo=outcome.undo,
+                events=outcome.encoded_events,
+                transactions=outcome.transactions,
+                payloads=outcome.payloads,
             )
         )
     return CommitBatch(executed[-1].id, tuple(changes.items()), tuple(connected), tuple(undo))

@@ -31,7 +31,7 @@ from p2p.events import Item, Kind, PeerDown, PeerId, TransactionArrived, Verdict
 from p2p.network import PeerNetwork
 
 _RESEND_BLOCKS: Final = 8
-_RECHECKED: Final = 256
+_RECHECKED: Final = 64
 
 
 class TransactionDesk:

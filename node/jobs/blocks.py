@@ -1,14 +1,19 @@
 """The jobs around blocks: run a branch, build a candidate."""
 
-from chain.block import Block, Header
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from chain.block import Block, Body, Header
+from chain.codec import encode
 from chain.ids import Hash
 from consensus.branch import BranchOutcome, run_branch
-from consensus.context import BlockContext
+from consensus.context import BlockContext, Execution
 from consensus.errors import Invalid, MissingPayload
 from consensus.staking.place import place_in, place_of
 from consensus.transition import apply, fill, make_header
-from consensus.view import Delta, Overlay, StateView, apply_delta, decode_delta
+from consensus.view import Delta, Overlay, StateView, apply_delta, decode_delta, delta_bytes
 from node.context import context_on
+from node.core.payloads import body_payloads
 from node.jobs.control import JobControl
 from node.jobs.results import (
     BlockBuilt,
@@ -23,16 +28,32 @@ from node.jobs.results import (
 from node.jobs.specs import BuildBlock, ExecuteBranch
 from node.world import World
 
+_MOST_ITEMS: Final = 1000
+"""Transactions and updates that one job executes, the block that reaches it included: its commit stands on the loop."""
+
 
 def execute_branch(spec: ExecuteBranch, world: World, control: JobControl) -> JobResult:
-    """Run the branch over the state at ``spec.base``."""
+    """Run the branch over the state at ``spec.base``; of one that takes nothing back, a full block or so at a time."""
+    bodies: list[Body] = []
     with world.store.view() as view:
         if view.tip != spec.base:
             return Stale()
         undos = (_undo(world, id) for id in spec.undo)  # one at a time: there may be very many
-        blocks = (_block(world, id) for id in spec.blocks)
+        blocks = _read_blocks(spec, world, bodies)
         outcome = run_branch(view, undos, blocks, world.payloads, signatures=world.signatures)
-    return _branch_result(spec, outcome)
+    return _branch_result(spec, outcome, bodies)
+
+
+def _read_blocks(spec: ExecuteBranch, world: World, bodies: list[Body]) -> Iterator[tuple[Block, BlockContext]]:
+    """Read the blocks as they are asked for, and put their bodies aside; end early if they carry much."""
+    count = 0
+    for id in spec.blocks:
+        if count >= _MOST_ITEMS and not spec.undo:
+            return
+        block, context = _block(world, id)
+        bodies.append(block.body)
+        count += len(block.body.transactions) + len(block.body.updates)
+        yield block, context
 
 
 def _undo(world: World, id: Hash) -> Delta:
@@ -59,13 +80,8 @@ def _header(world: World, id: Hash) -> Header:
     return header
 
 
-def _branch_result(spec: ExecuteBranch, outcome: BranchOutcome) -> BranchExecuted:
-    executed = tuple(
-        [
-            ExecutedBlock(id, execution.delta, execution.events)
-            for id, execution in zip(spec.blocks, outcome.executions, strict=False)  # it may have stopped early
-        ]
-    )
+def _branch_result(spec: ExecuteBranch, outcome: BranchOutcome, bodies: Sequence[Body]) -> BranchExecuted:
+    executed = tuple(map(_executed, spec.blocks, outcome.executions, bodies))  # it may have stopped early
     broken = lacking = None
     if outcome.invalid is not None:
         index, verdict = outcome.invalid
@@ -74,6 +90,19 @@ def _branch_result(spec: ExecuteBranch, outcome: BranchOutcome) -> BranchExecute
         index, refs = outcome.missing
         lacking = LackingPayloads(spec.blocks[index], refs)
     return BranchExecuted(executed, broken, lacking)
+
+
+def _executed(id: Hash, execution: Execution, body: Body) -> ExecutedBlock:
+    """Return what the commit of a block needs."""
+    return ExecutedBlock(
+        id=id,
+        changes=tuple([(change.key, change.new) for change in execution.delta.changes]),
+        undo=delta_bytes(execution.delta.undo()),
+        events=execution.events,
+        encoded_events=encode(execution.events),
+        transactions=tuple([signed.id for signed in body.transactions]),
+        payloads=tuple([ref.id for ref in body_payloads(body)]),
+    )
 
 
 def build_block(spec: BuildBlock, world: World, control: JobControl) -> JobResult:

@@ -15,15 +15,21 @@ from chain.ids import HashField, Natural
 from chain.payload import PayloadRef
 from consensus.events import LedgerEvent
 from consensus.snapshot import Prefix
-from consensus.view import Delta
 
 
 class ExecutedBlock(Record):
-    """A block that applied: what it changed and what happened in it."""
+    """A block that applied, as a commit takes it: new values, encoded undo and events, ids for the indexes.
+
+    The job makes all of this, so that the event loop has only to write it.
+    """
 
     id: HashField
-    delta: Delta
+    changes: tuple[tuple[bytes, bytes | None], ...]
+    undo: bytes
     events: tuple[LedgerEvent, ...]
+    encoded_events: bytes
+    transactions: tuple[HashField, ...]
+    payloads: tuple[HashField, ...]
 
 
 class BrokenRule(Record):
@@ -46,7 +52,7 @@ class LackingPayloads(Record):
 
 
 class BranchExecuted(Record, tag="branch-executed"):
-    """The blocks that applied, up to the first that is invalid or lacks payloads (if any)."""
+    """The blocks that applied, up to the first that is invalid or lacks payloads (if any); of long ones only some."""
 
     executed: tuple[ExecutedBlock, ...]
     invalid: BrokenRule | None

@@ -24,6 +24,9 @@ from node.roles.candidates import forget_hopeless, start_build
 
 _REFRESH_MS: Final = 2_000
 """A candidate older than this is built again, so that a block's time is near the time it was found."""
+_BUILD_SHARE: Final = 10
+"""Building a fuller candidate again and again takes at most about this part of the time: a full block's worth of
+transactions that comes in one by one would else keep a core busy."""
 _GRACE_MS: Final = 3_000
 """A node that looks for peers waits so long for one before it mines alone."""
 
@@ -39,6 +42,7 @@ class Miner:
         self._seal: int | None = None
         self._candidate: tuple[Header, Body] | None = None
         self._built_at: Millis = Millis(0)
+        self._gather_ms = config.rebuild_delay_ms
         self._rebuild_at: Millis | None = None
         self._handed_over: Millis | None = None
         self.blocks = 0
@@ -66,7 +70,7 @@ class Miner:
     def on_pool_grew(self, grew: PoolGrew, turn: Turn) -> None:
         """Build again soon."""
         if self._rebuild_at is None:
-            self._rebuild_at = Millis(turn.now + self._config.rebuild_delay_ms)
+            self._rebuild_at = Millis(turn.now + self._gather_ms)
             turn.wake(self._rebuild_at)
 
     def on_tick(self, event: Tick, turn: Turn) -> None:
@@ -125,6 +129,8 @@ class Miner:
     def on_built(self, spec: BuildBlock, result: JobResult, turn: Turn) -> None:
         """Seal the new candidate in place of the old one; forget what can never be included."""
         self._build = None
+        took_ms = turn.now - self._built_at
+        self._gather_ms = max(self._config.rebuild_delay_ms, min(_BUILD_SHARE * took_ms, _REFRESH_MS))
         if isinstance(result, BuildLacks):
             turn.tell(PayloadsLost(spec.parent, result.refs))
         if not isinstance(result, BlockBuilt):

@@ -8,6 +8,7 @@ import asyncio
 import logging
 import os
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -21,6 +22,9 @@ from node.service.service import Running, Service
 
 LOG_FILE: Final = Path("logs", "node.log")
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+_SWITCH_S: Final = 0.0001
+"""How long a thread that executes Python keeps the others waiting. Python's own 5 ms are lost each time the event loop
+lets go of the interpreter (for a signature, a read of the database) while a job computes: a hundred times in a turn."""
 
 
 def run_node(
@@ -38,6 +42,7 @@ def run_node(
     it runs is logged, and the code is 1. If a job can't be ended in time the process ends here, without returning.
     """
     settings = read_settings(path) if config is None else config
+    sys.setswitchinterval(_SWITCH_S)
     home = open_home(path, password, light=settings.device.light)
     try:
         with NodeLog(settings.log, path / LOG_FILE) as log:
