@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from tests.mutants import learning, ledger, network, stake, storage, work
+from tests.mutants import doors, learning, ledger, network, stake, storage, work
 from tests.mutants.base import Mutant
 
 MUTANTS: Final[tuple[Mutant, ...]] = (
@@ -12,4 +12,5 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *stake.MUTANTS,
     *storage.MUTANTS,
     *network.MUTANTS,
+    *doors.MUTANTS,
 )

@@ -234,7 +234,7 @@ MUTANTS: Final = (
         "node/signer.py",
         "        if not self._journal(SigningIntent(epoch, view, _KINDS[kind], block)):\n            return None",
         "        self._journal(SigningIntent(epoch, view, _KINDS[kind], block))",
-        ("tests/node/core", "tests/node/test_signer.py"),
+        ("tests/node/core/test_agreement_desk.py",),
     ),
     Mutant(
         "the signing journal does not wait for the disk",

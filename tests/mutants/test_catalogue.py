@@ -16,6 +16,13 @@ def test_every_mutant_has_its_place_and_is_still_python(mutant: Mutant) -> None:
     compile(mutate(mutant, (ROOT / mutant.path).read_text()), mutant.path, "exec")
 
 
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_every_mutant_asks_tests_that_exist(mutant: Mutant) -> None:
+    """Files and directories; the runner would stop at one that is gone."""
+    assert mutant.tests
+    assert [test for test in mutant.tests if not (ROOT / test.split("::")[0]).exists()] == []
+
+
 def test_there_are_at_least_forty_and_no_two_share_a_name() -> None:
     """As many as docs/security.md says."""
     assert len({mutant.name for mutant in MUTANTS}) == len(MUTANTS) >= 40

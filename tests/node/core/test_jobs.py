@@ -1,17 +1,20 @@
 """Jobs: pure functions of their spec and the world, whose ends can be written into a log."""
 
+from types import SimpleNamespace
+
 import pytest
 from msgspec.structs import replace
 
 from chain.block import block_id, has_matching_body
 from chain.codec import decode, encode
-from chain.ids import AccountId, Millis
+from chain.ids import AccountId, Hash, Millis
 from consensus.context import BlockContext
 from fl.plan.schema import encode_plan
 from fl.task import Task
 from node.context import context_on
 from node.effects import Effect
 from node.events import Event
+from node.jobs.commitment import commit_to_data
 from node.jobs.control import JobControl
 from node.jobs.results import (
     BlockBuilt,
@@ -147,6 +150,14 @@ def test_the_commitment_hides_and_binds_the_data() -> None:
     changed = make_data(ONE)
     changed.x[3, 1] += 0.5
     assert one.commitment != inspect(ONE, changed).commitment
+
+
+def test_nobody_can_try_rows_against_a_commitment() -> None:
+    """Its salt comes from the secret half of the key: who knows account and plan alone can't guess rows and compare."""
+    plan = Hash(bytes(32))
+    stranger = SimpleNamespace(account=ONE.account, seed=bytes(32))
+    guessed = commit_to_data(make_data(ONE), stranger, plan)  # type: ignore[arg-type]
+    assert guessed != commit_to_data(make_data(ONE), ONE, plan)
 
 
 def test_what_a_person_can_mend_is_declined_with_a_reason() -> None:

@@ -1,0 +1,276 @@
+"""Faults in what docs/security.md promises beside the rules: doors, keys at rest, trust in what comes from elsewhere."""
+
+from typing import Final
+
+from tests.mutants.base import Mutant
+
+_RPC: Final = ("tests/node/rpc/test_methods.py",)
+_DESK: Final = ("tests/node/core/test_agreement_desk.py",)
+_PEERS: Final = ("tests/p2p/test_choosing.py", "tests/p2p/test_eclipse.py", "tests/p2p/test_addresses.py")
+
+MUTANTS: Final = (
+    # --- programs and pages on this machine -----------------------------------------------------------
+    Mutant(
+        "whoever asks may command the node",
+        "node/rpc/registry.py",
+        "        if method.guarded and not is_authorized:",
+        "        if False:",
+        _RPC,
+    ),
+    Mutant(
+        "the node answers under any name",
+        "node/rpc/server.py",
+        '        if not self._is_own_host(request.headers.get("Host", "")):',
+        "        if False:",
+        _RPC,
+    ),
+    Mutant(
+        "pages of other ports may read the node's events",
+        "node/rpc/server.py",
+        "self._is_own_host(place) and place.lower() == host.lower()",
+        "self._is_own_host(place)",
+        _RPC,
+    ),
+    Mutant(
+        "the RPC takes any number of connections",
+        "node/rpc/door.py",
+        "        return server() if len(server.connections) < most else _TurnedAway()",
+        "        return server()",
+        _RPC,
+    ),
+    Mutant(
+        "the log tells secrets",
+        "node/logs.py",
+        '    if isinstance(key, str) and key.lower().replace("-", "_") in SECRET_FIELDS:',
+        "    if False:",
+        ("tests/node/test_logs.py",),
+    ),
+    Mutant(
+        "a stranger's text may move the terminal's cursor",
+        "node/logs.py",
+        '        return text if key == "exception" else text.translate(_CONTROL)',
+        "        return text",
+        ("tests/node/test_logs.py",),
+    ),
+    Mutant(
+        "a node listens on every interface",
+        "node/config.py",
+        '        "127.0.0.1",\n',
+        '        "0.0.0.0",\n',
+        ("tests/node/test_config.py",),
+    ),
+    # --- keys and directories at rest -----------------------------------------------------------------
+    Mutant(
+        "a key file that others may read is used",
+        "storage/keystore.py",
+        "        if mode & 0o077:",
+        "        if False:",
+        ("tests/storage/test_keystore.py",),
+    ),
+    Mutant(
+        "a key file may hold the seed of another account",
+        "storage/keystore.py",
+        "        if key.account != account:",
+        "        if False:",
+        ("tests/storage/test_keystore.py",),
+    ),
+    Mutant(
+        "two nodes may use one data directory",
+        "storage/lock.py",
+        "            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)",
+        "            pass",
+        ("tests/storage/test_directory.py",),
+    ),
+    # --- peers ----------------------------------------------------------------------------------------
+    Mutant(
+        "older TLS will do",
+        "node/service/tls.py",
+        "    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)\n    context.minimum_version = ssl.TLSVersion.TLSv1_3",
+        "    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)\n    context.minimum_version = ssl.TLSVersion.TLSv1_2",
+        ("tests/node/service/test_links.py",),
+    ),
+    Mutant(
+        "the server proves nothing",
+        "p2p/handshake.py",
+        "        if not verify(proof.account, proof.signature, transcript):",
+        "        if False:",
+        ("tests/p2p/test_handshake.py",),
+    ),
+    Mutant(
+        "a frame may be as long as it says",
+        "p2p/frames.py",
+        "        if size > limit:",
+        "        if False:",
+        ("tests/p2p/test_frames.py", "tests/p2p/test_hostile.py"),
+    ),
+    Mutant(
+        "a peer may have all of a node",
+        "p2p/budget.py",
+        "            return self._telling.take(work, now)",
+        "            return True",
+        ("tests/p2p/test_budgets.py",),
+    ),
+    Mutant(
+        "a stranger makes a node dial into its own network",
+        "p2p/exchange.py",
+        "            if endpoint is not None and reach_of(endpoint.host) >= reach_of(session.endpoint.host):",
+        "            if endpoint is not None:",
+        ("tests/p2p/test_hostile.py",),
+    ),
+    Mutant(
+        "one network may be all of a node's chosen peers",
+        "p2p/dialer.py",
+        "            if not is_crowded and self._may_dial(endpoint, refuses, now):",
+        "            if self._may_dial(endpoint, refuses, now):",
+        _PEERS,
+    ),
+    Mutant(
+        "one source may fill the whole address book",
+        "p2p/addressbook.py",
+        '        place = self._hash(b"place", source_group, placement_of(endpoint)) % BUCKETS_PER_SOURCE',
+        '        place = self._hash(b"place", source_group, placement_of(endpoint))',
+        _PEERS,
+    ),
+    Mutant(
+        "a transaction with a bad signature costs its sender nothing",
+        "node/core/transactions.py",
+        "        return self._world.signatures.is_signed(signed.transaction.sender, signed.signature, signed.id)",
+        "        return True",
+        ("tests/node/core/test_transactions.py",),
+    ),
+    Mutant(
+        "a peer's row of transactions has no end",
+        "node/core/intake.py",
+        "        if row and (len(row) >= ROW_TRANSACTIONS or self._bytes[arrived.peer] + size > ROW_BYTES):",
+        "        if False:",
+        ("tests/node/core/test_mempool_fairness.py",),
+    ),
+    Mutant(
+        "the best payers have whole blocks to themselves",
+        "node/poolselect.py",
+        "        self._take_by_fee(self._max_bytes - self._max_bytes // TURNS_SHARE)",
+        "        self._take_by_fee(self._max_bytes)",
+        ("tests/node/core/test_mempool_fairness.py",),
+    ),
+    # --- chains and states from elsewhere -------------------------------------------------------------
+    Mutant(
+        "a light chain's headers are stored",
+        "node/core/presync.py",
+        "            elif self._count % RUN == 0:",
+        "            elif False:",
+        ("tests/node/core/test_presync.py",),
+    ),
+    Mutant(
+        "light headers are handed on at once",
+        "node/core/presync.py",
+        "            if self._weight >= self._needed:\n                self._begin_again(id)",
+        "            if True:\n                self._begin_again(id)",
+        ("tests/node/core/test_presync.py",),
+    ),
+    Mutant(
+        "a piece of the state need not lead to the root",
+        "consensus/snapshot.py",
+        "    if current != root:",
+        "    if False:",
+        ("tests/consensus/test_snapshot.py", "tests/node/core/test_statesync.py"),
+    ),
+    Mutant(
+        "a state is taken that is not final",
+        "node/core/statesync.py",
+        "        return offer.height <= self._world.engine.finalized(tree, best)",
+        "        return True",
+        ("tests/node/core/test_statesync.py", "tests/node/core/test_statesync_stake.py"),
+    ),
+    Mutant(
+        "a header against the checkpoint is taken",
+        "consensus/headertree.py",
+        "        return height == self._trusted_height and id != self._trusted",
+        "        return False",
+        ("tests/node/core/test_checkpoint.py", "tests/node/core/test_statesync.py"),
+    ),
+    Mutant(
+        "another past may name the validators",
+        "node/core/epochs.py",
+        "            if fault is None and tree.contradicts_checkpoint(proof_block(proof), proof.boundary.height):",
+        "            if False:",
+        ("tests/node/core/test_checkpoint.py",),
+    ),
+    Mutant(
+        "a node below its checkpoint says it is synced",
+        "node/core/monitor.py",
+        "        return point is not None and self._chain.height < point.height",
+        "        return False",
+        ("tests/node/core/test_checkpoint.py",),
+    ),
+    Mutant(
+        "a node that was away for long starts on what it finds",
+        "node/service/trusted.py",
+        "    if away <= span or (checkpoint is not None and checkpoint.height >= head.height):",
+        "    if True:",
+        ("tests/node/service/test_trusted.py",),
+    ),
+    Mutant(
+        "the next validators need no proof in the state",
+        "consensus/pos/epochproof.py",
+        "    if not verify_state_proof(boundary.state_root, key, encode(proof.next_set), proof.proof):",
+        "    if False:",
+        _DESK,
+    ),
+    Mutant(
+        "a header is vouched for without a link",
+        "consensus/pos/vouched.py",
+        "        if id == linked or (at_boundary and boundary_at(header.height) == id):",
+        "        if True:",
+        ("tests/consensus/pos/test_vouched.py",),
+    ),
+    Mutant(
+        "a proof of the state proves anything",
+        "consensus/tree.py",
+        "    return current == root",
+        "    return True",
+        ("tests/consensus/test_tree.py",),
+    ),
+    Mutant(
+        "two final branches are a choice",
+        "consensus/headertree.py",
+        "        if not stands_on(node, choice.decided) or not stands_on(node, choice.final):",
+        "        if False:",
+        ("tests/consensus/engine/test_finality.py",),
+    ),
+    Mutant(
+        "a validator signs as soon as it starts",
+        "node/core/grace.py",
+        "        self._span = _DELTAS * parameters.delta_ms",
+        "        self._span = 0",
+        _DESK,
+    ),
+    # --- devices ---------------------------------------------------------------------------------------
+    Mutant(
+        "a device trains without consent",
+        "node/roles/device.py",
+        "        if self._stopped or not self._config.consent or not self._around.may_act:",
+        "        if self._stopped or not self._around.may_act:",
+        ("tests/node/core/test_device.py",),
+    ),
+    Mutant(
+        "a device serves any plan",
+        "node/roles/device.py",
+        "        return self._config.any_plan or plan in self._roles",
+        "        return True",
+        ("tests/node/core/test_device.py",),
+    ),
+    Mutant(
+        "a commitment to the data needs no secret",
+        "node/jobs/commitment.py",
+        "    salt = digest(_DOMAIN_SALT, key.seed, plan)",
+        "    salt = digest(_DOMAIN_SALT, key.account, plan)",
+        ("tests/node/core/test_jobs.py",),
+    ),
+    Mutant(
+        "a device needs no permit",
+        "consensus/rules/accounts.py",
+        "        use_permit(ledger, device)",
+        "        pass",
+        ("tests/consensus/staking/test_rules.py",),
+    ),
+)
