@@ -99,6 +99,18 @@ class Agreement:
         """The live epoch's last view known to be final; 0 if there is none yet."""
         return 0 if self._live is None else self._live.views.final_view
 
+    def bears_out(self, view: int, block: Hash) -> bool:
+        """Do certificates speak for a block of this view of the live epoch, or at least not against it?
+
+        Not if no view from this one on is known to have a block, nor if it has another.
+        """
+        if self._live is None:
+            return False
+        views = self._live.views
+        if view <= views.final_view:
+            return True
+        return view <= views.last_block_view(views.current) and views.block_at(view) in (None, block)
+
     @property
     def leader(self) -> AccountId | None:
         """The leader of the current view."""
