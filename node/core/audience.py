@@ -1,4 +1,8 @@
-"""Whom a message of the agreement is sent to: the validators among the peers, if they are all there; else everybody."""
+"""Whom a message of the agreement is sent to: the validators among the peers, if they are a quorum; else everybody.
+
+A vote that reaches a quorum directly makes a certificate, and certificates go to everybody. So validators that are
+connected to each other spare all other nodes their votes.
+"""
 
 from collections.abc import Collection
 
@@ -24,6 +28,7 @@ class Listeners:
         connected = {info.peer for info in self._network.peers()}
         others = [member.account for member in self.set.members if member.account != self._own]
         present = [account for account in others if account in connected]
-        if len(present) < len(others):
+        reached = self.set.power(self._own) + sum(self.set.power(account) for account in present)
+        if not self.set.is_quorum(reached):
             return None, True
         return present, False
