@@ -11,7 +11,7 @@ from chain.ids import ZERO_HASH, AccountId, Hash, Height
 from chain.transaction import Body
 from consensus.state import get_account
 from consensus.view import StateView
-from node.light.proven import UnknownKeyError
+from node.light.proven import ProvenState, UnknownKeyError
 from node.light.source import TrustedHeaders
 from node.light.statedesk import StateDesk
 from node.mempool import Mempool
@@ -63,6 +63,11 @@ class LightChain:
     def rules(self) -> Rules:
         """The rules of the next block."""
         return self._world.genesis.rules_at(Height(self.height + 1))
+
+    @property
+    def proven(self) -> ProvenState | None:
+        """What is proven of that state; None before there is a block."""
+        return self._desk.state
 
     def nonce(self, account: AccountId) -> int:
         """Return the nonce the account's next included transaction must carry. ``UnknownKeyError``."""

@@ -60,6 +60,10 @@ class ProvenState:
             raise UnknownKeyError(key)
         return self._values[key]
 
+    def known(self) -> dict[bytes, bytes | None]:
+        """Return all values that are here."""
+        return dict(self._values)
+
     def __contains__(self, key: object) -> bool:
         return key in self._values
 

@@ -43,6 +43,18 @@ class Reader:
 
 
 @dataclass(frozen=True, slots=True)
+class LightReader(Reader):
+    """The same for a node without a chain: ``header`` is that of the block after which ``view`` is the state."""
+
+    header: Header
+
+    @property
+    def head(self) -> Header:
+        """The header of the block after which ``view`` is the state."""
+        return self.header
+
+
+@dataclass(frozen=True, slots=True)
 class PoolFigures:
     """What waits for blocks."""
 

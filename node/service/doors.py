@@ -17,7 +17,8 @@ from node.effects import Outcome
 from node.events import Event
 from node.light.core import LightCore
 from node.light.proven import UnknownKeyError
-from node.rpc.doors import Figures, PoolFigures, Reader
+from node.light.reading import ProvenSnapshot
+from node.rpc.doors import Figures, LightReader, PoolFigures, Reader
 from node.rpc.jsonrpc import BUSY, NOT_FOUND, RpcError
 from node.rpc.methods import package_version
 from node.service.runner import Runner
@@ -75,10 +76,24 @@ class ServiceDoors:
         return block_id(head), head
 
     async def read(self, question: Callable[[Reader], T]) -> T:
-        """Return what ``question`` finds in a snapshot; it runs in a reader thread. ``RpcError`` on a light node."""
+        """Return what ``question`` finds in a snapshot; it runs in a reader thread.
+
+        A light node knows what its device has just read; other questions end with an ``RpcError``.
+        """
         if isinstance(self._core, LightCore):
-            raise RpcError(NOT_FOUND, "this is a light node: it has no chain to look into", "ask a full node")
+            return self._look_lightly(self._core, question)
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._look, question)
+
+    def _look_lightly(self, core: LightCore, question: Callable[[Reader], T]) -> T:
+        state = core.chain.proven
+        try:
+            if state is None:
+                raise UnknownKeyError(b"")
+            with ProvenSnapshot(state) as view:
+                return question(LightReader(self._world.genesis, self._world.store, view, state.point.header))
+        except UnknownKeyError:
+            cause = "this is a light node: it knows of the chain only what its device has just looked at"
+            raise RpcError(NOT_FOUND, cause, "ask a full node") from None
 
     def _look(self, question: Callable[[Reader], T]) -> T:
         with self._world.store.view() as view:
