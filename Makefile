@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet
 OUT ?= build/demo
 BENCHES := $(patsubst bench/bench_%.py,%,$(wildcard bench/bench_*.py))
 
-.PHONY: help demo test mutants fuzz chaos lint format wheel bench $(addprefix bench-,$(BENCHES)) docs lock clean
+.PHONY: help demo test mutants fuzz chaos seeds soak lint format wheel bench $(addprefix bench-,$(BENCHES)) docs lock clean
 
 help: ## Show these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -50,6 +50,13 @@ fuzz: $(FUZZ_STAMP) ## Search for bytes that break a promise: every decoder, han
 
 chaos: $(DEV_STAMP) ## Kill, freeze, part, slow down, fill 12 nodes and 8 devices while a plan runs (SEED=1 ENGINE=pow)
 	@$(BIN)/python -m tests.chaos.run $(or $(SEED),1) --engine $(or $(ENGINE),pow)
+
+seeds: $(STAMP) ## Thousands of little simulated worlds under both engines (SEEDS=1000, FIRST=0)
+	@$(BIN)/python -m node.simulator.sweep --seeds $(or $(SEEDS),1000) --first $(or $(FIRST),0) --out build/seeds.json
+
+soak: $(STAMP) ## Large simulated worlds, and little ones that die at each write in turn (SEEDS=20, FIRST=0)
+	@$(BIN)/python -m node.simulator.sweep --crashes 1 --first $(or $(FIRST),0) --out build/soak-crashes.json
+	@$(BIN)/python -m node.simulator.sweep --size large --seeds $(or $(SEEDS),20) --first $(or $(FIRST),0) --out build/soak.json
 
 lint: $(DEV_STAMP) ## Style, format, types, import contracts
 	@$(BIN)/ruff check .

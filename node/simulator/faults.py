@@ -188,7 +188,7 @@ class Faults:
 
     def _die(self, machine: Machine, manner: str, run: int | None = None) -> None:
         """End the process (the run that was meant); with luck the power stays and nothing unsynced is lost."""
-        if machine.core is None or (run is not None and machine.run != run):
+        if machine.core is None or self.healed_at is not None or (run is not None and machine.run != run):
             return
         self.deaths[manner] += 1
         has_power_failed = self._random.random() < 0.5

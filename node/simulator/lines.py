@@ -76,8 +76,8 @@ class Traffic:
 
 
 def host_of(machine: int) -> str:
-    """Return a machine's address."""
-    return f"10.{machine >> 16 & 255}.{machine >> 8 & 255}.{machine & 255}"
+    """Return a machine's address: neighbours in number are in other networks."""
+    return f"10.{machine & 255}.{machine >> 8 & 255}.{machine >> 16 & 255}"
 
 
 def address_of(machine: int) -> str:
@@ -87,7 +87,7 @@ def address_of(machine: int) -> str:
 
 def machine_of(address: str) -> int:
     """Return the machine whose host an address names."""
-    _, high, middle, low = address.rpartition(":")[0].split(".")
+    _, low, middle, high = address.rpartition(":")[0].split(".")
     return int(high) << 16 | int(middle) << 8 | int(low)
 
 

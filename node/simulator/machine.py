@@ -48,6 +48,7 @@ from p2p.network import ChainAccess, PeerNetwork
 
 _IDLE_TICKS: Final = 4
 """A machine to which nothing happens ticks that much more rarely."""
+_MAX_INBOUND: Final = 64
 _SMALL: Final = 40
 """Pings, pongs and the like are shorter: they leave nothing to be done with the next tick."""
 
@@ -90,6 +91,7 @@ class Character:
     key: KeyPair
     config: CoreConfig
     known: tuple[str, ...]
+    connect: tuple[str, ...]
     port: int
     hash_rate: float = 0.0
     data: DataSource | None = None
@@ -205,7 +207,15 @@ class Machine:
     def network_config(self) -> NetworkConfig:
         """Return how this run's peer network is set up."""
         known = tuple(dict.fromkeys((*self.disk.addresses, *self.character.known)))
-        return NetworkConfig(listen_port=self.character.port, known=known, outbound=self._around.outbound)
+        character = self.character
+        outbound = max(self._around.outbound, len(character.connect))
+        return NetworkConfig(
+            listen_port=character.port,
+            known=known,
+            connect=character.connect,
+            outbound=outbound,
+            max_inbound=_MAX_INBOUND,
+        )
 
     def _connect(self, world: World) -> Callable[[ChainAccess], PeerNetwork]:
         config = self.network_config()

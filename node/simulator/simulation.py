@@ -49,6 +49,8 @@ _PLAN_BLOCKS: Final = 600
 """More than the longest plan takes: every step to its deadline in every attempt of every round."""
 _WRITE_BACK_MS: Final = 30_000
 _KNOWN: Final = 4
+_MESH: Final = 40
+"""So many validators keep a connection with each other, as their operators would see to."""
 _LIAR_RESTS_MS: Final = 5_000
 
 
@@ -123,11 +125,19 @@ class Simulation:
             key=key_of(settings.seed, number),
             config=config,
             known=tuple([address_of(other) for other in known]),
+            connect=self._fellows(number),
             port=PORT,
             hash_rate=power * HASHES_PER_BLOCK / settings.block_ms,
             data=Rows(f"rows {number}", self.population.rows[number - settings.nodes]) if is_device else None,
             holdout=self.safe if config.owner else None,
         )
+
+    def _fellows(self, number: int) -> tuple[str, ...]:
+        """Return whom a validator stays connected to: the half of the others that is not to dial it instead."""
+        count = self.settings.miner_count
+        if self.settings.engine != "pos" or number >= count or count > _MESH:
+            return ()
+        return tuple([address_of((number + step) % count) for step in range(1, count // 2 + 1)])
 
     def _disguise(self, machine: Machine, kind: type[Behaviour]) -> None:
         """Put a mask before a machine's core."""
@@ -257,10 +267,15 @@ class Simulation:
                 self.invariants.check_end(machine)
 
     def _is_at_rest(self) -> bool:
-        """One head, and nobody could go on to another: a better header may stand whose body died with its miner."""
-        return self._has_one_head() and all(
-            core.chain.tree.best_complete() == core.chain.head_id for core in self._cores()
-        )
+        """One head, and nobody could go on to another: a better header may stand whose body died with its miner.
+
+        Two blocks that an equivocator left at the top weigh the same: which of them stands the next block would tell.
+        """
+        cores = self._cores()
+        is_one = self._has_one_head()
+        if not is_one and self.casting.liars:
+            is_one = len({core.chain.tree.weight(core.chain.head_id) for core in cores}) == 1
+        return is_one and all(core.chain.tree.best_complete() == core.chain.head_id for core in cores)
 
     # --- what came of it --------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 """Worlds in which a share of the machines lies: the honest ones agree, pay the right people and get on."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -44,7 +45,7 @@ def test_honest_machines_bear_with_every_behaviour(engine: str, name: str) -> No
 
 def test_who_votes_twice_is_slashed() -> None:
     """Evidence of two votes in a view reaches the chain and costs the liar its stake, and no honest one."""
-    report = simulate(world_of("pos", "double-vote"))
+    report = simulate(replace(world_of("pos", "double-vote"), duration_ms=60_000))
     assert report.violations == (), report.command
     assert report.slashed == report.liars == 1
     assert report.checks["no honest validator slashed"] > 0
