@@ -8,14 +8,12 @@ peers and those parts.
     Importer ─HeadChanged▶ desk                          ├▶ Finality, Epochs        └▶ Validator role: ProposalWanted
 """
 
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final, cast
 
-from chain.block import Header, block_id
+from chain.block import block_id
 from chain.codec import encode
-from chain.errors import CodecError
 from chain.ids import AccountId, Hash, Height, Millis
 from chain.transaction import SubmitEvidence
 from consensus.pos.agreement import Agreement
@@ -45,6 +43,7 @@ from consensus.pos.votes import Certificate, Message, Proposal, message_key, rea
 from consensus.staking.state import get_validator
 from node.core.audience import Listeners
 from node.core.chain import Chain
+from node.core.earlyheaders import EarlyHeaders
 from node.core.epochs import Epochs, EpochStart
 from node.core.finality import Finality
 from node.core.grace import Grace
@@ -67,8 +66,6 @@ from node.world import World
 from p2p.events import EngineArrived, EpochsArrived, PeerDown, PeerId, PeerUp, Verdict
 from p2p.network import PeerNetwork
 
-_MAX_EARLY: Final = 4096
-"""Headers of views that this node has not come to, kept until it has."""
 _REMEDY: Final = (
     "make sure that no other node runs with this key; then start this node again once that epoch is over. Until then "
     "it follows the chain and signs nothing"
@@ -93,13 +90,13 @@ class AgreementDesk:
         self._finality = Finality(world, chain, importer)
         self._grace = Grace(engine.parameters, account)
         self._timers: dict[TimerToken, Millis] = {}
-        self._early: OrderedDict[Hash, Header] = OrderedDict()
+        self._early = EarlyHeaders(engine, self._agreement, world.signatures)
         self._ending: Certificate | None = None
         self._boundary = Height(0)
         self._accused: dict[tuple[int, int, AccountId], None] = {}
         self._source: tuple[PeerId, bool] | None = None
         self._handlers = self._make_table()
-        importer.let_in = self._let_in
+        importer.let_in = self._early.let_in
         importer.find_vouched = self._epochs.find_vouched
 
     def _make_table(self) -> dict[type, _Handler]:
@@ -292,35 +289,9 @@ class AgreementDesk:
         self._finality.retry(turn)
         self._release_early(turn)
 
-    # --- headers before their view ----------------------------------------------------------------
-
-    def _let_in(self, headers: Sequence[Header]) -> Sequence[Header]:
-        """Return the headers that may be judged now; keep those of views to come.
-
-        A leader could else make a chain the heaviest by naming a view far ahead: what it weighs is its view.
-        """
-        inside: list[Header] = []
-        for header in headers:
-            if self._is_early(header):
-                self._early[block_id(header)] = header
-            else:
-                inside.append(header)
-        while len(self._early) > _MAX_EARLY:
-            self._early.popitem(last=False)
-        return inside
-
-    def _is_early(self, header: Header) -> bool:
-        try:
-            fields = read_fields(header)
-        except CodecError:
-            return False  # the engine says what is wrong with it
-        return (fields.epoch, fields.view) > self.place
-
     def _release_early(self, turn: Turn) -> None:
-        """Let in the headers whose view has come."""
-        due = [id for id, header in self._early.items() if not self._is_early(header)]
-        headers = sorted([self._early.pop(id) for id in due], key=lambda header: header.height)
-        for header in headers:
+        """Let in the headers that certificates bear out now."""
+        for header in self._early.release():
             turn.tell(HeaderAdmitted(header, ()))
 
     # --- what the agreement asks for --------------------------------------------------------------
@@ -357,6 +328,7 @@ class AgreementDesk:
         self._world.store.certificates.keep_live(certificate.epoch, certificate.view, encode(certificate))
         if isinstance(effect, Notarized):
             self._importer.take_back(Hash(certificate.block), turn)
+            self._release_early(turn)
 
     def _finalized(self, effect: Finalized, turn: Turn) -> None:
         certificate = effect.certificate

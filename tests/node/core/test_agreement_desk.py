@@ -15,7 +15,7 @@ from chain.keys import KeyPair
 from consensus.pos.engine import PosEngine
 from consensus.pos.epochproof import EpochProof, find_proof_fault, read_epoch_proof
 from consensus.pos.errors import MessageFault
-from consensus.pos.fields import read_fields
+from consensus.pos.fields import read_fields, seal_message
 from consensus.pos.sets import genesis_set
 from consensus.pos.validators import ValidatorSet
 from consensus.pos.votes import Vote, VoteKind, message_key, vote_message
@@ -313,17 +313,23 @@ def test_a_node_that_was_away_for_epochs_comes_back_by_their_proofs() -> None:
 
 
 def test_a_header_of_a_view_to_come_waits_for_its_view() -> None:
-    """A leader can't make its chain the heaviest by naming a view far ahead."""
+    """A leader can't make its chain the heaviest by naming a view far ahead; what nobody sealed is not even kept."""
     court = Court(seed=10, seconds=10)
     kept: list[bool] = []
 
     def look() -> None:
         core = court.core(0)
-        head = core.chain.head
+        head, early = core.chain.head, core._agreement._early
+        engine = core.world.engine
+        assert isinstance(engine, PosEngine)
         fields = read_fields(head)
-        far = replace(head, engine=encode(replace(fields, view=fields.view + 1_000)))
-        desk = core._agreement
-        kept.append(desk._let_in((head, far)) == [head] and block_id(far) in desk._early)
+        set = engine.sets.get(fields.epoch)
+        assert set is not None
+        view = fields.view + 1_000
+        keys = {machine.character.key.account: machine.character.key for machine in court.world.machines}
+        far = replace(head, producer=set.leader(view), engine=encode(replace(fields, view=view)))
+        sealed = replace(far, seal=keys[far.producer].sign(seal_message(set.seed, far)))
+        kept.append(early.let_in((head, sealed, far)) == [head, far] and block_id(sealed) in early and len(early) == 1)
 
     court.at(8, look)
     court.judge()

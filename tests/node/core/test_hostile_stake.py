@@ -17,6 +17,7 @@ from node.core.messages import HeaderAdmitted
 from node.core.turn import Turn
 from node.effects import Halt
 from node.simulator.machine import Machine
+from p2p.events import HeadersArrived
 from tests.node.core.test_agreement_desk import Court
 
 
@@ -109,3 +110,55 @@ def test_a_second_final_block_is_not_kept_in_the_place_of_the_first():
     assert len(halts) == 1
     assert "final beside the final block" in halts[0]
     assert kept == first
+
+
+def offer(court: Court, *headers: Header) -> None:
+    """Let machine 0 hear of headers from a peer, as after a question for headers."""
+    core, machine = court.core(0), court.machine(0)
+    core._importer.on_headers(HeadersArrived(court.core(1).world.key.account, headers), turn_of(court, machine))
+
+
+def test_a_header_that_no_certificate_bears_out_is_not_the_heaviest():
+    """A leader may seal a block on any old one: its view alone would make it weigh more than the true chain."""
+    court = Court(seed=22, seconds=12)
+    seen: list[bool] = []
+
+    def lie() -> None:
+        core = court.core(0)
+        tree = core.chain.tree
+        epoch, view = core._agreement.place
+        final = tree.header(tree.decided)
+        assert final is not None
+        parent = tree.header(final.parent) if read_fields(final).view > 1 else final
+        assert parent is not None
+        assert read_fields(parent).epoch == epoch
+        rivals = [forge_header(court, core, final, view, salt) for salt in range(20)]
+        offer(court, *rivals)
+        seen.append(tree.best() in map(block_id, rivals))
+
+    for tenths in range(60, 90, 7):
+        court.at(tenths / 10, lie)
+    court.judge()
+    assert len(seen) == 5
+    assert not any(seen)
+
+
+def test_a_second_block_of_a_notarised_view_is_never_chosen():
+    """Its leader signed both; by weight they are equal, by the certificate they are not."""
+    court = Court(seed=23, seconds=12)
+    seen: list[bool] = []
+
+    def lie() -> None:
+        core = court.core(0)
+        tree, head = core.chain.tree, core.chain.head
+        parent = tree.header(head.parent)
+        assert parent is not None
+        rivals = [forge_header(court, core, parent, read_fields(head).view, salt) for salt in range(20)]
+        offer(court, *rivals)
+        seen.append(tree.best() in map(block_id, rivals))
+
+    for tenths in range(60, 90, 7):
+        court.at(tenths / 10, lie)
+    court.judge()
+    assert len(seen) == 5
+    assert not any(seen)
