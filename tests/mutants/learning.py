@@ -99,4 +99,11 @@ MUTANTS: Final = (
         "    return transactions_root(body.transactions) == header.tx_root",
         ("tests/chain/test_block.py", "tests/consensus/test_transition.py"),
     ),
+    Mutant(
+        "the compiler may reorder floating-point arithmetic",
+        "fl/kernels/compiled.py",
+        'njit(nogil=True, error_model="numpy")',
+        'njit(nogil=True, error_model="numpy", fastmath=True)',
+        ("tests/fl/test_kernels.py", "tests/fl/test_portability.py"),
+    ),
 )

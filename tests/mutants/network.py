@@ -54,4 +54,18 @@ MUTANTS: Final = (
         "        fault = self._find_bad_signature(attested)\n        if fault is not None and not attested:",
         ("tests/node/core/test_updates.py",),
     ),
+    Mutant(
+        "only the best headers' bodies are fetched, whoever withholds them",
+        "node/core/importer.py",
+        "        missing = tuple(dict.fromkeys(missing + self._tree.missing_of_rivals(_RIVALS, _RIVAL_BLOCKS)))",
+        "        missing = tuple(dict.fromkeys(missing))",
+        ("tests/node/core/test_importer.py",),
+    ),
+    Mutant(
+        "one block under other rules stops an old node",
+        "node/core/outdated.py",
+        "    if newer is None or newer.blocks < NEWER_BLOCKS or newer.weight <= tree.weight(tree.best()):",
+        "    if newer is None:",
+        ("tests/node/core/test_upgrades.py",),
+    ),
 )

@@ -70,4 +70,18 @@ MUTANTS: Final = (
         "    return 1",
         _POW,
     ),
+    Mutant(
+        "a miner knows in advance whether its block would win a tie",
+        "consensus/frontier.py",
+        "    draw = digest(DOMAIN_TIE, *sorted(tied))",
+        "    draw = digest(DOMAIN_TIE)",
+        _POW,
+    ),
+    Mutant(
+        "a branch may leave the chain however deep",
+        "consensus/pow/engine.py",
+        "        return Height(max(0, header.height - self._parameters.max_reorg))",
+        "        return Height(0)",
+        _POW,
+    ),
 )
