@@ -27,6 +27,18 @@ class Completeness:
         """Does this block lack payloads?"""
         return block in self._lacking
 
+    def waiting(self) -> tuple[Hash, ...]:
+        """Return the blocks that lack payloads."""
+        return tuple(self._lacking)
+
+    def forget(self, block: Hash) -> None:
+        """Take note that nobody can use this block any more."""
+        for payload in self._lacking.pop(block, {}):
+            needed_by = self._needed_by[payload]
+            del needed_by[block]
+            if not needed_by:
+                del self._needed_by[payload]
+
     def arrived(self, payload: Hash) -> tuple[Hash, ...]:
         """Take note of a payload, and return the blocks that lack nothing any more."""
         done: list[Hash] = []

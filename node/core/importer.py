@@ -169,8 +169,8 @@ class Importer:
         """Store a body if it is the one its header commits to."""
         self._wanted.pop(arrived.id, None)
         header = self._tree.header(arrived.id)
-        if header is None or self._world.store.has_body(arrived.id):
-            return
+        if header is None or arrived.id not in self._tree or self._world.store.has_body(arrived.id):
+            return  # a branch may have been let go meanwhile: its headers are in the archive alone
         if not has_matching_body(header, arrived.body):
             reason = f"body of block {arrived.id.hex()} is not the one its header commits to"
             turn.network(self._network.verdict(arrived.peer, Verdict.REJECT, reason, turn.now))
@@ -190,7 +190,8 @@ class Importer:
         """Complete the blocks that waited for this payload."""
         self._held.pop(stored.id, None)
         for id in self._incomplete.arrived(stored.id):
-            self._tree.mark_complete(id)
+            if id in self._tree:
+                self._tree.mark_complete(id)
         self._advance(turn)
 
     def on_block_made(self, made: BlockMade, turn: Turn) -> None:
@@ -317,7 +318,7 @@ class Importer:
     def _is_better(self, spec: ExecuteBranch, result: BranchExecuted) -> bool:
         """Did the whole stretch apply, or a part of it that weighs more than the head? Is it still to be chosen?"""
         end = result.executed[-1].id
-        if not self._tree.may_be_head(end):
+        if end not in self._tree or not self._tree.may_be_head(end):
             return False
         return end == spec.blocks[-1] or self._tree.weight(end) > self._tree.weight(self._chain.head_id)
 
@@ -333,6 +334,13 @@ class Importer:
         turn.network(self._network.announce_block(head.header, turn.now))  # who claims to be ahead is not told
         turn.tell(HeadChanged(head, blocks, disconnected))
         self._mend(tuple(self._mending), turn)
+        self._let_go(turn)
+
+    def _let_go(self, turn: Turn) -> None:
+        """Fetch no payload any more for blocks of branches that the tree has let go."""
+        for id in [id for id in self._incomplete.waiting() if id not in self._tree]:
+            self._incomplete.forget(id)
+            self._wants.release(id, turn)
 
     def _taken_back(self, undo: tuple[Hash, ...]) -> tuple[Body, ...]:
         """Return the bodies that are taken back, the old head's first; of very many those next to the fork.
@@ -361,7 +369,9 @@ class Importer:
         return body
 
     def _condemn(self, broken: BrokenRule, turn: Turn) -> None:
-        """Mark a block invalid for ever."""
+        """Mark a block invalid for ever, if it may still be chosen."""
+        if broken.id not in self._tree:
+            return
         reason = f"{broken.rule}: {broken.detail}"
         height = self._tree.height(broken.id)
         try:
