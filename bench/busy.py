@@ -38,7 +38,7 @@ SENDERS: Final = 200
 SENDER_RATE: Final = 20_000
 NODE_RATE: Final = 5_000
 """Hashes a second: the sender finds four blocks of five."""
-ROWS, COLUMNS, CLASSES, EPOCHS = 2000, 784, 10, 4
+ROWS, COLUMNS, CLASSES, EPOCHS = 2000, 784, 10, 12
 PLAN: Final = f"""
 title = "Without end"
 

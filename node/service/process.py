@@ -5,6 +5,7 @@ acknowledged either.
 """
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -65,6 +66,7 @@ async def _run(
     loop.set_exception_handler(_make_handler(log.logger))
     for number in _SIGNALS:
         loop.add_signal_handler(number, _on_signal, number, service)
+    service.running.add_done_callback(lambda _: _keep_for_good())
     if on_ready is not None:
         service.running.add_done_callback(lambda future: on_ready(future.result()) if not future.cancelled() else None)
     try:
@@ -76,6 +78,13 @@ async def _run(
         for number in _SIGNALS:
             loop.remove_signal_handler(number)
         logging.getLogger().removeHandler(library_log)
+
+
+def _keep_for_good() -> None:
+    """Let the collector of garbage pass by what the program is made of: it would go through all of it again and again,
+    tens of milliseconds each time, in the middle of a turn of the event loop."""
+    gc.collect()
+    gc.freeze()
 
 
 def _on_signal(number: int, service: Service) -> None:
