@@ -34,8 +34,8 @@ from consensus.pos.effects import (
 from consensus.pos.errors import MessageFault
 from consensus.pos.evidence import make_evidence
 from consensus.pos.fields import read_fields
-from consensus.pos.inbox import EarlyMessages
-from consensus.pos.live import PATIENCE_DELTAS, LiveEpoch
+from consensus.pos.inbox import EarlyMessages, OwnReports
+from consensus.pos.live import AHEAD, PATIENCE_DELTAS, LiveEpoch
 from consensus.pos.validators import ValidatorSet
 from consensus.pos.views import KEPT_VIEWS
 from consensus.pos.votes import (
@@ -78,6 +78,7 @@ class Agreement:
         self._judge: SignatureJudge = signatures or SignatureCache()
         self._live: LiveEpoch | None = None
         self._early = EarlyMessages()
+        self._reports = OwnReports(account)
         self._last_finality: Certificate | None = None
         self._may_vote = True
         self._out: list[Effect] = []
@@ -124,7 +125,7 @@ class Agreement:
 
     def count(self) -> int:
         """Return how many votes, certificates, proposals and blocks are kept."""
-        return len(self._early) + (0 if self._live is None else self._live.count())
+        return len(self._early) + len(self._reports) + (0 if self._live is None else self._live.count())
 
     # Inputs
 
@@ -166,6 +167,8 @@ class Agreement:
         """Take a message from anybody. ``MessageFault`` if no honest node sends it."""
         message = read_message(data)
         epoch = epoch_of_message(message)
+        if isinstance(message, Vote) and (epoch, message.view) > (self.epoch or 0, self.view + AHEAD):
+            self._reports.put(message)
         if self._live is None or epoch > self._live.epoch:
             self._early.put(epoch, data, next_epoch=0 if self._live is None else self._live.epoch + 1)
         elif epoch == self._live.epoch and self._take(data, message, now):
@@ -216,8 +219,10 @@ class Agreement:
             return []
         if token.is_patience:
             live.is_out_of_patience = now >= live.deadline_ms
-        else:
+        elif now - live.due_ms >= PATIENCE_DELTAS * self._parameters.delta_ms:
             self._say_again(live, now)
+        else:  # its block came to be due later than was known when the view was entered
+            self._arm_repetition(live, now)
         self._act(now)
         return self._taken()
 
@@ -349,6 +354,7 @@ class Agreement:
             self._enter(live, now)
         elif live.extend_patience():  # a parent that is to be waited for became known
             self._arm_patience(live)
+        self._hear_reports(live, now)
         self._out += rules.admit(live)
         if self.is_voting and self._account is not None:
             for rule in rules.CASTING:
@@ -362,6 +368,14 @@ class Agreement:
 
     def _arm_patience(self, live: LiveEpoch) -> None:
         self._out.append(Timer(Millis(live.deadline_ms), TimerToken(live.epoch, live.view, is_patience=True)))
+
+    def _hear_reports(self, live: LiveEpoch, now: Millis) -> None:
+        """Read what was reported of this node's own key before its view came; nobody is left to blame for a lie."""
+        for vote in self._reports.take(live.epoch, live.view + AHEAD) if self._reports else ():
+            try:
+                self._take_vote(live, vote, encode(vote), now)
+            except MessageFault:
+                continue
 
     # Telling
 

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from chain.block import Header, block_id
 from chain.codec import encode
-from chain.ids import ZERO_HASH, Hash, Millis
+from chain.ids import ZERO_HASH, Hash, Height, Millis
 from chain.keys import KeyPair
 from consensus.pos.agreement import Agreement
 from consensus.pos.effects import (
@@ -43,6 +43,7 @@ from tests.consensus.pos.people import (
     START,
     first_set,
     genesis_header,
+    leader_key,
     pos_genesis,
     propose_on,
     sign_reproposal,
@@ -518,6 +519,30 @@ def test_a_node_that_may_not_vote_yet_only_listens():
     assert casts(later) == [(1, VoteKind.NOTARIZE, ID1), (1, VoteKind.NULLIFY, ZERO_HASH)]
     node.agreement.forbid_votes()
     assert casts(node.tell(nullified(1))) + casts(node.lose_patience()) == []
+
+
+def test_a_vote_of_ones_own_key_of_an_epoch_to_come_is_remembered_until_its_view():
+    """Peers report what a restored validator signed as soon as they meet it; it may be epochs behind then."""
+    far = ValidatorSet(3, Hash(b"\7" * 32), SET.members)
+    key = leader_key(SET, 1)
+    old = sign_vote(far, key, 20, VoteKind.NULLIFY)
+    agreement = Agreement(GENESIS, key.account, JUDGE)
+    agreement.start(SET, ROOT, Millis(START))
+    assert agreement.on_message(encode(old), Millis(START)) == []
+    forged = replace(old, view=21)
+    assert agreement.on_message(encode(forged), Millis(START)) == []
+    boundary = replace(ROOT, height=Height(6))
+    effects = agreement.on_epoch(far, boundary, Millis(START))
+    assert not any(isinstance(effect, OwnVoteSeen) for effect in effects)
+    proposal = propose_on(far, boundary, 20, 0)
+    for view in range(1, 20):
+        effects += agreement.on_message(encode(certify(view, VoteKind.NULLIFY, set=far)), Millis(START))
+    assert [effect.message for effect in effects if isinstance(effect, OwnVoteSeen)] == [old]
+    block = block_id(proposal.header)
+    agreement.on_message(encode(proposal), Millis(START))
+    agreement.on_executed(block, proposal.header, Millis(START))
+    effects = agreement.on_message(encode(certify(20, VoteKind.NOTARIZE, block, set=far)), Millis(START))
+    assert not [effect for effect in effects if isinstance(effect, CastVote) and effect.kind is VoteKind.FINALIZE]
 
 
 def test_a_vote_of_ones_own_key_from_elsewhere_is_shown_and_not_contradicted():
