@@ -130,7 +130,12 @@ class RecordFile:
         return len(magic)
 
     def _load(self) -> None:
-        """Read all records; cut off the one that a crash left unfinished."""
+        """Read all records; cut off the one that a crash left unfinished.
+
+        What is read may stand in this machine's memory alone, if the last process was killed before it had flushed it.
+        """
+        os.fsync(self._handle)
+        sync_directory(self.path.parent)
         size = os.fstat(self._handle).st_size
         while self._end < size:
             length = self._check_record(self._end, size)

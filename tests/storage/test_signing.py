@@ -2,6 +2,7 @@
 
 import os
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -185,3 +186,34 @@ def test_it_is_on_disk_before_it_returns(tmp_path, monkeypatch):
         assert synced == [(tmp_path / "signed.log").stat().st_size]
         journal.record(intent(1, 1, "nullify"))
         assert (tmp_path / "signed.log").stat().st_size in synced
+
+
+@pytest.mark.parametrize("epoch", [1, 2])
+def test_what_a_killed_process_had_not_flushed_is_flushed_before_it_counts(tmp_path, monkeypatch, epoch):
+    """Killed before the flush (of the file, or of its new name), it reads its entry again: the power may fail next."""
+    path = tmp_path / "signed.log"
+    journal = FileSigningJournal(path)
+    journal.record(intent(1, 1, "notarize"))
+
+    def die(file: int) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", die)
+        if epoch == 2:
+            patch.setattr("storage.recordfile._append", lambda file, data, at: os.pwrite(file, data, at))
+            patch.setattr("storage.recordfile.sync_directory", die)
+            patch.setattr(Path, "unlink", lambda path, missing_ok=False: None)
+        with pytest.raises(KeyboardInterrupt):
+            journal.record(intent(epoch, 2, "notarize"))
+    journal.close()
+
+    flushed: list[int] = []
+    fsync = os.fsync
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", lambda file: (flushed.append(os.fstat(file).st_ino), fsync(file)))
+        journal = FileSigningJournal(path)
+        journal.record(intent(epoch, 2, "notarize"))
+    assert journal.signed(epoch, 2, "notarize") == A
+    assert {path.stat().st_ino, tmp_path.stat().st_ino} <= set(flushed)
+    journal.close()
