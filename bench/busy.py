@@ -7,25 +7,21 @@ sender's blocks and its own, trains for the plan without end and verifies update
 """
 
 import asyncio
-import json
-import os
 import sys
 import time
-from collections.abc import Mapping
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import aiohttp
 import numpy as np
-from prometheus_client.parser import text_string_to_metric_families
 
 from bench.ledger import key_of
 from bench.sender import allocations
+from bench.testnet import wait_for_peers
 from chain.genesis import Genesis
 from chain.genesis_default import COIN, default_genesis, newest_rules
-from node.client import Client
 from node.config import Config, DeviceSettings, LogSettings, MiningSettings, NetworkSettings, RpcSettings, join_address
 from node.home import create_home
 from node.localnet.homes import LOOPBACK, free_ports
@@ -35,9 +31,10 @@ BLOCK_MS: Final = 1000
 TRANSFERS: Final = 1000
 """Transfers a block: a full one, as issue and benchmarks mean it."""
 SENDERS: Final = 200
-SENDER_RATE: Final = 20_000
-NODE_RATE: Final = 5_000
-"""Hashes a second: the sender finds four blocks of five."""
+SENDER_RATE: Final = 1_000_000
+"""Hashes a second of the sender; the node under test searches as fast as one thread can."""
+FIRST_HASHES: Final = 2_500_000
+"""Hashes that the first blocks take; the difficulty finds out the rest."""
 ROWS, COLUMNS, CLASSES, EPOCHS = 2000, 784, 10, 12
 PLAN: Final = f"""
 title = "Without end"
@@ -111,7 +108,7 @@ def lay_out_busy(out: Path) -> Busy:
         time_ms=time.time_ns() // 10**6,
         block_ms=BLOCK_MS,
         half_life_ms=30 * BLOCK_MS,
-        hashes_per_block=(SENDER_RATE + NODE_RATE) * BLOCK_MS // 1000,
+        hashes_per_block=FIRST_HASHES * BLOCK_MS // 1000,
         rules=rules,
     )
     ports = free_ports(2)
@@ -127,12 +124,54 @@ def lay_out_busy(out: Path) -> Busy:
             network=NetworkSettings(host=LOOPBACK, port=ports[1], connect=(join_address(LOOPBACK, ports[0]),)),
             rpc=rpc,
             log=log,
-            mining=MiningSettings(enabled=True, max_hashrate=NODE_RATE, bond=rules.min_bond),
+            mining=MiningSettings(enabled=True, threads=1, bond=rules.min_bond),
             device=DeviceSettings(data=str((out / "rows.npz").resolve()), consent=True, any_plan=True),
         ),
     }
     create_home(out / "sender", genesis, settings["sender"], key=sender)
     create_home(out / "node", genesis, settings["node"], key=node)
-    return Busy(
-        NodeHome("sender", "miner", out / "sender"), NodeHome("node", "miner", out / "node"), out / "plan.toml"
+    return Busy(NodeHome("sender", "miner", out / "sender"), NodeHome("node", "miner", out / "node"), out / "plan.toml")
+
+
+@asynccontextmanager
+async def busy_pair(busy: Busy) -> AsyncIterator[tuple[NodeProcess, NodeProcess]]:
+    """Run sender and node under test, the plan submitted; yield their processes in this order."""
+    feed = [str(number) for number in (SENDERS, TRANSFERS, BLOCK_MS)]
+    sender = await _spawn(busy.sender, "bench.sender", str(busy.sender.path), *feed)
+    try:
+        node = await _spawn(busy.node, "cli", "node", "start", "--home", str(busy.node.path))
+        try:
+            await wait_for_peers([sender, node], 1)
+            await _submit(busy)
+            yield sender, node
+        finally:
+            await node.stop()
+    finally:
+        await sender.stop()
+
+
+async def _spawn(home: NodeHome, module: str, *arguments: str) -> NodeProcess:
+    with (home.path / "console.log").open("ab") as console:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", module, *arguments),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=console,
+            stderr=console,
+            env=child_environment(),
+            start_new_session=True,
+        )
+    return NodeProcess(home, process)
+
+
+async def _submit(busy: Busy) -> None:
+    """Submit the plan as its owner would, through the command line."""
+    command = ("plan", "submit", str(busy.plan), "--home", str(busy.sender.path), "--json")
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "cli", *command),
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+        env=child_environment(),
     )
+    _, errors = await process.communicate()
+    if process.returncode:
+        raise RuntimeError(f"the plan could not be submitted: {errors.decode()[-1000:]}")

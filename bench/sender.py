@@ -70,6 +70,7 @@ class FeedingService(Service):
     feed: Feed
 
     async def _live(self, tasks: asyncio.TaskGroup, parts: _Parts) -> None:
+        assert isinstance(parts.core, NodeCore)
         source = Source(self._home.genesis, self.feed.senders)
         parts.helpers.append(tasks.create_task(keep_full(parts.core, parts.runner, source, self.feed)))
         await super()._live(tasks, parts)

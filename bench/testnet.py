@@ -90,15 +90,21 @@ async def running(testnet: Testnet) -> AsyncIterator[list[NodeProcess]]:
 
         stack.push_async_callback(stop_all)
         for home in testnet.homes:
-            processes.append(await NodeProcess.start(home))
-        deadline = time.monotonic() + _START_S
-        for process in processes:
-            while not await has_peers(process.home, 2 if len(processes) > 2 else len(processes) - 1):
-                process.check()
-                if time.monotonic() > deadline:
-                    raise TimeoutError(f"{process.home.name} found no peers in {_START_S:g} s")
-                await asyncio.sleep(0.5)
+            process = await NodeProcess.start(home)
+            processes.append(process)  # at once: a failure at the next one must find it here
+        await wait_for_peers(processes, 2)
         yield processes
+
+
+async def wait_for_peers(processes: Sequence[NodeProcess], least: int) -> None:
+    """Wait until every node answers and has so many peers; raise if one dies or takes too long."""
+    deadline = time.monotonic() + _START_S
+    for process in processes:
+        while not await has_peers(process.home, least):
+            process.check()
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{process.home.name} found no peers in {_START_S:g} s")
+            await asyncio.sleep(0.5)
 
 
 async def has_peers(home: NodeHome, least: int) -> bool:

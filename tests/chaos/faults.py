@@ -17,6 +17,8 @@ from tests.chaos.town import Town
 
 Fault = Callable[[Town, NodeHome, float, Random], Awaitable[bool]]
 _BLOCK: Final = 1 << 16
+_LAST_WRITE_S: Final = 8.0
+"""A node that could not write has stopped by then."""
 
 
 async def kill(town: Town, home: NodeHome, seconds: float, random: Random) -> bool:
@@ -101,6 +103,8 @@ async def fill_disk(town: Town, home: NodeHome, seconds: float, random: Random) 
     with suppress(TimeoutError):
         await asyncio.wait_for(process.wait(), 2 * seconds)
     filler.unlink()
+    with suppress(TimeoutError):  # it may have begun to stop a moment ago
+        await asyncio.wait_for(process.wait(), _LAST_WRITE_S)
     if process.exit_code is None:
         return True  # it had nothing to write in that time
     said = last_lines(home.path / "console.log", 40, 20_000)

@@ -23,6 +23,7 @@ from typing import Any, Final
 from rich.console import Console
 
 from node.client import Client, ClientError
+from node.errors import LocalnetError
 from node.localnet.processes import NodeHome
 from node.localnet.progress import Progress
 from node.localnet.run import open_clients, submit_plan
@@ -102,7 +103,11 @@ async def run(town: Town, most: int, kinds: list[str]) -> dict[str, Any]:
         seconds = time.monotonic() - began
         if status != "finished":
             town.problems.append(f"the plan is {status}")
-        report = await judge_chain(town, plan)
+        try:
+            report = await judge_chain(town, plan)
+        except (LocalnetError, ClientError) as error:  # the report must say what else was seen
+            town.problems.append(f"no judgement: {error}")
+            report = {}
     judge_end(town)
     return report | {"plan": status, "plan_seconds": round(seconds, 1)}
 
