@@ -452,7 +452,8 @@ def test_a_view_that_lasts_says_again_what_may_be_lost():
     proposal = propose_on(SET, BLOCK1, 2, 1)
     node.take(node.agreement.on_signed(encode(proposal), Millis(START)))
     node.execute(proposal.header)
-    effects = node.agreement.on_timer(TimerToken(0, 2, is_patience=False), Millis(START + 3 * DELTA_MS))
+    late = Millis(START + 10 * BLOCK_MS + 3 * DELTA_MS)
+    effects = node.agreement.on_timer(TimerToken(0, 2, is_patience=False), late)
     told = [effect for effect in effects if isinstance(effect, Tell)]
     assert all(effect.again for effect in told)
     own = [sign_vote(SET, node.key, 2, VoteKind.NOTARIZE, block_id(proposal.header))]
