@@ -280,10 +280,14 @@ class Agreement:
         return True
 
     def _take_certificate(self, live: LiveEpoch, certificate: Certificate, data: bytes) -> bool:
-        if not live.views.is_news(certificate):
+        is_news = live.views.is_news(certificate)
+        if not is_news and not live.pool.opposes(certificate.view, certificate.kind, Hash(certificate.block)):
             return False
         _require(find_certificate_fault(live.set, certificate, self._judge))
-        self._learn(live, certificate)
+        if is_news:
+            self._learn(live, certificate)
+        elif certificate.kind is VoteKind.FINALIZE:  # whoever knows the blocks says whether two are final
+            self._out.append(Finalized(certificate, ends_epoch=False))
         self._out.append(Pass(data, message_key(certificate), Audience.ALL))
         if live.is_live(certificate.view):  # what its signers signed besides may accuse them
             for vote in unpack_certificate(live.set, certificate):

@@ -84,6 +84,15 @@ class VotePool:
         ]
         return make_certificate(self._set, vote.view, vote.kind, vote.block, votes)
 
+    def opposes(self, view: int, kind: VoteKind, block: Hash) -> bool:
+        """Has a quorum of the votes kept said what contradicts this? Never, while less than a third lies."""
+        ballots = self._views.get(view)
+        found = () if ballots is None else ballots.power.items()
+        return any(
+            self._set.is_quorum(power) and (other is _OPPOSITE.get(kind) or (other is kind and rival != block))
+            for (other, rival), power in found
+        )
+
     def votes_of(self, account: AccountId) -> list[Vote]:
         """Return all votes of one validator that are kept, by view."""
         position = self._set.position(account)

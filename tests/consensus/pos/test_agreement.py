@@ -317,6 +317,34 @@ def test_a_liar_that_signed_a_certificate_is_caught_by_it():
 # Step 4: finalising
 
 
+def test_of_two_certificates_that_contradict_each_other_the_later_convicts_too():
+    """More than a third lied: whatever is final here already, the liars are named, and a second final block is told."""
+    one, other = Hash(b"\1" * 32), Hash(b"\2" * 32)
+    cases = [
+        (notarized(1, one), notarized(1, other), 2),
+        (finalized(1, one), finalized(1, other), 2),
+        (finalized(1, one), nullified(1), 2),
+        (nullified(1), finalized(1, one), 2),
+    ]
+    for first, second, least in cases:
+        node = Node(None)
+        node.tell(first)
+        effects = node.tell(second)
+        accused = [each.evidence for each in effects if isinstance(each, Accuse)]
+        offences = {check_evidence(SET, evidence, JUDGE).validator for evidence in accused}
+        assert len(offences) >= least, (first.kind, second.kind)
+    for late in (nullified(1), certify(1, VoteKind.FINALIZE, other, skip=1)):
+        node = Node(None)
+        node.tell(finalized(1, one), finalized(2, one))
+        effects = node.tell(late)
+        assert [each for each in effects if isinstance(each, Accuse)]
+        told = [each.certificate for each in effects if isinstance(each, Finalized)]
+        assert told == ([late] if late.kind is VoteKind.FINALIZE else [])
+    node = Node(None)
+    node.tell(finalized(1, one), finalized(2, other))
+    assert node.tell(certify(1, VoteKind.FINALIZE, one, skip=2)) == []
+
+
 def test_a_notarised_block_is_finalised_and_the_next_view_begins():
     """The third vote makes the certificate, which is told to all; then the finalize vote; three of those end it."""
     node = Node(ME)
