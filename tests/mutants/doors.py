@@ -4,7 +4,6 @@ from typing import Final
 
 from tests.mutants.base import Mutant
 
-_RPC: Final = ("tests/node/rpc/test_methods.py",)
 _DESK: Final = ("tests/node/core/test_agreement_desk.py",)
 _PEERS: Final = ("tests/p2p/test_choosing.py", "tests/p2p/test_eclipse.py", "tests/p2p/test_addresses.py")
 
@@ -15,28 +14,28 @@ MUTANTS: Final = (
         "node/rpc/registry.py",
         "        if method.guarded and not is_authorized:",
         "        if False:",
-        _RPC,
+        ("tests/node/rpc/test_methods.py::test_guarded_methods_need_the_cookie",),
     ),
     Mutant(
         "the node answers under any name",
         "node/rpc/server.py",
         '        if not self._is_own_host(request.headers.get("Host", "")):',
         "        if False:",
-        _RPC,
+        ("tests/node/rpc/test_methods.py::test_a_rebound_name_is_not_answered",),
     ),
     Mutant(
         "pages of other ports may read the node's events",
         "node/rpc/server.py",
         "self._is_own_host(place) and place.lower() == host.lower()",
         "self._is_own_host(place)",
-        _RPC,
+        ("tests/node/rpc/test_methods.py::test_a_foreign_page_is_not_answered",),
     ),
     Mutant(
         "the RPC takes any number of connections",
         "node/rpc/door.py",
         "        return server() if len(server.connections) < most else _TurnedAway()",
         "        return server()",
-        _RPC,
+        ("tests/node/rpc/test_methods.py::test_connections_are_counted",),
     ),
     Mutant(
         "the log tells secrets",

@@ -77,6 +77,14 @@ def test_blocks_too_fast_make_the_next_ones_harder(network):
     assert fields_of(after).target_number > targets[-1]
 
 
+def test_what_lies_deeper_than_the_limit_is_final():
+    """So many blocks as genesis says may be taken back, not one more; what the tree makes of that, its tests say."""
+    network = Network.of(pow_genesis(max_reorg=5))
+    ids = [network.root, *network.extend(network.root, 12)]
+    final = [network.engine.finalized(network.tree, id) for id in ids]
+    assert final == [0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7]
+
+
 # Stale siblings
 
 

@@ -17,6 +17,7 @@ from node.core.core import NodeCore
 from node.core.snapshots import SnapshotDesk
 from node.notices import PeerLeft, StateSynced
 from node.simulator.disk import PowerCut
+from p2p.events import StateOffer
 from storage.memory import MemoryChainStore
 from tests.consensus.harness import make_data, make_plan
 from tests.node.core.chains import (
@@ -134,6 +135,21 @@ def test_with_liars_alone_nothing_is_adopted(monkeypatch: pytest.MonkeyPatch) ->
     late = town.add(make_world(town.genesis, key_of(50)), NEWCOMER, connect=[0])
     assert not town.run(lambda: late.core.chain.height > 0, 20)
     assert late.core.world.store.base() == 0
+
+
+@pytest.mark.parametrize(("above", "is_asked"), [(0, True), (1, False)])
+def test_a_state_that_is_not_final_is_not_asked_for(
+    above: int, is_asked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever serves it, and though its block is on the best chain: what stands above it may be taken back."""
+    town = make_town(1)
+    height = LENGTH - DEPTH + above
+    offer = StateOffer(Height(height), make_chain(LENGTH)[height - 1].id)
+    monkeypatch.setattr(town.houses[0].core._snapshots, "served", lambda: (offer,))
+    asked = spoil(town.houses[0], encode)
+    late = town.add(make_world(town.genesis, key_of(50)), NEWCOMER, connect=[0])
+    assert town.run(lambda: bool(asked), 10) == is_asked
+    assert late.core.chain.tree.height(late.core.chain.tree.best()) == LENGTH
 
 
 def test_crumbs_without_end_are_not_taken_for_progress(monkeypatch: pytest.MonkeyPatch) -> None:
