@@ -16,6 +16,8 @@ from p2p.network import PeerNetwork
 
 _NEAR_BLOCKS: Final = 2
 """The state may be looked at so many blocks below the best header: peers must execute it first."""
+_NEAR_MS: Final = 3_000
+"""And what is asked for after each block may take so long."""
 
 
 class LightMonitor:
@@ -30,6 +32,7 @@ class LightMonitor:
         self._states = states
         self._network = network
         self._moved = Millis(0)
+        self._has_seen_whole = False
         self._state: State = "offline"
 
     def on_any(self, event: Started | Tick | PeerUp | PeerDown, turn: Turn) -> None:
@@ -41,6 +44,7 @@ class LightMonitor:
     def on_moved(self, event: TipMoved | StateGained, turn: Turn) -> None:
         """Take note of progress."""
         self._moved = turn.now
+        self._has_seen_whole = self._has_seen_whole or self._states.is_whole
         self._refresh(turn)
 
     def _refresh(self, turn: Turn) -> None:
@@ -65,11 +69,15 @@ class LightMonitor:
             return ("connecting", "no peer answers yet") if is_known else ("offline", "no peer is known")
         if self._states.state is None or not self._source.is_past_checkpoint:
             return self._while_waiting(now, "headers that peers vouch for")
-        if not self._states.is_whole:
+        if not self._states.is_whole and not self._is_everyday(now):
             return self._while_waiting(now, f"proofs of the state after block {self._chain.height}")
-        if self._source.best.height - self._chain.height > _NEAR_BLOCKS:
+        if self._source.best.height - self._chain.height > _NEAR_BLOCKS and not self._is_everyday(now):
             return self._while_waiting(now, f"a peer that has executed block {self._source.best.height}")
         return "synced", ""
+
+    def _is_everyday(self, now: Millis) -> bool:
+        """Is what is missing just on its way, as after every block?"""
+        return self._has_seen_whole and now - (self._states.waiting_since() or self._moved) <= _NEAR_MS
 
     def _while_waiting(self, now: Millis, what: str) -> tuple[State, str]:
         since = self._states.waiting_since() or self._moved

@@ -23,7 +23,7 @@ from node.light.proven import Point, ProvenState
 from node.light.source import TipMoved, TrustedHeaders
 from node.notices import PeerLied
 from node.world import World
-from p2p.events import HeadersArrived, PartArrived, PeerDown, PeerId, PeerServes, PeerUp, Verdict
+from p2p.events import HeadersArrived, PartArrived, PeerDown, PeerId, PeerInfo, PeerServes, PeerUp, Verdict
 from p2p.limits import MAX_QUESTION_BYTES, PART_ANSWER_MS
 from p2p.network import PeerNetwork
 
@@ -31,8 +31,8 @@ _QUESTION_BYTES: Final = MAX_QUESTION_BYTES - 32
 """Of keys, the rest of a question deducted."""
 _KEY_BYTES: Final = 4
 """What a key takes beside itself."""
-_HEDGE_MS: Final = 2_000
-"""Unanswered for so long, a question goes to another peer as well."""
+_HEDGE_MS: Final = 1_500
+"""Unanswered for so long, a question goes to another peer as well, and who owes the answer is set aside."""
 _AGAIN_MS: Final = 1_000
 """Before peers that did not have the block's state are asked for it again: they may have executed it by now."""
 _STUCK_MS: Final = 3_000
@@ -43,6 +43,7 @@ _AVOID_MS: Final = 10_000
 _MAX_MISSES: Final = 8
 """Times in a row that a peer may not have what it should; then it is set aside."""
 _ASIDE_MS: Final = 60_000
+"""For a peer that keeps others waiting; it is asked if there is nobody else."""
 _MAX_NOTED: Final = 256
 _MAX_LIARS: Final = 16
 
@@ -174,6 +175,8 @@ class StateDesk:
             self._send(question, turn)
         for question, asked in list(self._flying.items()):
             if _keys_of(question) and turn.now - max(asked.values()) >= _HEDGE_MS:
+                for peer in asked:
+                    self._set_aside(peer, turn)
                 self._send(question, turn)
         for key, digest in state.pending.items():
             self._ask_large(key, digest, turn)
@@ -192,11 +195,20 @@ class StateDesk:
             self._put(value.peer, question, turn)
 
     def _able(self, turn: Turn) -> list[PeerId]:
-        """Return who may be asked about the present block; those set aside only if there is nobody else."""
+        """Return who may be asked about the present block: who says it has executed it, and was not set aside.
+
+        If there is nobody like that, others: they may be quicker than they say, or better than they were.
+        """
+        here = [each for each in self._network.peers() if each.peer not in self._absent]
+        ready = [each.peer for each in here if self._has_claimed(each)]
+        good = [peer for peer in ready if self._aside.get(peer, turn.now) <= turn.now]
+        return good or ready or [each.peer for each in here]
+
+    def _has_claimed(self, peer: PeerInfo) -> bool:
+        """Does the peer say that it has executed the present block, or a higher one?"""
         assert self.state is not None
-        here = [each.peer for each in self._network.peers() if each.peer not in self._absent]
-        good = [peer for peer in here if self._aside.get(peer, turn.now) <= turn.now]
-        return good or here
+        point = self.state.point
+        return peer.head == point.id or peer.height > point.header.height
 
     def _send(self, question: bytes, turn: Turn) -> None:
         """Ask a peer that was not asked this before."""
@@ -274,13 +286,19 @@ class StateDesk:
     def _note_miss(self, peer: PeerId, turn: Turn) -> None:
         """A peer did not have the state, or did not answer."""
         self._absent[peer] = turn.now
+        if not any(each.peer == peer and self._has_claimed(each) for each in self._network.peers()):
+            return  # it never said that it would know
         if len(self._misses) > _MAX_NOTED:
             self._misses.clear()
         self._misses[peer] = self._misses.get(peer, 0) + 1
         if self._misses[peer] >= _MAX_MISSES:
             self._misses.pop(peer)
-            self._aside = {each: until for each, until in self._aside.items() if until > turn.now}
-            self._aside[peer] = Millis(turn.now + _ASIDE_MS)
+            self._set_aside(peer, turn)
+
+    def _set_aside(self, peer: PeerId, turn: Turn) -> None:
+        """Ask this peer no more for a while, unless there is nobody else."""
+        self._aside = {each: until for each, until in self._aside.items() if until > turn.now}
+        self._aside[peer] = Millis(turn.now + _ASIDE_MS)
 
     def _condemn(self, peer: PeerId, fault: str, state: ProvenState, turn: Turn) -> None:
         """A peer lied: part with it, and remember."""

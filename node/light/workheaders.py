@@ -140,7 +140,9 @@ class WorkHeaders:
 
     def trial(self) -> HeaderTrial:
         """Return a trial by the work that is needed now."""
-        return HeaderTrial(self._world.engine, self.tree, work_needed(self._world, self.tree, self._minimum_work))
+        return HeaderTrial(
+            self._world.genesis, self._world.engine, self.tree, work_needed(self._world, self.tree, self._minimum_work)
+        )
 
     # --- what comes in ----------------------------------------------------------------------------
 
