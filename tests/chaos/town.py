@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
-from typing import Final
+from typing import Final, Literal
 
 from node.config import join_address, read_config, render_config, split_address
 from node.localnet.homes import Layout, lay_out
@@ -31,7 +31,7 @@ class TownSpec:
     rounds: int
     block_ms: int
     seed: int
-    engine: str = "pow"
+    engine: Literal["pow", "pos"] = "pow"
 
 
 def divide_data(to: Path, devices: int) -> None:

@@ -9,11 +9,13 @@ from chain.block import block_id, has_matching_body
 from chain.codec import decode, encode
 from chain.ids import AccountId, Hash, Millis
 from consensus.context import BlockContext
+from consensus.events import LedgerEvent
 from fl.plan.schema import encode_plan
 from fl.task import Task
 from node.context import context_on
 from node.effects import Effect
 from node.events import Event
+from node.jobs import blocks
 from node.jobs.commitment import commit_to_data
 from node.jobs.control import JobControl
 from node.jobs.results import (
@@ -66,6 +68,26 @@ def test_a_built_block_executes_to_the_state_it_claims() -> None:
     assert isinstance(result, BranchExecuted)
     assert (result.invalid, result.lacking) == (None, None)
     assert [block_id(header)] == [executed.id for executed in result.executed]
+
+
+def test_full_blocks_are_executed_one_job_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a job executes is committed on the event loop at once: little enough that nobody waits long."""
+    monkeypatch.setattr(blocks, "_MOST_ITEMS", 2)
+    mint, world = Mint(GENESIS), make_world(GENESIS, ALICE)
+    chain = []
+    for height in range(3):
+        pays = [mint.transfer(ALICE, ONE.account, 5, nonce) for nonce in (2 * height, 2 * height + 1)]
+        chain.append(mint.block(chain[-1].id if chain else mint.root, pays, producer=ALICE))
+        world.store.put_headers([chain[-1].header])
+        world.store.put_body(chain[-1].id, chain[-1].body)
+    ids = tuple(block.id for block in chain)
+    result = run_job(ExecuteBranch(mint.root, (), ids), world, CONTROL)
+    assert isinstance(result, BranchExecuted)
+    assert [executed.id for executed in result.executed] == [ids[0]]
+    assert (result.invalid, result.lacking) == (None, None)
+    executed = result.executed[0]
+    assert executed.transactions == tuple(signed.id for signed in chain[0].body.transactions)
+    assert decode(executed.encoded_events, tuple[LedgerEvent, ...], MAX_LOGGED) == executed.events
 
 
 def test_a_job_about_another_state_is_stale() -> None:

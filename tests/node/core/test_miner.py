@@ -64,6 +64,19 @@ def test_more_to_put_in_is_gathered_before_a_new_candidate_is_built() -> None:
     assert len(builds(lonely)[-1].transactions) == 2
 
 
+def test_what_takes_long_to_build_is_built_less_often() -> None:
+    """A candidate that took 100 ms is followed by a fuller one after a second: a tenth of the time goes into building."""
+    lonely = make_miner()
+    lonely.now = Millis(lonely.now + 100)
+    end_until_sealing(lonely)
+    before = len(builds(lonely))
+    lonely.send(SubmitBody(1, Transfer(BOB.account, Amount(1))))
+    tick(lonely, 900)
+    assert before == len(builds(lonely))
+    tick(lonely, 100)
+    assert before + 1 == len(builds(lonely))
+
+
 def test_an_old_candidate_is_built_anew() -> None:
     """A block's time is near the time it is found: after two seconds the candidate is made again."""
     lonely = make_miner()
