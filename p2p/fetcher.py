@@ -39,7 +39,7 @@ from p2p.messages import (
     UpdateNotice,
     Updates,
 )
-from p2p.payloads import find_liars
+from p2p.payloads import Assembly, find_liars
 from p2p.session import CLASS_OF_KIND, Session
 from p2p.stalls import Stalls
 from p2p.windows import SLOTS, Windows
@@ -245,20 +245,30 @@ class Fetcher:
         assembly = None if fetch is None else fetch.assembly
         if fetch is None or assembly is None or (fetch.suspects and not _is_flying_at(fetch, session)):
             return
-        assembly.add(message.offset, message.data, session.peer)
-        if not assembly.is_complete:
+        if not assembly.fits(message.offset, message.data):
+            self.inventory.misfit(fetch, session.peer, now)
             return
+        assembly.add(message.offset, message.data, session.peer)
+        if assembly.is_complete:
+            self._on_whole(session, fetch, assembly, now)
+
+    def _on_whole(self, session: Session, fetch: Fetch, assembly: Assembly, now: Millis) -> None:
+        """Hand a payload to the core if it is what its id says; else find out who lied, or begin again."""
         payload = assembly.payload()
         if assembly.ref.is_of(payload):
-            suspects = fetch.suspects
+            liars = [*find_liars(payload, fetch.suspects)]
+            liars += [peer for peer, size in fetch.misfits if size == assembly.ref.size]
             self.inventory.deliver(fetch, session.peer, now)
             self._links.emit(PayloadArrived(session.peer, assembly.ref, payload))
-            for peer in find_liars(payload, suspects):
+            for peer in dict.fromkeys(liars):
                 self._condemn(peer, "gave chunks that are not the payload's", now)
-        elif len(assembly.givers()) == 1:
-            raise ProtocolError("a payload that is not what its id says")
-        else:
+        elif len(assembly.givers()) > 1:
             self.inventory.begin_again(fetch, assembly.suspects(), now)
+        elif assembly.may_be_a_part:
+            self.inventory.drop_assembly(fetch)
+            self.inventory.misfit(fetch, session.peer, now)
+        else:
+            raise ProtocolError("a payload that is not what its id says")
 
     def on_not_found(self, session: Session, message: NotFound, now: Millis) -> None:
         """Ask the next source for what this peer does not have."""

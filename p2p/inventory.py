@@ -22,7 +22,7 @@ from typing import TypeAlias
 from chain.ids import Hash, Millis
 from chain.payload import PayloadRef
 from p2p.events import Item, Kind, PeerId, Want
-from p2p.limits import MAX_DELIVERED, MAX_OFFERS, RETRY_MS, VERDICT_MS
+from p2p.limits import MAX_DELIVERED, MAX_MISFIT_DOUBLINGS, MAX_OFFERS, MAX_SIZES, RETRY_MS, VERDICT_MS
 from p2p.payloads import Assembly, Suspect
 
 Key: TypeAlias = tuple[Kind, Hash]
@@ -42,8 +42,10 @@ class Flight:
 class Fetch:
     """One item. ``id`` is what the core calls it; ``size`` is a payload's. Without ``flight`` it waits or is parked.
 
-    ``assembly``: what is here of a payload, whoever gave it. ``suspects``: chunks that did not make up what the id says;
-    until the payload has come whole from one peer, no second one adds to what the first gave.
+    ``other_sizes``: those that others named it with, for a reference may lie about it; ``misfits``: who gave a chunk
+    that did not fit which size. ``assembly``: what is here of a payload, whoever gave it. ``suspects``: chunks that did
+    not make up what the id says; until the payload has come whole from one peer, no second one adds to what the first
+    gave.
     """
 
     kind: Kind
@@ -57,6 +59,9 @@ class Fetch:
     is_delivered: bool = False
     assembly: Assembly | None = None
     suspects: tuple[Suspect, ...] = ()
+    other_sizes: dict[int, None] = field(default_factory=dict)
+    misfits: dict[tuple[PeerId, int], None] = field(default_factory=dict)
+    misfit_count: int = 0
 
     @property
     def key(self) -> Key:
@@ -127,6 +132,8 @@ class Inventory:
         if fetch is None:
             fetch = Fetch(item.kind, item.id, item.id, item.size, is_wanted=True)
             self._fetches[fetch.key] = fetch
+        elif item.size != fetch.size and len(fetch.other_sizes) < MAX_SIZES:
+            fetch.other_sizes[item.size] = None
         for peer in item.sources:
             if peer in self.offers:
                 self._add_source(fetch, peer)
@@ -187,6 +194,24 @@ class Inventory:
             self.drop_assembly(fetch)
         if fetch.flight is None and not fetch.is_delivered:
             self._wait(fetch, now)
+
+    def misfit(self, fetch: Fetch, peer: PeerId, now: Millis) -> None:
+        """Note that what ``peer`` gave is not a payload of this size: the peer lies, or whoever named the size did.
+
+        Nobody can tell yet. The next size that was named is tried, else the next source; ever more rarely.
+        """
+        fetch.misfits[peer, fetch.size] = None
+        fetch.misfit_count += 1
+        if not fetch.other_sizes:
+            self.fail(fetch, peer, now)
+            return
+        self._ground(fetch)
+        self._withdraw(fetch)
+        if fetch.misfit_count % (len(fetch.other_sizes) + 1):
+            self._try_next_size(fetch)
+            self._widen(fetch, now)
+        else:
+            self._park(fetch, now)
 
     def begin_again(self, fetch: Fetch, suspects: tuple[Suspect, ...], now: Millis) -> None:
         """Fetch a payload anew, whole from one peer: the chunks of several do not make up what its id says."""
@@ -285,9 +310,17 @@ class Inventory:
         for peer in others:
             self._add_source(fetch, peer, first=bool(fetch.failed))
         if not others:
-            fetch.failed.clear()
-            self.drop_assembly(fetch)
-            self._parked[fetch.key] = Millis(now + RETRY_MS)
+            self._park(fetch, now)
+
+    def _try_next_size(self, fetch: Fetch) -> None:
+        self.drop_assembly(fetch)
+        sizes = [*fetch.other_sizes, fetch.size]
+        fetch.size, fetch.other_sizes, fetch.suspects = sizes[0], dict.fromkeys(sizes[1:]), ()
+        fetch.failed.clear()
+
+    def _park(self, fetch: Fetch, now: Millis) -> None:
+        self._try_next_size(fetch)
+        self._parked[fetch.key] = Millis(now + (RETRY_MS << min(fetch.misfit_count, MAX_MISFIT_DOUBLINGS)))
 
     def _withdraw(self, fetch: Fetch) -> None:
         for peer in fetch.sources:

@@ -163,6 +163,10 @@ MAX_OFFERS: Final = 4096
 """Announced transactions that wait to be fetched, and as many updates."""
 MAX_PENDING_ANNOUNCEMENTS: Final = 4096
 """Transactions to be announced with the next ticks, ``MAX_IDS`` each."""
+MAX_SIZES: Final = 4
+"""Other sizes remembered that a payload was named with: all but one are lies, and nobody knows which."""
+MAX_MISFIT_DOUBLINGS: Final = 8
+"""So often ``RETRY_MS`` doubles for a payload that nobody has in the size it was named with."""
 MAX_DELIVERED: Final = 8192
 """Announced items with the core for its verdict, over all peers."""
 MAX_KNOWN: Final = 8192

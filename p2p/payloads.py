@@ -47,10 +47,14 @@ class Assembly:
                 return offset
         return None
 
+    def fits(self, offset: int, data: bytes) -> bool:
+        """Has a chunk the one length that is right there, if the reference tells the size truly?"""
+        return len(data) == min(CHUNK_BYTES, self.ref.size - offset)
+
     def add(self, offset: int, data: bytes, peer: PeerId) -> None:
         """Take the chunk at ``offset``; the first that comes stays. ``MessageError`` if its length is wrong."""
         expected = min(CHUNK_BYTES, self.ref.size - offset)
-        if len(data) != expected:
+        if not self.fits(offset, data):
             raise MessageError(f"a payload chunk of {len(data)} bytes where {expected} belong")
         if offset not in self._chunks:
             self._chunks[offset] = data
@@ -60,6 +64,11 @@ class Assembly:
     def is_complete(self) -> bool:
         """Are all chunks here?"""
         return len(self._chunks) * CHUNK_BYTES >= max(1, self.ref.size)
+
+    @property
+    def may_be_a_part(self) -> bool:
+        """Could this, once complete, be the beginning of a longer payload, of which the reference lies?"""
+        return self.ref.size > 0 and self.ref.size % CHUNK_BYTES == 0
 
     @property
     def received(self) -> int:
