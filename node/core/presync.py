@@ -9,18 +9,19 @@ needed: nearly as much as the head's, or a configured minimum. (The idea is Bitc
     second time   the same headers are asked for again, and handed on a run at a time, once the run ends in the id that
                   was noted: by its links it is the chain that was judged.
 
-Where the first answer already proves enough, as it does for every honest peer of a node that is not far behind, all of
-it is handed on at once. Memory: the window, 32 bytes a run, and in the second pass one run.
+Where the first answer already proves enough, as it does for every honest peer of a node that is not far behind, what it
+proves is handed on at once. Memory: the window, 32 bytes a run, and in the second pass one run.
 """
 
 from collections import OrderedDict
 from typing import Final
 
 from chain.block import Header, block_id
-from chain.genesis import PowParameters
+from chain.genesis import Genesis, PowParameters
 from chain.ids import Hash, Height, Millis
 from consensus.engine import Engine, Verdict
 from consensus.headertree import HeaderTree
+from consensus.otherrules import find_rules_gap
 from consensus.past import NO_HEADERS
 from node.world import World
 from p2p.access import TrialStep
@@ -94,7 +95,8 @@ class Window:
 class HeaderTrial:
     """One peer's chain of headers on trial (``p2p.access.HeaderTrial``). ``needed`` is what it must weigh."""
 
-    def __init__(self, engine: Engine, tree: HeaderTree, needed: int) -> None:
+    def __init__(self, genesis: Genesis, engine: Engine, tree: HeaderTree, needed: int) -> None:
+        self._genesis = genesis
         self._engine = engine
         self._tree = tree
         self._needed = needed
@@ -105,6 +107,7 @@ class HeaderTrial:
         self._noted: list[Hash] = []
         self._is_proven = False
         self._buffer: list[Header] = []
+        self._beside: dict[Hash, Header] = {}
         self._at: Hash | None = None
 
     def locator(self) -> tuple[Hash, ...]:
@@ -127,7 +130,10 @@ class HeaderTrial:
     # --- does the first answer prove enough? -------------------------------------------------------
 
     def _weigh(self, headers: tuple[Header, ...], now: Millis) -> TrialStep | None:
-        """Hand all headers on if what they cost proves enough; else None, and the trial begins where they do."""
+        """Hand on what costs enough, if anything does; else None, and the trial begins where they do.
+
+        What one header proves says nothing of those beside it: only what it stands on and refers to comes with it.
+        """
         weights: dict[Hash, int] = {}
         start: Hash | None = None
         for header in headers:
@@ -136,20 +142,33 @@ class HeaderTrial:
                 below, start = self._tree.weight(header.parent), start or header.parent
             if below is None:
                 continue  # it waits for another header or is too deep: neither is ever stored for that
-            if below >= self._needed:
-                return TrialStep(headers)
-            verdict = self._engine.check_header(NO_HEADERS, header, now)
-            if verdict.verdict is Verdict.INVALID:
-                return TrialStep((), fault=f"header {block_id(header).hex()}: {verdict.reason}")
-            weight = weights[block_id(header)] = below + self._engine.fork_weight(header)
-            if weight >= self._needed:
-                return TrialStep(headers)
+            if below < self._needed:
+                verdict = self._engine.check_header(NO_HEADERS, header, now)
+                if verdict.verdict is Verdict.INVALID:
+                    return TrialStep((), fault=f"header {block_id(header).hex()}: {verdict.reason}")
+                if find_rules_gap(self._genesis, header) is None:  # of others nobody here can read the work
+                    below += self._engine.fork_weight(header)
+            weights[block_id(header)] = below
         if start is None:
             return TrialStep(headers)
+        heavy = self._find_heavy(headers, weights)
+        if heavy:
+            return TrialStep(heavy)
         first = self._tree.header(start)
         assert first is not None  # it is in the tree
         self._start, self._window, self._weight = start, Window(self._tree, first), self._tree.weight(start)
         return None
+
+    def _find_heavy(self, headers: tuple[Header, ...], weights: dict[Hash, int]) -> tuple[Header, ...]:
+        """Return the headers whose chains weigh enough, with those below them and those that they refer to."""
+        needed: set[Hash] = set()
+        heavy: list[Header] = []
+        for header in reversed(headers):
+            id = block_id(header)
+            if weights.get(id, -1) >= self._needed or id in needed:
+                heavy.append(header)
+                needed.update((header.parent, *self._engine.references(header)))
+        return tuple(reversed(heavy))
 
     # --- the first time ---------------------------------------------------------------------------
 
@@ -187,21 +206,25 @@ class HeaderTrial:
     # --- the second time --------------------------------------------------------------------------
 
     def _release(self, headers: tuple[Header, ...], more: bool) -> TrialStep:
-        """Hand on the runs that end in the id that was noted."""
+        """Hand on the runs that end in the id that was noted, with the stale headers that they refer to."""
         released: list[Header] = []
-        for position, header in enumerate(headers):
-            self._buffer.append(header)
+        for header in headers:
             if header.parent != self._at:
+                self._beside[block_id(header)] = header
                 continue
             self._at = block_id(header)
+            named = [self._beside.pop(id, None) for id in self._engine.references(header)]
+            self._buffer += [*sorted(filter(None, named), key=lambda each: each.height), header]
+            if not self._noted:
+                continue  # all is proven: this stands on it
             self._count += 1
             if self._at == self._noted[-1]:
                 self._noted.pop()
                 released += self._buffer
                 self._buffer = []
-                if not self._noted:
-                    return TrialStep((*released, *headers[position + 1 :]))
             elif self._count % RUN == 0:
                 return TrialStep(tuple(released))  # another chain than was judged
-        goes_on = more and len(self._buffer) <= _MAX_BUFFER
+        if not self._noted:
+            return TrialStep((*released, *self._buffer))
+        goes_on = more and len(self._buffer) + len(self._beside) <= _MAX_BUFFER
         return TrialStep(tuple(released), goes_on=goes_on)

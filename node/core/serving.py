@@ -77,7 +77,9 @@ class Serving:
     def trial(self) -> HeaderTrial:
         """Return a new trial of a peer's headers, by the work that is needed now."""
         tree = self._chain.tree
-        return HeaderTrial(self._world.engine, tree, work_needed(self._world, tree, self._minimum_work))
+        return HeaderTrial(
+            self._world.genesis, self._world.engine, tree, work_needed(self._world, tree, self._minimum_work)
+        )
 
     def headers_after(self, locator: Sequence[Hash], limit: int) -> tuple[Header, ...]:
         """Return the main chain's headers after the locator, with the stale ones they refer to."""

@@ -83,7 +83,7 @@ def short_runs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_light_chain_leaves_nothing_behind() -> None:
     """However many headers: none is handed on, and memory is the window and an id a run."""
-    trial = HeaderTrial(ENGINE, new_tree(), needed=10**9)
+    trial = HeaderTrial(GENESIS, ENGINE, new_tree(), needed=10**9)
     locator: tuple[Hash, ...] = (block_id(FIRST),)
     while True:
         headers, more = answer(CHAIN, locator, 50)
@@ -101,7 +101,7 @@ def test_a_light_chain_leaves_nothing_behind() -> None:
 def test_a_proven_chain_is_handed_on_whole(page: int) -> None:
     """Asked for twice; what is handed on is the chain up to where it is proven, in order, siblings first."""
     tree = new_tree()
-    trial = HeaderTrial(ENGINE, tree, needed=weigh(CHAIN[:200]))
+    trial = HeaderTrial(GENESIS, ENGINE, tree, needed=weigh(CHAIN[:200]))
     locator: tuple[Hash, ...] = (block_id(FIRST),)
     released: list[Header] = []
     for _ in range(200):
@@ -121,10 +121,10 @@ def test_a_proven_chain_is_handed_on_whole(page: int) -> None:
 
 def test_only_what_was_judged_is_handed_on() -> None:
     """A peer that proves one chain and sends another the second time gets none of it stored."""
-    trial = HeaderTrial(ENGINE, new_tree(), needed=weigh(CHAIN) - 1)
+    trial = HeaderTrial(GENESIS, ENGINE, new_tree(), needed=weigh(CHAIN) - 1)
     step = trial.take(tuple(CHAIN), True, NOW)
     assert step.release == tuple(CHAIN), "one answer that proves enough is handed on at once"
-    trial = HeaderTrial(ENGINE, new_tree(), needed=weigh(CHAIN) - 1)
+    trial = HeaderTrial(GENESIS, ENGINE, new_tree(), needed=weigh(CHAIN) - 1)
     for start in range(0, len(CHAIN), 100):
         step = trial.take(tuple(CHAIN[start : start + 100]), True, NOW)
         assert not step.release
@@ -137,7 +137,7 @@ def test_only_what_was_judged_is_handed_on() -> None:
 def test_a_header_that_breaks_a_rule_condemns() -> None:
     """Also on trial: work without a rule's difficulty is no proof."""
     spoilt = replace(CHAIN[150], time_ms=Millis(START))
-    trial = HeaderTrial(ENGINE, new_tree(), needed=10**9)
+    trial = HeaderTrial(GENESIS, ENGINE, new_tree(), needed=10**9)
     step = trial.take((*CHAIN[:150], spoilt), True, NOW)
     assert step.fault
     assert not step.release
@@ -149,9 +149,9 @@ def test_near_the_head_headers_are_taken_at_once() -> None:
     for header in CHAIN:
         tree.accept(header, NOW)
     needed = tree.weight(block_id(CHAIN[-200]))
-    trial = HeaderTrial(ENGINE, tree, needed)
+    trial = HeaderTrial(GENESIS, ENGINE, tree, needed)
     late = seal(tree, CHAIN[-1], 1000, salt=5)
     assert trial.take((late,), False, NOW).release == (late,)
     early = seal(tree, FIRST, 1000, salt=6)
-    step = HeaderTrial(ENGINE, tree, needed).take((early,), False, NOW)
+    step = HeaderTrial(GENESIS, ENGINE, tree, needed).take((early,), False, NOW)
     assert step.release == ()
