@@ -92,7 +92,7 @@ CONTRADICTIONS: list[tuple[Callable[[Genesis], Genesis], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("spoil", "problem"), CONTRADICTIONS, ids=lambda value: str(value)[:50])
+@pytest.mark.parametrize(("spoil", "problem"), CONTRADICTIONS, ids=[problem for _, problem in CONTRADICTIONS])
 def test_a_contradiction_is_named(spoil: Callable[[Genesis], Genesis], problem: str) -> None:
     """One mistake, one line that says which field is wrong."""
     problems = validate_genesis(spoil(small()))
