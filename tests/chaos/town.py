@@ -120,7 +120,16 @@ class Town:
         number, skew = self.numbers[home.name], self.skews.get(home.name, 0)
         program = ["-m", "tests.chaos.skewed", str(skew)] if skew else ["-m", "cli"]
         command = [*self.ground.prefix(number), sys.executable, *program, "node", "start", "--home", str(home.path)]
+        self._put_console_aside(home)
         self.processes[home.name] = await _start(home, command)
+
+    def _put_console_aside(self, home: NodeHome) -> None:
+        """Keep what the process prints off the node's own disk: why it stopped when that was full must be readable."""
+        console = home.path / "console.log"
+        if not console.is_symlink():
+            aside = self.spec.place / "consoles" / f"{home.name}.log"
+            aside.parent.mkdir(exist_ok=True)
+            console.symlink_to(aside)
 
     async def stop_all(self) -> None:
         """Stop every process in order."""

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 from msgspec.structs import replace
 
-from chain.block import block_id, has_matching_body
+from chain.block import Block, block_id, has_matching_body
 from chain.codec import decode, encode
 from chain.ids import AccountId, Hash, Millis
 from consensus.context import BlockContext
@@ -74,7 +74,7 @@ def test_full_blocks_are_executed_one_job_at_a_time(monkeypatch: pytest.MonkeyPa
     """What a job executes is committed on the event loop at once: little enough that nobody waits long."""
     monkeypatch.setattr(blocks, "_MOST_ITEMS", 2)
     mint, world = Mint(GENESIS), make_world(GENESIS, ALICE)
-    chain = []
+    chain: list[Block] = []
     for height in range(3):
         pays = [mint.transfer(ALICE, ONE.account, 5, nonce) for nonce in (2 * height, 2 * height + 1)]
         chain.append(mint.block(chain[-1].id if chain else mint.root, pays, producer=ALICE))

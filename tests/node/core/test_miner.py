@@ -65,7 +65,7 @@ def test_more_to_put_in_is_gathered_before_a_new_candidate_is_built() -> None:
 
 
 def test_what_takes_long_to_build_is_built_less_often() -> None:
-    """A candidate that took 100 ms is followed by a fuller one after a second: a tenth of the time goes into building."""
+    """A candidate that took 100 ms is followed by a fuller one after a second: a tenth of the time goes into it."""
     lonely = make_miner()
     lonely.now = Millis(lonely.now + 100)
     end_until_sealing(lonely)

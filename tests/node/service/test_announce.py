@@ -36,7 +36,7 @@ def test_what_nobody_hears_is_counted_and_not_put_into_words(monkeypatch: pytest
 
     monkeypatch.setattr(announce, "show", show)
     hub = EventHub()
-    teller, log, metrics = announcer(hub, "info", io.StringIO())
+    teller, log, _metrics = announcer(hub, "info", io.StringIO())
     with log:
         teller.announce(SEEN, Millis(1))
         assert not shown
