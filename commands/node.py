@@ -28,6 +28,7 @@ from commands.show import SHOWN_ACCOUNT, coins, counted, facts, listing, moment,
 from node.config import Config, read_config
 
 if TYPE_CHECKING:
+    from chain.genesis import PosParameters, PowParameters
     from node.client import Client
     from node.rpc.shapes import NodeStatus
     from node.service.service import Running
@@ -157,15 +158,22 @@ def stop(home: HomeOption = None, as_json: JsonFlag = False) -> None:
 def checkpoint(home: HomeOption = None, as_json: JsonFlag = False) -> None:
     """Print HEIGHT:HASH of the latest final block of a running node, for others who trust it to start from.
 
-    They give it as --checkpoint, or as checkpoint under [sync] in config.toml.
+    They give it as --checkpoint, or as checkpoint under [sync] in config.toml. Under proof of stake it is the block
+    that ended the last epoch: by that one they can tell at once whose votes count.
     """
 
     async def look(node: "Client") -> tuple[int, str]:
-        height = (await node.status()).finalized
+        height = choose_checkpoint((await node.status()).finalized, (await node.genesis()).engine)
         return height, (await node.block(height=height)).id
 
     height, block = ask(home, look)
     emit(as_json, {"checkpoint": f"{height}:{block}", "height": height, "block": block}, f"{height}:{block}")
+
+
+def choose_checkpoint(final: int, engine: "PowParameters | PosParameters") -> int:
+    """Return the height, up to the final one, at which a checkpoint says most; within the first epoch any will do."""
+    blocks = getattr(engine, "epoch_blocks", 1)
+    return int(final - final % blocks) or final
 
 
 # --- asking ----------------------------------------------------------------------------------------
