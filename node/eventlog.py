@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from queue import Queue
+from threading import Thread
 from types import TracebackType
 from typing import BinaryIO, Final, Protocol, Self, TypeVar
 
@@ -28,6 +30,8 @@ from node.events import Event
 _MAGIC: Final = b"fedlog01"
 _LENGTH_BYTES: Final = 4
 _MAX_FRAME: Final = 2**31
+_MOST_WAITING: Final = 4096
+"""Steps that may wait for the disk."""
 
 R = TypeVar("R", bound=Record)
 
@@ -84,25 +88,49 @@ def step_of(event: Event, now: Millis, effects: list[Effect]) -> LoggedStep:
 
 
 class EventRecorder:
-    """An open event log. Close it, or leave its ``with`` block, so that its end is on disk."""
+    """An open event log. Close it, or leave its ``with`` block, so that its end is on disk.
+
+    A thread of its own encodes and writes: whoever records waits only if ``_MOST_WAITING`` steps do.
+    """
 
     def __init__(self, path: Path, header: LogHeader) -> None:
         """Begin a new log. ``FileExistsError`` if there is a file already."""
         self._file: BinaryIO = path.open("xb")
         self._file.write(_MAGIC)
         self._put(header)
+        self._steps: Queue[tuple[Event, Millis, list[Effect]] | None] = Queue(_MOST_WAITING)
+        self._failure: BaseException | None = None
+        self._thread = Thread(target=self._write_steps, name="event log", daemon=True)
+        self._thread.start()
 
     def _put(self, record: Record) -> None:
         data = encode(record)
         self._file.write(len(data).to_bytes(_LENGTH_BYTES, "big") + data)
 
+    def _write_steps(self) -> None:
+        """Write what comes, until None does. After a failure the rest is dropped: a gap could not be replayed."""
+        while (step := self._steps.get()) is not None:
+            if self._failure is None:
+                try:
+                    self._put(step_of(*step))
+                except BaseException as error:  # raised where the next step is recorded, or at the end
+                    self._failure = error
+
     def record(self, event: Event, now: Millis, effects: list[Effect]) -> None:
-        """Write one step."""
-        self._put(step_of(event, now, effects))
+        """Write one step, soon; ``effects`` must not change any more. Raises what kept an earlier one from the disk."""
+        if self._failure is not None:
+            raise self._failure
+        self._steps.put((event, now, effects))
 
     def close(self) -> None:
-        """Flush and close the file."""
+        """Write what waits, flush and close the file. Raises what kept a step from the disk. Twice does no harm."""
+        if self._thread.is_alive():
+            self._steps.put(None)
+            self._thread.join()
         self._file.close()
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise failure
 
     def __enter__(self) -> Self:
         return self
