@@ -74,6 +74,13 @@ MUTANTS: Final = (
         ("tests/storage/test_keystore.py",),
     ),
     Mutant(
+        "a backup takes the keys along",
+        "storage/backup.py",
+        "    for file in (directory.config_file, directory.upgrades_file, directory.genesis_file):",
+        '    for file in (directory.config_file, directory.genesis_file, *(directory.path / "keys").iterdir()):',
+        ("tests/storage/test_staging.py",),
+    ),
+    Mutant(
         "two nodes may use one data directory",
         "storage/lock.py",
         "            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)",
@@ -242,6 +249,13 @@ MUTANTS: Final = (
         "        self._span = _DELTAS * parameters.delta_ms",
         "        self._span = 0",
         _DESK,
+    ),
+    Mutant(
+        "a light device believes what it is told",
+        "node/light/proven.py",
+        "        if not verify_digest_proof(self.point.header.state_root, key, digest, answer.proof):",
+        "        if False:",
+        ("tests/node/light/test_lies.py",),
     ),
     # --- devices ---------------------------------------------------------------------------------------
     Mutant(

@@ -213,6 +213,22 @@ def test_a_backup_is_the_store_at_one_instant_and_opens_like_it(tmp_path: Path, 
         back_up(DataDirectory(home), again, payloads, tmp_path / "copy")
 
 
+def test_a_backup_holds_no_key_and_no_journal(tmp_path: Path, lock) -> None:
+    """Whoever restores it signs and releases with what is there now, and whoever finds it can do neither."""
+    home = tmp_path / "home"
+    for name in ("payloads", "keys", "journal"):
+        (home / name).mkdir(parents=True)
+        (home / name / "secret.json").write_text("secret")
+    for name in ("genesis.json", "rpc.cookie", "peers.dat"):
+        (home / name).write_text("secret" if name == "rpc.cookie" else "{}")
+    store = open_chain_store(home / "chain", lock, make_genesis())
+    back_up(DataDirectory(home), store, PayloadFiles(home / "payloads"), tmp_path / "copy", lambda: False)
+    store.close()
+    copied = [path for path in (tmp_path / "copy").rglob("*") if path.is_file()]
+    assert copied
+    assert [path for path in copied if b"secret" in path.read_bytes()] == []
+
+
 def test_a_cancelled_backup_leaves_nothing(tmp_path: Path, lock) -> None:
     """Neither the directory nor the part that was made of it."""
     (tmp_path / "payloads").mkdir()
