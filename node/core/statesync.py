@@ -36,6 +36,9 @@ from p2p.network import PeerNetwork
 _ASK_AGAIN_MS: Final = 5_000
 _GIVE_UP_MS: Final = 30_000
 """Without a state to fetch, or without anybody who still serves the one that is being fetched."""
+_REST_MS: Final = 1_000
+"""A peer that had no answer is not asked for so long, twice as long each time until it gives something true."""
+_MAX_REST_DOUBLINGS: Final = 6
 _SWEPT: Final = 2_000
 _MAX_UNFINISHED: Final = 16
 """Pieces that wait for their large values: no more are asked for beyond."""
@@ -75,6 +78,8 @@ class StateSync:
         self._unfinished: dict[Prefix, tuple[PieceChecked, dict[bytes, Hash]]] = {}
         self._value: LargeValue | None = None
         self._crumbs: dict[PeerId, int] = {}
+        self._resting: dict[PeerId, tuple[int, Millis]] = {}  # who had no answer: how often, and until when it rests
+        self._has_given_up = False
 
     @property
     def phase(self) -> Phase:
@@ -119,6 +124,8 @@ class StateSync:
     def on_peer_down(self, down: PeerDown, turn: Turn) -> None:
         """Count no longer on a peer that left."""
         self._offers.pop(down.peer, None)
+        self._resting.pop(down.peer, None)
+        self._crumbs.pop(down.peer, None)
 
     def on_serves(self, serves: PeerServes, turn: Turn) -> None:
         """Note which states a peer serves."""
@@ -142,7 +149,7 @@ class StateSync:
         if self._asked_at is None or turn.now - self._asked_at >= _ASK_AGAIN_MS:
             self._asked_at = turn.now
             turn.network(self._network.ask_served(turn.now))
-        target = self._choose()
+        target = self._choose(turn)
         if target is not None:
             if self._world.store.staging.sweep(_SWEPT):
                 self._world.store.staging.begin(target)
@@ -154,14 +161,33 @@ class StateSync:
         elif turn.now - self._lonely_since >= _GIVE_UP_MS and self._offers:
             self._end(turn)
 
-    def _choose(self) -> Hash | None:
-        """Return the best state offered: final, as far behind as it is worth, of the most peers, the latest."""
+    def _choose(self, turn: Turn) -> Hash | None:
+        """Return the best state offered: final, as far behind as it is worth, of the most peers, the latest.
+
+        Once one that was promised was not given, any peer's best: however many promise the same, it may be one liar.
+        """
         counts: dict[StateOffer, int] = {}
-        for offers in self._offers.values():
-            for offer in offers:
-                counts[offer] = counts.get(offer, 0) + 1
-        good = [offer for offer in counts if self._is_trusted(offer)]
-        return max(good, key=lambda offer: (counts[offer], offer.height)).block if good else None
+        good: list[list[StateOffer]] = []
+        for peer, offers in self._offers.items():
+            trusted = [offer for offer in offers if self._is_trusted(offer)]
+            if trusted and not self._rests(peer, turn.now):
+                good.append(trusted)
+                for offer in trusted:
+                    counts[offer] = counts.get(offer, 0) + 1
+        if not good:
+            return None
+        among = self._world.random.choice(good) if self._has_given_up else list(counts)
+        return max(among, key=lambda offer: (counts[offer], offer.height)).block
+
+    def _rests(self, peer: PeerId, now: Millis) -> bool:
+        """Did this peer have no answer lately, so that it is not asked now?"""
+        return peer in self._resting and now < self._resting[peer][1]
+
+    def _let_rest(self, peer: PeerId, now: Millis) -> None:
+        """Take note that a peer had no answer; of several at the same time as of one."""
+        count, until = self._resting.get(peer, (0, Millis(0)))
+        if now >= until:
+            self._resting[peer] = count + 1, Millis(now + (_REST_MS << min(count, _MAX_REST_DOUBLINGS)))
 
     def _is_trusted(self, offer: StateOffer) -> bool:
         tree = self._chain.tree
@@ -180,6 +206,7 @@ class StateSync:
     def _give_up(self, turn: Turn) -> None:
         """Let go of a state that nobody serves any more, or whose block is not on the best chain; look for another."""
         self._world.store.staging.drop()
+        self._has_given_up = True
         self._phase, self._target, self._lonely_since, self._asked_at = Phase.WAITING, None, None, None
         self._done, self._pending, self._unfinished, self._value = {}, {}, {}, None
 
@@ -192,14 +219,14 @@ class StateSync:
     def _go_on(self, turn: Turn) -> None:
         """Ask for what is missing; adopt the state when nothing is."""
         assert self._target is not None
-        tree = self._chain.tree
-        if tree.ancestor_id(tree.best(), tree.height(self._target)) != self._target:
-            self._give_up(turn)
+        if not self._is_trusted(StateOffer(self._chain.tree.height(self._target), self._target)):
+            self._give_up(turn)  # another chain is the best by now, or the operator has named a checkpoint meanwhile
             return
         if not self._pending and not self._unfinished:
             self._adopt(turn)
             return
-        servers = [peer for peer, offers in self._offers.items() if self._serves(offers)]
+        promised = [peer for peer, offers in self._offers.items() if self._serves(offers)]
+        servers = [peer for peer in promised if not self._rests(peer, turn.now)]
         if servers:
             self._lonely_since = None
             self._ask(servers, turn)
@@ -248,6 +275,8 @@ class StateSync:
         self._flying.pop(arrived.question, None)
         if arrived.block != self._target or self._phase is not Phase.GATHERING:
             return
+        if arrived.data is None:
+            self._let_rest(arrived.peer, turn.now)
         asked = read_question(arrived.question)
         if isinstance(asked, AskChunk) and arrived.data is not None:
             root = self._root()
@@ -271,6 +300,7 @@ class StateSync:
         if isinstance(result, PieceRefused):
             self._condemn(peer, result.reason, turn)
         elif isinstance(result, PieceChecked):
+            self._resting.pop(peer, None)
             self._weigh(peer, spec.asked, result, turn)
             absent = {key: digest for key, digest in result.large if not self._has_value(key, digest)}
             if absent:
