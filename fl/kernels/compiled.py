@@ -15,8 +15,14 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
-from numba import njit
-from numba.core.caching import FunctionCache
+from fl.kernels.lean import hidden
+
+with hidden("scipy"):  # Numba looks for its BLAS, which no kernel uses and which takes 12 MB
+    from numba import njit
+    from numba.core.caching import FunctionCache
+    from numba.core.registry import cpu_target
+
+    cpu_target.target_context.refresh()
 
 P = ParamSpec("P")
 R = TypeVar("R")
