@@ -90,10 +90,9 @@ class AgreementDesk:
         self._finality = Finality(world, chain, importer)
         self._grace = Grace(engine.parameters, account)
         self._timers: dict[TimerToken, Millis] = {}
-        self._early = EarlyHeaders(engine, self._agreement, world.signatures)
+        self._early = EarlyHeaders(engine, self._agreement, world.signatures, self._epochs.find_last_view)
         self._ending: Certificate | None = None
         self._boundary = Height(0)
-        self._accused: dict[tuple[int, int, AccountId], None] = {}
         self._source: tuple[PeerId, bool] | None = None
         self._handlers = self._make_table()
         importer.let_in = self._early.let_in

@@ -14,6 +14,7 @@ from chain.ids import Hash, Height
 from consensus.pos.engine import PosEngine
 from consensus.pos.epochproof import EpochProof, find_proof_fault, make_epoch_proof, proof_block, read_epoch_proof
 from consensus.pos.errors import MessageFault
+from consensus.pos.fields import read_fields
 from consensus.pos.validators import ValidatorSet, boundary_height, epoch_of
 from consensus.pos.votes import Certificate
 from consensus.pos.vouched import find_vouched
@@ -42,6 +43,7 @@ class Epochs:
         self._engine = engine
         self._chain = chain
         self._blocks = engine.parameters.epoch_blocks
+        self._last_views: dict[int, int] = {}
 
     @property
     def newest(self) -> ValidatorSet:
@@ -83,6 +85,15 @@ class Epochs:
     def find_vouched(self, headers: Sequence[Header]) -> frozenset[Hash]:
         """Return the ids of those headers that a proven end of an epoch vouches for by its links."""
         return find_vouched(headers, self._blocks, self._boundary_at)
+
+    def find_last_view(self, epoch: int) -> int | None:
+        """Return the view of the last block of an epoch whose end is proven; None for others."""
+        if epoch not in self._last_views:
+            data = self._world.store.certificates.epoch_proof(epoch)
+            if data is None:
+                return None
+            self._last_views = {epoch: read_fields(read_epoch_proof(data).boundary).view}  # headers come epoch by epoch
+        return self._last_views[epoch]
 
     def _boundary_at(self, height: int) -> Hash | None:
         data = self._world.store.certificates.epoch_proof(height // self._blocks - 1)

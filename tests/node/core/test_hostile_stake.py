@@ -1,11 +1,13 @@
 """Nodes of a chain with validators against hostile peers and leaders, and more hostile stake than can be borne."""
 
+from functools import partial
+
 from msgspec.structs import replace
 
 from chain.block import Header, block_id
 from chain.codec import encode
 from chain.hashing import digest
-from chain.ids import Hash
+from chain.ids import Hash, Height
 from chain.keys import KeyPair
 from consensus.pos import vrf
 from consensus.pos.engine import PosEngine
@@ -13,10 +15,12 @@ from consensus.pos.fields import PosFields, compute_mix, read_fields, seal_messa
 from consensus.pos.validators import ValidatorSet
 from consensus.pos.votes import Certificate, VoteKind, make_certificate, vote_message
 from node.core.core import NodeCore
+from node.core.earlyheaders import MAX_SIBLINGS
 from node.core.messages import HeaderAdmitted
 from node.core.turn import Turn
 from node.effects import Halt
 from node.simulator.machine import Machine
+from node.simulator.settings import EPOCH_BLOCKS
 from p2p.events import HeadersArrived
 from tests.node.core.test_agreement_desk import Court
 
@@ -162,3 +166,51 @@ def test_a_second_block_of_a_notarised_view_is_never_chosen():
     court.judge()
     assert len(seen) == 5
     assert not any(seen)
+
+
+def test_a_leader_does_not_fill_the_tree_with_blocks_of_one_view():
+    """Sealing costs nothing: of a view few headers are taken, but for those that others have built on."""
+    court = Court(seed=24, seconds=30)
+    grown: list[int] = []
+
+    def lie(is_past: bool) -> None:
+        core = court.core(0)
+        tree = core.chain.tree
+        height = (EPOCH_BLOCKS - 1) if is_past else tree.height(tree.decided) - 1
+        parent = tree.ancestor(tree.decided, Height(height))
+        assert parent is not None
+        view = read_fields(parent).view + 1
+        before = len(tree)
+        for salt in range(200):
+            offer(court, forge_header(court, core, parent, view + (salt if is_past else 0), salt))
+        grown.append(len(tree) - before)
+
+    court.at(9.3, partial(lie, is_past=False))
+    court.at(EPOCH_BLOCKS + 4.3, partial(lie, is_past=True))
+    court.judge()
+    assert len(grown) == 2
+    assert max(grown) <= 2 * MAX_SIBLINGS
+
+
+def test_a_header_that_others_have_built_on_is_taken_however_many_its_leader_sealed():
+    """A hostile leader can't keep its own notarised block, and all on it, from a node that comes later."""
+    court = Court(seed=25, seconds=12)
+    taken: list[bool] = []
+
+    def lie() -> None:
+        core = court.core(0)
+        tree = core.chain.tree
+        parent = tree.ancestor(tree.decided, Height(tree.height(tree.decided) - 2))
+        assert parent is not None
+        view = read_fields(parent).view + 1
+        early = core._agreement._early
+        junk = [forge_header(court, core, parent, view, salt) for salt in range(3 * MAX_SIBLINGS)]
+        true = forge_header(court, core, parent, view, 10**6)
+        child = forge_header(court, core, true, view + 1, 0)
+        for header in junk:
+            early.let_in((header,))
+        taken.append(not early.let_in((true,)) and list(early.let_in((true, child))) == [true, child])
+
+    court.at(8.3, lie)
+    court.judge()
+    assert taken == [True]
