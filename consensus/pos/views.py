@@ -15,7 +15,7 @@ from chain.ids import Hash
 from consensus.pos.votes import Certificate, VoteKind
 
 KEPT_VIEWS: Final = 512
-"""Views above the final one whose certificates are kept: days of outage, since patience grows with each."""
+"""Views above the final one whose certificates are kept: at Δ = 1 s half a day without a block, as patience grows."""
 
 
 class Spans:
