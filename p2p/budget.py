@@ -75,6 +75,10 @@ class Budget:
             return self._telling.take(work, now)
         return True
 
+    def look_up(self, work: int, now: Millis) -> None:
+        """Charge the work of an answer whose size the question does not tell."""
+        self._asking.owe(work, now)
+
     def serve(self, size: int, now: Millis) -> None:
         """Charge bytes that the peer asked for."""
         self._bytes.owe(size, now)

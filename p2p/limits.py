@@ -261,6 +261,8 @@ WORK_BYTES_SHIFT: Final = 6
 """One unit for each 64 bytes that are decoded."""
 SERVE_RATE: Final = Rate(32 * MIB, 480 * MIB)
 """Bytes of headers, bodies and payloads for one peer while others ask too."""
+HEADER_WORK: Final = 10
+"""Work for each header of an answer, on top of the question's."""
 CONTENTION_MS: Final = 1_000
 """Others asked within so long: a peer beyond its share of serving waits."""
 

@@ -21,6 +21,7 @@ from p2p.fetcher import version_of
 from p2p.limits import (
     CHUNK_BYTES,
     CLASSES,
+    HEADER_WORK,
     MAX_ANSWER_BYTES,
     MAX_HEADERS,
     MAX_HEADERS_BYTES,
@@ -83,13 +84,16 @@ class Server:
         """Answer with what follows the locator, as much as fits."""
         if not session.has_room(MessageClass.CONSENSUS, MAX_HEADERS_BYTES):
             return
-        found = self._chain.headers_after(message.locator, MAX_HEADERS)
+        has_turn = self._share.has_turn(session, now)
+        found = self._chain.headers_after(message.locator, MAX_HEADERS) if has_turn else ()
+        session.budget.look_up(len(found) * HEADER_WORK, now)
         size, count = 0, 0
         for header in found:
             size += _bound(header)
             if size > MAX_HEADERS_BYTES:
                 break
             count += 1
+        session.budget.serve(size, now)
         self._links.send(session, Headers(found[:count], count == MAX_HEADERS or count < len(found)))
 
     def on_get_bodies(self, session: Session, message: GetBodies, now: Millis) -> None:

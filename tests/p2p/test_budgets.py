@@ -14,9 +14,11 @@ from p2p.messages import (
     AnnounceTransactions,
     BlockBody,
     GetBodies,
+    GetHeaders,
     GetPayload,
     GetTransactions,
     Head,
+    Headers,
     NoChunk,
     NotFound,
     PayloadChunk,
@@ -134,6 +136,24 @@ def test_asking_much_is_work_too() -> None:
     greedy.say(GetBodies((stage.chain.main[1],)))
     assert isinstance(modest.heard[0], BlockBody)
     assert isinstance(greedy.heard[0], NotFound)
+
+
+def test_headers_cost_what_is_looked_up_for_them() -> None:
+    """Two thousand headers from the disk are ten times the question: who asks on and on waits for others."""
+    stage = Stage()
+    stage.chain.mine(make_chain(200))
+    greedy, modest = Puppet(stage, 1).greet(), Puppet(stage, 2, KEYS[21]).greet()
+    session = stage.network._links.sessions[1]
+    question = GetHeaders((stage.chain.first,))
+    session.budget.look_up(WORK_RATE.burst - 3 * WORK["GetHeaders"].base, stage.now)
+    greedy.say(question)
+    greedy.say(question)
+    assert session.budget.is_in_debt(stage.now), "two questions alone would not be beyond its share"
+    modest.say(question)
+    greedy.heard.clear()
+    greedy.say(question)
+    assert len(next(each for each in modest.heard if isinstance(each, Headers)).headers) == 200
+    assert Headers((), False) in greedy.heard
 
 
 def test_a_node_that_syncs_is_not_held_up(seed: int) -> None:
