@@ -53,6 +53,6 @@ def run_branch(
             return BranchOutcome(tuple(executions), (index, verdict), None)
         except MissingPayload as missing:
             return BranchOutcome(tuple(executions), None, (index, missing.refs))
-        apply_delta(overlay, execution.delta)
+        overlay.lay(execution.delta)
         executions.append(execution)
     return BranchOutcome(tuple(executions), None, None)

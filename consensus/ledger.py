@@ -93,30 +93,27 @@ class Ledger:
         """Add coins to a balance."""
         if amount:
             before = get_account(self.view, account)
-            self._put_account(account, Account(Amount(before.balance + amount), before.nonce))
+            self._put_account(account, before, Account(Amount(before.balance + amount), before.nonce))
 
     def charge(self, account: AccountId, amount: int, purpose: str, fee: int, rule: str) -> None:
-        """Take ``amount`` and a fee for the producer out of a balance; ``Invalid`` if it has not got them."""
+        """Take ``amount`` and a fee for the producer out of a balance, and move the account on to its next nonce.
+
+        ``Invalid`` if it has not got them.
+        """
         before = get_account(self.view, account)
         if before.balance < amount + fee:
             what = f"{purpose} {amount} + fee {fee}" if purpose else f"fee {fee}"
             raise Invalid(rule, f"balance {before.balance} cannot pay {what}", later=True)
-        self._put_account(account, Account(Amount(before.balance - amount - fee), before.nonce))
+        self._put_account(account, before, Account(Amount(before.balance - amount - fee), before.nonce + 1))
         self._income += fee
 
     def earn(self, amount: int) -> None:
         """Add to what the block's producer is paid at its end, out of a plan's funds."""
         self._income += amount
 
-    def count_nonce(self, account: AccountId) -> None:
-        """Move an account on to its next nonce."""
-        before = get_account(self.view, account)
-        self._put_account(account, Account(before.balance, before.nonce + 1))
-
-    def _put_account(self, account: AccountId, record: Account) -> None:
-        before = get_account(self.view, account)
-        self._circulating += record.balance - before.balance
-        put_record(self.view, account_key(account), record)
+    def _put_account(self, account: AccountId, before: Account, after: Account) -> None:
+        self._circulating += after.balance - before.balance
+        put_record(self.view, account_key(account), after)
 
     def put_plan(self, entry: PlanEntry) -> None:
         """Write a plan's standing; the change of its funds is the change of the escrow."""

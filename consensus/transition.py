@@ -241,8 +241,8 @@ def _check_sizes(context: BlockContext, body: Body) -> None:
     size, allowed = len(encode(body)), context.rules.max_block_bytes
     if size > allowed:
         raise Invalid("block.size", f"a body of {size} bytes; at most {allowed} are allowed")
-    load = sum(_size_of_transaction(each)[1] for each in body.transactions)
-    load += sum(_size_of_update(each)[1] for each in body.updates)
+    load = sum([_load_of_transaction(each) for each in body.transactions])
+    load += sum([each.update.release.payload.size for each in body.updates])
     allowed = context.rules.max_block_payload_bytes
     if load > allowed:
         raise Invalid(
@@ -251,13 +251,18 @@ def _check_sizes(context: BlockContext, body: Body) -> None:
 
 
 def _size_of_transaction(signed: SignedTransaction) -> tuple[int, int]:
-    """Return a transaction's bytes in a body, and those it adds beside it: a payload, or the model of a new plan."""
-    body, load = signed.transaction.body, 0
+    """Return a transaction's bytes in a body, and those it adds beside it."""
+    return len(encode(signed)), _load_of_transaction(signed)
+
+
+def _load_of_transaction(signed: SignedTransaction) -> int:
+    """Return the bytes that a transaction adds beside a body: a payload, or the model of a new plan."""
+    body = signed.transaction.body
     if isinstance(body, OpenHoldout):
-        load = body.payload.size
-    elif isinstance(body, SubmitPlan):
-        load = get_model_size(body.plan)
-    return len(encode(signed)), load
+        return body.payload.size
+    if isinstance(body, SubmitPlan):
+        return get_model_size(body.plan)
+    return 0
 
 
 def _size_of_update(attested: AttestedUpdate) -> tuple[int, int]:

@@ -14,7 +14,7 @@ Rules of this file: it knows keys and bytes, not what they mean; one batch of wr
 
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
-from typing import Annotated, Final, Protocol
+from typing import Annotated, Final, NamedTuple, Protocol
 
 from msgspec import Meta
 
@@ -28,6 +28,7 @@ EMPTY_ROOT: Final = ZERO_HASH
 TREE_PREFIX: Final = b"t/"
 _LEAF: Final = b"\x00"
 _BRANCH: Final = b"\x01"
+_IS_BRANCH: Final = _BRANCH[0]
 
 Item = tuple[bytes, bytes | None]
 """A key's digest and its value's digest (``None``: the key goes), sorted by the first."""
@@ -46,9 +47,10 @@ class StateProof(Record):
 
 def update(overlay: Overlay, writes: Mapping[bytes, bytes | None]) -> Hash:
     """Bring the tree's nodes in ``overlay`` up to date with these writes to the state; return the new root."""
-    pairs = [(sha256(key).digest(), None if value is None else sha256(value).digest()) for key, value in writes.items()]
-    if pairs:
-        _update(overlay, 0, sorted(pairs, key=lambda pair: pair[0]))
+    digests = {sha256(key).digest(): None if value is None else sha256(value).digest() for key, value in writes.items()}
+    if digests:
+        paths = sorted(digests)
+        _update(overlay, 0, _Writes(paths, [digests[path] for path in paths]), 0, len(paths))
     return get_root(overlay)
 
 
@@ -152,53 +154,67 @@ def _path(path: bytes, depth: int) -> bytes:
 
 _CUT: Final = tuple([tuple([bytes([byte & (0xFF00 >> rest & 0xFF)]) for byte in range(256)]) for rest in range(8)])
 """For each number of bits and each byte: the byte's first so many bits, padded with zeros."""
+_BIT: Final = tuple([0x80 >> rest for rest in range(8)])
+"""The bits of a byte, the first one first."""
 _LEVEL: Final = tuple([TREE_PREFIX + depth.to_bytes(2, "big") for depth in range(DEPTH + 1)])
 """How the keys of each level's nodes begin."""
 
 
 def _node_key(path: bytes, depth: int) -> bytes:
-    return _LEVEL[depth] + _path(path, depth)
+    whole, rest = depth >> 3, depth & 7
+    if not rest:
+        return _LEVEL[depth] + path[:whole]
+    return _LEVEL[depth] + path[:whole] + _CUT[rest][path[whole]]
 
 
-def _update(overlay: Overlay, depth: int, items: Sequence[Item]) -> bytes | None:
-    """Apply sorted items to their subtree; return its new node (as stored), ``None`` if it is empty.
+class _Writes(NamedTuple):
+    """A block's writes, by digest: the paths in ascending order, and what comes to stand at each."""
 
-    There is one item at least, and all agree in their first ``depth`` bits: these are the subtree's path.
+    paths: list[bytes]
+    contents: list[bytes | None]
+
+
+def _update(overlay: Overlay, depth: int, writes: _Writes, low: int, high: int) -> bytes | None:
+    """Apply the writes ``low`` to ``high`` to their subtree; return its new node (as stored), ``None`` if it is empty.
+
+    There is one at least, and all agree in their first ``depth`` bits: these are the subtree's path.
     """
-    if len(items) == 1:
-        return _update_one(overlay, depth, *items[0])
-    path = items[0][0]
+    path = writes.paths[low]
+    if high - low == 1:
+        return _update_one(overlay, depth, path, writes.contents[low])
     key = _node_key(path, depth)
     node = overlay.get(key)
-    if node is not None and node[:1] == _BRANCH:
-        new = _update_branch(overlay, depth, items, node)
+    if node is not None and node[0] == _IS_BRANCH:
+        new = _update_branch(overlay, depth, writes, low, high, node)
     else:
-        kept = [item for item in items if item[1] is not None]
-        if node is not None and all(digest != node[1:33] for digest, _ in items):
+        kept: list[Item] = [(writes.paths[at], writes.contents[at]) for at in range(low, high)]
+        if node is not None and all(path != node[1:33] for path, _ in kept):
             kept = sorted([*kept, (node[1:33], node[33:])])
-        new = _build(overlay, path, depth, kept)
+        new = _build(overlay, path, depth, [item for item in kept if item[1] is not None])
     if new != node:
         overlay.put(key, new)
     return new
 
 
-def _update_branch(overlay: Overlay, depth: int, items: Sequence[Item], node: bytes) -> bytes | None:
+def _update_branch(overlay: Overlay, depth: int, writes: _Writes, low: int, high: int, node: bytes) -> bytes | None:
     """Return the branch with its halves updated; what is left of it, if a half becomes empty."""
-    middle = _split(items, depth)
+    middle = _find_split(writes.paths, depth, low, high)
     left, right = node[1:33], node[33:]
-    if middle:
-        left = _hash(_update(overlay, depth + 1, items[:middle]))
-    if middle < len(items):
-        right = _hash(_update(overlay, depth + 1, items[middle:]))
-    return _join(overlay, items[0][0], depth, left, right)
+    if middle > low:
+        left = _hash(_update(overlay, depth + 1, writes, low, middle))
+    if middle < high:
+        right = _hash(_update(overlay, depth + 1, writes, middle, high))
+    if left == EMPTY_ROOT or right == EMPTY_ROOT:
+        return _join(overlay, writes.paths[low], depth, left, right)
+    return _BRANCH + left + right
 
 
 def _update_one(overlay: Overlay, depth: int, path: bytes, content: bytes | None) -> bytes | None:
-    """Do what ``_update`` does for one item: down to where its path ends, and up again with the new hashes."""
+    """Do what ``_update`` does for one write: down to where its path ends, and up again with the new hashes."""
     passed: list[tuple[bytes, bytes]] = []
     key = _node_key(path, depth)
     node = overlay.get(key)
-    while node is not None and node[:1] == _BRANCH:
+    while node is not None and node[0] == _IS_BRANCH:
         passed.append((key, node))
         depth += 1
         key = _node_key(path, depth)
@@ -212,13 +228,16 @@ def _update_one(overlay: Overlay, depth: int, path: bytes, content: bytes | None
     if new == node:
         return passed[0][1] if passed else node
     overlay.put(key, new)
-    while passed:
-        key, branch = passed.pop()
+    for key, branch in reversed(passed):
         depth -= 1
-        side = EMPTY_ROOT if new is None else sha256(new).digest()
-        is_right = path[depth >> 3] >> (7 - (depth & 7)) & 1
-        left, right = (branch[1:33], side) if is_right else (side, branch[33:])
-        new = _join(overlay, path, depth, left, right)
+        if path[depth >> 3] & _BIT[depth & 7]:
+            left, right = branch[1:33], _hash(new)
+        else:
+            left, right = _hash(new), branch[33:]
+        if (left == EMPTY_ROOT or right == EMPTY_ROOT) and (new is None or new[0] != _IS_BRANCH):
+            new = _join(overlay, path, depth, left, right)
+        else:  # with a branch below, a branch stays even if the other half is empty
+            new = _BRANCH + left + right
         overlay.put(key, new)
     return new
 
@@ -262,10 +281,15 @@ def _build(overlay: NodeSink, path: bytes, depth: int, items: Sequence[Item]) ->
 
 def _split(items: Sequence[Item], depth: int) -> int:
     """Return how many of the sorted items, equal in their first ``depth`` bits, have a zero next."""
-    low, high = 0, len(items)
+    return _find_split([path for path, _ in items], depth, 0, len(items))
+
+
+def _find_split(paths: Sequence[bytes], depth: int, low: int, high: int) -> int:
+    """Return where, of sorted paths that are equal in their first ``depth`` bits, the first has a one next."""
+    byte, bit = depth >> 3, _BIT[depth & 7]
     while low < high:
-        middle = (low + high) // 2
-        if _bit(items[middle][0], depth):
+        middle = (low + high) >> 1
+        if paths[middle][byte] & bit:
             high = middle
         else:
             low = middle + 1

@@ -75,46 +75,48 @@ def decode_delta(data: bytes) -> Delta:
 class Overlay:
     """Writes over a view, which stays as it is. Overlays nest; ``fold`` hands the writes to the one below.
 
-    What is read from a view that is no overlay is remembered: it may lie on disk, and most of it is read again.
+    What is read from below is remembered: it may lie on disk, and most of it is read again.
     """
 
-    __slots__ = ("_base", "_is_nested", "_read", "_writes")
+    __slots__ = ("_base", "_read", "_under", "_writes")
 
     def __init__(self, base: StateView) -> None:
         self._base = base
-        self._is_nested = isinstance(base, Overlay)
+        self._under = base.get
         self._read: dict[bytes, bytes | None] = {}
         self._writes: dict[bytes, bytes | None] = {}
 
     def get(self, key: bytes, /) -> bytes | None:
         """Return the value written last, else the base's."""
         value = self._writes.get(key, _NOT_HERE)
-        return self._under(key) if value is _NOT_HERE else value
-
-    def _under(self, key: bytes) -> bytes | None:
-        """Return the base's value."""
-        if self._is_nested:
-            return self._base.get(key)
+        if value is not _NOT_HERE:
+            return value
         value = self._read.get(key, _NOT_HERE)
         if value is _NOT_HERE:
-            value = self._read[key] = self._base.get(key)
+            value = self._read[key] = self._under(key)
         return value
 
     def put(self, key: bytes, value: bytes | None) -> None:
         """Write a value; ``None`` removes the key."""
         self._writes[key] = value
 
+    def lay(self, delta: Delta) -> None:
+        """Write the new values of a delta that was made over this overlay as it is."""
+        self._writes.update({change.key: change.new for change in delta.changes})
+
     def fold(self) -> None:
         """Write everything into the overlay below, and start afresh."""
         if not isinstance(self._base, Overlay):
             raise TypeError("only an overlay over an overlay can be folded into what is below")
         self._base._writes.update(self._writes)
-        self._writes = {}
+        self._writes, self._read = {}, {}
 
     def changes(self) -> tuple[Change, ...]:
         """Return what differs from the base, sorted by key."""
-        pairs = sorted(self._writes.items())
-        found = [Change(key, self._under(key), new) for key, new in pairs]
+        read, found = self._read, []
+        for key in sorted(self._writes):
+            old, new = read.get(key, _NOT_HERE), self._writes[key]
+            found.append(Change(key, self._under(key) if old is _NOT_HERE else old, new))
         return tuple([change for change in found if change.old != change.new])
 
     def delta(self) -> Delta:
@@ -127,8 +129,7 @@ def apply_delta(overlay: Overlay, delta: Delta) -> None:
     for change in delta.changes:
         if overlay.get(change.key) != change.old:
             raise StateMismatch(f"the state under {change.key!r} is not the one the delta starts from")
-    for change in delta.changes:
-        overlay.put(change.key, change.new)
+    overlay.lay(delta)
 
 
 def delta_bytes(delta: Delta) -> bytes:

@@ -6,6 +6,7 @@ transaction mode: plyvel would else write the first half of a batch whose making
 """
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -21,6 +22,9 @@ from storage.lock import DirectoryLock
 
 _SCAN_CHUNK: Final = 512
 Item: TypeAlias = tuple[bytes, bytes]
+_LOOK_S: Final = 0.001
+"""How often who shuts a gate looks whether all have left."""
+_SHUTTING: Final = threading.Lock()
 _CACHE_BYTES: Final = 16 * 1024 * 1024
 _REMEDY: Final = (
     "`fedchain db check` looks at the rest; restore a backup of it, or move it away and let the node sync again (keys "
@@ -46,12 +50,11 @@ def _after(prefix: bytes) -> bytes | None:
 class Gate(AbstractContextManager[None]):
     """Lets any number in while it is open; ``shut`` closes it and waits until all have left."""
 
-    __slots__ = ("_inside", "_is_open", "_state", "_what")
+    __slots__ = ("_inside", "_is_open", "_what")
 
     def __init__(self, what: str) -> None:
         self._what = what
-        self._state = threading.Condition()
-        self._inside = 0
+        self._inside: list[None] = []
         self._is_open = True
 
     @property
@@ -59,26 +62,28 @@ class Gate(AbstractContextManager[None]):
         """May one come in?"""
         return self._is_open
 
+    # Every read of the state passes here, so there is no lock: appending to a list and taking from it are atomic. Who
+    # comes in counts himself first and looks at the gate then, who shuts it does it the other way round: either the
+    # one sees that it is shut, or the other that somebody is inside.
+
     def __enter__(self) -> None:
-        with self._state:
-            if not self._is_open:
-                raise UseError(f"{self._what} is closed")
-            self._inside += 1
+        self._inside.append(None)
+        if not self._is_open:
+            self._inside.pop()
+            raise UseError(f"{self._what} is closed")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with self._state:
-            self._inside -= 1
-            if not self._inside:
-                self._state.notify_all()
+        self._inside.pop()
 
     def shut(self) -> bool:
         """Close the gate and wait; return whether it was this call that closed it."""
-        with self._state:
+        with _SHUTTING:
             was_open, self._is_open = self._is_open, False
-            self._state.wait_for(lambda: not self._inside)
-            return was_open
+        while self._inside:
+            time.sleep(_LOOK_S)
+        return was_open
 
 
 class DatabaseSnapshot:
@@ -92,7 +97,16 @@ class DatabaseSnapshot:
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value under a key."""
-        return self._database.read(self._read, key)
+        database = self._database
+        with database.gate:
+            snapshot = self._snapshot
+            if snapshot is None:
+                raise UseError("the snapshot is closed")
+            try:
+                value: bytes | None = snapshot.get(key)  # type: ignore[attr-defined]
+            except (plyvel.CorruptionError, plyvel.IOError) as error:
+                raise database.say_damage(error) from None
+            return value
 
     def scan(self, prefix: bytes, start: bytes = b"") -> Iterator[Item]:
         """Iterate over the keys that begin with ``prefix``, without it, from ``start`` on."""
@@ -106,12 +120,6 @@ class DatabaseSnapshot:
         if self._snapshot is None:
             raise UseError("the snapshot is closed")
         return self._snapshot
-
-    def _read(self, key: bytes) -> bytes | None:
-        if self._snapshot is None:
-            raise UseError("the snapshot is closed")
-        value: bytes | None = self._snapshot.get(key)  # type: ignore[attr-defined]
-        return value
 
     def close(self) -> None:
         """Release it."""
@@ -128,7 +136,7 @@ class Database:
         if not lock.is_held:
             raise UseError(f"{path} opened without its directory's lock")
         self.path = path
-        self._gate = Gate(str(path))
+        self.gate = Gate(str(path))
         self._snapshots: WeakSet[DatabaseSnapshot] = WeakSet()
         try:
             self._db = plyvel.DB(
@@ -148,17 +156,18 @@ class Database:
         """Return the error that says what is wrong with this database, and what to do."""
         return DamagedError(f"{self.path}: {what}; {_REMEDY}")
 
-    def read(self, action: Callable[[bytes], bytes | None], key: bytes) -> bytes | None:
-        """Do one read inside the gate."""
-        with self._gate:
-            try:
-                return action(key)
-            except (plyvel.CorruptionError, plyvel.IOError) as error:
-                raise self.damage(_say(error)) from None
+    def say_damage(self, error: Exception) -> DamagedError:
+        """Return the error that says what LevelDB found wrong with this database, and what to do."""
+        return self.damage(_say(error))
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value under a key."""
-        return self.read(self._db.get, key)
+        with self.gate:
+            try:
+                value: bytes | None = self._db.get(key)
+            except (plyvel.CorruptionError, plyvel.IOError) as error:
+                raise self.say_damage(error) from None
+            return value
 
     def scan(self, prefix: bytes, start: bytes = b"") -> Iterator[Item]:
         """Iterate over the keys that begin with ``prefix``, without it, from ``start`` on.
@@ -171,12 +180,12 @@ class Database:
         """Do ``scan`` over ``source()``: the database, or a snapshot of it."""
         position, include, end = prefix + start, True, _after(prefix)
         while True:
-            with self._gate:
+            with self.gate:
                 try:
                     with source().iterator(start=position, stop=end, include_start=include) as iterator:  # type: ignore[attr-defined]
                         chunk = [item for item, _ in zip(iterator, range(_SCAN_CHUNK), strict=False)]
                 except (plyvel.CorruptionError, plyvel.IOError) as error:
-                    raise self.damage(_say(error)) from None
+                    raise self.say_damage(error) from None
             for key, value in chunk:
                 yield key[len(prefix) :], value
             if len(chunk) < _SCAN_CHUNK:
@@ -185,12 +194,12 @@ class Database:
 
     def last(self, prefix: bytes) -> tuple[bytes, bytes] | None:
         """Return the last of the keys that begin with ``prefix``, without it, and its value."""
-        with self._gate:
+        with self.gate:
             try:
                 with self._db.prefixed_db(prefix).iterator(reverse=True) as iterator:
                     return next(iterator, None)
             except (plyvel.CorruptionError, plyvel.IOError) as error:
-                raise self.damage(_say(error)) from None
+                raise self.say_damage(error) from None
 
     def write(self, fill: Callable[[Writer], None], *, sync: bool) -> None:
         """Write in one atomic batch what ``fill`` puts and deletes; nothing if it raises. Durable if ``sync``.
@@ -198,14 +207,14 @@ class Database:
         ``DiskError`` if the disk is full or fails: nothing more may be written before the database was opened anew.
         """
         try:
-            with self._gate, self._db.write_batch(transaction=True, sync=sync) as batch:
+            with self.gate, self._db.write_batch(transaction=True, sync=sync) as batch:
                 fill(batch)
         except plyvel.IOError as error:
             raise DiskError(f"{self.path} can't be written: {_say(error)}; {_ROOM}") from None
 
     def snapshot(self) -> DatabaseSnapshot:
         """Return a view of this moment."""
-        with self._gate:
+        with self.gate:
             snapshot = DatabaseSnapshot(self, self._db.snapshot())
             self._snapshots.add(snapshot)
             return snapshot
@@ -227,23 +236,23 @@ class Database:
     def verify_checksums(self) -> int:
         """Read every block of every file against its checksum; return the number of keys. ``DamagedError``."""
         count = 0
-        with self._gate:
+        with self.gate:
             try:
                 with self._db.iterator(verify_checksums=True, fill_cache=False) as iterator:
                     for _ in iterator:
                         count += 1
             except (plyvel.CorruptionError, plyvel.IOError) as error:
-                raise self.damage(_say(error)) from None
+                raise self.say_damage(error) from None
         return count
 
     def compact(self) -> None:
         """Rewrite the files without what was deleted or overwritten."""
-        with self._gate:
+        with self.gate:
             self._db.compact_range()
 
     def close(self) -> None:
         """Wait for what is under way, then close. Twice does no harm."""
-        if self._gate.shut():
+        if self.gate.shut():
             for snapshot in list(self._snapshots):
                 snapshot.close()
             self._db.close()

@@ -61,6 +61,7 @@ from storage.layout import (
 )
 from storage.lock import DirectoryLock
 from storage.staging import LevelStaging
+from storage.statecache import NO_CACHE, UNKNOWN, StateCache
 from storage.witness import CommitWitness
 
 _EMPTY: Final = b""
@@ -69,12 +70,13 @@ _EMPTY: Final = b""
 class LevelSnapshot:
     """The state after one block, as the database holds it."""
 
-    __slots__ = ("_area", "_snapshot", "_tip")
+    __slots__ = ("_area", "_cache", "_snapshot", "_tip")
 
-    def __init__(self, snapshot: DatabaseSnapshot, tip: Hash, area: Area) -> None:
+    def __init__(self, snapshot: DatabaseSnapshot, tip: Hash, area: Area, cache: StateCache) -> None:
         self._snapshot = snapshot
         self._tip = tip
         self._area = area
+        self._cache = cache
 
     @property
     def tip(self) -> Hash:
@@ -83,7 +85,11 @@ class LevelSnapshot:
 
     def get(self, key: bytes, /) -> bytes | None:
         """Return the value under a state key, or None."""
-        return self._snapshot.get(self._area.state + key)
+        value = self._cache.find(self._tip, key)
+        if value is UNKNOWN:
+            value = self._snapshot.get(self._area.state + key)
+            self._cache.keep(self._tip, key, value)
+        return value
 
     def values_from(self, digest: bytes, /) -> Iterator[tuple[bytes, bytes]]:
         """Iterate over the state's values in the order of their keys' digests, from ``digest`` on."""
@@ -95,6 +101,7 @@ class LevelSnapshot:
 
     def close(self) -> None:
         """Release the snapshot."""
+        self._cache = NO_CACHE
         self._snapshot.close()
 
     def __enter__(self) -> Self:
@@ -125,6 +132,7 @@ class LevelChainStore:
         self._certificates = LevelCertificateStore(database)
         self._area = AREAS[database.get(META_AREA) == AREAS[1].name]
         self._staging = LevelStaging(database, self._other_area)
+        self._cache = StateCache(self._tip)
 
     def _need(self, key: bytes) -> bytes:
         value = self._database.get(key)
@@ -174,7 +182,7 @@ class LevelChainStore:
         snapshot = self._database.snapshot()
         tip = snapshot.get(META_TIP)
         assert tip is not None  # every batch that was ever written kept it
-        return LevelSnapshot(snapshot, Hash(tip), self._area)
+        return LevelSnapshot(snapshot, Hash(tip), self._area, self._cache)
 
     def tip(self) -> Hash:
         """Return the id of the last block of the main chain."""
@@ -269,7 +277,9 @@ class LevelChainStore:
         """Apply a batch in one synced write; ``UseError`` and nothing changed if it does not fit."""
         check_commit(self, batch)
         height = self._height - len(batch.disconnected) + len(batch.connected)
+        self._cache.leave()
         self._database.write(lambda writer: self._fill(writer, batch), sync=True)
+        self._cache.follow(batch.tip, batch.changes)
         self._tip, self._height = batch.tip, Height(height)
         self._commits += 1
         self._witness.write(self._commits)
@@ -311,7 +321,9 @@ class LevelChainStore:
                 writer.put(META_FLOOR + kind.encode(), number_key(b"", height))
             writer.put(META_COMMITS, number_key(b"", self._commits + 1))
 
+        self._cache.leave()
         self._database.write(fill, sync=True)
+        self._cache.restart(path[-1])
         self._area, self._tip, self._height = area, path[-1], Height(height)
         self._commits += 1
         self._witness.write(self._commits)
@@ -403,6 +415,7 @@ class LevelChainStore:
 
     def close(self) -> None:
         """Wait for reads under way, then close. Twice does no harm."""
+        self._cache.leave()
         self._database.close()
         self._witness.close()
 

@@ -94,7 +94,6 @@ def run_transaction(ledger: Ledger, signed: SignedTransaction) -> None:
     purpose, amount = get_spending(transaction.body)
     rule = f"{transaction.body.__struct_config__.tag}.balance"
     ledger.charge(transaction.sender, amount, purpose, transaction.fee, rule)
-    ledger.count_nonce(transaction.sender)
     _RULES[type(transaction.body)](ledger, transaction, transaction.body)
 
 
