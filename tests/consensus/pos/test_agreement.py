@@ -453,7 +453,7 @@ def test_the_next_epoch_begins_with_its_own_validators_and_what_came_early():
 
 
 def test_votes_go_to_validators_and_to_all_when_a_view_takes_long():
-    """After 2 Δ everybody passes them on: counted from when a block may come, however long the interval is till then."""
+    """After 2 Δ everybody passes them on, counted from when a block may come, however long that takes."""
     quick, waiting, slow = Node(ME), Node(ME), Node(ME)
     waiting.now += BLOCK_MS
     slow.now += BLOCK_MS + 2 * DELTA_MS + 1
