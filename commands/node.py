@@ -183,9 +183,14 @@ def choose_checkpoint(final: int, engine: "PowParameters | PosParameters") -> in
 def status(home: HomeOption = None, as_json: JsonFlag = False) -> None:
     """Show the state of a running node: its place in the chain, its peers, its roles, its coins."""
 
-    async def look(node: "Client") -> tuple["NodeStatus", int]:
+    async def look(node: "Client") -> tuple["NodeStatus", int | None]:
+        from node.client import NotFound
+
         view = await node.status()
-        return view, (await node.account(view.account)).balance
+        try:
+            return view, (await node.account(view.account)).balance
+        except NotFound:  # a light node looks at no more than its device needs
+            return view, None
 
     view, balance = ask(home, look)
     document = as_document(view) | {"balance": balance}
@@ -200,7 +205,7 @@ def as_document(record: object) -> dict[str, Any]:
     return document
 
 
-def _status_facts(view: "NodeStatus", balance: int) -> RenderableType:
+def _status_facts(view: "NodeStatus", balance: int | None) -> RenderableType:
     state = Text(view.state, _STATE_STYLES[view.state])
     if view.state == "syncing":
         eta = "" if view.eta_s is None else f", about {span(view.eta_s)} left"
@@ -218,11 +223,11 @@ def _status_facts(view: "NodeStatus", balance: int) -> RenderableType:
             ("state root", view.state_root),
             ("network", f"{view.chain_id}, genesis {short(view.genesis)}"),
             ("account", view.account),
-            ("balance", coins(balance)),
+            ("balance", None if balance is None else coins(balance)),
             ("roles", ", ".join(view.roles) or "none: follows the chain"),
             ("peers", view.peers),
             ("waiting", f"{view.transactions} transactions, {view.updates} local updates"),
-            ("listening", view.listening),
+            ("listening", view.listening or None),
             ("up", f"{span(view.uptime_s)}, fedchain {view.version}"),
         ]
     )
