@@ -89,7 +89,7 @@ class EventHub:
 
     def wants(self, topic: str) -> bool:
         """Has anybody subscribed to this topic?"""
-        return any(topic in subscription.topics for subscription in self._subscriptions)
+        return bool(self._subscriptions) and any(topic in each.topics for each in self._subscriptions)
 
     @contextmanager
     def subscribe(self, topics: Collection[str]) -> Iterator[Subscription]:

@@ -48,14 +48,16 @@ class Announcer:
         self._hub = hub
         self._metrics = metrics
         self._logger = logger
+        self._least_level = logger.get_effective_level()
         self._prefix = prefix
 
     def announce(self, publish: Publish, now: Millis) -> None:
         """Tell everybody who listens. A full block is thousands of notices: what nobody hears is not put into words."""
         notice = publish.notice
-        self._metrics.count(notice)
         level = _level_of(notice)
-        if not self._logger.is_enabled_for(level) and not self._hub.wants(publish.topic):
+        if type(notice) is not LedgerNotice:  # of which a block has a thousand, and no counter counts them
+            self._metrics.count(notice)
+        if level < self._least_level and not self._hub.wants(publish.topic):
             self._hub.skip()
             return
         shown: dict[str, Any] = show(notice, self._prefix)

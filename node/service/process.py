@@ -23,6 +23,7 @@ from node.service.service import Running, Service
 
 LOG_FILE: Final = Path("logs", "node.log")
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+_KEEP_AFTER_S: Final = (0.0, 15.0, 60.0, 600.0)
 _SWITCH_S: Final = 0.0001
 """How long a thread that executes Python keeps the others waiting. Python's own 5 ms are lost each time the event loop
 lets go of the interpreter (for a signature, a read of the database) while a job computes: a hundred times in a turn."""
@@ -66,7 +67,7 @@ async def _run(
     loop.set_exception_handler(_make_handler(log.logger))
     for number in _SIGNALS:
         loop.add_signal_handler(number, _on_signal, number, service)
-    service.running.add_done_callback(lambda _: _keep_for_good())
+    keeping = asyncio.create_task(_keep_for_good(service), name="keep for good")
     if on_ready is not None:
         service.running.add_done_callback(lambda future: on_ready(future.result()) if not future.cancelled() else None)
     try:
@@ -75,16 +76,23 @@ async def _run(
         log.logger.exception("the node stopped: a fault of its own")
         return 1, service.jobs_ended
     finally:
+        keeping.cancel()
         for number in _SIGNALS:
             loop.remove_signal_handler(number)
         logging.getLogger().removeHandler(library_log)
 
 
-def _keep_for_good() -> None:
-    """Let the collector of garbage pass by what the program is made of: it would go through all of it again and again,
-    tens of milliseconds each time, in the middle of a turn of the event loop."""
-    gc.collect()
-    gc.freeze()
+async def _keep_for_good(service: Service) -> None:
+    """Let the collector of garbage pass by what the program is made of, and what the roles load when they first work.
+
+    It would go through all of it again and again, tens of milliseconds each time, in the middle of a turn of the event
+    loop. Only a few times: what is set aside in this way and ends up in a cycle is never freed.
+    """
+    await asyncio.wait({service.running})
+    for seconds in _KEEP_AFTER_S:
+        await asyncio.sleep(seconds)
+        gc.collect()
+        gc.freeze()
 
 
 def _on_signal(number: int, service: Service) -> None:
