@@ -3,14 +3,15 @@
 Misbehaviour gives points, which halve every ``POINTS_HALF_LIFE_MS``: mistakes that happen now and then are forgiven,
 the same in a row ban at ``BAN_POINTS``. What only a broken or hostile node does is worth that many at once. A loopback
 host is never banned, because every node on a machine has it. Memory is bounded: of too many subjects the oldest are
-forgotten. The operator's own bans are of the same kind.
+forgotten. The operator's own bans are of the same kind. A host stands for its site (``endpoints.site_of``): an IPv6
+address for its /64.
 """
 
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from chain.ids import AccountId, Millis
-from p2p.endpoints import Reach, parse_host, reach_of
+from p2p.endpoints import Reach, parse_host, reach_of, site_of
 from p2p.errors import EndpointError
 from p2p.events import PeerId
 from p2p.limits import BAN_POINTS, MAX_BANS, MAX_REASON, POINTS_HALF_LIFE_MS
@@ -29,6 +30,11 @@ def parse_subject(text: str) -> Subject:
     if len(text) == 64 and all(digit in "0123456789abcdef" for digit in text):
         return AccountId(bytes.fromhex(text))
     return parse_host(text)
+
+
+def settle_subject(subject: Subject) -> Subject:
+    """Return what a subject is kept under: a host's site."""
+    return site_of(subject) if isinstance(subject, str) else subject
 
 
 def subject_text(subject: Subject) -> str:
@@ -68,6 +74,7 @@ class Bans:
             self._add(host, points, reason, now)
 
     def _add(self, subject: Subject, points: int, reason: str, now: Millis) -> None:
+        subject = settle_subject(subject)
         before = self._points.pop(subject, None)
         scaled = (0 if before is None else before.left(now)) + points * _SCALE
         self._points[subject] = _Points(scaled, now)
@@ -78,7 +85,7 @@ class Bans:
 
     def points(self, subject: Subject, now: Millis) -> int:
         """Return the points a subject has now, rounded up."""
-        found = self._points.get(subject)
+        found = self._points.get(settle_subject(subject))
         return 0 if found is None else -(-found.left(now) // _SCALE)
 
     # ── bans ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -87,6 +94,7 @@ class Bans:
         """Ban a subject. ``EndpointError`` for this machine itself."""
         if isinstance(subject, str) and reach_of(subject) is Reach.LOOPBACK:
             raise EndpointError(f"{subject} is this machine: ban the node's account instead")
+        subject = settle_subject(subject)
         self._bans.pop(subject, None)
         self._bans[subject] = SavedBan(subject_text(subject), until, printable(reason)[:MAX_REASON])
         if len(self._bans) > MAX_BANS:
@@ -94,6 +102,7 @@ class Bans:
 
     def unban(self, subject: Subject) -> bool:
         """Let a subject back in, its points forgiven; was it banned?"""
+        subject = settle_subject(subject)
         self._points.pop(subject, None)
         return self._bans.pop(subject, None) is not None
 
@@ -111,6 +120,7 @@ class Bans:
 
     def has(self, subject: Subject, now: Millis) -> bool:
         """Is the subject banned?"""
+        subject = settle_subject(subject)
         ban = self._bans.get(subject)
         if ban is None:
             return False

@@ -5,12 +5,25 @@ is the same on every machine and in a simulator. Telling is paid in advance: wha
 heard. Answers are always heard, because we asked; transactions and updates among them are paid for by what the
 peer tells next. Asking is paid afterwards: who is in debt waits while others ask, and is served when nobody else does
 (``fairshare``), so that a node that syncs alone has all we can give.
+
+A budget outlasts its connection (``Debts``): who hangs up and calls again goes on where it was.
 """
 
 from typing import Final
 
 from chain.ids import Millis
-from p2p.limits import SERVE_RATE, WORK, WORK_BYTES_SHIFT, WORK_RATE
+from p2p.endpoints import Reach, reach_of, site_of
+from p2p.limits import (
+    DEBT_MS,
+    FLOOD_RATE,
+    MAX_DEBTS,
+    MAX_DEBTS_PER_SITE,
+    RATES,
+    SERVE_RATE,
+    WORK,
+    WORK_BYTES_SHIFT,
+    WORK_RATE,
+)
 from p2p.messages import (
     Addresses,
     AnnounceTransactions,
@@ -58,9 +71,20 @@ class Budget:
     """One peer's budgets."""
 
     def __init__(self, now: Millis) -> None:
+        self._rates = {name: TokenBucket(rate, now) for name, rate in RATES.items()}
+        self._flood = TokenBucket(FLOOD_RATE, now)
         self._telling = TokenBucket(WORK_RATE, now)
         self._asking = TokenBucket(WORK_RATE, now)
         self._bytes = TokenBucket(SERVE_RATE, now)
+
+    def is_within_rate(self, message: Message, now: Millis) -> bool:
+        """Count a message that came in; False if there are too many of its kind."""
+        bucket = self._rates.get(type(message).__name__)
+        return bucket is None or bucket.take(count_entries(message), now)
+
+    def forgives(self, now: Millis) -> bool:
+        """Note that a message was left unheard; False if that happened too often."""
+        return self._flood.take(1, now)
 
     def pays(self, message: Message, size: int, now: Millis) -> bool:
         """Charge a message that came in; False if it is to be left unheard."""
@@ -86,3 +110,28 @@ class Budget:
     def is_in_debt(self, now: Millis) -> bool:
         """Has the peer asked for more than its share?"""
         return not (self._asking.take(0, now) and self._bytes.take(0, now))
+
+
+class Debts:
+    """Budgets of connections that are gone, for the next ones from the same site; of this machine none is kept."""
+
+    def __init__(self) -> None:
+        self._left: dict[str, list[tuple[Budget, Millis]]] = {}
+
+    def leave(self, host: str, budget: Budget, now: Millis) -> None:
+        """Keep the budget of a connection that ends. Of too many the oldest are forgotten."""
+        if reach_of(host) is Reach.LOOPBACK:
+            return
+        site = site_of(host)
+        left = self._left.pop(site, [])
+        self._left[site] = [*left[1 - MAX_DEBTS_PER_SITE :], (budget, now)]
+        if len(self._left) > MAX_DEBTS:
+            del self._left[next(iter(self._left))]
+
+    def take(self, host: str, now: Millis) -> Budget:
+        """Return the budget of a new connection: one that was left less than ``DEBT_MS`` ago, or a full one."""
+        site = site_of(host)
+        left = [each for each in self._left.pop(site, []) if now - each[1] < DEBT_MS]
+        if len(left) > 1:
+            self._left[site] = left[1:]
+        return left[0][0] if left else Budget(now)

@@ -15,9 +15,10 @@ from chain.ids import Millis
 from chain.keys import KeyPair
 from p2p.access import ChainAccess, NetworkConfig
 from p2p.addressbook import AddressBook
-from p2p.bans import Bans, Subject
+from p2p.bans import Bans, Subject, settle_subject
+from p2p.budget import Debts
 from p2p.dialer import Dialer, Purpose
-from p2p.endpoints import Endpoint, Reach, group_of, parse_endpoint, parse_target, reach_of
+from p2p.endpoints import Endpoint, Reach, group_of, parse_endpoint, parse_target, reach_of, site_of
 from p2p.errors import EndpointError, HandshakeError, SelfConnectionError
 from p2p.events import Close, Connected, Dial, PeerId
 from p2p.eviction import Standing, choose_victim
@@ -65,6 +66,7 @@ class Doorman:
             [] if saved is None else [parse_endpoint(text) for text in saved.anchors],
             [parse_target(text) for text in config.seeds],
         )
+        self._debts = Debts()
         self._last_anchors: tuple[str, ...] = ()
         self._terms = Terms(chain.chain_id, chain.genesis_id)
         links.on_closed.append(self._on_closed)
@@ -92,7 +94,7 @@ class Doorman:
             self.dialer.closed(endpoint, now, was_of_use=False)
             self._links.emit(Close(event.connection, str(error)))
             return
-        session = Session(event.connection, endpoint, handshake, now)
+        session = Session(event.connection, endpoint, handshake, now, self._debts.take(endpoint.host, now))
         self._links.open(session)
         pinned = self.dialer.pin_of(endpoint)
         if pinned in (None, handshake.server):
@@ -106,7 +108,7 @@ class Doorman:
     def _welcome(self, event: Connected, endpoint: Endpoint, now: Millis) -> None:
         nonce = self._random.randbytes(32)
         handshake = ServerHandshake(self._identity, self._terms, event.server_certificate, nonce)
-        session = Session(event.connection, endpoint, handshake, now)
+        session = Session(event.connection, endpoint, handshake, now, self._debts.take(endpoint.host, now))
         callers = [each for each in self._links.sessions.values() if not each.outbound]
         self._links.open(session)
         if self._is_banned(endpoint.host, now):
@@ -129,7 +131,8 @@ class Doorman:
         self._links.close(oldest, "the handshake takes too long, and others wait", now)
 
     def _is_crowded(self, host: str, callers: list[str]) -> bool:
-        return reach_of(host) is not Reach.LOOPBACK and callers.count(host) >= self._config.max_per_host
+        sites = [site_of(caller) for caller in callers]
+        return reach_of(host) is not Reach.LOOPBACK and sites.count(site_of(host)) >= self._config.max_per_host
 
     def _status(self) -> Status:
         chain = self._chain
@@ -142,6 +145,12 @@ class Doorman:
         """Prove ourselves to a server."""
         assert isinstance(session.handshake, ClientHandshake)
         proof = session.handshake.on_challenge(message)
+        if self.dialer.purpose_of(session.endpoint) is Purpose.FEELER:
+            # A node of our network is there: its certificate and challenge say so. To go on would cost a caller of
+            # its his place, if its door is full.
+            self.dialer.worked(session.endpoint, session.handshake.server, now)
+            self._links.close(session, "only looked whether somebody is here", now)
+            return
         session.stage = Stage.AWAITS_SERVER_PROOF
         self._links.send(session, proof)
 
@@ -151,10 +160,7 @@ class Doorman:
         established = session.handshake.on_server_proof(message)
         if self._admits(session, established, now):
             self.dialer.worked(session.endpoint, established.peer, now)
-            if self.dialer.purpose_of(session.endpoint) is Purpose.FEELER:
-                self._links.close(session, "only looked whether somebody is here", now)
-            else:
-                self._links.establish(session, established, now)
+            self._links.establish(session, established, now)
 
     def on_client_proof(self, session: Session, message: ClientProof, now: Millis) -> None:
         """Take a client that has proven itself as a peer, and prove ourselves."""
@@ -259,8 +265,10 @@ class Doorman:
     def ban(self, subject: Subject, until: Millis, reason: str, now: Millis) -> None:
         """Ban a subject and close its connections."""
         self.bans.ban(subject, until, reason)
+        banned = settle_subject(subject)
         for session in list(self._links.sessions.values()):
-            if subject == session.endpoint.host or (session.stage is Stage.READY and subject == session.peer):
+            host = site_of(session.endpoint.host)
+            if banned == host or (session.stage is Stage.READY and banned == session.peer):
                 self._links.close(session, "banned for a while", now)
 
     def _is_banned(self, subject: Subject, now: Millis) -> bool:
@@ -270,6 +278,7 @@ class Doorman:
         return self.bans.has(subject, now)
 
     def _on_closed(self, session: Session, now: Millis) -> None:
+        self._debts.leave(session.endpoint.host, session.budget, now)
         if isinstance(session.handshake, ClientHandshake):
             lasted = session.was_ready and now - session.since >= LASTING_MS
             is_feeler = self.dialer.purpose_of(session.endpoint) is Purpose.FEELER

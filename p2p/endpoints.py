@@ -118,6 +118,17 @@ def group_of(host: str) -> bytes:
     return b"4" + ip.packed[:2] if isinstance(ip, IPv4Address) else b"6" + ip.packed[:4]
 
 
+def site_of(host: str) -> str:
+    """Return the host itself; of a global IPv6 address the /64 it is in, as its lowest address.
+
+    A /64 is what one customer is given: whoever has one address there has 2⁶⁴, so they count as one host.
+    """
+    ip = _ip(host)
+    if not isinstance(ip, IPv6Address) or not ip.is_global:
+        return host
+    return str(IPv6Address(ip.packed[:8] + bytes(8)))
+
+
 def placement_of(endpoint: Endpoint) -> bytes:
     """Return what decides an endpoint's buckets: its group, but itself where all hosts are one operator's."""
     return group_of(endpoint.host) if reach_of(endpoint.host) is Reach.GLOBAL else str(endpoint).encode()

@@ -214,6 +214,13 @@ RATES: Final = {
 """Unasked messages from one peer by type, counted by the ids they list. An honest node stays well below."""
 FLOOD_RATE: Final = Rate(200, 60)
 """Dropped messages; a peer beyond that is flooding and is rejected."""
+DEBT_MS: Final = 240_000
+"""So long after a connection its budgets are held against the next from the same host, or IPv6 /64; by then they are
+full again."""
+MAX_DEBTS: Final = 2048
+"""Hosts of which that is remembered; the oldest are forgotten first."""
+MAX_DEBTS_PER_SITE: Final = 8
+"""Connections of one host of which that is remembered."""
 
 # ── address book ──────────────────────────────────────────────────────────────────────────────────────────────────
 NEW_BUCKETS: Final = 256

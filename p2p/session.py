@@ -9,13 +9,13 @@ from enum import Enum
 from typing import Final, TypeAlias
 
 from chain.ids import Hash, Height, Millis
-from p2p.budget import Budget, count_entries
+from p2p.budget import Budget
 from p2p.endpoints import Endpoint
 from p2p.errors import MessageError, OveruseError
 from p2p.events import Kind, PeerId, PeerInfo
 from p2p.frames import FrameDecoder
 from p2p.handshake import ClientHandshake, Established, ServerHandshake
-from p2p.limits import CLASSES, FLOOD_RATE, MAX_KNOWN, RATES, SILENCE_MS, MessageClass
+from p2p.limits import CLASSES, MAX_KNOWN, SILENCE_MS, MessageClass
 from p2p.messages import (
     CLASS_OF,
     Bye,
@@ -27,7 +27,6 @@ from p2p.messages import (
     decode_weight,
     encode_message,
 )
-from p2p.ratelimit import TokenBucket
 from p2p.recent import RecentSet
 from p2p.sendqueue import SendQueue
 
@@ -73,6 +72,7 @@ class Session:
         endpoint: Endpoint,
         handshake: ClientHandshake | ServerHandshake,
         now: Millis,
+        budget: Budget | None = None,
     ) -> None:
         self.connection = connection
         self.endpoint = endpoint
@@ -95,9 +95,7 @@ class Session:
         self.weight = 0
         self._established: Established | None = None
         self._decoder = FrameDecoder(self._limit_of)
-        self._buckets = {name: TokenBucket(rate, now) for name, rate in RATES.items()}
-        self.budget = Budget(now)
-        self._flood = TokenBucket(FLOOD_RATE, now)
+        self.budget = budget or Budget(now)
 
     # ── the peer ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -166,9 +164,9 @@ class Session:
             allowed = _HANDSHAKE_STAGES.get(self.stage)
             if allowed is not None and not isinstance(message, allowed):
                 raise MessageError(f"a {type(message).__name__} where the connection {self.stage.value}")
-            if self._is_within_rate(message, now) and self.budget.pays(message, len(frame.data), now):
+            if self.budget.is_within_rate(message, now) and self.budget.pays(message, len(frame.data), now):
                 yield message
-            elif not self._flood.take(1, now):
+            elif not self.budget.forgives(now):
                 raise OveruseError(f"flooding with {type(message).__name__} messages")
 
     def _limit_of(self, message_class: MessageClass) -> int:
@@ -179,10 +177,6 @@ class Session:
             raise MessageError(f"a {message_class.name.lower()} message before the handshake was done")
         limits = CLASSES[message_class]
         return limits.answer_bytes if self.owed[message_class] else limits.frame_bytes
-
-    def _is_within_rate(self, message: Message, now: Millis) -> bool:
-        bucket = self._buckets.get(type(message).__name__)
-        return bucket is None or bucket.take(count_entries(message), now)
 
     # ── what is owed ──────────────────────────────────────────────────────────────────────────────────────────────
 
