@@ -345,6 +345,18 @@ def test_of_two_certificates_that_contradict_each_other_the_later_convicts_too()
     assert node.tell(certify(1, VoteKind.FINALIZE, one, skip=2)) == []
 
 
+def test_certificates_bear_out_the_block_they_name_and_none_of_a_view_to_come():
+    """Of a notarised view its block alone; above the last such view nothing; what is final settles the rest."""
+    one, other = Hash(b"\1" * 32), Hash(b"\2" * 32)
+    node = Node(None)
+    assert not node.agreement.bears_out(1, one)
+    node.tell(nullified(1), notarized(2, one), nullified(3))
+    asked = [(view, block) for view in (1, 2, 3, 4) for block in (one, other)]
+    assert [place for place in asked if node.agreement.bears_out(*place)] == [(1, one), (1, other), (2, one)]
+    node.tell(finalized(2, one))
+    assert node.agreement.bears_out(2, other)
+
+
 def test_a_notarised_block_is_finalised_and_the_next_view_begins():
     """The third vote makes the certificate, which is told to all; then the finalize vote; three of those end it."""
     node = Node(ME)

@@ -147,27 +147,6 @@ def test_a_header_that_no_certificate_bears_out_is_not_the_heaviest():
     assert not any(seen)
 
 
-def test_a_second_block_of_a_notarised_view_is_never_chosen():
-    """Its leader signed both; by weight they are equal, by the certificate they are not."""
-    court = Court(seed=23, seconds=12)
-    seen: list[bool] = []
-
-    def lie() -> None:
-        core = court.core(0)
-        tree, head = core.chain.tree, core.chain.head
-        parent = tree.header(head.parent)
-        assert parent is not None
-        rivals = [forge_header(court, core, parent, read_fields(head).view, salt) for salt in range(20)]
-        offer(court, *rivals)
-        seen.append(tree.best() in map(block_id, rivals))
-
-    for tenths in range(60, 90, 7):
-        court.at(tenths / 10, lie)
-    court.judge()
-    assert len(seen) == 5
-    assert not any(seen)
-
-
 def test_a_leader_does_not_fill_the_tree_with_blocks_of_one_view():
     """Sealing costs nothing: of a view few headers are taken, but for those that others have built on."""
     court = Court(seed=24, seconds=30)
