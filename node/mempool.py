@@ -8,12 +8,13 @@ signed and can be paid for was decided before it comes here (``consensus.transit
 - When full, the end of some sender's row makes room, so no gap ever appears. It leaves from the source (a peer, or this
   node) that brought most: so nobody who floods can push out what came another way, whatever he pays. Within
   the largest source the fee decides, and a newcomer that is not better than the cheapest is refused.
+  What peers that are gone have brought counts as one source.
 - Registrations and enrolments of devices are free (a stamp or the plan's escrow pays): they have a cap of their
   own and a share of each block, and are never pushed out by others.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
@@ -21,7 +22,7 @@ from chain.codec import encode
 from chain.ids import AccountId, Hash, Millis
 from chain.transaction import JoinPlan, RegisterDevice, SignedTransaction
 from node.core.config import PoolLimits
-from node.poolentry import Entry, Sender, Shares, Source
+from node.poolentry import GONE, Entry, Sender, Shares, Source
 from node.poolselect import Selection
 
 _FREE_KINDS = (RegisterDevice, JoinPlan)
@@ -157,6 +158,20 @@ class Mempool:
                 f"a transaction with nonce {entry.nonce} waits already; replacing it needs a fee of {least}",
             )
         return None
+
+    def let_go(self, source: Source) -> None:
+        """Take note that a peer is gone: what it brought joins what all others that are gone have brought.
+
+        Else who calls again and again under new names would have a share for each of them.
+        """
+        for entry in [entry for entry in self._entries.values() if entry.source == source]:
+            shares, sender = self._free if entry.free else self._paying, self._senders[entry.sender]
+            moved = replace(entry, source=GONE)
+            shares.remove(entry)
+            self._entries[entry.id] = sender.by_nonce[entry.nonce] = moved
+            shares.add(moved)
+            if sender.last() is moved:
+                shares.note_end(moved)
 
     # --- who makes room ---------------------------------------------------------------------------
 

@@ -14,6 +14,8 @@ from chain.transaction import SignedTransaction
 
 Source = bytes
 """Who brought a transaction: a peer's account, or nothing for this node's own users and roles."""
+GONE: Final[Source] = b"gone"
+"""All peers together that have brought something and are not connected any more."""
 _RATE_SCALE: Final = 1 << 32
 
 

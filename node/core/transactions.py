@@ -114,6 +114,7 @@ class TransactionDesk:
     def on_peer_down(self, down: PeerDown, turn: Turn) -> None:
         """Forget what a peer that is gone had waiting: others have it too if it is worth anything."""
         self._intake.forget(down.peer)
+        self._mempool.let_go(down.peer)
 
     def _judge_arrived(self, arrived: TransactionArrived, turn: Turn) -> None:
         """Take a peer's transaction. Only a bad signature is the peer's fault: states differ between honest nodes."""

@@ -207,3 +207,30 @@ def test_a_flooding_peer_delays_another_by_a_turn_at_most() -> None:
     judged = len(lonely.network.verdicts)
     lonely.hear(HeadersArrived(PEER, ()))
     assert len(lonely.network.verdicts) == judged
+
+
+def pour_under_new_names(pool: Mempool, *, leaves: bool) -> None:
+    """One host that calls again and again, each time under another key, and brings two cheap transactions."""
+    for number in range(LIMITS.transactions):
+        name = b"name%d" % number
+        for nonce in range(2):
+            pool.admit(paying(account(5_000 + number), nonce, 300), 0, NOW, name)
+        if leaves:
+            pool.let_go(name)
+
+
+def test_calling_again_under_new_names_is_no_share_for_each() -> None:
+    """What peers that are gone have brought is one share together, and within it the fee decides.
+
+    So a flood of the cheapest pushes nobody out who pays more, and an honest peer that stays keeps all it brought.
+    """
+    for source in (HONEST, b"an honest peer that left"):
+        pool = Mempool(LIMITS)
+        mine = [paying(account(number), 0, 3_000) for number in range(1, 61)]
+        for one in mine:
+            assert pool.admit(one, 0, NOW, source).is_in
+        if source != HONEST:
+            pool.let_go(source)
+        pour_under_new_names(pool, leaves=True)
+        assert all(one.id in pool for one in mine)
+        assert len(pool) <= LIMITS.transactions
