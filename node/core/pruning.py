@@ -6,7 +6,7 @@
     bodies      the same, if the operator says so; with a body go its events and its transactions in the index
 
 Rules of this file: each step is bounded by a number of blocks, so that nobody waits; a step that a crash took is done
-again. An archive keeps everything. Peers that ask for what was pruned hear that it is not here, and hold it against
+again. An archive keeps everything, and so does a node whose limit of reorganisations was lifted. Peers that ask for what was pruned hear that it is not here, and hold it against
 nobody.
 """
 
@@ -37,6 +37,7 @@ class Pruner:
     def __init__(self, world: World, config: CoreConfig, chain: Chain) -> None:
         self._world = world
         self._kept = config.retention
+        self._keeps_all = config.retention.archive or not config.has_reorg_limit
         self._interval = config.snapshot_blocks
         self._chain = chain
         self._is_swept = False
@@ -45,7 +46,7 @@ class Pruner:
         """Make a step."""
         store = self._world.store
         self._is_swept = store.staging.target() is None and (self._is_swept or store.staging.sweep(_SWEPT))
-        if self._kept.archive:
+        if self._keeps_all:
             return
         for kind in ("undo", "payloads", "bodies"):
             floor, end = store.floor(kind), self._end_of(kind)

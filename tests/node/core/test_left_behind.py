@@ -7,6 +7,8 @@ from chain.genesis_default import default_genesis
 from chain.ids import Amount, Hash
 from chain.payload import PayloadRef
 from chain.transaction import OpenHoldout, Transaction
+from node.core.config import CoreConfig
+from node.events import Tick
 from p2p.events import PayloadArrived
 from tests.node.core.lonely import PEER, Lonely
 from tests.node.core.mint import Mint
@@ -47,3 +49,23 @@ def test_the_payload_of_a_block_that_was_let_go_comes_late() -> None:
     lonely.hear(PayloadArrived(PEER, ref, payload))
     lonely.body(stale)
     assert not lonely.halts()
+
+
+def test_a_node_without_a_limit_forgets_nothing_that_a_deep_reorganisation_needs() -> None:
+    """While the operator has lifted the limit, undo of what would be final else is kept: the way back stays open."""
+    mint = Mint(GENESIS)
+    found: list[list[Block]] = []
+    for producer, length in ((ALICE, 60), (BOB, 65)):
+        parent, blocks = mint.root, []
+        for _ in range(length):
+            blocks.append(mint.block(parent, producer=producer))
+            parent = blocks[-1].id
+        found.append(blocks)
+    short, long = found
+    free = Lonely(GENESIS, config=CoreConfig(has_reorg_limit=False, snapshot_blocks=4))
+    free.give(*short)
+    for _ in range(10):
+        free.send(Tick())
+    free.give(*long)
+    assert not free.halts()
+    assert free.head == long[-1].id
