@@ -6,8 +6,8 @@
     bodies      the same, if the operator says so; with a body go its events and its transactions in the index
 
 Rules of this file: each step is bounded by a number of blocks, so that nobody waits; a step that a crash took is done
-again. An archive keeps everything, and so does a node whose limit of reorganisations was lifted. Peers that ask for what was pruned hear that it is not here, and hold it against
-nobody.
+again. An archive keeps everything, and so does a node whose limit of reorganisations was lifted. Peers that ask for
+what was pruned hear that it is not here, and hold it against nobody.
 """
 
 from collections.abc import Iterator

@@ -28,7 +28,7 @@ MUTANTS: Final = (
     ),
     Mutant(
         "messages have no rate",
-        "p2p/session.py",
+        "p2p/budget.py",
         "        return bucket is None or bucket.take(count_entries(message), now)",
         "        return True",
         ("tests/p2p",),

@@ -10,9 +10,10 @@ from chain.transaction import OpenHoldout, Transaction
 from node.core.config import CoreConfig
 from node.events import Tick
 from p2p.events import PayloadArrived
+from tests.consensus.harness import make_rules
 from tests.node.core.lonely import PEER, Lonely
 from tests.node.core.mint import Mint
-from tests.node.core.town import START, key_of, make_rules
+from tests.node.core.town import START, key_of
 
 ALICE, BOB = key_of(1), key_of(2)
 GENESIS = default_genesis(

@@ -10,6 +10,7 @@ from chain.transaction import RegisterDevice, SignedTransaction, Transaction, Tr
 from node.core.config import PoolLimits
 from node.core.intake import ROW_TRANSACTIONS, TURN_TRANSACTIONS, Intake
 from node.mempool import Admission, Mempool
+from node.poolentry import GONE
 from node.poolselect import TURNS_SHARE
 from p2p.events import BodyArrived, HeadersArrived, PeerDown, PeerId, TransactionArrived, Verdict
 from tests.node.core.lonely import PEER, Lonely
@@ -234,3 +235,13 @@ def test_calling_again_under_new_names_is_no_share_for_each() -> None:
         pour_under_new_names(pool, leaves=True)
         assert all(one.id in pool for one in mine)
         assert len(pool) <= LIMITS.transactions
+
+
+def test_the_pool_hears_that_a_peer_is_gone() -> None:
+    """What it brought belongs to those that are gone from the moment on at which the network says so."""
+    lonely = Lonely(GENESIS)
+    one = pay(0)
+    lonely.hear(TransactionArrived(PEER, one))
+    assert lonely.core.mempool._entries[one.id].source == PEER
+    lonely.hear(PeerDown(PEER, "gone"))
+    assert lonely.core.mempool._entries[one.id].source == GONE
