@@ -38,6 +38,7 @@ from consensus.view import Overlay, PayloadView, StateView
 class Ledger:
     """One block's working state. Nothing reaches the view below; ``overlay`` has what changed.
 
+    before     the state before the block
     view       where to read and write: the overlay, or a nested one while something is tried
     context    the block's
     payloads   payload bytes by id
@@ -48,6 +49,7 @@ class Ledger:
     def __init__(
         self, view: StateView, context: BlockContext, payloads: PayloadView, signatures: SignatureCache | None
     ) -> None:
+        self.before = view
         self.overlay = Overlay(view)
         self.view = self.overlay
         self.context = context

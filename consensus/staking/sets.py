@@ -2,9 +2,9 @@
 
 Stakes count one epoch late: the boundary block of epoch e chooses the members of epoch e + 2 by the stakes as they are,
 and gives those of epoch e + 1, chosen one boundary ago, their seed. Its producer, who alone knows that seed while it
-still picks the block's transactions, can no longer change whom it draws. Left out is who is tombstoned by then or was
-in jail meanwhile: whether this block or no block lets him out must not change the draw either. A set is kept as long
-as evidence about its epoch counts.
+still picks the block's transactions, can no longer change whom it draws. Left out is who was tombstoned before this
+block or in jail meanwhile: what this block says of anybody must not change the draw, or evidence held back would be a
+choice among draws. A set is kept as long as evidence about its epoch counts.
 """
 
 from collections.abc import Iterable
@@ -69,7 +69,7 @@ def end_epoch(ledger: Ledger, stake: StakeContext) -> None:
 
 
 def _name_next(ledger: Ledger, stake: StakeContext) -> tuple[Member, ...]:
-    """Return the next epoch's members: those chosen one boundary ago, without whoever has lost its standing."""
+    """Return the next epoch's members: those chosen one boundary ago, without whoever lost its standing before now."""
     if stake.parameters.permissioned:
         return fixed_members(stake.parameters)
     chosen = need_record(ledger.view, CHOSEN_KEY, Chosen).members
@@ -79,7 +79,7 @@ def _name_next(ledger: Ledger, stake: StakeContext) -> tuple[Member, ...]:
 
 
 def _stood_well(ledger: Ledger, account: AccountId, since: Height) -> bool:
-    validator = get_validator(ledger.view, account)
+    validator = get_validator(ledger.before, account)
     return validator is not None and validator.standing == "good" and validator.free_from <= since
 
 

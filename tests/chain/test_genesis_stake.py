@@ -81,6 +81,7 @@ CONTRADICTIONS: list[tuple[Callable[[Genesis], Genesis], str]] = [
     (with_engine(evidence_reward_ppm=500_001), "engine.evidence_reward_ppm = 500001: must be 0 to 500000"),
     (with_engine(absent_slots=0), "engine.absent_slots = 0"),
     (with_engine(jail_blocks=0), "engine.jail_blocks = 0"),
+    (with_engine(epoch_blocks=10, unbonding_blocks=7, jail_blocks=28), "engine.jail_blocks = 28: must be at most"),
     (with_engine(permissioned=3), "engine.permissioned: "),
     (staking(), "engine.validators = []: must name at least one"),
     (staking((ACCOUNTS[0], 10**9), (ACCOUNTS[0], 10**9)), "already named by engine.validators[0]"),

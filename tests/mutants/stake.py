@@ -216,6 +216,13 @@ MUTANTS: Final = (
         _STAKING,
     ),
     Mutant(
+        "evidence in the boundary block chooses whom its seed draws",
+        "consensus/staking/sets.py",
+        "    validator = get_validator(ledger.before, account)",
+        "    validator = get_validator(ledger.view, account)",
+        _STAKING,
+    ),
+    Mutant(
         "the absent are never jailed",
         "consensus/staking/absence.py",
         "    if missed < limit:",

@@ -56,6 +56,7 @@ class Model:
     punished: dict[tuple[str, int, int, bytes], int] = field(default_factory=dict)
     burnt: int = 0
     minted: int = 0
+    standing: dict[bytes, tuple[str, int]] = field(default_factory=dict)
 
     def copy(self) -> "Model":
         """What to come back to when a block is taken back."""
@@ -68,6 +69,10 @@ class Model:
             miners=dict(self.miners),
             punished=dict(self.punished),
         )
+
+    def begin(self) -> None:
+        """A block begins: whoever stands well now is in the next set, whatever the block says."""
+        self.standing = {account: (staker.standing, staker.free_from) for account, staker in self.stakers.items()}
 
     def takes(self, height: int, sender: bytes, fee: int, body: Body | Claim) -> bool:
         """Do what one transaction asks, fee included; False, and nothing done, if it may not."""
@@ -175,8 +180,8 @@ class Model:
         self.minted += subsidy
 
     def _stood_well(self, account: bytes, height: int) -> bool:
-        staker, chosen_at = self.stakers.get(account), height - self.parameters.epoch_blocks
-        return staker is not None and staker.standing == "good" and staker.free_from <= chosen_at
+        standing, free_from = self.standing.get(account, ("gone", 0))
+        return standing == "good" and free_from <= height - self.parameters.epoch_blocks
 
     def _count(self, height: int, producer: bytes, missed: list[bytes]) -> None:
         for account in {leader for leader in missed if leader != producer}:

@@ -176,6 +176,7 @@ class StakeMachine(RuleBasedStateMachine):
         self.history.append((dict(self.chain.state), self.model.copy()))
         height, waiting = self.chain.height + 1, list(self.chain.transactions)
         execution = self.chain.mine()
+        self.model.begin()
         self.chain.skipped, income = 0, 0
         for signed in waiting:
             transaction = signed.transaction

@@ -111,6 +111,12 @@ def test_nothing_in_the_boundary_block_changes_whom_its_seed_draws() -> None:
     chains[2].do(SECOND, Bond(Amount(5)))
     chains[0].mine()
     assert chains[0].set(1) == chains[1].set(1) == chains[2].set(1)
+    chain = StakeChain()
+    chain.mine(3)
+    chain.do(REPORTER, SubmitEvidence(encode(chain.double_vote(SECOND))))
+    assert chain.set(1) == chains[0].set(1)  # evidence held back for this block is no choice among draws
+    chain.end_epoch()
+    assert SECOND.account not in chain.set(2)
     chain = chains[3]
     chain.absent = {SECOND.account}
     while get_validator(chain, SECOND.account) == replace(get_validator(chain, SECOND.account), standing="good"):
