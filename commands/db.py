@@ -16,6 +16,7 @@ from commands.output import EXIT_FAILED, CommandFailed, JsonFlag, command, emit,
 from commands.show import counted, facts, sentence, size
 
 if TYPE_CHECKING:
+    from chain.genesis import Genesis
     from storage.check import CheckReport
     from storage.directory import DataDirectory
     from storage.journal import FileReleaseJournal
@@ -31,23 +32,28 @@ app = typer.Typer(cls=Group, help="Check, compact, export and back up what a nod
 class _Stores:
     """A data directory's stores, held by this process."""
 
+    genesis: "Genesis"
     chain: "LevelChainStore"
     payloads: "PayloadFiles"
     journal: "FileReleaseJournal"
 
 
 @contextmanager
-def _open(home: Path) -> Iterator[_Stores]:
-    """Open the stores of a data directory, so that no node can; a chain of another network is refused."""
+def _open(home: Path, *, create: bool = False) -> Iterator[_Stores]:
+    """Open the stores of a data directory, so that no node can; a chain of another network is refused.
+
+    With ``create`` a data directory in which no node has run yet gets its chain, which is genesis alone.
+    """
+    from node.service.home import first_data
     from storage.directory import DataDirectory
     from storage.errors import ForeignGenesisError
 
     directory = DataDirectory.find(home)
     with ExitStack() as stack:
         lock = stack.enter_context(directory.lock())
-        chain = directory.open_chain(lock)
-        stack.callback(chain.close)
         genesis = directory.genesis()
+        chain = directory.open_chain(lock, first_data(genesis) if create else None)
+        stack.callback(chain.close)
         if chain.genesis != genesis.id:
             raise ForeignGenesisError(
                 f"{directory.chain_path} belongs to the network with genesis {chain.genesis.hex()}; "
@@ -55,7 +61,7 @@ def _open(home: Path) -> Iterator[_Stores]:
             )
         journal = directory.open_journal()
         stack.callback(journal.close)
-        yield _Stores(chain, directory.open_payloads(lock), journal)
+        yield _Stores(genesis, chain, directory.open_payloads(lock), journal)
 
 
 @app.command("check", epilog=example("fedchain db check --home alice"))
@@ -168,12 +174,13 @@ def export(
     as_json: JsonFlag = False,
 ) -> None:
     """Write the main chain with its payloads to one file, to move, archive or check it."""
+    from consensus.engines import make_engine
     from storage.export import export_chain
 
     if out.exists():
         raise CommandFailed(f"{out} exists already", "name another file")
     with waiting("writing the chain"), _open(home_directory(home)) as stores:
-        count = export_chain(stores.chain, stores.payloads, out)
+        count = export_chain(stores.chain, stores.payloads, out, make_engine(stores.genesis).references)
     length = out.stat().st_size
     emit(
         as_json,
@@ -182,3 +189,46 @@ def export(
     )
     if not as_json:
         note("Payloads that were pruned are not in it.")
+
+
+@app.command(
+    "import",
+    epilog=example(
+        "fedchain init --home bob --genesis alice/genesis.json",
+        "fedchain db import chain.fed --home bob",
+    ),
+)
+@command
+def import_(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="What `fedchain db export` wrote.", exists=True, dir_okay=False)
+    ],
+    home: HomeOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Take in the chain of an exported file, checked and executed from genesis on like blocks of strangers.
+
+    Into a data directory of the same network, a new one or one that has a part of the chain: what is there is not
+    executed again, so an import that was stopped goes on where it was. No node may run there. A damaged file changes
+    nothing. Of a chain with validators the blocks above the last final one are left to the network.
+    """
+    import time
+
+    from chain.ids import Millis
+    from node.chainimport import import_chain
+
+    with waiting("reading the file") as show, _open(home_directory(home), create=True) as stores:
+
+        def tell(what: str, part: float, height: int) -> None:
+            show(f"{what}: {part:.0%}" + (f", block {height}" if height else ""))
+
+        now = Millis(time.time_ns() // 1_000_000)
+        report = import_chain(file, stores.genesis, stores.chain, stores.payloads, now, tell)
+    left = f"; {counted(report.left, 'block')} above the last final one left to the network" if report.left else ""
+    emit(
+        as_json,
+        asdict(report),
+        sentence(
+            f"{counted(report.imported, 'block')} taken in, {report.known} were here: height {report.height}{left}"
+        ),
+    )

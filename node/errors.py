@@ -3,7 +3,8 @@
     NodeError
     ├── ConfigError       config.toml does not fit: all its problems, each named by its setting
     ├── StartupError      the node can't start: the cause, and what the operator can do about it
-    │   └── LocalnetError a localnet could not do what was asked of it
+    │   ├── LocalnetError a localnet could not do what was asked of it
+    │   └── ChainImportError  a file's chain can't be taken into a data directory
     ├── CoreHalted        the core has stopped itself; no event can be handled any more
     ├── RefusedRequest    what a user asked for cannot be done; the message says why
     ├── EventLogError     a recorded event log is cut short, of another version, or not of this chain
@@ -46,6 +47,10 @@ class StartupError(NodeError):
 
 class LocalnetError(StartupError):
     """A localnet could not do what was asked of it. ``cause`` and ``remedy`` as in ``StartupError``."""
+
+
+class ChainImportError(StartupError):
+    """A file's chain can't be taken into a data directory. ``cause`` and ``remedy`` as in ``StartupError``."""
 
 
 class CoreHalted(NodeError):  # noqa: N818 - it names a state

@@ -2,18 +2,18 @@
 
 The file: a magic line, then records ``length (4 bytes, big-endian) ‖ canonical record``: first a ``StartRecord``,
 last an ``EndRecord`` with the number of blocks and SHA-256 of all bytes before it. Each block comes after the
-payloads it refers to. The
+payloads and the stale headers it refers to. The
 reader trusts nothing: it checks ids, links, roots and the digest at the end, and stops with ``DamagedError`` at the
 first thing that is wrong. Whether the blocks follow the ledger's rules is for the importing node to find out.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO, Final, TypeAlias
 
-from chain.block import Block, block_id, has_matching_body
+from chain.block import Block, Header, block_id, has_matching_body
 from chain.codec import Record, decode, encode
 from chain.errors import CodecError
 from chain.ids import Hash, HashField, Height, Natural
@@ -45,6 +45,12 @@ class BlockRecord(Record, tag="block"):
     block: Block
 
 
+class HeaderRecord(Record, tag="header"):
+    """The header of a block beside the main chain, which a header after it refers to; its parent came before it."""
+
+    header: Header
+
+
 class EpochRecord(Record, tag="epoch"):
     """What proves how an epoch ended; after all blocks, in ascending order."""
 
@@ -65,20 +71,30 @@ class EndRecord(Record, tag="end"):
     digest: HashField
 
 
-ExportRecord: TypeAlias = StartRecord | PayloadRecord | BlockRecord | EpochRecord | FinalRecord | EndRecord
-ExportedItem: TypeAlias = Block | bytes | EpochRecord | FinalRecord
-"""A block, the bytes of a payload that a block after it refers to, or a certificate."""
+ExportRecord: TypeAlias = (
+    StartRecord | PayloadRecord | HeaderRecord | BlockRecord | EpochRecord | FinalRecord | EndRecord
+)
+ExportedItem: TypeAlias = Block | bytes | Header | EpochRecord | FinalRecord
+"""A block, a payload or a stale header that a block after it refers to, or a certificate."""
+References: TypeAlias = Callable[[Header], Sequence[Hash]]
+"""The stale blocks a header refers to, as an engine reads it."""
 
 
-def export_chain(store: ChainStore, payloads: PayloadStore, path: Path) -> int:
+def no_references(header: Header) -> Sequence[Hash]:
+    """Refer to nothing, as headers of proof of stake do."""
+    return ()
+
+
+def export_chain(store: ChainStore, payloads: PayloadStore, path: Path, references: References = no_references) -> int:
     """Write the main chain to a new file and return the number of blocks, genesis included.
 
-    The file has its name only when it is complete. Payloads that are not there (pruned) are left out.
+    ``references`` is the engine's: who imports the file must see the headers that others refer to. The file has its
+    name only when it is complete. Payloads that are not there (pruned) are left out.
     """
     aside = path.with_name(f".{path.name}.tmp")
     try:
         with open(aside, "wb") as stream:
-            count = _write(store, payloads, stream)
+            count = _write(store, payloads, stream, references)
             stream.flush()
             os.fsync(stream.fileno())
         os.rename(aside, path)
@@ -88,8 +104,8 @@ def export_chain(store: ChainStore, payloads: PayloadStore, path: Path) -> int:
     return count
 
 
-def _write(store: ChainStore, payloads: PayloadStore, stream: BinaryIO) -> int:
-    digest = sha256()
+def _write(store: ChainStore, payloads: PayloadStore, stream: BinaryIO, references: References) -> int:
+    digest, stale = sha256(), set[Hash]()
 
     def put(data: bytes) -> None:
         digest.update(data)
@@ -109,11 +125,31 @@ def _write(store: ChainStore, payloads: PayloadStore, stream: BinaryIO) -> int:
             payload = payloads.get(ref.id)
             if payload is not None:
                 put(_framed(PayloadRecord(payload)))
+        for header in _stale_headers(store, references(block.header) if height else (), stale):
+            put(_framed(HeaderRecord(header)))
         put(_framed(BlockRecord(block)))
     for proof in _proofs(store):
         put(_framed(proof))
     stream.write(_framed(EndRecord(count, Hash(digest.digest()))))
     return count
+
+
+def _stale_headers(store: ChainStore, ids: Sequence[Hash], known: set[Hash]) -> Iterator[Header]:
+    """Yield the headers beside the main chain that lead to these and were not known before, parents first."""
+    for id in ids:
+        branch: list[Header] = []
+        while id not in known:
+            header = store.header(id)
+            if header is None:
+                raise StorageError(
+                    f"the header {id.hex()}, which another refers to, is missing: see `fedchain db check`"
+                )
+            if store.block_id_at(header.height) == id:
+                break
+            known.add(id)
+            branch.append(header)
+            id = header.parent
+        yield from reversed(branch)
 
 
 def _proofs(store: ChainStore) -> Iterator["EpochRecord | FinalRecord"]:
@@ -141,8 +177,8 @@ def _framed(record: ExportRecord) -> bytes:
     return len(encoded).to_bytes(4, "big") + encoded
 
 
-def read_export(path: Path, genesis: Hash) -> Iterator[ExportedItem]:
-    """Iterate over a file's payloads and blocks from genesis up, each checked.
+def read_export(path: Path, genesis: Hash, progress: Callable[[int], None] | None = None) -> Iterator[ExportedItem]:
+    """Iterate over a file's payloads and blocks from genesis up, each checked; ``progress`` is told the bytes read.
 
     ``ForeignGenesisError`` if it is another network's chain, ``DamagedError`` at the first byte that is wrong or
     missing. The digest over all is only known at the end, so an importer that wants all or nothing reads twice.
@@ -156,12 +192,16 @@ def read_export(path: Path, genesis: Hash) -> Iterator[ExportedItem]:
                 _check_end(record, blocks, digest.digest(), stream, path)
                 return
             digest.update(framed)
+            if progress is not None:
+                progress(stream.tell())
             if isinstance(record, PayloadRecord):
                 yield record.payload
             elif isinstance(record, BlockRecord):
                 _check_block(record.block, blocks, parent, path)
                 blocks, parent = blocks + 1, block_id(record.block.header)
                 yield record.block
+            elif isinstance(record, HeaderRecord):
+                yield record.header
             elif isinstance(record, EpochRecord | FinalRecord):
                 yield record
             else:
@@ -178,7 +218,8 @@ def _read_start(stream: BinaryIO, genesis: Hash, path: Path) -> bytes:
         raise DamagedError(f"{path} does not say which network's chain it holds")
     if record.genesis != genesis:
         raise ForeignGenesisError(
-            f"{path} holds the chain of the network with genesis {record.genesis.hex()}, not {genesis.hex()}"
+            f"{path} holds the chain of the network with genesis {record.genesis.hex()}, not {genesis.hex()}: use "
+            "a data directory of that network (fedchain init with its genesis.json)"
         )
     return magic + framed
 

@@ -19,7 +19,8 @@ PROMISED = {
     "plan new", "plan options", "plan validate", "plan submit", "plan list", "plan show", "plan watch", "plan cancel",
     "device join", "device run", "device status", "model export", "model predict", "model evaluate",
     "localnet run", "localnet up", "localnet down", "localnet status", "train", "data fetch", "db check", "db compact",
-    "db export", "db backup", "node checkpoint", "simulate", "upgrade show", "upgrade adopt",
+    "db export", "db import",
+    "db backup", "node checkpoint", "simulate", "upgrade show", "upgrade adopt",
 }  # fmt: skip
 
 

@@ -223,6 +223,23 @@ def test_a_sound_database_is_checked_compacted_and_exported(used: Path, tmp_path
     assert "exists already" in fedchain("db", "export", "--home", used, "--out", tmp_path / "chain.fed").err
 
 
+def test_an_exported_chain_is_imported(used: Path, tmp_path: Path):
+    """Into a new directory of the same network; one of another network, and a file that is none, are refused."""
+    file, new = tmp_path / "chain.fed", tmp_path / "new"
+    done("db", "export", "--home", used, "--out", file)
+    done("init", "--home", new, "--genesis", used / "genesis.json")
+    assert done("db", "import", file, "--home", new) == {"imported": 0, "known": 1, "left": 0, "height": 0}
+    assert "0 blocks taken in" in fedchain("db", "import", file, "--home", new).out
+    assert done("db", "check", "--home", new)["main_chain"] == 1
+    done("init", "--home", tmp_path / "other", "--chain-id", "other")
+    refused = fedchain("db", "import", file, "--home", tmp_path / "other", "--json")
+    assert refused.code == 1
+    assert "use a data directory of that network" in refused.error["cause"]
+    file.write_bytes(file.read_bytes()[:-1])
+    refused = fedchain("db", "import", file, "--home", new, "--json")
+    assert (refused.code, "cut short" in refused.error["cause"]) == (1, True)
+
+
 def test_a_database_cut_short_is_told(used: Path):
     """Exit code 1, with the directory that is damaged."""
     with open_home(used) as opened:

@@ -7,6 +7,7 @@ change that made it fail splits the network from its own past: put it behind a n
 import tarfile
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from random import Random
 
@@ -18,7 +19,7 @@ from chain.codec import decode
 from chain.genesis import Genesis
 from chain.genesis_file import read_genesis
 from chain.hashing import content_id
-from chain.ids import Amount, Hash
+from chain.ids import Amount, Hash, Millis
 from consensus.engines import make_engine
 from consensus.errors import Invalid
 from consensus.events import LedgerEvent, UpdateRefused
@@ -26,16 +27,19 @@ from consensus.pow.fields import PressedFields
 from consensus.queries import list_plans
 from consensus.transition import apply, genesis_block, genesis_execution
 from consensus.view import Overlay, apply_delta, decode_delta
+from node import chainimport
+from node.chainimport import ChainImportError, ImportReport, Progress, import_chain
 from node.context import context_on
 from node.simulator.population import genesis_data
 from node.world import World
 from storage.check import check_stores
 from storage.directory import DataDirectory
-from storage.export import read_export
+from storage.export import BlockRecord, export_chain, read_export
 from storage.layout import META_SCHEMA, SCHEMA_VERSION, encode_version
-from storage.memory import MemoryReleaseJournal
+from storage.memory import MemoryChainStore, MemoryPayloadStore, MemoryReleaseJournal
 from tests.node.core.lonely import Lonely
 from tests.node.core.town import key_of
+from tests.node.test_chainimport import read_records, write_records
 
 HERE = Path(__file__).parent
 PINS = {
@@ -107,6 +111,58 @@ def grown(golden: Golden) -> Lonely:
         while node.give_wanted(golden.blocks, golden.payloads, 0):
             node.settle()
     return node
+
+
+def test_an_export_of_it_is_imported_from_genesis_on(golden: Golden, grown: Lonely, tmp_path: Path):
+    """A stranger's node executes the file to the same state, stale siblings known, though it is killed on the way."""
+    file, references = tmp_path / "chain.fed", make_engine(golden.genesis).references
+    export_chain(grown.world.store, grown.world.payloads, file, references)
+    directory = DataDirectory.create(tmp_path / "home", golden.genesis)
+    height = grown.core.chain.height
+
+    def die(what: str, part: float, reached: int) -> None:
+        if reached > height // 2:
+            raise KeyboardInterrupt
+
+    def take(progress: Progress) -> ImportReport:
+        with directory.lock() as lock, closing(directory.open_chain(lock, genesis_data(golden.genesis))) as store:
+            report = import_chain(
+                file, golden.genesis, store, directory.open_payloads(lock), Millis(golden.end), progress
+            )
+            assert dict(store.state_items()) == dict(grown.world.store.state_items())
+            assert check_stores(store, directory.open_payloads(lock)).problems == ()
+            return report
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(chainimport, "BATCH_BLOCKS", 8)
+        with pytest.raises(KeyboardInterrupt):
+            take(die)
+        report = take(lambda what, part, reached: None)
+    assert (report.imported + report.known, report.height) == (height + 1, height)
+    assert report.imported > 0
+    assert report.known > 8
+    again = take(lambda what, part, reached: None)
+    assert (again.imported, again.known) == (0, height + 1)
+
+
+def test_an_import_ends_below_a_lie(golden: Golden, grown: Lonely, tmp_path: Path):
+    """A sealed block whose state root is not what executing gives, and one without its seal: each is named."""
+    export_chain(
+        grown.world.store, grown.world.payloads, tmp_path / "chain.fed", make_engine(golden.genesis).references
+    )
+    records = read_records(tmp_path / "chain.fed")
+    lie = next(block for block in golden.blocks.values() if block.header.state_root == bytes(31) + b"\1")
+    parent = lie.header.parent
+    at = 1 + next(n for n, each in enumerate(records) if isinstance(each, BlockRecord) and each.block.id == parent)
+    unsealed = Block(replace(lie.header, seal=bytes(len(lie.header.seal))), lie.body)
+    for block, cause in ((lie, "block.state_root"), (unsealed, "not one of this network")):
+        forged = write_records(tmp_path / "forged.fed", [*records[:at], BlockRecord(block)])
+        store = MemoryChainStore(genesis_data(golden.genesis))
+        with pytest.raises(ChainImportError, match=cause):
+            import_chain(
+                forged, golden.genesis, store, MemoryPayloadStore(), Millis(golden.end), lambda what, part, at: None
+            )
+        assert store.tip() == lie.header.parent
 
 
 @pytest.fixture
