@@ -37,8 +37,8 @@ def check_stake(engine: PosParameters) -> list[str]:
     way_out = 2 * engine.epoch_blocks + engine.unbonding_blocks
     if engine.jail_blocks > way_out:
         problems.append(
-            f"engine.jail_blocks = {engine.jail_blocks}: must be at most 2 · epoch_blocks + unbonding_blocks, {way_out}, "
-            "or unbonding would lead out of jail sooner"
+            f"engine.jail_blocks = {engine.jail_blocks}: must be at most 2 · epoch_blocks + unbonding_blocks, "
+            f"{way_out}, or unbonding would lead out of jail sooner"
         )
     return problems + _check_validators(engine) + _check_registrars(engine)
 
