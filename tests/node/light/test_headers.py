@@ -22,7 +22,7 @@ def test_the_heavier_of_two_chains_is_followed() -> None:
     weak, strong = town.houses[1].core, town.houses[0].core
     assert town.run(lambda: weak.chain.height >= 4 and light.core.chain.height >= 4, 60)
     assert light.core.chain.head_id in {weak.chain.tree.ancestor_id(weak.chain.head_id, light.core.chain.height)}
-    weak._miner._paused = True  # type: ignore[union-attr]
+    weak._miner.is_paused = True  # type: ignore[union-attr]
     both = town.add_light(device_world(town, 1), connect=[0, 1])
     town.stop(town.houses.index(light))
     assert town.run(lambda: both.core.chain.height >= weak.chain.height + 8, 200)

@@ -145,7 +145,7 @@ def stake_town(devices: int, lights: int) -> LightTown:
     accounts = [key.account for key in VALIDATORS]
     genesis = default_stake_genesis(
         "town", dict.fromkeys(accounts, 10**12), dict.fromkeys(accounts, 10**9), time_ms=START, block_ms=1000,
-        epoch_blocks=EPOCH, unbonding_blocks=200, rules=with_fields(make_rules(), version=2),
+        epoch_blocks=EPOCH, unbonding_blocks=200, jail_blocks=100, rules=with_fields(make_rules(), version=2),
     )  # fmt: skip
     town = LightTown(genesis)
     for number, key in enumerate(VALIDATORS):
