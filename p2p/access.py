@@ -101,7 +101,7 @@ class ChainAccess(Protocol):
         ...
 
     def state_part(self, block: Hash, question: bytes) -> bytes | None:
-        """Return a part of the state after ``block``; None if it is not served. A bad question is a ``ProtocolError``."""
+        """Return a part of the state after ``block``; None if not served. ``ProtocolError`` for a bad question."""
         ...
 
     def payload(self, id: Hash) -> bytes | None:

@@ -144,7 +144,7 @@ ADDRESSES_MS: Final = 120_000
 SEND_WINDOW: Final = 512 * KIB
 """Bytes handed to the transport and not yet gone; one frame may reach beyond."""
 BODIES_IN_FLIGHT: Final = 8
-"""Bodies asked for at first; how well the peer delivers widens or narrows that. Who owes as many late ones gets none."""
+"""Bodies asked for at first; how well the peer delivers widens or narrows that. Who owes as many late gets none."""
 BODIES_OWED: Final = 64
 """Bodies at most; late ones count."""
 CHUNKS_IN_FLIGHT: Final = 12

@@ -352,9 +352,7 @@ class NoPart(Record, tag="no_part"):
 
 HandshakeMessage: TypeAlias = Challenge | ClientProof | ServerProof
 ControlMessage: TypeAlias = Ping | Pong | NotFound | Bye
-ConsensusMessage: TypeAlias = (
-    Head | GetHeaders | Headers | GetBodies | BlockBody | EngineMessage | GetEpochs | Epochs
-)
+ConsensusMessage: TypeAlias = Head | GetHeaders | Headers | GetBodies | BlockBody | EngineMessage | GetEpochs | Epochs
 UpdateMessage: TypeAlias = AnnounceUpdates | GetUpdates | Updates
 TransactionMessage: TypeAlias = AnnounceTransactions | GetTransactions | Transactions
 PayloadMessage: TypeAlias = GetPayload | PayloadChunk | NoChunk

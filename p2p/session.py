@@ -62,8 +62,9 @@ CLASS_OF_KIND: Final = {
 class Session:
     """A connection from ``Connected`` to ``Closed``.
 
-    ``owed`` lists, for each class, the answers this peer owes us and since when; each is given once. Only while something is owed may
-    it send messages as long as answers are, so a stranger can't fill our memory with what nobody asked for.
+    ``owed`` lists, for each class, the answers this peer owes us and since when; each is given once. Only while
+    something is owed may it send messages as long as answers are, so a stranger can't fill our memory with what nobody
+    asked for.
     """
 
     def __init__(
@@ -187,7 +188,7 @@ class Session:
         self.owed[message_class][id, offset] = now
 
     def settle(self, message_class: MessageClass, id: Hash, offset: int = 0) -> Millis:
-        """Note that the peer answered for ``id``; return when it was asked. ``MessageError`` if it was not, or twice."""
+        """Note that the peer answered for ``id``; return when it was asked. ``MessageError`` if not, or twice."""
         asked_at = self.owed[message_class].pop((id, offset), None)
         if asked_at is None:
             raise MessageError(f"an answer of class {message_class.name.lower()} that nobody asked for")

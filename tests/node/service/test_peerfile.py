@@ -55,7 +55,7 @@ def test_any_bytes_are_set_aside_and_no_reason_to_stop(tmp_path_factory, data: b
 
 
 async def test_a_node_remembers_who_it_was_connected_to_and_whom_it_banned(tmp_path):
-    """Its own choice of peer is an anchor of the next run; bans last; with a damaged file the node starts and says so."""
+    """Its own choice of peer anchors the next run; bans last; with a damaged file the node starts and says so."""
     one, two = make_home(tmp_path / "one", GENESIS), make_home(tmp_path / "two", GENESIS)
     passive = make_config()
     passive = replace(passive, network=replace(passive.network, outbound=0))  # it would dial back
