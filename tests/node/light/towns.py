@@ -130,7 +130,8 @@ def work_town(
     """Miners, then full nodes that look on, then devices with a chain, then light ones, which know all full nodes."""
     genesis = make_genesis([OWNER])
     if max_reorg is not None:
-        genesis = with_fields(genesis, engine=with_fields(genesis.engine, max_reorg=max_reorg))
+        first = with_fields(genesis.schedule[0], version=1)  # of its rules some look 128 headers back
+        genesis = with_fields(genesis, engine=with_fields(genesis.engine, max_reorg=max_reorg), schedule=(first,))
     town = LightTown(genesis)
     for number in range(miners):
         town.add(make_world(town.genesis, key_of(1 + number)), MINER, connect=range(number))
