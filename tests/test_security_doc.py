@@ -129,11 +129,6 @@ def test_every_link_leads_somewhere() -> None:
         assert not anchor or anchor in headings(target), link
 
 
-def test_every_architecture_decision_is_linked() -> None:
-    """What surprised somebody once matters to whoever judges the whole."""
-    assert [path.name for path in sorted((ROOT / "docs" / "adr").glob("*.md")) if f"adr/{path.name}" not in DOC] == []
-
-
 def test_the_wrong_name_of_anything_is_noticed() -> None:
     """This test can fail: no name near the right one passes for it."""
     for word in (

@@ -248,3 +248,17 @@ def test_a_failing_batch_writes_nothing(tmp_path, lock):
         assert view.get(b"s/start") == b"0"
     assert store.block_id_at(Height(0)) == store.tip()
     store.close()
+
+
+def test_what_is_acknowledged_was_synced(tmp_path, lock, monkeypatch):
+    """What a power cut would show and a kill can't: a commit, or an epoch's end, is flushed before it returns."""
+    store = open_store(tmp_path, lock)
+    (block,) = make_chain(store.header(store.tip()), 1)
+    store.put_headers([block.header])
+    store.put_body(block.id, block.body)
+    write, synced = store.database.write, []
+    monkeypatch.setattr(store.database, "write", lambda fill, *, sync: (write(fill, sync=sync), synced.append(sync)))
+    store.commit(batch([block]))
+    store.certificates.keep_epoch(0, b"proof")
+    assert synced == [True, True]
+    store.close()
