@@ -178,13 +178,15 @@ class Mempool:
     def _make_room(self, entry: Entry) -> list[Entry] | None:
         """Drop ends of rows until ``entry`` fits and return them; None, and nothing dropped, if it has to stay out."""
         evicted: list[Entry] = []
+        nexts: dict[AccountId, int] = {}
         shares = self._free if entry.free else self._paying
         while (by_bytes := self._overfull(entry)) is not None:
             victim = _find_victim(shares, entry, by_bytes=by_bytes)
             if victim is None:
                 for other in sorted(evicted, key=lambda one: one.order):
-                    self._insert(other, other.nonce)
+                    self._insert(other, nexts[other.sender])
                 return None
+            nexts[victim.sender] = self._senders[victim.sender].next
             self._drop(victim)
             evicted.append(victim)
         return evicted

@@ -140,7 +140,7 @@ def rewind_other_rules(world: World) -> int:
     """
     undone: list[Hash] = []
     changes: dict[bytes, bytes | None] = {}
-    tip = world.store.tip()
+    tip, floor = world.store.tip(), find_floor(world)
     for height in range(world.store.height(), 0, -1):
         id = world.store.block_id_at(Height(height))
         header = None if id is None else world.store.header(id)
@@ -148,6 +148,13 @@ def rewind_other_rules(world: World) -> int:
             raise LookupError(f"the block at height {height} has no header in the store")
         if find_rules_gap(world.genesis, header) is None:
             break  # rules only change upwards: below this all is well
+        if height <= floor:
+            raise StartupError(
+                f"the rules given (genesis.json, upgrades.json) differ from those of this node's blocks from height "
+                f"{height} or lower on, and it can take back none up to {floor}",
+                "see that the heights in upgrades.json are right (fedchain upgrade show); if they are, move the chain "
+                "directory away and sync again",
+            )
         undone.append(id)
         lay_undo(changes, world.store, id)
         tip = header.parent

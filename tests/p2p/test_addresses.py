@@ -237,3 +237,16 @@ def test_failures_are_remembered_within_a_cap() -> None:
         dial.failed(ip(number), Millis(0))
         dial.meets(ip(number), KEYS[1].account)
     assert len(dial._backoffs) == len(dial._peer_at) == MAX_BACKOFFS
+
+
+def test_who_is_in_a_full_bucket_stays() -> None:
+    """However many one source tells of afterwards: what it said first, and did not fail, is still there."""
+    book, now = AddressBook(Random(1)), Millis(10**6)
+    told = [Endpoint(f"{30 + number % 100}.{number // 100}.7.9", 7000) for number in range(3_000)]
+    for endpoint in told[:1_500]:
+        book.add(endpoint, "50.1.1.1", now)
+    first = [endpoint for endpoint in told if endpoint in book]
+    assert len(first) < 1_500, "some buckets are full"
+    for endpoint in told[1_500:]:
+        book.add(endpoint, "50.1.1.1", now)
+    assert all(endpoint in book for endpoint in first)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace as replace_field
 
+import pytest
 from msgspec.structs import replace
 
 from chain.genesis import Genesis
@@ -9,9 +10,11 @@ from chain.ids import Amount, Height
 from chain.transaction import Transfer
 from chain.upgrades import read_upgrades, write_upgrades
 from consensus.engines import make_engine
+from node.core.config import CoreConfig
 from node.core.outdated import NEWER_BLOCKS
 from node.effects import StartJob
-from node.events import SubmitBody
+from node.errors import StartupError
+from node.events import SubmitBody, Tick
 from node.jobs.specs import BuildBlock, SealBlock
 from node.notices import BlockRefused, RoleNotice
 from node.status import Status
@@ -127,3 +130,25 @@ def test_new_rules_hold_from_their_height_on():
     for number in range(1, AT + 2):
         parent = mint.block(parent, producer=OWNER).id
         assert mint.blocks[parent].header.version == (1 if number < AT else 2)
+
+
+def test_an_upgrade_below_what_can_be_taken_back_is_refused_with_a_remedy():
+    """An operator who mistypes the height is told what to mend; the chain stays as it is, and goes on without."""
+    genesis = replace(OLD, engine=replace(OLD.engine, max_reorg=5))
+    wrong = read_upgrades(write_upgrades(genesis, [{"height": 3, "version": 2}]), genesis)
+    mint = Mint(genesis)
+    lonely = Lonely(genesis, config=CoreConfig(snapshot_blocks=4))
+    parent = mint.root
+    for _ in range(30):
+        block = mint.block(parent, producer=key_of(1))
+        lonely.give(block)
+        parent = block.id
+    for _ in range(10):
+        lonely.send(Tick())
+    assert lonely.world.store.floor("undo") > 3
+    head = lonely.head
+    told = replace_field(lonely.world, genesis=wrong, engine=make_engine(wrong))
+    with pytest.raises(StartupError, match=r"upgrades\.json") as caught:
+        Lonely(wrong, told)
+    assert "sync again" in caught.value.remedy
+    assert Lonely(genesis, lonely.world).head == head
