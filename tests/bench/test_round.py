@@ -32,6 +32,7 @@ def block(height: int, time_ms: int, *events: tuple[str, str, int]) -> BlockView
         transactions=(),
         updates=(),
         events=tuple({"kind": kind, "task": task, "round": 3, "phase": phase} for kind, task, phase in events),
+        absent=None,
     )
 
 

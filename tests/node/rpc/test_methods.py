@@ -95,7 +95,8 @@ async def test_every_result_has_the_shape_that_is_described(node: Client):
         "state.proof": [{"key": account_key(RICH.account).hex()}, {"key": b"s/nothing".hex()}],
     }
     for method in document["methods"]:
-        if method["x-needs-cookie"] or method["name"].startswith(("plan.", "transaction.")):
+        # Plans and transactions have tests of their own; this network has no validators.
+        if method["x-needs-cookie"] or method["name"].startswith(("plan.", "transaction.", "stake.")):
             continue
         schema = method["result"]["schema"] | {"components": document["components"]}
         for params in arguments.get(method["name"], [{}]):
