@@ -8,11 +8,13 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from functools import partial
 from hashlib import sha256
 from itertools import chain as joined
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import msgpack
@@ -21,13 +23,14 @@ from msgspec.structs import replace
 from bench.ledger import START, Step, TransferChain, commit_batch
 from bench.measure import AT_LEAST, Clock, interleaved, timed
 from bench.report import OUT, Row, publish, row
-from chain.block import Body, Header, block_id
+from chain.block import Block, Body, Header, block_id
 from chain.codec import decode, encode, unpack
 from chain.genesis import Genesis
 from chain.genesis_default import default_genesis
 from chain.ids import Millis
 from chain.keys import verify
 from chain.transaction import SignedTransaction
+from consensus.branch import run_branch
 from consensus.engine import Engine
 from consensus.engines import make_engine
 from consensus.first import genesis_block
@@ -36,13 +39,14 @@ from consensus.pos.vouched import find_vouched
 from consensus.signatures import SignatureCache
 from consensus.state import STATE_PREFIX
 from consensus.tree import update as update_tree
-from consensus.view import Overlay
+from consensus.view import EmptyView, Overlay
 from storage.leveldb import LevelChainStore, open_chain_store
 from storage.lock import DirectoryLock
 
 TRANSFERS = 1000
 HEADERS = 2000
 COMMITS = 12
+IMPORTS = 24
 REPEATS = 7
 
 
@@ -88,6 +92,72 @@ def measure_execution(ledger: TransferChain, step: Step, repeats: int = REPEATS)
         row(name, "execution, signatures seen before", "tx/s", transfers / seconds["known"], raw),
         row(name, "state root alone", "ms", 1000 * seconds["root"], {"whole execution": 1000 * seconds["execute"]}),
     ]
+
+
+# --- importing ------------------------------------------------------------------------------------
+
+
+def measure_import(
+    ledger: TransferChain, directory: Path, transfers: int = TRANSFERS, blocks: int = IMPORTS
+) -> list[Row]:
+    """Return the rows of importing blocks of transfers into a database, from decoding the body to the synced commit.
+
+    Signatures were not seen before. The peers check the same signatures and do nothing else: on one thread, as an
+    import does, and on as many as there are cores. ``ledger`` must not have taken a block yet.
+    """
+    beginning = ledger.beginning()
+    steps: list[Step] = []
+    for _ in range(blocks):
+        steps.append(ledger.build(ledger.sign_transfers(transfers)))
+        ledger.take(steps[-1])
+    cores = os.cpu_count() or 1
+    spent: dict[str, list[float]] = {"import": [], "commit": [], "one": [], "all": []}
+    with (
+        scratch(directory),
+        DirectoryLock(directory / ".lock") as lock,
+        ThreadPoolExecutor(cores) as pool,
+        closing(open_chain_store(directory / "chain", lock, beginning)) as store,
+    ):
+        for step in steps:
+            messages = [(each.transaction.sender, each.signature, each.id) for each in step.block.body.transactions]
+            parts = [messages[core::cores] for core in range(cores)]
+            spent["one"].append(timed(partial(_verify_all, messages))())
+            spent["all"].append(timed(lambda parts=parts: list(pool.map(_verify_all, parts)))())  # type: ignore[misc]
+            seconds, commit = _import(store, step)
+            spent["import"].append(seconds)
+            spent["commit"].append(commit)
+        require(dict(store.state_items()) == ledger.state, "the database holds another state")
+    typical = {name: median(values[1:]) for name, values in spent.items()}  # the first fills the caches
+    peers = {
+        "raw-ed25519": transfers / typical["one"],
+        f"raw-ed25519, {cores} threads": transfers / typical["all"],
+    }
+    case = f"blocks of {transfers} transfers, in LevelDB"
+    return [
+        row(case, "import", "tx/s", transfers / typical["import"], peers),
+        row(case, "of it: commit", "ms", 1000 * typical["commit"], {"whole import": 1000 * typical["import"]}),
+    ]
+
+
+def _verify_all(messages: Sequence[tuple[bytes, bytes, bytes]]) -> None:
+    require(all(verify(*message) for message in messages), "a signature of the block is not good")
+
+
+def _import(store: LevelChainStore, step: Step) -> tuple[float, float]:
+    """Import the next block as a node does; return the seconds of all of it, and of the commit alone."""
+    data = encode(step.block.body)
+    start = time.perf_counter()
+    body = decode(data, Body)
+    store.put_headers([step.block.header])
+    store.put_body(step.block.id, body)
+    with store.view() as view:
+        outcome = run_branch(view, (), [(Block(step.block.header, body), step.context)], EmptyView())
+    require(outcome.invalid is None, "a block of the bench is refused")
+    batch = commit_batch(Step(Block(step.block.header, body), step.context, outcome.executions[0]))
+    before = time.perf_counter()
+    store.commit(batch)
+    end = time.perf_counter()
+    return end - start, end - before
 
 
 # --- headers --------------------------------------------------------------------------------------
@@ -286,6 +356,7 @@ def main() -> None:
     ledger = TransferChain()
     step = ledger.build(ledger.sign_transfers(TRANSFERS))
     found = measure_execution(ledger, step)
+    found += measure_import(TransferChain(), OUT / "scratch")
     found += measure_headers()
     found += measure_codec(step)
     for transfers in (1, TRANSFERS):

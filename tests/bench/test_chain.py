@@ -10,6 +10,7 @@ from bench.bench_chain import (
     measure_commits,
     measure_execution,
     measure_headers,
+    measure_import,
     mine_headers,
     require,
 )
@@ -45,6 +46,14 @@ def test_execution_is_measured(ledger: TransferChain):
         "execution, signatures seen before",
         "state root alone",
     ]
+
+
+def test_an_import_is_measured(ledger: TransferChain, tmp_path: Path):
+    """Whole blocks go to a database that ends in their state; the share of the commit is told."""
+    rows = measure_import(ledger, tmp_path / "scratch", transfers=3, blocks=3)
+    assert_well_formed(rows)
+    assert [entry["measure"] for entry in rows] == ["import", "of it: commit"]
+    assert not (tmp_path / "scratch").exists()
 
 
 def test_blocks_follow_each_other(ledger: TransferChain):

@@ -15,12 +15,12 @@ from tests.commands.terminal import ROOT, WIDTH, fedchain
 
 COMMANDS = dict(walk(get_command(app), "fedchain"))
 PROMISED = {
-    "init", "keys new", "keys list", "keys show", "config check", "node start", "node ban", "node unban", "node bans", "status", "peers", "account", "block",
+    "init", "keys new", "keys list", "keys show", "config check", "node start",
+    "node ban", "node unban", "node bans", "status", "peers", "account", "block",
     "plan new", "plan options", "plan validate", "plan submit", "plan list", "plan show", "plan watch", "plan cancel",
     "device join", "device run", "device status", "model export", "model predict", "model evaluate",
     "localnet run", "localnet up", "localnet down", "localnet status", "train", "data fetch", "db check", "db compact",
-    "db export", "db import",
-    "db backup", "node checkpoint", "simulate", "upgrade show", "upgrade adopt",
+    "db export", "db import", "db backup", "node checkpoint", "simulate", "upgrade show", "upgrade adopt",
 }  # fmt: skip
 
 
