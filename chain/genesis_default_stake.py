@@ -60,25 +60,28 @@ def default_stake_genesis(
     """Return a genesis with validators; ``GenesisError`` names everything wrong with it.
 
     ``allocations`` maps accounts to balances, ``validators`` to stakes beside them; their order does not matter.
-    An epoch lasts an hour, unbonding three weeks, unless told; ``min_stake`` is never above the smallest stake named.
+    An epoch lasts an hour, unbonding three weeks, jail an hour, unless told; by default ``min_stake`` is never above
+    the smallest stake named, nor jail longer than the way round it.
     """
     hour = max(1, _HOUR_MS // max(block_ms, 1))
     least = min([_MIN_STAKE, *validators.values()])
+    epoch = max(hour, _EPOCH_LEAST) if epoch_blocks is None else epoch_blocks
+    unbonding = _UNBONDING_HOURS * hour if unbonding_blocks is None else unbonding_blocks
     engine = PosParameters(
         block_ms=Millis(block_ms),
         delta_ms=Millis(min(DELTA_MS, block_ms) if delta_ms is None else delta_ms),
         max_future_ms=Millis(max(2 * block_ms, _FUTURE_LEAST_MS) if max_future_ms is None else max_future_ms),
-        epoch_blocks=max(hour, _EPOCH_LEAST) if epoch_blocks is None else epoch_blocks,
+        epoch_blocks=epoch,
         validators=tuple(GenesisValidator(account, Amount(validators[account])) for account in sorted(validators)),
         permissioned=permissioned,
         registrars=tuple(sorted(registrars)),
         min_stake=Amount(least if min_stake is None else min_stake),
         max_validators=max_validators,
-        unbonding_blocks=_UNBONDING_HOURS * hour if unbonding_blocks is None else unbonding_blocks,
+        unbonding_blocks=unbonding,
         slash_ppm=slash_ppm,
         evidence_reward_ppm=evidence_reward_ppm,
         absent_slots=absent_slots,
-        jail_blocks=hour if jail_blocks is None else jail_blocks,
+        jail_blocks=min(hour, 2 * epoch + unbonding) if jail_blocks is None else jail_blocks,
     )
     genesis = Genesis(
         chain_id=chain_id,

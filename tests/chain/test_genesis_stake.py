@@ -49,6 +49,12 @@ def test_spans_people_think_of_are_turned_into_blocks() -> None:
     assert stake_rules().version == 2
 
 
+def test_short_spans_of_a_small_network_fit_each_other() -> None:
+    """Who names a short epoch and short unbonding gets a jail that is no longer than the way round it."""
+    engine = parameters(small(epoch_blocks=32, unbonding_blocks=128))
+    assert engine.jail_blocks == 2 * 32 + 128
+
+
 def test_accounts_are_addresses_in_the_file() -> None:
     """Validators and registrars too, with the network's own prefix."""
     text = write_genesis(small(registrars=ACCOUNTS[:1], prefix="med"))
