@@ -45,7 +45,7 @@ class StateCache:
         """Remember what stands under a key after ``tip``, if that is still the tip."""
         with self._lock:
             if self.tip == tip:
-                self._put(key, value)
+                self._put_all(((key, value),))
 
     def leave(self) -> None:
         """Answer nothing from now on: the state is about to change."""
@@ -55,8 +55,7 @@ class StateCache:
     def follow(self, tip: Hash, changes: Iterable[tuple[bytes, bytes | None]]) -> None:
         """Be of the state after ``tip``, which differs by these changes from that before ``leave``."""
         with self._lock:
-            for key, value in changes:
-                self._put(key, value)
+            self._put_all(changes)
             self.tip = tip
 
     def restart(self, tip: Hash) -> None:
@@ -66,14 +65,17 @@ class StateCache:
             self._young, self._old = {}, {}
             self.tip = tip
 
-    def _put(self, key: bytes, value: bytes | None) -> None:
-        if value is not None and len(value) > LARGEST:
-            self._young.pop(key, None)
-            self._old.pop(key, None)
-            return
-        if len(self._young) >= ENTRIES:
-            self._old, self._young = self._young, {}
-        self._young[key] = value
+    def _put_all(self, entries: Iterable[tuple[bytes, bytes | None]]) -> None:
+        young = self._young
+        for key, value in entries:
+            if value is not None and len(value) > LARGEST:
+                young.pop(key, None)
+                self._old.pop(key, None)
+                continue
+            if len(young) >= ENTRIES:
+                self._old, self._young = young, {}
+                young = self._young
+            young[key] = value
 
 
 NO_CACHE: Final = StateCache(None)
