@@ -245,3 +245,16 @@ def test_the_pool_hears_that_a_peer_is_gone() -> None:
     assert lonely.core.mempool._entries[one.id].source == PEER
     lonely.hear(PeerDown(PEER, "gone"))
     assert lonely.core.mempool._entries[one.id].source == GONE
+
+
+def test_who_came_back_because_nobody_could_be_let_in_waits_as_before() -> None:
+    """One row gives way, that does not suffice, it comes back: a gap before it is a gap still, not the next nonce."""
+    limits = PoolLimits(transactions=300, transaction_bytes=2_000, per_sender=16, sender_bytes=20_000)
+    pool = Mempool(limits)
+    late = paying(account(1), 7, 300, 500)
+    assert pool.admit(late, 5, NOW, b"a").is_in
+    assert pool.admit(paying(account(4), 0, 900, 500), 0, NOW, b"a").is_in
+    assert pool.admit(paying(account(2), 0, 900), 0, NOW, b"b").is_in
+    assert not pool.admit(paying(account(9), 0, 100, 1_100), 0, NOW, b"c").is_in
+    assert late in pool.transactions()
+    assert late not in pool.ready(), "nonces 5 and 6 come first"
