@@ -16,6 +16,7 @@ from chain.genesis import Genesis
 from chain.genesis_default_stake import default_stake_genesis
 from chain.ids import Hash, Height, Millis
 from consensus.engines import make_engine
+from consensus.pos.epochproof import EpochProof
 from consensus.pos.votes import Certificate, VoteKind
 from node.chainimport import ChainImportError, ImportReport, import_chain
 from node.core.config import CoreConfig, MinerConfig
@@ -170,6 +171,16 @@ def drop_first_proof(records: list[ExportRecord]) -> None:
     records[records.index(proofs[1])] = EpochRecord(0, proofs[1].proof)
 
 
+def forge_proof(records: list[ExportRecord]) -> None:
+    """Change a signature under the end of epoch 0; its boundary block stays the file's."""
+    at = next(n for n, record in enumerate(records) if isinstance(record, EpochRecord))
+    record = records[at]
+    assert isinstance(record, EpochRecord)
+    proof = decode(record.proof, EpochProof)
+    certificate = put(proof.certificate, signatures=(bytes(64), *proof.certificate.signatures[1:]))
+    records[at] = EpochRecord(0, encode(put(proof, certificate=certificate)))
+
+
 def nullify(records: list[ExportRecord]) -> None:
     """Turn the last certificate into one of another kind."""
     final = next(record.final for record in records if isinstance(record, FinalRecord))
@@ -182,7 +193,7 @@ def add_payload(records: list[ExportRecord]) -> None:
     records.insert(2, PayloadRecord(b"spam"))
 
 
-@pytest.mark.parametrize("forge", [forge_vote, take_notarisation, drop_first_proof, nullify, add_payload])
+@pytest.mark.parametrize("forge", [forge_vote, take_notarisation, drop_first_proof, forge_proof, nullify, add_payload])
 def test_nothing_of_a_forged_file_is_taken(
     exported: Exported, stranger: Stranger, tmp_path: Path, forge: Callable[[list[ExportRecord]], None]
 ) -> None:
