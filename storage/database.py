@@ -17,10 +17,12 @@ from weakref import WeakSet
 import plyvel
 
 from storage.errors import DamagedError, DiskError, LockedError, UseError
-from storage.layout import META_SCHEMA, Migration, Writer, encode_version, plan_migrations
+from storage.layout import META_SCHEMA, PREPARATIONS, Migration, Writer, encode_version, plan_migrations
 from storage.lock import DirectoryLock
 
 _SCAN_CHUNK: Final = 512
+_PORTION_BYTES: Final = 4 * 1024 * 1024
+"""Of a migration's preparation, in one batch."""
 Item: TypeAlias = tuple[bytes, bytes]
 _LOOK_S: Final = 0.001
 """How often who shuts a gate looks whether all have left."""
@@ -220,7 +222,10 @@ class Database:
             return snapshot
 
     def migrate(self, migrations: Mapping[int, Migration], version: int) -> None:
-        """Bring the schema up to ``version``, one atomic and durable step after another."""
+        """Bring the schema up to ``version``, one atomic and durable step after another.
+
+        However large the database, no more than ``_PORTION_BYTES`` of a step's preparation are held at a time.
+        """
         stored = self.get(META_SCHEMA)
         if stored is None or len(stored) != 4:
             raise self.damage("no schema version: it is cut short, or not a fedchain database")
@@ -231,7 +236,26 @@ class Database:
                 migration(self, writer)
                 writer.put(META_SCHEMA, encode_version(step))
 
+            self._prepare(step - 1)
             self.write(fill, sync=True)
+
+    def _prepare(self, version: int) -> None:
+        """Write what goes before the migration from a version; the migration itself makes it count, and durable."""
+        entries = PREPARATIONS[version](self) if version in PREPARATIONS else iter(())
+        is_more = True
+        while is_more:
+
+            def fill(writer: Writer) -> None:
+                nonlocal is_more
+                size = 0
+                for key, value in entries:
+                    writer.put(key, value)
+                    size += len(key) + len(value)
+                    if size >= _PORTION_BYTES:
+                        return
+                is_more = False
+
+            self.write(fill, sync=False)
 
     def verify_checksums(self) -> int:
         """Read every block of every file against its checksum; return the number of keys. ``DamagedError``."""

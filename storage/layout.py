@@ -30,7 +30,7 @@ One byte says what a key is; heights and sequence numbers are 8 bytes big-endian
     m floor-…         ``undo``, ``bodies``, ``payloads``: height up to which they were pruned
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final, Protocol
@@ -113,6 +113,9 @@ class ScanResult(Protocol):
 
 Migration = Callable[[Reader, Writer], None]
 """Writes what takes a database from one version to the next; the version itself is written with it."""
+Preparation = Callable[[Reader], Iterator[tuple[bytes, bytes]]]
+"""Gives the keys and values that the older version does not look at: they may be many, so they are written before the
+migration and portion by portion. A preparation that was interrupted is done again from its start."""
 
 
 def _make_room_for_certificates(reader: Reader, writer: Writer) -> None:
@@ -124,21 +127,18 @@ def _make_room_for_certificates(reader: Reader, writer: Writer) -> None:
         raise SchemaError("a database of schema 1 holds certificates, which that schema does not know")
 
 
-def _order_state(reader: Reader, writer: Writer) -> None:
+def _order_state(reader: Reader) -> Iterator[tuple[bytes, bytes]]:
     """Version 2 knows the state's values by the digests of their keys."""
     for key, _ in reader.scan(STATE, VALUE):
         if not key.startswith(VALUE):
             break
-        writer.put(STATE_ORDER + sha256(key).digest(), key)
+        yield STATE_ORDER + sha256(key).digest(), key
 
 
-def _to_version_2(reader: Reader, writer: Writer) -> None:
-    _make_room_for_certificates(reader, writer)
-    _order_state(reader, writer)
-
-
-MIGRATIONS: Final[Mapping[int, Migration]] = {1: _to_version_2}
+MIGRATIONS: Final[Mapping[int, Migration]] = {1: _make_room_for_certificates}
 """From which version each migration leads, one step up."""
+PREPARATIONS: Final[Mapping[int, Preparation]] = {1: _order_state}
+"""What goes before some of them."""
 
 
 def write_state(writer: Writer, area: Area, changes: Iterable[tuple[bytes, bytes | None]]) -> None:

@@ -1,5 +1,6 @@
 """A state from elsewhere is kept beside the one in use until it is whole, then takes its place; pruning; backup."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,10 +10,11 @@ from chain.ids import Hash, Height
 from storage.backup import back_up
 from storage.base import ChainStore
 from storage.check import check_stores
+from storage.database import Database
 from storage.directory import DataDirectory
 from storage.errors import StorageError, UseError
 from storage.export import export_chain
-from storage.layout import MIGRATIONS
+from storage.layout import MIGRATIONS, Writer
 from storage.leveldb import LevelChainStore, open_chain_store
 from storage.memory import MemoryPayloadStore
 from storage.payloads import PayloadFiles
@@ -159,6 +161,39 @@ def test_a_database_of_schema_1_learns_the_order_of_its_values(tmp_path: Path, l
     assert check_stores(store, MemoryPayloadStore()).problems == ()
     with store.view() as view:
         assert dict(view.values_from(bytes(32)))[b"s/x"] == b"y"
+    store.close()
+
+
+def test_a_large_database_is_migrated_in_portions_and_again_if_interrupted(
+    tmp_path: Path, lock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No batch holds more than a portion; a machine that stops in the middle is not left with half an index."""
+    monkeypatch.setattr("storage.database._PORTION_BYTES", 500)
+    genesis = make_genesis()
+    store = open_chain_store(tmp_path / "chain", lock, genesis)
+    values = [(b"s/%d" % number, b"value") for number in range(60)]
+    store.commit(batch([put(store)], values))
+    database = store.database
+    order = dict(database.scan(b"d"))
+    database.write(lambda writer: [writer.delete(b"d" + key) for key in order], sync=True)
+    database.write(lambda writer: writer.put(b"mschema", (1).to_bytes(4, "big")), sync=True)
+    store.close()
+    write, batches = Database.write, []
+
+    def stop_at_the_third(self: Database, fill: Callable[[Writer], None], *, sync: bool) -> None:
+        batches.append(sync)
+        if len(batches) == 3:
+            raise KeyboardInterrupt
+        write(self, fill, sync=sync)
+
+    monkeypatch.setattr(Database, "write", stop_at_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        open_chain_store(tmp_path / "chain", lock, genesis, migrations=MIGRATIONS)
+    assert batches == [False, False, False]
+    monkeypatch.setattr(Database, "write", write)
+    store = open_chain_store(tmp_path / "chain", lock, genesis, migrations=MIGRATIONS)
+    assert dict(store.database.scan(b"d")) == order
+    assert check_stores(store, MemoryPayloadStore()).problems == ()
     store.close()
 
 
