@@ -8,6 +8,8 @@ from collections.abc import Callable, Collection, Sequence
 from itertools import islice
 from random import Random
 
+from msgspec.structs import replace
+
 from chain.codec import encode
 from chain.hashing import content_id
 from chain.ids import Hash, Millis
@@ -68,9 +70,14 @@ class Fetcher:
         self.inventory.offer(kind, wire_id, id, session.peer)
 
     def want(self, items: Sequence[Want], now: Millis) -> None:
-        """Fetch bodies and payloads until they arrive."""
+        """Fetch bodies and payloads until they arrive: of those first who are named, or announced the block."""
         for item in items:
+            if item.kind is Kind.BODY and not item.sources:
+                item = replace(item, sources=self._announcers(item.id, now))
             self.inventory.want(item, now)
+
+    def _announcers(self, block: Hash, now: Millis) -> tuple[PeerId, ...]:
+        return tuple([peer for peer, session in self._links.ready.items() if session.known.has((None, block), now)])
 
     def unwant(self, ids: Collection[Hash]) -> None:
         """Stop fetching what is wanted under these ids."""

@@ -374,6 +374,10 @@ class PeerNetwork:
         self._epochs.want(first, now)
         return self._outputs(now)
 
+    def is_connected(self, peer: PeerId) -> bool:
+        """Is this peer connected, its handshake done?"""
+        return peer in self._links.ready
+
     def is_asking(self) -> bool:
         """Is a peer being asked now for headers, or for the proofs that must come before them?"""
         return self._headers.is_asking or self._epochs.is_asking

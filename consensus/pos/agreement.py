@@ -182,13 +182,14 @@ class Agreement:
             return []
         if isinstance(message, Vote):
             if live.is_live(message.view) and live.pool.is_news(message):
-                self._count(live, message)
+                self._count(live, message, now)
             self._tell(message, data, now)
         else:  # Simplex, step 1: the proposal goes out with what justifies it
             self._keep_proposal(live, message)
             justification: list[Message] = list(live.views.summary(KEPT_VIEWS))
-            self._out += [Tell(encode(kept), message_key(kept), Audience.ALL) for kept in justification]
-            self._tell(message, data, now, Audience.ALL)
+            audience = self._breadth(live, now)
+            self._out += [Tell(encode(kept), message_key(kept), audience) for kept in justification]
+            self._tell(message, data, now, audience)
         self._act(now)
         return self._taken()
 
@@ -264,9 +265,9 @@ class Agreement:
             case Vote():
                 return self._take_vote(self._live, message, data, now)
             case Certificate():
-                return self._take_certificate(self._live, message, data)
+                return self._take_certificate(self._live, message, data, now)
             case Proposal() | Reproposal():
-                return self._take_proposal(self._live, message, data)
+                return self._take_proposal(self._live, message, data, now)
 
     def _take_vote(self, live: LiveEpoch, vote: Vote, data: bytes, now: Millis) -> bool:
         if not live.is_live(vote.view) or not live.pool.is_news(vote):
@@ -275,11 +276,11 @@ class Agreement:
         if vote.validator == self._account:
             self._out.append(OwnVoteSeen(vote))
             live.adopt(vote)
-        self._count(live, vote)
+        self._count(live, vote, now)
         self._out.append(Pass(data, message_key(vote), self._audience(live, now)))
         return True
 
-    def _take_certificate(self, live: LiveEpoch, certificate: Certificate, data: bytes) -> bool:
+    def _take_certificate(self, live: LiveEpoch, certificate: Certificate, data: bytes, now: Millis) -> bool:
         is_news = live.views.is_news(certificate)
         if not is_news and not live.pool.opposes(certificate.view, certificate.kind, Hash(certificate.block)):
             return False
@@ -288,14 +289,14 @@ class Agreement:
             self._learn(live, certificate)
         elif certificate.kind is VoteKind.FINALIZE:  # whoever knows the blocks says whether two are final
             self._out.append(Finalized(certificate, ends_epoch=False))
-        self._out.append(Pass(data, message_key(certificate), Audience.ALL))
+        self._out.append(Pass(data, message_key(certificate), self._hearers(live, certificate, now)))
         if live.is_live(certificate.view):  # what its signers signed besides may accuse them
             for vote in unpack_certificate(live.set, certificate):
                 if live.pool.is_news(vote):
-                    self._count(live, vote)
+                    self._count(live, vote, now)
         return True
 
-    def _take_proposal(self, live: LiveEpoch, message: Proposal | Reproposal, data: bytes) -> bool:
+    def _take_proposal(self, live: LiveEpoch, message: Proposal | Reproposal, data: bytes, now: Millis) -> bool:
         view, _ = place_proposal(message)
         if not live.is_live(view) or not live.proposals.is_news(view, message):
             return False
@@ -309,7 +310,7 @@ class Agreement:
             self._out.append(OwnVoteSeen(message))
             live.cast(view).is_proposed = True
         self._keep_proposal(live, message)
-        self._out.append(Pass(data, message_key(message), Audience.ALL))
+        self._out.append(Pass(data, message_key(message), self._breadth(live, now)))
         return True
 
     def _keep_proposal(self, live: LiveEpoch, message: Proposal | Reproposal) -> None:
@@ -321,14 +322,15 @@ class Agreement:
         if other is not None:
             self._out.append(Accuse(make_evidence(other, message)))
 
-    def _count(self, live: LiveEpoch, vote: Vote) -> None:
+    def _count(self, live: LiveEpoch, vote: Vote, now: Millis) -> None:
         """Count a good vote; learn the certificate that it completes."""
         counted = live.pool.add(vote)
         if counted.evidence is not None:
             self._out.append(Accuse(counted.evidence))
         if counted.certificate is not None and live.views.is_news(counted.certificate):
             self._learn(live, counted.certificate)
-            self._out.append(Tell(encode(counted.certificate), message_key(counted.certificate), Audience.ALL))
+            audience = self._hearers(live, counted.certificate, now)
+            self._out.append(Tell(encode(counted.certificate), message_key(counted.certificate), audience))
 
     def _learn(self, live: LiveEpoch, certificate: Certificate) -> None:
         """Take a good certificate that is news."""
@@ -383,9 +385,19 @@ class Agreement:
 
     # Telling
 
+    def _is_late(self, live: LiveEpoch, now: Millis) -> bool:
+        return now - live.due_ms > WIDE_DELTAS * self._parameters.delta_ms
+
     def _audience(self, live: LiveEpoch, now: Millis) -> Audience:
-        is_wide = now - live.due_ms > WIDE_DELTAS * self._parameters.delta_ms
-        return Audience.ALL if is_wide else Audience.VALIDATORS
+        return Audience.ALL if self._is_late(live, now) else Audience.VALIDATORS
+
+    def _breadth(self, live: LiveEpoch, now: Millis) -> Audience:
+        """Return who hears of proposals: who does not vote learns of a block once it is final."""
+        return Audience.ALL if self._is_late(live, now) else Audience.EACH_VALIDATOR
+
+    def _hearers(self, live: LiveEpoch, certificate: Certificate, now: Millis) -> Audience:
+        """Return who hears of a certificate: that a block is notarised is for those who vote on the next one."""
+        return self._breadth(live, now) if certificate.kind is VoteKind.NOTARIZE else Audience.ALL
 
     def _tell(self, message: Message, data: bytes, now: Millis, audience: Audience | None = None) -> None:
         assert self._live is not None

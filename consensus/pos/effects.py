@@ -15,9 +15,14 @@ from consensus.pos.votes import Certificate, Signed, VoteKind
 
 
 class Audience(StrEnum):
-    """Who shall hear a message."""
+    """Who shall hear a message.
+
+    ``VALIDATORS`` alone, if a quorum of them is reached directly; ``EACH_VALIDATOR`` alone, if every single one of them
+    is; otherwise everybody passes it on.
+    """
 
     VALIDATORS = "validators"
+    EACH_VALIDATOR = "each validator"
     ALL = "all"
 
 

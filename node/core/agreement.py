@@ -21,7 +21,6 @@ from consensus.pos.effects import (
     Abandon,
     Accuse,
     Admit,
-    Audience,
     CastReproposal,
     CastVote,
     Effect,
@@ -319,8 +318,11 @@ class AgreementDesk:
         turn.tell(ProposalWanted(wish.epoch, wish.view, wish.parent, wish.not_before_ms))
 
     def _admit(self, wish: Admit, turn: Turn) -> None:
-        sources = (PeerId(wish.header.producer),) if self._source is None else (wish.header.producer, self._source[0])
-        turn.tell(HeaderAdmitted(wish.header, tuple(dict.fromkeys(sources))))
+        """Fetch a block from its producer; who passes a proposal on rarely has the body yet."""
+        producer = PeerId(wish.header.producer)
+        is_alone = self._source is None or self._network.is_connected(producer)
+        sources = (producer,) if is_alone or self._source is None else (producer, self._source[0])
+        turn.tell(HeaderAdmitted(wish.header, sources))
 
     def _keep(self, effect: Notarized | Nullified, turn: Turn) -> None:
         certificate = effect.certificate
@@ -374,9 +376,12 @@ class AgreementDesk:
         turn.network(send(effect.message, effect.key, to, turn.now))
 
     def _pass_on(self, effect: Pass, turn: Turn) -> None:
-        """Pass on what concerns everybody; of the rest, what its sender asks to be passed on."""
-        if effect.audience is Audience.ALL or (self._source is not None and self._source[1]):
-            turn.network(self._network.tell_engine(effect.message, effect.key, None, turn.now, passing=True))
+        """Pass on what concerns others too."""
+        is_flooded = self._source is not None and self._source[1]
+        hearers = self._listeners.of_passed(effect.audience, is_flooded=is_flooded)
+        if hearers is not None:
+            to, passing = hearers
+            turn.network(self._network.tell_engine(effect.message, effect.key, to, turn.now, passing=passing))
 
     # --- a key that signs elsewhere ---------------------------------------------------------------
 

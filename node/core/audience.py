@@ -1,7 +1,8 @@
 """Whom a message of the agreement is sent to: the validators among the peers, if they are a quorum; else everybody.
 
-A vote that reaches a quorum directly makes a certificate, and certificates go to everybody. So validators that are
-connected to each other spare all other nodes their votes.
+A vote that reaches a quorum directly makes a certificate. So validators that are connected to each other spare all
+other nodes their votes; and those that reach every other one also their proposals and that these were notarised: who
+does not vote hears that a block is final, and fetches it then.
 """
 
 from collections.abc import Collection
@@ -25,10 +26,20 @@ class Listeners:
         """Return the peers to send to (None: all), and whether they are to pass it on."""
         if audience is Audience.ALL or self.set is None:
             return None, True
-        connected = {info.peer for info in self._network.peers()}
         others = [member.account for member in self.set.members if member.account != self._own]
-        present = [account for account in others if account in connected]
+        present = [account for account in others if self._network.is_connected(PeerId(account))]
         reached = self.set.power(self._own) + sum(self.set.power(account) for account in present)
-        if not self.set.is_quorum(reached):
+        is_enough = len(present) == len(others) or audience is Audience.VALIDATORS
+        if not is_enough or not self.set.is_quorum(reached):
             return None, True
-        return present, False
+        return [PeerId(account) for account in present], False
+
+    def of_passed(self, audience: Audience, *, is_flooded: bool) -> tuple[Collection[PeerId] | None, bool] | None:
+        """Return the same for what came from a peer, which asked to pass it on if ``is_flooded``; None: nobody.
+
+        What each validator is to hear the validators pass on too: a leader may have told it to some of them alone.
+        """
+        if audience is Audience.ALL or is_flooded:
+            return None, True
+        is_member = self.set is not None and self._own in self.set
+        return self.of(audience) if is_member and audience is Audience.EACH_VALIDATOR else None

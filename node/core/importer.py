@@ -73,6 +73,7 @@ class Importer:
         self._job: int | None = None
         self.is_held: Callable[[], bool] = lambda: False
         """Are the blocks not wanted now, because the state after a later one is being fetched?"""
+        self._likely: dict[Hash, tuple[PeerId, ...]] = {}
         self.let_in: Callable[[Sequence[Header]], Sequence[Header]] = lambda headers: headers
         self.find_vouched: Callable[[Sequence[Header]], frozenset[Hash]] = lambda headers: frozenset()
         """Which of the headers a peer sent may be judged now? An engine with views lets none in before its view."""
@@ -128,8 +129,11 @@ class Importer:
         """Put a header into the tree that the agreement found justified."""
         offered = self._tree.accept(admitted.header, turn.now)
         self._keep_headers(offered)
+        id = block_id(admitted.header)
+        self._likely = {id: admitted.sources}
         self._advance(turn)
-        self._gain_source((block_id(admitted.header),), admitted.sources, turn)
+        self._likely = {}
+        self._gain_source((id,), admitted.sources, turn)
 
     def judge_again(self, turn: Turn) -> None:
         """Judge the headers again that waited for the validators of their epoch."""
@@ -229,7 +233,8 @@ class Importer:
 
     def _want_bodies(self, ids: tuple[Hash, ...], turn: Turn) -> None:
         self._wanted.update(dict.fromkeys(ids))
-        turn.network(self._network.want([Want(Kind.BODY, id) for id in ids], turn.now))
+        wants = [Want(Kind.BODY, id, 0, self._likely.get(id, ())) for id in ids]
+        turn.network(self._network.want(wants, turn.now))
 
     def _refill(self, turn: Turn) -> None:
         """Ask for the next bodies of the best chain, and of those beside it that may have to do."""

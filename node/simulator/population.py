@@ -100,6 +100,7 @@ def _make_stake_genesis(settings: SimulationSettings, wealth: Mapping[AccountId,
         block_ms=settings.block_ms,
         epoch_blocks=EPOCH_BLOCKS,
         unbonding_blocks=4 * EPOCH_BLOCKS,
+        jail_blocks=6 * EPOCH_BLOCKS,  # all told: another default is another genesis, and another world a seed
         rules=replace(stake_rules(), stamp_bits=_STAMP_BITS),
     )
 

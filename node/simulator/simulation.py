@@ -118,8 +118,9 @@ class Simulation:
         others = [other for other in range(settings.nodes) if other != number]
         known = random.sample(others, min(_KNOWN, len(others)))
         liars = self.casting.liars
-        if known and all(other in liars for other in known):
-            known[0] = random.choice([other for other in others if other not in liars])
+        honest = [other for other in others if other not in liars]
+        if honest and all(other in liars for other in known):  # without one: it is the only honest node itself
+            known[0] = random.choice(honest)
         power = self.casting.powers[number] * (liars[number].power if number in liars else 1.0) if is_miner else 0.0
         return Character(
             key=key_of(settings.seed, number),

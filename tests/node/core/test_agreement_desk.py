@@ -300,10 +300,10 @@ def test_a_key_that_signs_twice_is_accused_and_slashed() -> None:
 
 def test_a_node_that_was_away_for_epochs_comes_back_by_their_proofs() -> None:
     """It learns who votes now from what ended each epoch, then the chain; a validator among them votes again."""
-    court = Court(seed=9, seconds=75, nodes=5, validators=4)
+    court = Court(seed=9, seconds=105, nodes=5, validators=4)
     for number in (0, 4):
         court.at(5, partial(court.machine(number).die, silently=False))
-        court.at(60, court.machine(number).start)
+        court.at(90, court.machine(number).start)
     court.judge()
     assert court.core(1).agreement_status().epoch >= 2
     for number in (0, 4):
@@ -400,10 +400,10 @@ def test_a_proof_of_an_epochs_end_shows_the_block_the_votes_and_the_next_validat
 
 def test_a_peer_that_sends_a_forged_proof_is_let_go() -> None:
     """And nothing of it is kept."""
-    court = Court(seed=12, seconds=25, nodes=5, validators=4)
+    court = Court(seed=12, seconds=34, nodes=5, validators=4)
     banned: list[bool] = []
     court.at(3, partial(court.machine(4).die, silently=False))
-    court.at(20, court.machine(4).start)
+    court.at(29, court.machine(4).start)
 
     def forge() -> None:
         core, liar = court.core(4), court.core(1)
@@ -418,6 +418,6 @@ def test_a_peer_that_sends_a_forged_proof_is_let_go() -> None:
         kept = core.world.store.certificates.epoch_proof(0)
         banned.append(kept is None and liar.world.key.account not in {info.peer for info in core.peers()})
 
-    court.at(20.9, forge)
+    court.at(29.2, forge)
     court.world.run()
     assert banned == [True]

@@ -62,3 +62,12 @@ def test_what_was_asked_for_and_never_happened_is_told() -> None:
     assert report.violations == ()
     assert report.missing_faults == (PARTITION,)
     assert not report.is_good
+
+
+def test_a_world_of_two_may_have_one_liar() -> None:
+    """Then the honest one knows no honest node but itself: minimising a failing world came there and raised."""
+    settings = SimulationSettings(
+        seed=220, nodes=2, devices=0, miners=2, byzantine=0.3, behaviours=("withhold-blocks",), duration_ms=2_000
+    )
+    world = Simulation(settings)
+    assert len(world.casting.liars) == 1
