@@ -7,6 +7,7 @@ Time has four parts: ``duration_ms`` in which things go wrong; then everything h
 there must be one head; then plans must end; then miners rest, and all machines must be equal in everything.
 """
 
+import gc
 import time
 from functools import lru_cache, partial
 from typing import Final
@@ -52,6 +53,8 @@ _KNOWN: Final = 4
 _MESH: Final = 40
 """So many validators keep a connection with each other, as their operators would see to."""
 _LIAR_RESTS_MS: Final = 5_000
+_GARBAGE: Final = 200_000
+"""New objects between two looks for cycles that nobody holds."""
 
 
 class Simulation:
@@ -345,4 +348,9 @@ def _count_updates(core: NodeCore) -> int:
 
 def simulate(settings: SimulationSettings) -> SimulationReport:
     """Return what happens in the world with these settings."""
-    return Simulation(settings).run()
+    before = gc.get_threshold()
+    gc.set_threshold(_GARBAGE)  # hundreds of cores are many objects to look through, and few of them are garbage
+    try:
+        return Simulation(settings).run()
+    finally:
+        gc.set_threshold(*before)
