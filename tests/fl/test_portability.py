@@ -54,7 +54,7 @@ def test_a_changed_callee_in_another_file_is_compiled_again(tmp_path: Path) -> N
     """
     room = tmp_path / "fl" / "kernels"
     room.mkdir(parents=True)
-    for name in ("compiled.py", "elementary.py"):
+    for name in ("compiled.py", "elementary.py", "lean.py"):
         (room / name).write_bytes((ROOT / "fl" / "kernels" / name).read_bytes())
     (room / "__init__.py").touch()
     (tmp_path / "fl" / "__init__.py").touch()

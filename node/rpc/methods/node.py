@@ -7,6 +7,7 @@ from chain.upgrades import show_upgrades
 from consensus.queries import get_device, get_miner, get_miners
 from node.core.trust import Trust
 from node.events import DialOrder, JoinOrder, MiningOrder
+from node.roles.device import DeviceStatus as RoleReport
 from node.rpc.doors import NodeDoors, Reader
 from node.rpc.jsonrpc import INVALID_PARAMS, REFUSED, RpcError
 from node.rpc.methods.convert import address, done, read_id
@@ -152,8 +153,11 @@ async def _genesis(doors: NodeDoors, _params: Nothing) -> GenesisView:
 
 async def _device_status(doors: NodeDoors, _params: Nothing) -> DeviceStatus:
     prefix = doors.genesis.prefix
-    registered = await doors.read(lambda reader: get_device(reader.view, doors.account) is not None)
     report = doors.role_report("device")
+    if isinstance(report, RoleReport):
+        registered = report.registered
+    else:
+        registered = await doors.read(lambda reader: get_device(reader.view, doors.account) is not None)
     return DeviceStatus(
         account=address(doors.account, prefix),
         registered=registered,
