@@ -9,12 +9,10 @@ together here from small parts; which part hears which message is one table (``_
     jobs ──────▶ whoever asked         └▶ UpdateDesk ──────UpdateReady───────▶ Miner
 """
 
-from collections.abc import Callable
-
-from chain.ids import AccountId, Hash, Height, Millis
-from chain.transaction import SignedTransaction
+from chain.ids import AccountId, Height, Millis
 from consensus.pos.engine import PosEngine
 from node.core.agreement import AgreementDesk
+from node.core.base import Connect, Core
 from node.core.chain import Chain
 from node.core.config import CoreConfig
 from node.core.headstates import HeadStates
@@ -49,19 +47,17 @@ from node.core.snapshots import SnapshotDesk
 from node.core.statesync import StateSync
 from node.core.transactions import TransactionDesk
 from node.core.trust import Trust, get_trust
-from node.core.turn import JobTable, Turn
+from node.core.turn import Turn
 from node.core.updates import UpdateDesk
 from node.core.upgrades import UpgradeWatch
 from node.core.wants import PayloadWants
-from node.effects import Effect, Refused
-from node.errors import CoreHalted
+from node.effects import Refused
 from node.events import (
     BanOrder,
     Closed,
     Connected,
     DialFailed,
     DialOrder,
-    Event,
     JobDone,
     JobFailed,
     JoinOrder,
@@ -104,29 +100,24 @@ from p2p.events import (
     PartArrived,
     PayloadArrived,
     PeerDown,
-    PeerInfo,
     PeerServes,
     PeerUp,
     TransactionArrived,
     UpdateArrived,
 )
-from p2p.network import ChainAccess, PeerNetwork
-from p2p.saved import SavedPeers
 
 
-class NodeCore:
+class NodeCore(Core):
     """The whole node, sans I/O.
 
     ``connect`` makes the peer network over the chain it is given, usually
     ``lambda chain: PeerNetwork(network_config, world.key, chain, world.random)``. ``Started`` must be the first event.
     """
 
-    def __init__(self, world: World, config: CoreConfig, connect: Callable[[ChainAccess], PeerNetwork]) -> None:
-        self.world = world
+    def __init__(self, world: World, config: CoreConfig, connect: Connect) -> None:
+        super().__init__(world, Mempool(config.pools), UpdatePool(config.pools))
         self.config = config
         self.chain = Chain(world, rebuild_tree(world, config.checkpoint, has_reorg_limit=config.has_reorg_limit))
-        self.mempool = Mempool(config.pools)
-        self.updates = UpdatePool(config.pools)
         refused = RefusedItems()
         self._snapshots = SnapshotDesk(world, config, self.chain)
         self._heads = HeadStates(world, self.chain)
@@ -148,9 +139,6 @@ class NodeCore:
         self._miner, self._validator, self._agreement = self._make_producers(around)
         self._device = None if config.device is None else Device(around, config.device)
         self._owner = Owner(around) if config.owner else None
-        self._jobs = JobTable()
-        self._halted = False
-        self._routes = Routes()
         self._connect_parts(self._routes)
         self._connect_roles(self._routes)
 
@@ -163,25 +151,6 @@ class NodeCore:
         desk = AgreementDesk(world, engine, self.chain, self.network, self._importer)
         validator = None if miner is None or world.signer is None else Validator(around, engine, lambda: desk.place)
         return None, validator, desk
-
-    def handle(self, event: Event, now: Millis) -> list[Effect]:
-        """Return what this event leads to, in the order it is to be done.
-
-        ``now`` never goes back. ``CoreHalted`` after a ``Halt``, or after an exception of ours has passed through:
-        what is on disk is whole, what is in memory may not be.
-        """
-        if self._halted:
-            raise CoreHalted("the core has stopped; start the node again")
-        turn = Turn(now, self._jobs)
-        turn.tell(event)
-        try:
-            while turn.messages and not turn.is_halted:
-                self._routes.dispatch(turn.messages.popleft(), turn)
-        except BaseException:
-            self._halted = True
-            raise
-        self._halted = turn.is_halted
-        return turn.effects
 
     # --- the routing table ------------------------------------------------------------------------
 
@@ -317,21 +286,6 @@ class NodeCore:
             routes.on_job(OpenChunk, owner.on_opened)
         routes.on(Shutdown, self._cancel_rest, self._peers.on_shutdown)
 
-    def _on_job_done(self, event: JobDone, turn: Turn) -> None:
-        spec = self._jobs.end(event.job)
-        if spec is not None:
-            self._routes.dispatch_job(spec, event.result, turn)
-
-    def _on_job_failed(self, event: JobFailed, turn: Turn) -> None:
-        """A foreign exception says nothing about any block, update or peer: stop before it becomes a verdict."""
-        spec = self._jobs.end(event.job)
-        if spec is not None:
-            turn.halt(f"{type(spec).__name__} failed: {event.error}")
-
-    def _cancel_rest(self, event: Shutdown, turn: Turn) -> None:
-        for job in self._jobs.ids():
-            turn.cancel(job)
-
     # --- what the RPC reads between two events ----------------------------------------------------
 
     def status(self, now: Millis) -> Status:
@@ -350,33 +304,9 @@ class NodeCore:
         """Return where the agreement on final blocks is, and this node's part in it; None without votes."""
         return None if self._agreement is None else self._agreement.status()
 
-    def peers(self) -> tuple[PeerInfo, ...]:
-        """Return the connected peers."""
-        return self.network.peers()
-
-    def remember_peers(self, now: Millis) -> SavedPeers:
-        """Return what the next run should know of its peers."""
-        return self.network.remember(now)
-
-    def known_addresses(self) -> tuple[str, ...]:
-        """Return the peer addresses worth remembering for the next run."""
-        return self.network.known_addresses()
-
-    def pending_transactions(self) -> tuple[SignedTransaction, ...]:
-        """Return the transactions that wait for a block."""
-        return self.mempool.transactions()
-
-    def pending_transaction(self, id: Hash) -> SignedTransaction | None:
-        """Return a transaction that waits for a block."""
-        return self.mempool.get(id)
-
     def next_nonce(self, account: AccountId) -> int:
         """Return the nonce of the account's next transaction, those in waiting counted."""
         return self.mempool.next_nonce(account, self.chain.nonce(account))
-
-    def pool_sizes(self) -> tuple[int, int, int, int]:
-        """Return transactions and their bytes, updates and their payloads' bytes, all in waiting."""
-        return len(self.mempool), self.mempool.size_bytes, len(self.updates), self.updates.size_bytes
 
     def device_status(self) -> DeviceStatus | None:
         """Return what the device role does; None without it."""

@@ -7,26 +7,22 @@ Rules of this file: composition and one table. It is driven by the same runner a
     peers ◀──── Outbox ◀─OwnTransaction, UpdateReleased─────────────────────────────────────────┘
 """
 
-from collections.abc import Callable
-
-from chain.ids import AccountId, Hash, Height, Millis
-from chain.transaction import SignedTransaction
+from chain.ids import AccountId, Height, Millis
 from consensus.pos.engine import PosEngine
+from node.core.base import Connect, Core
 from node.core.config import PoolLimits
 from node.core.messages import OwnTransaction, PayloadStored, UpdateReleased
 from node.core.peers import Peers
 from node.core.routes import Routes
 from node.core.trust import Trust
-from node.core.turn import JobTable, Turn
-from node.effects import Effect, Refused
-from node.errors import CoreHalted
+from node.core.turn import Turn
+from node.effects import Refused
 from node.events import (
     BanOrder,
     Closed,
     Connected,
     DialFailed,
     DialOrder,
-    Event,
     JobDone,
     JobFailed,
     JoinOrder,
@@ -57,7 +53,6 @@ from node.roles.device import Device, DeviceStatus
 from node.status import AgreementStatus, Status
 from node.updatepool import UpdatePool
 from node.world import World
-from p2p.access import ChainAccess
 from p2p.events import (
     BodyArrived,
     EngineArrived,
@@ -66,29 +61,24 @@ from p2p.events import (
     PartArrived,
     PayloadArrived,
     PeerDown,
-    PeerInfo,
     PeerServes,
     PeerUp,
     TransactionArrived,
     UpdateArrived,
 )
-from p2p.network import PeerNetwork
-from p2p.saved import SavedPeers
 
 _POOLS = PoolLimits(transactions=64, transaction_bytes=4 * 1024 * 1024, updates=64, update_bytes=256 * 1024 * 1024)
 
 
-class LightCore:
+class LightCore(Core):
     """A whole light node, sans I/O. ``connect`` as for ``NodeCore``; ``Started`` must be the first event.
 
     The world's store holds the genesis block and is never written to.
     """
 
-    def __init__(self, world: World, config: LightConfig, connect: Callable[[ChainAccess], PeerNetwork]) -> None:
-        self.world = world
+    def __init__(self, world: World, config: LightConfig, connect: Connect) -> None:
+        super().__init__(world, Mempool(_POOLS), UpdatePool(_POOLS))
         self.config = config
-        self.mempool = Mempool(_POOLS)
-        self.updates = UpdatePool(_POOLS)
         engine = world.engine
         self.source: WorkHeaders | FinalHeaders
         if isinstance(engine, PosEngine):
@@ -104,26 +94,8 @@ class LightCore:
         self._outbox = Outbox(world, self.chain, self.mempool, self.updates, self.network)
         self._monitor = LightMonitor(config, self.source, self.chain, self._states, self.network)
         self._peers = Peers(self.network, self.mempool, self.updates)
-        self._jobs = JobTable()
-        self._halted = False
-        self._routes = Routes()
         self._connect_outside(self._routes)
         self._connect_inside(self._routes)
-
-    def handle(self, event: Event, now: Millis) -> list[Effect]:
-        """Return what this event leads to, in the order it is to be done. ``CoreHalted`` as ``NodeCore.handle``."""
-        if self._halted:
-            raise CoreHalted("the core has stopped; start the node again")
-        turn = Turn(now, self._jobs)
-        turn.tell(event)
-        try:
-            while turn.messages and not turn.is_halted:
-                self._routes.dispatch(turn.messages.popleft(), turn)
-        except BaseException:
-            self._halted = True
-            raise
-        self._halted = turn.is_halted
-        return turn.effects
 
     # --- the routing table ------------------------------------------------------------------------
 
@@ -172,20 +144,6 @@ class LightCore:
         routes.on_job(InspectData, devices.on_inspected)
         routes.on_job(TrainTask, devices.on_trained)
 
-    def _on_job_done(self, event: JobDone, turn: Turn) -> None:
-        spec = self._jobs.end(event.job)
-        if spec is not None:
-            self._routes.dispatch_job(spec, event.result, turn)
-
-    def _on_job_failed(self, event: JobFailed, turn: Turn) -> None:
-        spec = self._jobs.end(event.job)
-        if spec is not None:
-            turn.halt(f"{type(spec).__name__} failed: {event.error}")
-
-    def _cancel_rest(self, event: Shutdown, turn: Turn) -> None:
-        for job in self._jobs.ids():
-            turn.cancel(job)
-
     # --- what the RPC reads between two events ----------------------------------------------------
 
     def status(self, now: Millis) -> Status:
@@ -211,33 +169,9 @@ class LightCore:
         """Return None: a light node has no part in it."""
         return None
 
-    def peers(self) -> tuple[PeerInfo, ...]:
-        """Return the connected peers."""
-        return self.network.peers()
-
-    def remember_peers(self, now: Millis) -> SavedPeers:
-        """Return what the next run should know of its peers."""
-        return self.network.remember(now)
-
-    def known_addresses(self) -> tuple[str, ...]:
-        """Return the peer addresses worth remembering for the next run."""
-        return self.network.known_addresses()
-
-    def pending_transactions(self) -> tuple[SignedTransaction, ...]:
-        """Return the transactions that wait for a block."""
-        return self.mempool.transactions()
-
-    def pending_transaction(self, id: Hash) -> SignedTransaction | None:
-        """Return a transaction that waits for a block."""
-        return self.mempool.get(id)
-
     def next_nonce(self, account: AccountId) -> int:
         """Return the nonce of the account's next transaction, those in waiting counted. ``UnknownKeyError``."""
         return self.mempool.next_nonce(account, self.chain.nonce(account))
-
-    def pool_sizes(self) -> tuple[int, int, int, int]:
-        """Return transactions and their bytes, updates and their payloads' bytes, all in waiting."""
-        return len(self.mempool), self.mempool.size_bytes, len(self.updates), self.updates.size_bytes
 
     def device_status(self) -> DeviceStatus:
         """Return what the device role does."""
