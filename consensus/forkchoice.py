@@ -99,8 +99,7 @@ class ForkChoice:
 
     def decide(self, node: Node) -> None:
         """Put the floor of what a certificate made final here; ``node`` stands on both floors and is valid."""
-        for id in [id for id, aside in self._aside.items() if stands_on(node, aside)]:
-            self.take_back(id)  # a certificate weighs more than whatever had spoken against it
+        self.take_back(node)  # a certificate weighs more than whatever had spoken against it
         self.decided, self.has_decided = node, True
         if self.final.height > self._ground.height:
             self._ground = self.final  # ``node`` stands on it, and the node has its state
@@ -122,14 +121,17 @@ class ForkChoice:
             each.is_aside = True
         self._recount(node)
 
-    def take_back(self, id: Hash) -> None:
-        """Let a node that was set aside be chosen again."""
-        node = self._aside.pop(id, None)
-        if node is None:
+    def take_back(self, node: Node) -> None:
+        """Let a node be chosen again, with those set aside that it stands on: what speaks for it speaks for them."""
+        named = [aside for aside in self._aside.values() if stands_on(node, aside)]
+        if not named:
             return
-        for each in subtree(node):
+        for each in named:
+            del self._aside[each.id]
+        lowest = min(named, key=lambda each: each.height)
+        for each in subtree(lowest):
             each.is_aside = any(stands_on(each, aside) for aside in self._aside.values())
-        self._recount(node)
+        self._recount(lowest)
 
     def _narrow(self) -> None:
         """Forget the tips that a floor has left out, and the notes on what it leaves out for ever."""

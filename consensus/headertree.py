@@ -410,8 +410,8 @@ class HeaderTree:
             self._choice.set_aside(self._nodes[id])
 
     def take_back(self, id: Hash) -> None:
-        """Let a block be chosen again that was set aside; not an error if it was not."""
-        self._choice.take_back(id)
+        """Let a known block be chosen again, and what it stands on; not an error if nothing of it was set aside."""
+        self._choice.take_back(self._nodes[id])
 
     def may_be_head(self, id: Hash) -> bool:
         """Is this known block one that may be executed now: complete, not set aside, on what is final?"""

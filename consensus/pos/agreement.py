@@ -204,6 +204,7 @@ class Agreement:
         proposal = Proposal(header)
         if live.is_live(fields.view) and live.proposals.is_news(fields.view, proposal):
             self._keep_proposal(live, proposal)
+        self._abandon(live, fields.view)
         self._act(now)
         return self._taken()
 
@@ -338,15 +339,23 @@ class Agreement:
         match certificate.kind:
             case VoteKind.NOTARIZE:
                 self._out.append(Notarized(certificate))
-                losers = [id for id, _ in live.proposals.headers(certificate.view) if id != certificate.block]
-                admitted = [id for id in losers if live.proposals.blocks[id].is_admitted]
-                if admitted:
-                    self._out.append(Abandon(tuple(admitted)))
+                self._abandon(live, certificate.view)
             case VoteKind.NULLIFY:
                 self._out.append(Nullified(certificate))
+                self._abandon(live, certificate.view)
             case VoteKind.FINALIZE:
                 if not live.is_last(certificate.block):
                     self._out.append(Finalized(certificate, ends_epoch=False))
+
+    def _abandon(self, live: LiveEpoch, view: int) -> None:
+        """Have the blocks of a view set aside that its certificates speak against, so that all nodes show one head.
+
+        A block that is notarised after all comes back with its certificate.
+        """
+        losers = live.proposals.admitted_of(view) if live.views.is_settled(view) else []
+        unborne = tuple([id for id in losers if id != live.views.block_at(view)])
+        if unborne:
+            self._out.append(Abandon(unborne))
 
     def _act(self, now: Millis) -> None:
         """Do what the rules ask after an input."""

@@ -82,11 +82,9 @@ class Proposals:
         slot.rival = message
         return slot.first
 
-    def headers(self, view: int) -> Iterator[tuple[Hash, Proposal]]:
-        """Return the blocks proposed with a header in a view."""
-        slot = self._slots.get(view)
-        messages = [] if slot is None else slot.messages()
-        return ((proposed_block(message), message) for message in messages if isinstance(message, Proposal))
+    def admitted_of(self, view: int) -> list[Hash]:
+        """Return the blocks sealed in a view that were offered to the tree."""
+        return [id for id, block in self.blocks.items() if block.view == view and block.is_admitted]
 
     def prune(self, floor: int, keep: set[Hash]) -> None:
         """Forget proposals of views below ``floor``, and blocks of such views unless they are in ``keep``."""

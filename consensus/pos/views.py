@@ -108,6 +108,13 @@ class Views:
         certificate = self._notarized.get(view)
         return None if certificate is None else certificate.block
 
+    def is_settled(self, view: int) -> bool:
+        """Do certificates say what block this view has? If it is nullified: none, unless a later one has a block.
+
+        That later block may stand on one of this view whose certificate is not known here.
+        """
+        return view in self._notarized or (self.is_nullified(view) and view > self.last_block_view(self.current))
+
     def notarized(self, floor: int) -> Iterator[tuple[int, Hash]]:
         """Return the views above the final one and at or above ``floor`` that have a block, with it."""
         return ((view, kept.block) for view, kept in self._notarized.items() if view >= floor)

@@ -14,9 +14,13 @@ from storage.base import ChainStore, CommitBatch, ConnectedBlock
 
 
 def make_batch(
-    store: ChainStore, undo: Sequence[Hash], executed: Sequence[ExecutedBlock], blocks: Sequence[Connected]
+    store: ChainStore,
+    tip: Hash,
+    undo: Sequence[Hash],
+    executed: Sequence[ExecutedBlock],
+    blocks: Sequence[Connected],
 ) -> CommitBatch:
-    """Return the batch that disconnects ``undo`` (the tip first) and connects ``blocks``, executed one by one.
+    """Return the batch that disconnects ``undo`` (the old tip first) and connects ``blocks``, executed one by one.
 
     It is made on the event loop: what takes time, encoding above all, the job has done that executed them.
     """
@@ -36,7 +40,7 @@ def make_batch(
                 payloads=outcome.payloads,
             )
         )
-    return CommitBatch(executed[-1].id, tuple(changes.items()), tuple(connected), tuple(undo))
+    return CommitBatch(tip, tuple(changes.items()), tuple(connected), tuple(undo))
 
 
 def lay_undo(changes: dict[bytes, bytes | None], store: ChainStore, id: Hash) -> None:

@@ -152,7 +152,7 @@ class Importer:
         self._advance(turn)
 
     def set_aside(self, blocks: Iterable[Hash], turn: Turn) -> None:
-        """Choose these blocks no more: others of their view were notarised."""
+        """Choose these blocks no more: certificates say that their views have other blocks, or none."""
         self._tree.set_aside([block for block in blocks if block in self._tree])
         self._advance(turn)
 
@@ -278,7 +278,12 @@ class Importer:
         if self._job is not None or self._held or target == self._chain.head_id or self._chain.find_stop():
             return
         undo, apply = self._tree.path(self._chain.head_id, self._stretch_to(target))
-        self._job = turn.start(ExecuteBranch(self._chain.head_id, undo, apply))
+        if apply:
+            self._job = turn.start(ExecuteBranch(self._chain.head_id, undo, apply))
+        else:
+            # The head was set aside, and nothing stands yet on what it stood on. What is taken back here is short:
+            # nobody builds on a block that no certificate bears out.
+            self._commit(undo, (), target, turn)
 
     def _stretch_to(self, target: Hash) -> Hash:
         """Return the block to go to now: a batch further on, and one that weighs more than the head if there is one.
@@ -311,7 +316,7 @@ class Importer:
         if not isinstance(result, BranchExecuted):
             raise TypeError(f"the state moved under an execution: {type(result).__name__}")
         if result.executed and self._is_better(spec, result):
-            self._commit(spec, result.executed, turn)
+            self._commit(spec.undo, result.executed, result.executed[-1].id, turn)
         if result.invalid is not None:
             self._condemn(result.invalid, turn)
         if result.lacking is not None:
@@ -327,17 +332,18 @@ class Importer:
             return False
         return end == spec.blocks[-1] or self._tree.weight(end) > self._tree.weight(self._chain.head_id)
 
-    def _commit(self, spec: ExecuteBranch, executed: tuple[ExecutedBlock, ...], turn: Turn) -> None:
-        """Move the head. Invariant: disk first, memory after it, then everybody hears of it."""
-        disconnected = self._taken_back(spec.undo)
+    def _commit(self, undo: tuple[Hash, ...], executed: tuple[ExecutedBlock, ...], tip: Hash, turn: Turn) -> None:
+        """Move the head to ``tip``. Invariant: disk first, memory after it, then everybody hears of it."""
+        disconnected = self._taken_back(undo)
         blocks = tuple([self._connected(block) for block in executed])
-        self._world.store.commit(make_batch(self._world.store, spec.undo, executed, blocks))
-        head = blocks[-1]
-        self._tree.set_head(head.id)
-        self._chain.follow(head.header)
-        self._publish(blocks, len(spec.undo), turn)
-        turn.network(self._network.announce_block(head.header, turn.now))  # who claims to be ahead is not told
-        turn.tell(HeadChanged(head, blocks, disconnected))
+        self._world.store.commit(make_batch(self._world.store, tip, undo, executed, blocks))
+        self._tree.set_head(tip)
+        header = self._header(tip)
+        self._chain.follow(header)
+        self._publish(header, blocks, len(undo), turn)
+        if blocks:
+            turn.network(self._network.announce_block(header, turn.now))  # who claims to be ahead is not told
+        turn.tell(HeadChanged(header, blocks, disconnected))
         self._mend(tuple(self._mending), turn)
         self._let_go(turn)
 
@@ -362,10 +368,13 @@ class Importer:
         return tuple(bodies[::-1])
 
     def _connected(self, block: ExecutedBlock) -> ConnectedBlock:
-        header = self._tree.header(block.id)
+        return ConnectedBlock(block.id, self._header(block.id), self._body(block.id), block.events)
+
+    def _header(self, id: Hash) -> Header:
+        header = self._tree.header(id)
         if header is None:
-            raise LookupError(f"executed block {block.id.hex()} is not in the tree")
-        return ConnectedBlock(block.id, header, self._body(block.id), block.events)
+            raise LookupError(f"executed block {id.hex()} is not in the tree")
+        return header
 
     def _body(self, id: Hash) -> Body:
         body = self._world.store.body(id)
@@ -388,24 +397,24 @@ class Importer:
         turn.tell(BlockCondemned(broken.id))
         turn.publish(BlockRefused(broken.id, height, broken.rule, broken.detail))
 
-    def _publish(self, blocks: tuple[ConnectedBlock, ...], undone: int, turn: Turn) -> None:
-        head = blocks[-1]
-        turn.publish(_head_moved(head, len(blocks), undone))
+    def _publish(self, header: Header, blocks: tuple[ConnectedBlock, ...], undone: int, turn: Turn) -> None:
+        body = blocks[-1].body if blocks else self._world.store.body(block_id(header))
+        turn.publish(_head_moved(header, body, len(blocks), undone))
         for block in blocks:
             for event in block.events:
                 turn.publish(LedgerNotice(block.id, block.header.height, event))
 
 
-def _head_moved(head: ConnectedBlock, connected: int, undone: int) -> HeadMoved:
-    header: Header = head.header
+def _head_moved(header: Header, body: Body | None, connected: int, undone: int) -> HeadMoved:
+    """Tell of a new head. Its body is not here if the state after it came from peers and it is the head again."""
     return HeadMoved(
         height=header.height,
-        id=head.id,
+        id=block_id(header),
         state_root=header.state_root,
         producer=header.producer,
         time_ms=header.time_ms,
-        transactions=len(head.body.transactions),
-        updates=len(head.body.updates),
+        transactions=0 if body is None else len(body.transactions),
+        updates=0 if body is None else len(body.updates),
         connected=connected,
         undone=undone,
     )

@@ -24,9 +24,12 @@ class ConnectedBlock:
 
 @dataclass(frozen=True, slots=True)
 class HeadChanged:
-    """The main chain has a new head: after taking back ``disconnected`` (old head first), ``connected`` stand on it."""
+    """The main chain has a new head: after taking back ``disconnected`` (old head first), ``connected`` stand on it.
 
-    head: ConnectedBlock
+    ``connected`` is empty if the head was only taken back, because certificates speak against it.
+    """
+
+    head: Header
     connected: tuple[ConnectedBlock, ...]
     disconnected: tuple[Body, ...]
 

@@ -144,7 +144,7 @@ class TransactionDesk:
             self._readmit(signed, turn)
         self._recheck(turn)
         self._kept.tidy()
-        self._tend_own(changed.head.header.height, turn)
+        self._tend_own(changed.head.height, turn)
 
     def _recheck(self, turn: Turn) -> None:
         """Drop what the new state refuses for good; of a large pool a part at each head, in turns."""

@@ -31,7 +31,9 @@ class UpgradeWatch:
 
     def on_head(self, changed: HeadChanged, turn: Turn) -> None:
         """Say it again when it comes nearer, and when new rules are in force."""
-        head, first = changed.head.header.height, changed.connected[0].header.height
+        if not changed.connected:
+            return
+        head, first = changed.head.height, changed.connected[0].header.height
         for rules in self._genesis.all_rules[1:]:
             before = self._genesis.rules_at(rules.height - 1)
             if first <= rules.height <= head and rules.version != before.version:

@@ -152,11 +152,11 @@ class ForkChoiceMachine(RuleBasedStateMachine):
 
     @rule(block=st.integers(0, 30))
     def take_back(self, block: int) -> None:
-        """A block that was set aside was notarised after all."""
+        """A block was notarised after all: it comes back, with what it stands on."""
         id = self.pick(block)
-        if self.model.stands_on(id, self.model.decided):
+        if id in self.tree and self.model.stands_on(id, self.model.decided):
             self.tree.take_back(id)
-            self.model.aside.discard(id)
+            self.model.aside -= set(self.model.chain(id))
 
     @rule(block=st.integers(0, 30), is_wild=st.booleans())
     def finalize(self, block: int, is_wild: bool) -> None:

@@ -44,18 +44,19 @@ def test_a_final_block_takes_back_what_was_set_aside_below_it() -> None:
     assert tree.best() == tree.best_complete() == block_id(line[2])
 
 
-def test_what_stands_on_another_block_set_aside_stays_out_when_one_is_taken_back() -> None:
-    """Each has to be taken back by itself."""
+def test_a_block_that_is_taken_back_brings_what_it_stands_on_and_nothing_that_stands_on_it() -> None:
+    """A certificate for a block speaks for its ancestors too; of its descendants it says nothing."""
     tree = new_tree()
-    line = make_line(GENESIS, 4)
+    line = make_line(GENESIS, 5)
     add(tree, *line)
-    low, high = block_id(line[0]), block_id(line[2])
-    tree.set_aside([high, low])
-    tree.take_back(low)
+    low, middle, high = block_id(line[0]), block_id(line[2]), block_id(line[3])
+    tree.set_aside([high, low, middle])
+    tree.take_back(block_id(line[1]))
     assert tree.best() == tree.best_complete() == block_id(line[1])
-    tree.take_back(high)
-    assert tree.best() == tree.best_complete() == block_id(line[3])
-    tree.take_back(high)
+    tree.set_aside([low])
+    tree.take_back(block_id(line[3]))
+    assert tree.best() == tree.best_complete() == block_id(line[4])
+    tree.take_back(block_id(line[3]))
 
 
 def test_new_blocks_on_one_set_aside_are_not_chosen() -> None:

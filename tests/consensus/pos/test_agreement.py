@@ -271,6 +271,24 @@ def test_only_the_first_of_two_proposals_is_voted_for_and_both_accuse():
     assert Abandon((ID1,)) in node.tell(notarized(1, block_id(rival)))
 
 
+def test_a_block_whose_view_is_nullified_is_set_aside_until_it_is_notarised():
+    """So that nodes which had it and nodes which had not show the same head; also what is executed late, or anew."""
+    node = Node(ME)
+    node.accept(BLOCK1)
+    assert Abandon((ID1,)) in node.tell(nullified(1))
+    assert Abandon((ID1,)) in node.execute(BLOCK1)
+    assert kinds(node.tell(notarized(1, ID1))) >= {Notarized}
+    assert Abandon not in kinds(node.execute(BLOCK1))
+
+
+def test_a_nullified_block_below_one_with_a_certificate_is_not_set_aside():
+    """The later one may stand on it: its own certificate is only not known here."""
+    node = Node(ME)
+    node.accept(BLOCK1)
+    node.tell(notarized(2, ID2))
+    assert Abandon not in kinds(node.tell(nullified(1)) + node.execute(BLOCK1))
+
+
 @pytest.mark.parametrize(
     ("certificates", "parent_view", "is_justified"),
     [

@@ -15,6 +15,9 @@ from consensus.headertree import HeaderTree
 from consensus.queries import get_account, get_plan
 from fl.plan.schema import encode_plan, plan_id
 from node.core.config import CoreConfig, DeviceConfig, MinerConfig
+from node.core.messages import HeadChanged
+from node.core.turn import JobTable, Turn
+from node.effects import Publish, StartJob
 from node.errors import CoreHalted
 from node.events import JobFailed, SubmitBody, Tick
 from node.jobs.specs import ExecuteBranch
@@ -105,6 +108,28 @@ def test_a_reorganisation_takes_back_what_it_leaves() -> None:
     moved = lonely.notices(HeadMoved)[-1]
     assert isinstance(moved, HeadMoved)
     assert (moved.undone, moved.connected) == (1, 2)
+
+
+def test_a_head_that_is_set_aside_is_taken_back_at_once() -> None:
+    """Though there is no other block to go to yet; no job runs for nothing, and the block may come back."""
+    mint = Mint(GENESIS)
+    chain = grow(mint, mint.root, 2, ALICE)
+    rival = mint.block(chain[0].id, producer=BOB)
+    lonely = Lonely(GENESIS)
+    lonely.give(*chain)
+    turn = Turn(lonely.now, JobTable())
+    lonely.core._importer.set_aside([chain[1].id], turn)
+    assert chain[0].id == lonely.head
+    check_state(lonely, mint.states[chain[0].id])
+    [moved] = [effect.notice for effect in turn.effects if isinstance(effect, Publish)]
+    assert isinstance(moved, HeadMoved)
+    assert (moved.height, moved.undone, moved.connected) == (1, 1, 0)
+    [changed] = turn.messages
+    assert isinstance(changed, HeadChanged)
+    assert (changed.head, changed.connected, changed.disconnected) == (chain[0].header, (), (chain[1].body,))
+    assert not [effect for effect in turn.effects if isinstance(effect, StartJob)]
+    lonely.give(rival)
+    assert rival.id == lonely.head
 
 
 def test_a_long_branch_never_passes_through_a_lighter_head() -> None:

@@ -30,4 +30,17 @@ KEPT: Final[dict[str, SimulationSettings]] = {
         block_ms=1_500,
         plans=1,
     ),
+    # a block that some had executed before its view was nullified stayed their head
+    "a head that certificates speak against": SimulationSettings(
+        seed=6705,
+        nodes=4,
+        devices=0,
+        miners=4,
+        engine="pos",
+        faults=("crash", "duplicate", "loss", "partition", "skew"),
+        duration_ms=22_000,
+        block_ms=1_000,
+        plans=1,
+        tick_ms=500,
+    ),
 }
