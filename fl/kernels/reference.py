@@ -200,6 +200,7 @@ class Rule:
     decay: Row
     gain: Row
     drift: Row
+    segment: int = 0
 
     def step(self, moved: list[float], k: int, mean: float) -> None:
         """Take one step of parameter k."""
@@ -251,7 +252,10 @@ def dense_steps(
 def sparse_steps(
     kind: str, rows: Sequence[SparseRow], labels: Row, snapshot: Row, features: int, classes: int, rule: Rule
 ) -> list[float]:
-    """Return the displacement after a pass over sparse rows: features at rest are caught up when needed."""
+    """Return the displacement after a pass over sparse rows: features at rest are caught up when needed.
+
+    All of them are at the end, and at the end of each segment if the rule has any.
+    """
     moved, done = [0.0] * len(snapshot), [0] * features
 
     def catch_up(j: int, step: int) -> None:
@@ -260,6 +264,9 @@ def sparse_steps(
         done[j] = step
 
     for step, batch in enumerate(rule.batches()):
+        if rule.segment and step % rule.segment == 0:
+            for j in range(features):
+                catch_up(j, step)
         sums = [0.0] * len(snapshot)
         for i in batch:
             for j, _ in rows[i]:

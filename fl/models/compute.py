@@ -69,30 +69,51 @@ def gradient(shape: Shape, weights: Float64Vector, data: Dataset) -> tuple[Float
     return total, loss
 
 
-def steps(shape: Shape, snapshot: Float64Vector, data: Dataset, rule: StepRule) -> Float64Vector:
-    """Return the displacement after one pass of local steps, float64 (d,)."""
-    moved = np.zeros(shape.dimension)
+def steps(
+    shape: Shape, snapshot: Float64Vector, data: Dataset, rule: StepRule, start: Float64Vector | None = None
+) -> Float64Vector:
+    """Return the displacement after a pass of local steps, float64 (d,); ``start`` is that before it (None: zero)."""
+    moved = np.zeros(shape.dimension) if start is None else start.copy()
+    for _ in _run(shape, snapshot, data, rule, moved):
+        pass
+    return moved
+
+
+def checkpoints(
+    shape: Shape, snapshot: Float64Vector, data: Dataset, rule: StepRule, start: Float64Vector | None = None
+) -> Iterator[Float64Vector]:
+    """Yield the displacement after each segment, float64 (d,): every one a new array."""
+    moved = np.zeros(shape.dimension) if start is None else start.copy()
+    for _ in _run(shape, snapshot, data, rule, moved):
+        yield moved.copy()
+
+
+def _run(shape: Shape, snapshot: Float64Vector, data: Dataset, rule: StepRule, moved: Float64Vector) -> Iterator[None]:
+    """Move ``moved`` segment by segment, and yield after each."""
     kind, arrays = KINDS[shape.loss], (rule.decay, rule.gain, rule.drift, moved)
     if shape.activations:
         whole = max(_block_rows(shape.features) // rule.batch, 1) * rule.batch
-        for start in range(0, rule.order.size, whole):
-            block = to_dense(take_rows(data, rule.order[start : start + whole]))
-            network.steps(kind, block.x, block.y, snapshot, *_layers(shape), rule.corrected, rule.batch, *arrays)
-        return moved
+        for order in rule.segments():
+            for first in range(0, order.size, whole):
+                block = to_dense(take_rows(data, order[first : first + whole]))
+                network.steps(kind, block.x, block.y, snapshot, *_layers(shape), rule.corrected, rule.batch, *arrays)
+            yield
+        return
     base = outputs(shape, snapshot, data)
     base_residuals = _residuals(shape, base, data)[0] if rule.corrected else np.zeros_like(base)
     is_one = shape.classes == 1 and rule.batch == 1
-    if isinstance(data, SparseData):
-        entries = (data.indptr, data.indices, data.values, data.columns, data.y)
-        if is_one:
-            sparse.steps_of_one(kind, *entries, base, base_residuals, rule.order, *arrays)
+    for order in rule.segments():
+        if isinstance(data, SparseData):
+            entries = (data.indptr, data.indices, data.values, data.columns, data.y)
+            if is_one:
+                sparse.steps_of_one(kind, *entries, base, base_residuals, order, *arrays)
+            else:
+                sparse.steps_of_many(kind, *entries, base, base_residuals, order, rule.batch, *arrays)
+        elif is_one:
+            dense.steps_of_one(kind, data.x, data.y, base, base_residuals, order, *arrays)
         else:
-            sparse.steps_of_many(kind, *entries, base, base_residuals, rule.order, rule.batch, *arrays)
-    elif is_one:
-        dense.steps_of_one(kind, data.x, data.y, base, base_residuals, rule.order, *arrays)
-    else:
-        dense.steps_of_many(kind, data.x, data.y, base, base_residuals, rule.order, rule.batch, *arrays)
-    return moved
+            dense.steps_of_many(kind, data.x, data.y, base, base_residuals, order, rule.batch, *arrays)
+        yield
 
 
 def _residuals(shape: Shape, values: Float64Matrix, data: Dataset) -> tuple[Float64Matrix, float]:

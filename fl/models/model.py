@@ -4,6 +4,7 @@ They run in compiled kernels whose bits are the same on every machine (docs/lear
 first used, so that a node that trains and judges nothing never loads a compiler.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from math import sqrt
@@ -50,11 +51,25 @@ class Model(Shape):
         """Return Σ_i f_i(w)."""
         return self.loss_sum(weights, data) + rows(data) * self.penalty_of(weights)
 
-    def steps(self, snapshot: Float64Vector, data: Dataset, rule: StepRule) -> Float64Vector:
-        """Return the displacement after one pass of local steps over ``rule.order``, starting at the snapshot."""
+    def steps(
+        self, snapshot: Float64Vector, data: Dataset, rule: StepRule, start: Float64Vector | None = None
+    ) -> Float64Vector:
+        """Return the displacement after the local steps over ``rule.order``, starting at displacement ``start``.
+
+        ``start`` None: at the snapshot. A segment on its own gives the bits it has within the whole pass: from the
+        checkpoint before it, over its rows alone (``data`` may hold no others), with the same decay, gain and drift.
+        """
         from fl.models import compute
 
-        return compute.steps(self, snapshot, data, rule)
+        return compute.steps(self, snapshot, data, rule, start)
+
+    def checkpoints(
+        self, snapshot: Float64Vector, data: Dataset, rule: StepRule, start: Float64Vector | None = None
+    ) -> Iterator[Float64Vector]:
+        """Yield the displacement after each segment of the pass that ``steps`` runs; the last is what it returns."""
+        from fl.models import compute
+
+        return compute.checkpoints(self, snapshot, data, rule, start)
 
 
 def build_model(plan: Plan) -> Model:

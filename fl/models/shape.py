@@ -4,6 +4,7 @@ Parameters are one flat float64 vector (d,): layer by layer the weight matrix, i
 biases. f_i(w) = loss of row i + ½·l2·‖w‖², biases left out.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
@@ -75,6 +76,10 @@ class StepRule:
     With ``corrected`` False the second gradient is left out (plain SGD). ``l_i`` is the loss without its L2 term,
     which lives in decay and drift. Arrays are float64 (d,); ``order`` names the rows, ``batch`` of them a step. The
     decays of all weights that read one feature are equal.
+
+    ``segment`` cuts a pass into segments of so many steps (0: the pass is one). At the end of each every coordinate is
+    brought up to date, so that u there is a checkpoint from which anybody can go on: a sparse pass differs from the
+    uncut one in rounding, any other has the same bits.
     """
 
     order: NDArray[np.int64]
@@ -83,6 +88,13 @@ class StepRule:
     decay: Float64Vector
     gain: Float64Vector
     drift: Float64Vector
+    segment: int = 0
+
+    def segments(self) -> Iterator[NDArray[np.int64]]:
+        """Yield the rows of each segment, in order; a pass without rows has none."""
+        size = self.segment * self.batch or max(self.order.size, 1)
+        for first in range(0, self.order.size, size):
+            yield self.order[first : first + size]
 
 
 def strict_dot(left: Float64Vector, right: Float64Vector) -> float:

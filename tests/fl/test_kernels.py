@@ -1,5 +1,6 @@
 """Kernels and their plain-Python references agree bit for bit (docs/learning.md)."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from fl.dataset import Dataset, DenseData, SparseData, rows
+from fl.dataset import Dataset, DenseData, SparseData, rows, take_rows
 from fl.kernels import elementary, losses, reference, sparse
 from fl.models import Model, StepRule
 from fl.permutation import SplitMix, pass_state, shuffled
@@ -50,7 +51,9 @@ def as_lists(data: Dataset) -> list[reference.Row] | list[reference.SparseRow]:
     return [entries[start:end] for start, end in pairwise(bounds)]
 
 
-def a_rule(model: Model, count: int, batch: int, corrected: bool, random: np.random.Generator) -> StepRule:
+def a_rule(
+    model: Model, count: int, batch: int, corrected: bool, random: np.random.Generator, segment: int = 0
+) -> StepRule:
     per_feature = random.uniform(0.9, 1.0, model.features)
     return StepRule(
         order=random.permutation(count).astype(np.int64),
@@ -59,12 +62,14 @@ def a_rule(model: Model, count: int, batch: int, corrected: bool, random: np.ran
         decay=model.spread(per_feature, 1.0),
         gain=random.uniform(0.0, 0.3, model.dimension),
         drift=random.normal(0.0, 0.05, model.dimension),
+        segment=segment,
     )
 
 
 def as_reference(rule: StepRule) -> reference.Rule:
     arrays = (rule.decay, rule.gain, rule.drift)
-    return reference.Rule(rule.order.tolist(), rule.batch, rule.corrected, *(array.tolist() for array in arrays))
+    lists = [array.tolist() for array in arrays]
+    return reference.Rule(rule.order.tolist(), rule.batch, rule.corrected, *lists, segment=rule.segment)
 
 
 def same_bits(found: NDArray[np.float64], expected: list[float]) -> bool:
@@ -79,6 +84,7 @@ def same_bits(found: NDArray[np.float64], expected: list[float]) -> bool:
     st.booleans(),
     st.integers(1, 12),
     st.integers(1, 4),
+    st.integers(0, 4),
     st.integers(0, 2**32),
 )
 def test_a_model_without_hidden_layers_computes_what_its_reference_says(
@@ -88,13 +94,14 @@ def test_a_model_without_hidden_layers_computes_what_its_reference_says(
     corrected: bool,
     count: int,
     batch: int,
+    segment: int,
     seed: int,
 ) -> None:
-    """Gradient, loss and a pass of steps, dense and sparse, one output and several."""
+    """Gradient, loss and a pass of steps, whole or in segments, dense and sparse, one output and several."""
     random = np.random.default_rng(seed)
     model = a_model(shape, intercept)
     data, weights = some_rows(model, count, random, is_sparse=is_sparse), random.normal(0.0, 1.0, model.dimension)
-    rule = a_rule(model, count, batch, corrected, random)
+    rule = a_rule(model, count, batch, corrected, random, segment)
     lists, labels = as_lists(data), data.y.tolist()
 
     from fl.models import compute
@@ -153,6 +160,42 @@ def test_a_network_computes_what_its_reference_says(
     moved = model.steps(weights, data, rule)
     assert same_bits(moved, network.steps(lists, labels, weights.tolist(), as_reference(rule)))
     assert moved.tobytes() == model.steps(weights, twin, rule).tobytes()
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.sampled_from([*SHAPES, *NETWORKS]),
+    st.booleans(),
+    st.booleans(),
+    st.integers(2, 20),
+    st.integers(1, 3),
+    st.integers(1, 5),
+    st.integers(0, 2**32),
+)
+def test_a_segment_alone_has_the_bits_it_has_in_the_whole_pass(
+    shape: tuple[str, tuple[int, ...], tuple[str, ...]],
+    intercept: bool,
+    is_sparse: bool,
+    count: int,
+    batch: int,
+    segment: int,
+    seed: int,
+) -> None:
+    """From a checkpoint, with the rows of the segment alone, whoever repeats it comes to the next checkpoint."""
+    random = np.random.default_rng(seed)
+    model = a_model(shape, intercept)
+    data, weights = some_rows(model, count, random, is_sparse=is_sparse), random.normal(0.0, 1.0, model.dimension)
+    rule = a_rule(model, count, batch, True, random, segment)
+    before = np.zeros(model.dimension)
+    made = list(model.checkpoints(weights, data, rule))
+    assert len(made) == -(-count // (batch * segment))
+    for order, after in zip(rule.segments(), made, strict=True):
+        alone = replace(rule, order=np.arange(order.size), segment=0)
+        assert model.steps(weights, take_rows(data, order), alone, before).tobytes() == after.tobytes()
+        before = after
+    assert model.steps(weights, data, rule).tobytes() == before.tobytes()
+    if not is_sparse:
+        assert model.steps(weights, data, replace(rule, segment=0)).tobytes() == before.tobytes()
 
 
 @settings(max_examples=25, deadline=None)
