@@ -4,7 +4,6 @@ Two proposals a view are kept, the second as evidence against its leader. Memory
 blocks go with their views.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from chain.block import block_id
