@@ -218,6 +218,7 @@ def _status_facts(view: "NodeStatus", balance: int | None) -> RenderableType:
             ("height", f"{view.height}, final up to {view.finalized}"),
             *_agreement_facts(view),
             ("trusts", view.trust.says),
+            *_liar_facts(view),
             ("head", view.head),
             ("head time", moment(view.head_time_ms)),
             ("state root", view.state_root),
@@ -243,6 +244,14 @@ def _agreement_facts(view: "NodeStatus") -> list[tuple[str, RenderableType]]:
     if agreement.reason:
         part.append(f": {agreement.reason}")
     return [("agreement", f"epoch {agreement.epoch}, view {agreement.view}, {who}"), ("votes", part)]
+
+
+def _liar_facts(view: "NodeStatus") -> list[tuple[str, RenderableType]]:
+    """Say which full nodes lied to this light device, the last first."""
+    return [
+        ("liar", Text(f"{liar.peer}, {moment(liar.time_ms)}, at height {liar.height}: {liar.reason}", "red"))
+        for liar in reversed(view.liars)
+    ]
 
 
 @command

@@ -24,6 +24,7 @@ from node.notices import (
     BlockRefused,
     HeadMoved,
     Notice,
+    PeerLied,
     TransactionSeen,
     UpdateRefused,
     UpdateSeen,
@@ -82,6 +83,8 @@ class Metrics:
         self._seen_updates = counter("updates_verified", "Local updates that were verified.")
         self._refused_updates = counter("updates_refused", "Local updates that break a rule.", "rule")
 
+        self._lies = counter("lies", "Lies of full nodes that this light device found out.")
+
         self.sent_bytes = counter("sent_bytes", "Bytes written to peers.")
         self.received_bytes = counter("received_bytes", "Bytes read from peers.")
         self.connections_cut = counter("connections_cut", "Connections closed because the peer read too slowly.")
@@ -108,6 +111,8 @@ class Metrics:
                 self._seen_updates.inc()
             case UpdateRefused(rule=rule):
                 self._refused_updates.labels(rule).inc()
+            case PeerLied():
+                self._lies.inc()
             case _:
                 pass
 

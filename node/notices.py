@@ -101,7 +101,7 @@ class PeerLeft(Record, tag="peer-left"):
 
 
 class PeerLied(Record, tag="peer-lied"):
-    """A peer told this light node something about the state that does not prove itself; it is banned."""
+    """A peer told this light node something about the chain or its state that does not prove itself; it is banned."""
 
     peer: bytes
     height: HeightField

@@ -3,7 +3,7 @@
 from typing import Literal, get_args
 
 from chain.codec import Record
-from chain.ids import HeightField, Natural
+from chain.ids import HeightField, MillisField, Natural
 
 State = Literal["offline", "connecting", "syncing", "synced", "stalled", "outdated"]
 """
@@ -49,3 +49,16 @@ class AgreementStatus(Record):
     part: Part
     leads: bool
     reason: str
+
+
+class Liar(Record):
+    """A full node that told this light node something false, and was banned for it.
+
+    ``height`` is that of the block it was about, of the best one trusted if it named none; ``at_ms`` is when it was
+    found out.
+    """
+
+    peer: bytes
+    height: HeightField
+    reason: str
+    at_ms: MillisField

@@ -89,7 +89,7 @@ from node.roles.device import Device, DeviceStatus
 from node.roles.miner import Miner
 from node.roles.owner import Owner
 from node.roles.validator import Validator
-from node.status import AgreementStatus, Status
+from node.status import AgreementStatus, Liar, Status
 from node.updatepool import UpdatePool
 from node.world import World
 from p2p.events import (
@@ -307,6 +307,10 @@ class NodeCore(Core):
     def next_nonce(self, account: AccountId) -> int:
         """Return the nonce of the account's next transaction, those in waiting counted."""
         return self.mempool.next_nonce(account, self.chain.nonce(account))
+
+    def liars(self) -> tuple[Liar, ...]:
+        """Return nothing: a full node believes nobody, and only a light one is lied to."""
+        return ()
 
     def device_status(self) -> DeviceStatus | None:
         """Return what the device role does; None without it."""

@@ -42,15 +42,16 @@ from node.light.chain import LightChain, LightSurroundings
 from node.light.config import LightConfig
 from node.light.devicedesk import DeviceDesk
 from node.light.finalheaders import FinalHeaders
+from node.light.liars import Liars
 from node.light.monitor import LightMonitor
 from node.light.outbox import Outbox
 from node.light.source import TipMoved
-from node.light.statedesk import Liar, StateDesk, StateGained
+from node.light.statedesk import StateDesk, StateGained
 from node.light.workheaders import WorkHeaders
 from node.mempool import Mempool
 from node.roles.base import MinerStatus
 from node.roles.device import Device, DeviceStatus
-from node.status import AgreementStatus, Status
+from node.status import AgreementStatus, Liar, Status
 from node.updatepool import UpdatePool
 from node.world import World
 from p2p.events import (
@@ -79,15 +80,16 @@ class LightCore(Core):
     def __init__(self, world: World, config: LightConfig, connect: Connect) -> None:
         super().__init__(world, Mempool(_POOLS), UpdatePool(_POOLS))
         self.config = config
+        self._liars = Liars()
         engine = world.engine
         self.source: WorkHeaders | FinalHeaders
         if isinstance(engine, PosEngine):
-            self.source = FinalHeaders(world, engine, config.checkpoint)
+            self.source = FinalHeaders(world, engine, config.checkpoint, self._liars)
         else:
-            self.source = WorkHeaders(world, config.checkpoint, config.minimum_work)
+            self.source = WorkHeaders(world, config.checkpoint, config.minimum_work, self._liars)
         self.network = connect(LightAccess(world, self.source, self.mempool, self.updates))
         self.source.network = self.network
-        self._states = StateDesk(world, self.source, self.network)
+        self._states = StateDesk(world, self.source, self.network, self._liars)
         self.chain = LightChain(world, self.source, self._states)
         around = LightSurroundings(world, self.chain, self.source, self.network, self.mempool)
         self._devices = DeviceDesk(Device(around, config.device), around, self._states)
@@ -151,8 +153,8 @@ class LightCore(Core):
         return self._monitor.status(now)
 
     def liars(self) -> tuple[Liar, ...]:
-        """Return the peers that told something false about the state."""
-        return tuple(self._states.liars)
+        """Return the peers that told something false about the chain or its state, the last ones."""
+        return self._liars.seen
 
     def trust(self) -> Trust:
         """Return what the node trusts; it has nothing of the chain."""

@@ -24,10 +24,11 @@ from consensus.pos.votes import Certificate, Proposal, VoteKind, find_certificat
 from node.core.checkpoint import Checkpoint
 from node.core.turn import Turn
 from node.errors import StartupError
+from node.light.liars import Liars
 from node.light.source import TipMoved
 from node.world import World
 from p2p.access import HeaderTrial, TrialStep
-from p2p.events import EngineArrived, EpochsArrived, HeadersArrived, PeerDown, PeerId, PeerInfo, PeerUp, Verdict
+from p2p.events import EngineArrived, EpochsArrived, HeadersArrived, PeerDown, PeerId, PeerInfo, PeerUp
 from p2p.network import PeerNetwork
 
 _HEARD: Final = 256
@@ -52,7 +53,7 @@ class _Untried:
 class FinalHeaders:
     """The last final header, and the validators who may make the next one final."""
 
-    def __init__(self, world: World, engine: PosEngine, checkpoint: Checkpoint | None) -> None:
+    def __init__(self, world: World, engine: PosEngine, checkpoint: Checkpoint | None, liars: Liars) -> None:
         genesis = world.store.header(world.store.tip())
         assert genesis is not None  # a light node's store holds genesis and nothing else
         self._blocks = engine.parameters.epoch_blocks
@@ -64,6 +65,7 @@ class FinalHeaders:
         self._world = world
         self._engine = engine
         self._checkpoint = checkpoint
+        self._liars = liars
         self._genesis = block_id(genesis)
         self._best = genesis
         self._place = (0, 0)
@@ -161,7 +163,7 @@ class FinalHeaders:
 
     def _reject(self, peer: PeerId, reason: str, turn: Turn) -> None:
         assert self.network is not None
-        turn.network(self.network.verdict(peer, Verdict.REJECT, reason, turn.now))
+        self._liars.condemn(peer, self._best.height, reason, self.network, turn)
 
     # --- certificates -----------------------------------------------------------------------------
 

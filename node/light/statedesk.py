@@ -13,17 +13,16 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Final
 
-from chain.codec import Record
-from chain.ids import Hash, HeightField, Millis
+from chain.ids import Hash, Millis
 from node.core.largevalue import LargeValue
 from node.core.parts import MAX_PROOF_KEYS, AskProof, AskValue, read_question, read_values, write
 from node.core.turn import Turn
 from node.events import Started, Tick
+from node.light.liars import Liars
 from node.light.proven import Point, ProvenState
 from node.light.source import TipMoved, TrustedHeaders
-from node.notices import PeerLied
 from node.world import World
-from p2p.events import HeadersArrived, PartArrived, PeerDown, PeerId, PeerInfo, PeerServes, PeerUp, Verdict
+from p2p.events import HeadersArrived, PartArrived, PeerDown, PeerId, PeerInfo, PeerServes, PeerUp
 from p2p.limits import MAX_QUESTION_BYTES, PART_ANSWER_MS
 from p2p.network import PeerNetwork
 
@@ -45,30 +44,21 @@ _MAX_MISSES: Final = 8
 _ASIDE_MS: Final = 60_000
 """For a peer that keeps others waiting; it is asked if there is nobody else."""
 _MAX_NOTED: Final = 256
-_MAX_LIARS: Final = 16
 
 
 class StateGained:
     """All keys that were missing are here; whoever waited may read again."""
 
 
-class Liar(Record):
-    """A peer that told something false about the state, and was banned for it."""
-
-    peer: bytes
-    height: HeightField
-    reason: str
-
-
 class StateDesk:
     """The state to act on, and the questions under way."""
 
-    def __init__(self, world: World, source: TrustedHeaders, network: PeerNetwork) -> None:
+    def __init__(self, world: World, source: TrustedHeaders, network: PeerNetwork, liars: Liars) -> None:
         self._world = world
         self._source = source
         self._network = network
+        self._liars = liars
         self.state: ProvenState | None = None
-        self.liars: list[Liar] = []
         self._wanted: dict[bytes, None] = {}
         self._flying: dict[bytes, dict[PeerId, Millis]] = {}
         self._large: dict[bytes, LargeValue] = {}
@@ -304,10 +294,8 @@ class StateDesk:
         """A peer lied: part with it, and remember."""
         height = state.point.header.height
         self._large = {key: value for key, value in self._large.items() if value.peer != peer}
-        self.liars = [*self.liars, Liar(peer, height, fault)][-_MAX_LIARS:]
-        turn.publish(PeerLied(peer, height, fault))
-        reason = f"the state after block {state.point.id.hex()} (height {height}): {fault}"
-        turn.network(self._network.verdict(peer, Verdict.REJECT, reason, turn.now))
+        about = f"the state after block {state.point.id.hex()} (height {height}): "
+        self._liars.condemn(peer, height, fault, self._network, turn, about)
 
 
 def _keys_of(question: bytes) -> tuple[bytes, ...]:

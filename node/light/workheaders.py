@@ -21,9 +21,10 @@ from node.core.checkpoint import Checkpoint
 from node.core.outdated import find_stop
 from node.core.presync import HeaderTrial, work_needed
 from node.core.turn import Turn
+from node.light.liars import Liars
 from node.light.source import TipMoved
 from node.world import World
-from p2p.events import EngineArrived, EpochsArrived, HeadersArrived, PeerDown, PeerInfo, PeerUp, Verdict
+from p2p.events import EngineArrived, EpochsArrived, HeadersArrived, PeerDown, PeerInfo, PeerUp
 from p2p.network import PeerNetwork
 
 _ARCHIVED: Final = 512
@@ -62,12 +63,13 @@ class RecentHeaders:
 class WorkHeaders:
     """The header tree of a node without blocks: every valid header counts as complete."""
 
-    def __init__(self, world: World, checkpoint: Checkpoint | None, minimum_work: int) -> None:
+    def __init__(self, world: World, checkpoint: Checkpoint | None, minimum_work: int, liars: Liars) -> None:
         genesis = world.store.header(world.store.tip())
         assert genesis is not None  # a light node's store holds genesis and nothing else
         self._world = world
         self._checkpoint = checkpoint
         self._minimum_work = minimum_work
+        self._liars = liars
         self._archive = RecentHeaders(genesis)
         pin = None if checkpoint is None else (checkpoint.height, checkpoint.block)
         self.tree = HeaderTree(world.engine, genesis, checkpoint=pin, archive=self._archive)
@@ -155,7 +157,7 @@ class WorkHeaders:
                     self.tree.mark_complete(result.id)
                 elif result.outcome is Outcome.INVALID:
                     reason = f"header {result.id.hex()}: {result.reason or 'it stands on an invalid block'}"
-                    turn.network(self.network.verdict(arrived.peer, Verdict.REJECT, reason, turn.now))
+                    self._liars.condemn(arrived.peer, header.height, reason, self.network, turn)
                     self._follow(turn)
                     return
             self._follow_far()
@@ -189,7 +191,7 @@ class WorkHeaders:
         """Reject who votes where nobody does."""
         assert self.network is not None
         reason = "an engine message on a network without votes"
-        turn.network(self.network.verdict(arrived.peer, Verdict.REJECT, reason, turn.now))
+        self._liars.condemn(arrived.peer, self.best.height, reason, self.network, turn)
 
     def on_epochs(self, arrived: EpochsArrived, turn: Turn) -> None:
         """Nothing: there are no epochs, and nobody was asked for any."""

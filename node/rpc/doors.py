@@ -16,7 +16,7 @@ from chain.transaction import SignedTransaction
 from node.core.trust import Trust
 from node.effects import Outcome
 from node.events import Event
-from node.status import AgreementStatus, Status
+from node.status import AgreementStatus, Liar, Status
 from p2p.events import PeerInfo
 from p2p.saved import SavedBan
 from storage.backup import BackupReport
@@ -76,6 +76,7 @@ class Figures:
     roles: tuple[str, ...]
     pools: PoolFigures
     trust: Trust
+    liars: tuple[Liar, ...]
     uptime_s: float
     job_threads: int
 

@@ -174,10 +174,23 @@ class AgreementView(Shape):
     reason: str
 
 
+class LiarView(Shape):
+    """A full node that lied to this light device and was banned: what about, and when it was found out.
+
+    ``height`` is that of the block it was about, or of the best one trusted then. ``time_ms`` since 1970.
+    """
+
+    peer: Address
+    height: Whole
+    reason: str
+    time_ms: Whole
+
+
 class NodeStatus(Shape):
     """One node at a glance. ``rate`` is in blocks a second, ``eta_s`` null where nothing can be said.
 
-    ``agreement`` is null where blocks become final by work alone.
+    ``agreement`` is null where blocks become final by work alone. ``liars``: the last full nodes that lied to this
+    light device; a full node has none.
     """
 
     version: str
@@ -196,6 +209,7 @@ class NodeStatus(Shape):
     finalized: Whole
     agreement: AgreementView | None
     trust: TrustView
+    liars: tuple[LiarView, ...]
     peers: int
     listening: str
     roles: tuple[str, ...]

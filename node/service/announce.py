@@ -16,6 +16,7 @@ from node.notices import (
     BlockRefused,
     LedgerNotice,
     Notice,
+    PeerLied,
     SigningRefused,
     TransactionSeen,
     UpdateRefused,
@@ -36,6 +37,7 @@ _LEVELS: Final[dict[type[Record], int]] = {
     BlockRefused: _WARNING,
     UpdateRefused: _WARNING,
     SigningRefused: _ERROR,
+    PeerLied: _WARNING,
 }
 _TOLD: Final = (PlanSubmitted, PlanFinished, PlanCancelled, RoundSettled, RoundRetried, UpdateRefusedLate)
 """What happens in blocks and is worth a line at level info; the rest is for debugging."""

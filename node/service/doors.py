@@ -119,6 +119,7 @@ class ServiceDoors:
             roles=self._roles,
             pools=PoolFigures(*core.pool_sizes()),
             trust=core.trust(),
+            liars=core.liars(),
             uptime_s=round(time.monotonic() - self._started, 3),
             job_threads=self._job_threads,
         )

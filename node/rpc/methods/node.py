@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from chain.genesis_file import write_genesis
+from chain.ids import AccountId
 from chain.upgrades import show_upgrades
 from consensus.queries import get_device, get_miner, get_miners
 from node.core.trust import Trust
@@ -22,12 +23,13 @@ from node.rpc.shapes import (
     Done,
     GenesisView,
     JoinParams,
+    LiarView,
     MinerStatus,
     NodeStatus,
     PeerView,
     TrustView,
 )
-from node.status import AgreementStatus
+from node.status import AgreementStatus, Liar
 from node.targets import read_target
 from storage.errors import StorageError, UseError
 
@@ -67,6 +69,7 @@ async def _status(doors: NodeDoors, _params: Nothing) -> NodeStatus:
         finalized=figures.finalized,
         agreement=_agreement(figures.agreement),
         trust=_trust(figures.trust),
+        liars=tuple([_liar(liar, genesis.prefix) for liar in figures.liars]),
         peers=status.peers,
         listening=figures.listening,
         roles=figures.roles,
@@ -87,6 +90,12 @@ def _trust(trust: Trust) -> TrustView:
         archive=trust.archive,
         gathering=trust.gathering or None,
         gathered=trust.gathered / 1_000_000,
+    )
+
+
+def _liar(liar: Liar, prefix: str) -> LiarView:
+    return LiarView(
+        peer=address(AccountId(liar.peer), prefix), height=liar.height, reason=liar.reason, time_ms=liar.at_ms
     )
 
 

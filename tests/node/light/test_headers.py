@@ -7,6 +7,7 @@ from consensus.pos.engine import PosEngine
 from consensus.pos.votes import Certificate, VoteKind, make_certificate, vote_message
 from node.core.turn import JobTable, Turn
 from node.light.finalheaders import FinalHeaders
+from node.light.liars import Liars
 from p2p.events import EngineArrived, Verdict
 from tests.node.core.plans import OWNER
 from tests.node.core.town import MINER, key_of, make_genesis, make_world
@@ -59,7 +60,7 @@ def test_a_certificate_of_too_few_or_false_signatures_makes_nothing_final() -> N
     world = make_world(town.genesis, key_of(60))
     engine = world.engine
     assert isinstance(engine, PosEngine)
-    source, judge = FinalHeaders(world, engine, None), Judge()
+    source, judge = FinalHeaders(world, engine, None, liars := Liars()), Judge()
     source.network = judge  # type: ignore[assignment]
     turn = Turn(town.now, JobTable())
     source._heard[block_id(header)] = header
@@ -80,6 +81,8 @@ def test_a_certificate_of_too_few_or_false_signatures_makes_nothing_final() -> N
         source.on_engine(EngineArrived(key_of(2).account, data, False), turn)
         assert source.best.height == 0
     assert len(judge.rejected) == 3
+    assert [liar.peer for liar in liars.seen] == [key_of(2).account] * 3
+    assert all(liar.at_ms == town.now and liar.reason for liar in liars.seen)
     source.on_engine(EngineArrived(key_of(2).account, certify(3), False), turn)
     assert source.best == header
     assert len(judge.rejected) == 3
