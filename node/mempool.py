@@ -4,7 +4,7 @@ Rules of this file: pure bookkeeping. It knows nonces, fees, sizes and times; wh
 signed and can be paid for was decided before it comes here (``consensus.transition.check_transaction``).
 
 - One transaction a sender and nonce. Another one replaces it for a tenth more fee, at least one coin unit a byte.
-- ``select`` gives nonces of a sender in order and without gaps (``node.poolselect``).
+- ``snapshot`` is what a block is chosen from, beside the event loop (``node.poolselect``).
 - When full, the end of some sender's row makes room, so no gap ever appears. It leaves from the source (a peer, or this
   node) that brought most: so nobody who floods can push out what came another way, whatever he pays. Within
   the largest source the fee decides, and a newcomer that is not better than the cheapest is refused.
@@ -14,16 +14,17 @@ signed and can be paid for was decided before it comes here (``consensus.transit
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
+
+from msgspec.structs import replace
 
 from chain.codec import encode
 from chain.ids import AccountId, Hash, Millis
 from chain.transaction import JoinPlan, RegisterDevice, SignedTransaction
 from node.core.config import PoolLimits
-from node.poolentry import GONE, Entry, Sender, Shares, Source
-from node.poolselect import Selection
+from node.poolentry import GONE, Entry, PoolSnapshot, Sender, Shares, Source
 
 _FREE_KINDS = (RegisterDevice, JoinPlan)
 _REPLACEMENT_DIVISOR: Final = 10
@@ -251,9 +252,10 @@ class Mempool:
     def _is_expired(self, entry: Entry, now: Millis) -> bool:
         return now - entry.arrived > self._limits.expiry_ms
 
-    def select(self, max_bytes: int) -> tuple[SignedTransaction, ...]:
-        """Return what a block of ``max_bytes`` should try to hold, in the order to apply it. Deterministic."""
-        return Selection(self._senders, max_bytes).run()
+    def snapshot(self) -> PoolSnapshot:
+        """Return what waits now, to choose a block's transactions from."""
+        nexts = tuple([sender.next for sender in self._senders.values()])
+        return PoolSnapshot(tuple(self._entries.values()), tuple(self._senders), nexts)
 
 
 def _find_victim(shares: Shares, entry: Entry, *, by_bytes: bool) -> Entry | None:

@@ -5,11 +5,12 @@ Rules of this file: records and counters; no decision about who may stay.
 
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 from typing import Final
 
-from chain.ids import AccountId, Hash, Millis
+from chain.codec import Record
+from chain.ids import AccountField, AccountId, HashField, MillisField, Natural
 from chain.transaction import SignedTransaction
 
 Source = bytes
@@ -19,30 +20,47 @@ GONE: Final[Source] = b"gone"
 _RATE_SCALE: Final = 1 << 32
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A waiting transaction. ``order`` counts arrivals; ``free`` ones pay no fee."""
+class Entry(Record):
+    """A waiting transaction. ``order`` counts arrivals; ``free`` ones pay no fee. ``source`` is who brought it."""
 
     signed: SignedTransaction
-    id: Hash
-    size: int
+    id: HashField
+    size: Natural
     free: bool
-    arrived: Millis
-    order: int
+    arrived: MillisField
+    order: Natural
     source: Source
-    sender: AccountId = field(init=False)
-    nonce: int = field(init=False)
-    fee: int = field(init=False)
-    rate: int = field(init=False)
-    """Fee per byte, scaled to an integer."""
 
-    def __post_init__(self) -> None:
-        """Look up once what is compared thousands of times a block."""
-        transaction = self.signed.transaction
-        object.__setattr__(self, "sender", transaction.sender)
-        object.__setattr__(self, "nonce", transaction.nonce)
-        object.__setattr__(self, "fee", transaction.fee)
-        object.__setattr__(self, "rate", transaction.fee * _RATE_SCALE // self.size)
+    @property
+    def sender(self) -> AccountId:
+        """Whose it is."""
+        return self.signed.transaction.sender
+
+    @property
+    def nonce(self) -> int:
+        """Its place in the sender's row."""
+        return self.signed.transaction.nonce
+
+    @property
+    def fee(self) -> int:
+        """What it pays."""
+        return self.signed.transaction.fee
+
+    @property
+    def rate(self) -> int:
+        """Fee per byte, scaled to an integer."""
+        return self.signed.transaction.fee * _RATE_SCALE // self.size
+
+
+class PoolSnapshot(Record):
+    """What waits at one moment: entries in the order they came, and each sender's next nonce in the state.
+
+    Taking one copies references alone, so the event loop can; choosing among them is a job's work.
+    """
+
+    entries: tuple[Entry, ...] = ()
+    senders: tuple[AccountField, ...] = ()
+    nexts: tuple[Natural, ...] = ()
 
 
 class Sender:

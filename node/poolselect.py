@@ -3,16 +3,17 @@
 A block's bytes have three parts. A quarter at most is for devices' free transactions. Of the rest a third is shared
 out in turns: among the sources that brought transactions, within each among senders, the oldest first; whatever
 others pay, who waits there moves up. The rest goes to the best fee per byte, and fees take what turns leave over.
+
+With a full pool this takes tens of milliseconds: it is done by the job that builds the block, on a snapshot.
 """
 
 from collections import deque
-from collections.abc import Mapping
 from heapq import heapify, heappop, heappush
 from typing import Final
 
 from chain.ids import AccountId
 from chain.transaction import SignedTransaction
-from node.poolentry import Entry, Sender, Source
+from node.poolentry import Entry, PoolSnapshot, Source
 
 FREE_SHARE: Final = 4
 """A block gives free transactions at most one part in this many of its bytes."""
@@ -22,13 +23,21 @@ TURNS_SHARE: Final = 4
 """A block gives one part in this many of its bytes to those who wait, in turns."""
 
 
+def select(pool: PoolSnapshot, max_bytes: int) -> tuple[SignedTransaction, ...]:
+    """Return what a block of ``max_bytes`` should try to hold, in the order to apply it."""
+    return Selection(pool, max_bytes).run()
+
+
 class Selection:
     """One block's choice."""
 
-    def __init__(self, senders: Mapping[AccountId, Sender], max_bytes: int) -> None:
-        self._senders = senders
+    def __init__(self, pool: PoolSnapshot, max_bytes: int) -> None:
+        self._rows: dict[AccountId, dict[int, Entry]] = {sender: {} for sender in pool.senders}
+        for entry in pool.entries:
+            self._rows[entry.sender][entry.nonce] = entry
         self._max_bytes = max_bytes
-        self._heads = [head for sender in senders.values() if (head := sender.by_nonce.get(sender.next)) is not None]
+        nexts = zip(pool.senders, pool.nexts, strict=True)
+        self._heads = [head for sender, nonce in nexts if (head := self._rows[sender].get(nonce)) is not None]
         self._least = min([head.size for head in self._heads], default=1)
         """With less room than this the block is full: nothing more is looked at."""
         self._taken: dict[AccountId, int] = {}
@@ -46,16 +55,13 @@ class Selection:
 
     def _ready(self, *, free: bool) -> list[Entry]:
         """Return what can be taken next, one of each sender."""
-        taken, senders = self._taken, self._senders
-        now = [
-            head if head.sender not in taken else senders[head.sender].by_nonce.get(taken[head.sender])
-            for head in self._heads
-        ]
+        taken, rows = self._taken, self._rows
+        now = [head if head.sender not in taken else rows[head.sender].get(taken[head.sender]) for head in self._heads]
         return [entry for entry in now if entry is not None and entry.free == free]
 
     def _follower(self, entry: Entry) -> Entry | None:
         """Return what the sender of ``entry`` has after it, if it is of the same kind."""
-        follower = self._senders[entry.sender].by_nonce.get(entry.nonce + 1)
+        follower = self._rows[entry.sender].get(entry.nonce + 1)
         return follower if follower is not None and follower.free == entry.free else None
 
     def _take(self, entry: Entry) -> None:

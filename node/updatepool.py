@@ -143,10 +143,9 @@ class UpdatePool:
         self.drop([entry.id for entry in gone])
         return tuple(gone)
 
-    def select(self, trim: Callable[[AttestedUpdate], AttestedUpdate | None]) -> tuple[AttestedUpdate, ...]:
-        """Return the verified updates in the order they came, each as ``trim`` leaves it (None leaves it out)."""
-        verified = [entry.attested() for entry in self._entries.values() if entry.stage is Stage.VERIFIED]
-        return tuple([trimmed for attested in verified if (trimmed := trim(attested)) is not None])
+    def verified(self) -> tuple[AttestedUpdate, ...]:
+        """Return the verified updates in the order they came, each with all its attestations."""
+        return tuple([entry.attested() for entry in self._entries.values() if entry.stage is Stage.VERIFIED])
 
 
 def _merge(entry: PooledUpdate, attestations: Iterable[Attestation]) -> bool:

@@ -6,6 +6,8 @@ from typing import Final
 from chain.block import Block, Body, Header
 from chain.codec import encode
 from chain.ids import Hash
+from chain.transaction import SignedTransaction
+from chain.update import AttestedUpdate
 from consensus.branch import BranchOutcome, run_branch
 from consensus.context import BlockContext, Execution
 from consensus.errors import Invalid, MissingPayload
@@ -13,7 +15,7 @@ from consensus.staking.place import place_in, place_of
 from consensus.transition import apply, fill, make_header
 from consensus.view import Delta, Overlay, StateView, apply_delta, decode_delta, delta_bytes
 from node.context import context_on
-from node.core.payloads import body_payloads
+from node.core.payloads import body_payloads, transaction_payload
 from node.jobs.control import JobControl
 from node.jobs.results import (
     BlockBuilt,
@@ -26,6 +28,8 @@ from node.jobs.results import (
     Stale,
 )
 from node.jobs.specs import BuildBlock, ExecuteBranch
+from node.poolselect import select
+from node.roles.attesting import trim_attestations
 from node.world import World
 
 _MOST_ITEMS: Final = 1000
@@ -115,13 +119,28 @@ def build_block(spec: BuildBlock, world: World, control: JobControl) -> JobResul
             return Stale()
         parent, place = _header(world, spec.parent), place_in(world.genesis, spec.engine)
         context = context_on(world, parent, spec.time_ms, spec.producer, place)
+        transactions, updates = _choose(spec, world, site, context)
         try:
-            filling = fill(site, context, spec.transactions, spec.updates, world.payloads, signatures=world.signatures)
+            filling = fill(site, context, transactions, updates, world.payloads, signatures=world.signatures)
         except MissingPayload as missing:
             return BuildLacks(missing.refs)
     header = make_header(context, spec.parent, filling.body, filling.execution, spec.engine)
     rejected = [BrokenRule(id, verdict.rule, verdict.detail, verdict.later) for id, verdict in filling.rejected.items()]
     return BlockBuilt(header, filling.body, tuple(rejected))
+
+
+def _choose(
+    spec: BuildBlock, world: World, site: StateView, context: BlockContext
+) -> tuple[list[SignedTransaction], list[AttestedUpdate]]:
+    """Return what the block should try to hold: transactions whose payloads are here, updates with enough attestations.
+
+    Each update comes with exactly the attestations that this block must carry.
+    """
+    rules, has = context.rules, world.payloads.has
+    chosen = select(spec.pool, rules.max_block_bytes)
+    ready = [signed for signed in chosen if (ref := transaction_payload(signed)) is None or has(ref.id)]
+    trimmed = [trim_attestations(site, rules, attested, context.height) for attested in spec.updates]
+    return ready, [attested for attested in trimmed if attested is not None]
 
 
 def _base(spec: BuildBlock, world: World) -> Hash:

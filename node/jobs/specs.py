@@ -7,10 +7,10 @@ record of ``node.jobs.results``.
 from chain.block import Header
 from chain.codec import Record
 from chain.ids import AccountField, HashField, MillisField, Natural, ShortText
-from chain.transaction import SignedTransaction
 from chain.update import AttestedUpdate, LocalUpdate
 from consensus.snapshot import Prefix
 from fl.task import Task
+from node.poolentry import PoolSnapshot
 
 
 class ExecuteBranch(Record, tag="execute-branch"):
@@ -22,7 +22,10 @@ class ExecuteBranch(Record, tag="execute-branch"):
 
 
 class BuildBlock(Record, tag="build-block"):
-    """Fill a block on ``parent`` with what applies of these; ``engine``, ``time_ms`` as ``Engine.prepare`` says.
+    """Fill a block on ``parent`` from what waits; ``engine``, ``time_ms`` as ``Engine.prepare`` says.
+
+    Which transactions of ``pool`` it holds is the job's choice (``node.poolselect``), and so is which of the updates'
+    attestations it takes.
 
     Where the parent is not the head: ``undo`` these connected blocks (the head first), then ``apply`` these, of which
     the last is the parent.
@@ -32,7 +35,7 @@ class BuildBlock(Record, tag="build-block"):
     producer: AccountField
     time_ms: MillisField
     engine: bytes
-    transactions: tuple[SignedTransaction, ...]
+    pool: PoolSnapshot
     updates: tuple[AttestedUpdate, ...]
     undo: tuple[HashField, ...] = ()
     apply: tuple[HashField, ...] = ()

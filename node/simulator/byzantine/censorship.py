@@ -27,11 +27,11 @@ class Censorship(Behaviour):
         """Build blocks without the victims."""
         if isinstance(effect, StartJob) and isinstance(effect.spec, BuildBlock):
             spec = effect.spec
-            transactions = tuple(filter(self._is_welcome, spec.transactions))
+            entries = tuple([entry for entry in spec.pool.entries if self._is_welcome(entry.signed)])
             updates = tuple(filter(self._is_welcome, spec.updates))
-            if len(transactions) + len(updates) < len(spec.transactions) + len(spec.updates):
+            if len(entries) + len(updates) < len(spec.pool.entries) + len(spec.updates):
                 self.acts += 1
-                return StartJob(effect.job, replace(spec, transactions=transactions, updates=updates))
+                return StartJob(effect.job, replace(spec, pool=replace(spec.pool, entries=entries), updates=updates))
         return effect
 
     def send(self, peer: Peer, message: Message) -> Sequence[Message]:

@@ -16,6 +16,7 @@ from node.jobs.control import JobControl
 from node.jobs.results import BlockBuilt, BlockSealed
 from node.jobs.run import run_job
 from node.jobs.specs import BuildBlock, SealBlock
+from node.poolentry import PoolSnapshot
 from node.simulator.byzantine.base import MINER, Behaviour, Peer, Stage
 from p2p.messages import BlockBody, GetBodies, Head, Message
 
@@ -53,7 +54,7 @@ class Equivocation(Behaviour):
         if core is None or world is None or core.chain.head_id != header.parent:
             return None
         prepared = self.stage.engine.prepare(core.chain.tree, Hash(header.parent), Millis(header.time_ms + 1))
-        spec = BuildBlock(header.parent, header.producer, prepared.time_ms, prepared.engine, (), ())
+        spec = BuildBlock(header.parent, header.producer, prepared.time_ms, prepared.engine, PoolSnapshot(), ())
         built = run_job(spec, world, AT_ONCE)
         return built if isinstance(built, BlockBuilt) else None
 

@@ -13,6 +13,7 @@ from consensus.events import LedgerEvent
 from fl.plan.schema import encode_plan
 from fl.task import Task
 from node.context import context_on
+from node.core.config import PoolLimits
 from node.effects import Effect
 from node.events import Event
 from node.jobs import blocks
@@ -30,6 +31,7 @@ from node.jobs.results import (
 )
 from node.jobs.run import JOBS, run_job
 from node.jobs.specs import BuildBlock, ExecuteBranch, InspectData, JobSpec, OpenChunk, SealBlock, TrainTask
+from node.mempool import Mempool
 from tests.consensus.harness import make_data, make_plan
 from tests.node.core.lonely import CONTROL
 from tests.node.core.mint import Mint
@@ -45,7 +47,9 @@ PLAN = make_plan()
 def make_build(mint: Mint) -> BuildBlock:
     prepared = mint.engine.prepare(mint.tree, mint.root, Millis(START + 1_000))
     pay = mint.transfer(ALICE, ONE.account, 5, 0)
-    return BuildBlock(mint.root, ALICE.account, prepared.time_ms, prepared.engine, (pay,), ())
+    pool = Mempool(PoolLimits())
+    pool.admit(pay, 0, Millis(START))
+    return BuildBlock(mint.root, ALICE.account, prepared.time_ms, prepared.engine, pool.snapshot(), ())
 
 
 def test_every_kind_of_job_has_its_function() -> None:
@@ -59,6 +63,7 @@ def test_a_built_block_executes_to_the_state_it_claims() -> None:
     built = run_job(make_build(mint), world, CONTROL)
     assert isinstance(built, BlockBuilt)
     assert has_matching_body(built.header, built.body)
+    assert len(built.body.transactions) == 1
     sealed = run_job(SealBlock(built.header, 0), world, CONTROL)
     assert isinstance(sealed, BlockSealed)
     header = replace(built.header, seal=sealed.seal)

@@ -10,6 +10,7 @@ from chain.ids import ZERO_HASH, AccountId, Amount, Hash, Millis
 from chain.transaction import Body, JoinPlan, RegisterDevice, SignedTransaction, Transaction, Transfer
 from node.core.config import PoolLimits
 from node.mempool import Admission, Mempool
+from node.poolselect import select
 
 NOW = Millis(1_000)
 SMALL = PoolLimits(transactions=6, transaction_bytes=4_000, per_sender=4, free_transactions=2, expiry_ms=500)
@@ -92,7 +93,7 @@ def test_a_selection_can_be_applied_in_order(transactions: list[SignedTransactio
     pool = Mempool(SMALL)
     for transaction in transactions:
         pool.admit(transaction, 0, NOW)
-    chosen = pool.select(max_bytes)
+    chosen = select(pool.snapshot(), max_bytes)
     assert sum(map(size_of, chosen)) <= max_bytes
     next_nonce: dict[AccountId, int] = {}
     for one in chosen:
@@ -109,8 +110,8 @@ def test_a_selection_depends_on_what_was_admitted_not_on_when_it_is_asked(
     for transaction in transactions:
         first.admit(transaction, 0, NOW)
         second.admit(transaction, 0, NOW)
-        second.select(3_000)
-    assert first.select(3_000) == second.select(3_000)
+        select(second.snapshot(), 3_000)
+    assert select(first.snapshot(), 3_000) == select(second.snapshot(), 3_000)
 
 
 @given(arrivals, st.dictionaries(st.integers(1, 4), st.integers(0, 7)))
@@ -136,7 +137,7 @@ def test_the_best_fee_per_byte_goes_first() -> None:
     late_but_rich = signed(1, 1, 90_000)
     for transaction in (cheap, late_but_rich, dear):
         pool.admit(transaction, 0, NOW)
-    assert (dear, cheap, late_but_rich) == pool.select(10_000)
+    assert (dear, cheap, late_but_rich) == select(pool.snapshot(), 10_000)
 
 
 def test_a_full_pool_makes_room_from_the_end_of_a_row() -> None:
@@ -159,7 +160,7 @@ def test_a_refused_newcomer_drives_nobody_out() -> None:
     pool.admit(rich, 0, NOW)
     large = signed(3, 0, 2_000, padding=150)
     assert not pool.admit(large, 0, NOW).is_in
-    assert (rich, small) == pool.select(10_000)
+    assert (rich, small) == select(pool.snapshot(), 10_000)
 
 
 def test_payers_cannot_crowd_out_devices() -> None:
@@ -169,7 +170,7 @@ def test_payers_cannot_crowd_out_devices() -> None:
     for sender in range(1, 6):
         pool.admit(signed(sender, 0, 50_000), 0, NOW)
     pool.admit(free, 0, NOW)
-    assert free == pool.select(4 * size_of(free))[0]
+    assert free == select(pool.snapshot(), 4 * size_of(free))[0]
 
 
 def test_refusals_say_what_is_allowed() -> None:
@@ -208,3 +209,17 @@ def test_nobody_pushes_out_the_transaction_his_own_waits_for() -> None:
     pool.admit(first, 0, NOW)
     assert pool.admit(signed(1, 1, 90_000), 0, NOW).rule == "mempool.full"
     assert (first,) == pool.transactions()
+
+
+def test_a_snapshot_is_what_waited_when_it_was_taken() -> None:
+    """A job chooses from it while the pool goes on: what comes, goes or changes hands later is not seen."""
+    pool = Mempool(PoolLimits())
+    for sender in (1, 2):
+        pool.admit(signed(sender, 0, 300), 0, NOW, b"peer")
+    snapshot = pool.snapshot()
+    before = select(snapshot, 10_000)
+    pool.admit(signed(3, 0, 9_000), 0, NOW)
+    pool.let_go(b"peer")
+    pool.settle(lambda account: 1, NOW)
+    assert before == select(snapshot, 10_000)
+    assert {person(1), person(2)} == {one.transaction.sender for one in before}

@@ -11,7 +11,7 @@ from node.core.config import PoolLimits
 from node.core.intake import ROW_TRANSACTIONS, TURN_TRANSACTIONS, Intake
 from node.mempool import Admission, Mempool
 from node.poolentry import GONE
-from node.poolselect import TURNS_SHARE
+from node.poolselect import TURNS_SHARE, select
 from p2p.events import BodyArrived, HeadersArrived, PeerDown, PeerId, TransactionArrived, Verdict
 from tests.node.core.lonely import PEER, Lonely
 from tests.node.core.mint import Mint
@@ -53,7 +53,7 @@ class Flood:
 
 def bury(pool: Mempool, max_bytes: int, flood: Flood) -> tuple[SignedTransaction, ...]:
     """Take a block's choice out of the pool, as a block would."""
-    chosen = pool.select(max_bytes)
+    chosen = select(pool.snapshot(), max_bytes)
     for one in chosen:
         sender = one.transaction.sender
         flood.nonces[sender] = one.transaction.nonce + 1
@@ -92,7 +92,7 @@ def test_an_account_that_floods_holds_up_nobody(padding: int, honest: int) -> No
     mine = [paying(account(number), 0, 300) for number in range(1, honest + 1)]
     for one in mine:
         assert pool.admit(one, 0, NOW, FLOOD).is_in
-    assert {one.id for one in mine} <= {one.id for one in pool.select(BLOCK)}
+    assert {one.id for one in mine} <= {one.id for one in select(pool.snapshot(), BLOCK)}
 
 
 @settings(max_examples=30, deadline=None)
@@ -127,7 +127,7 @@ def test_a_flood_of_devices_leaves_room_for_others() -> None:
     assert admitted.admission is Admission.ADDED
     assert len(admitted.removed) == 1
     assert len(pool) == LIMITS.free_transactions
-    assert mine in pool.select(4_000)
+    assert mine in select(pool.snapshot(), 4_000)
 
 
 def test_one_account_may_not_fill_the_pool_with_bytes() -> None:

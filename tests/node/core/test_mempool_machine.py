@@ -15,6 +15,7 @@ from chain.ids import ZERO_HASH, AccountId, Amount, Hash, Millis
 from chain.transaction import JoinPlan, SignedTransaction
 from node.core.config import PoolLimits
 from node.mempool import Admission, Mempool
+from node.poolselect import select
 from tests.node.core.test_mempool import person, signed, size_of
 
 LIMITS = PoolLimits(
@@ -155,7 +156,7 @@ class MempoolMachine(RuleBasedStateMachine):
     @rule(max_bytes=st.integers(0, 3_000))
     def include(self, max_bytes: int) -> None:
         """A block takes what was selected; each sender's nonces follow each other from the state's on."""
-        chosen = self.pool.select(max_bytes)
+        chosen = select(self.pool.snapshot(), max_bytes)
         assert sum(map(size_of, chosen)) <= max_bytes
         ids = {held.signed.id for held in self.model.held}
         for one in chosen:

@@ -61,7 +61,7 @@ def test_more_to_put_in_is_gathered_before_a_new_candidate_is_built() -> None:
     assert before == len(builds(lonely))
     tick(lonely, 40)
     assert before + 1 == len(builds(lonely))
-    assert len(builds(lonely)[-1].transactions) == 2
+    assert len(builds(lonely)[-1].pool.entries) == 2
 
 
 def test_what_takes_long_to_build_is_built_less_often() -> None:
@@ -162,7 +162,7 @@ def test_it_does_not_rival_its_own_block() -> None:
     assert before == len(builds(lonely))
     lonely.end_job()
     assert lonely.core.chain.height == 1
-    assert len(builds(lonely)[-1].transactions) == 1
+    assert len(builds(lonely)[-1].pool.entries) == 1
 
 
 def test_a_header_without_its_body_stops_nobody_for_long() -> None:

@@ -64,7 +64,7 @@ def test_caps_hold_by_count_and_by_bytes() -> None:
 
 
 def test_only_verified_updates_are_selected_in_the_order_they_came() -> None:
-    """Builders get what was verified, as they trim it."""
+    """Builders get what was verified, with all its attestations."""
     pool = UpdatePool(PoolLimits())
     locals_ = [update(key_of(number)) for number in (1, 2, 3)]
     for local in locals_:
@@ -73,9 +73,7 @@ def test_only_verified_updates_are_selected_in_the_order_they_came() -> None:
         entry = pool.get(local.id)
         assert entry is not None
         entry.stage = Stage.VERIFIED
-    assert [locals_[0], locals_[2]] == [one.update for one in pool.select(lambda one: one)]
-    bare = pool.select(lambda one: AttestedUpdate(one.update, ()) if one.update == locals_[2] else None)
-    assert (AttestedUpdate(locals_[2], ()),) == bare
+    assert (attested(locals_[0], MINERS[0]), attested(locals_[2], MINERS[0])) == pool.verified()
 
 
 def test_a_new_head_leaves_what_is_still_awaited() -> None:
