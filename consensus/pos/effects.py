@@ -95,7 +95,9 @@ class Finalized:
 
 @dataclass(frozen=True, slots=True)
 class Abandon:
-    """These blocks lost their view to a notarised one: set them aside, they are never chosen (they may be valid)."""
+    """Certificates speak against these blocks: their view has another, or none. They may be valid; a head among them is
+    taken back, and one that is notarised after all is chosen again.
+    """
 
     blocks: tuple[Hash, ...]
 
