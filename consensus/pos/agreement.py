@@ -229,7 +229,12 @@ class Agreement:
         return self._taken()
 
     def allow_votes(self, now: Millis) -> list[Effect]:
-        """Let this validator vote: it has heard what its peers know of its key."""
+        """Let this validator vote: it has heard what its peers know of its key.
+
+        The view's leader gets all its patience from now on: what went by while listening was not the leader's fault.
+        """
+        if not self._may_vote and self._live is not None and not self._live.is_over:
+            self._enter(self._live, now)
         self._may_vote = True
         self._act(now)
         return self._taken()

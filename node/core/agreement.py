@@ -174,12 +174,11 @@ class AgreementDesk:
         if start.certificate is not None:
             self._finality.finalize(start.certificate, turn)
         self._importer.judge_again(turn)
-        if self._signer is not None:
-            self._grace.begin(start.set, turn)
 
     def _begin(self, start: EpochStart, turn: Turn) -> None:
         messages = [data for data in self._world.store.certificates.live() if self._is_of(data, start.set.epoch)]
         self._listeners.set = start.set
+        self._grace.on_set(start.set, turn)
         self._boundary = start.boundary.height
         effects = self._agreement.start(start.set, start.boundary, turn.now, messages, may_vote=False)
         self._do(effects, turn)
@@ -247,7 +246,7 @@ class AgreementDesk:
 
     def on_peer_down(self, down: PeerDown, turn: Turn) -> None:
         """Count no longer on a peer that left."""
-        self._grace.on_peer_down(down.peer)
+        self._grace.on_peer_down(down.peer, turn)
 
     def _tell_peer(self, peer: PeerId, turn: Turn) -> None:
         for data in self._agreement.on_peer(AccountId(peer)):
@@ -348,6 +347,7 @@ class AgreementDesk:
 
     def _begin_epoch(self, start: EpochStart, turn: Turn) -> None:
         self._listeners.set = start.set
+        self._grace.on_set(start.set, turn)
         self._boundary, self._ending = start.boundary.height, None
         self._world.store.certificates.forget_live(start.set.epoch, 0)
         self._do(self._agreement.on_epoch(start.set, start.boundary, turn.now), turn)

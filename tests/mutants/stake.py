@@ -271,4 +271,18 @@ MUTANTS: Final = (
         "        if signer is None or signer.refusal or True:",
         ("tests/node/core",),
     ),
+    Mutant(
+        "a stranger who comes first lets the time before signing run",
+        "node/core/grace.py",
+        "        self._knowing_ends = self._run(self._knowing_ends, self._span, turn, runs=self._is_known_to_peers())",
+        "        self._knowing_ends = self._run(self._knowing_ends, self._span, turn, runs=bool(self._peers))",
+        ("tests/node/core/test_grace.py",),
+    ),
+    Mutant(
+        "who listened has no patience left",
+        "consensus/pos/agreement.py",
+        "            self._enter(self._live, now)\n        self._may_vote = True",
+        "            pass\n        self._may_vote = True",
+        ("tests/node/core/test_grace.py", "tests/consensus/pos/test_agreement.py"),
+    ),
 )
