@@ -1,10 +1,12 @@
 """The mempool: transactions that wait for a block.
 
-Rules of this file: pure bookkeeping. It knows nonces, fees, sizes and times; whether a transaction is well
-signed and can be paid for was decided before it comes here (``consensus.transition.check_transaction``).
+Rules of this file: pure bookkeeping. It knows nonces, fees, coins, sizes and times; whether a transaction is well
+signed and keeps its kind's rules was decided before it comes here (``consensus.transition.check_transaction``).
 
 - One transaction a sender and nonce. Another one replaces it for a tenth more fee, at least one coin unit a byte.
 - ``snapshot`` is what a block is chosen from, beside the event loop (``node.poolselect``).
+- What waits of one account its balance pays for, all together in the order of their nonces: else 64 transactions that
+  each look payable would be passed on and kept, and one of them get into a block.
 - When full, the end of some sender's row makes room, so no gap ever appears. It leaves from the source (a peer, or this
   node) that brought most: so nobody who floods can push out what came another way, whatever he pays. Within
   the largest source the fee decides, and a newcomer that is not better than the cheapest is refused.
@@ -23,9 +25,12 @@ from msgspec.structs import replace
 from chain.codec import encode
 from chain.ids import AccountId, Hash, Millis
 from chain.transaction import JoinPlan, RegisterDevice, SignedTransaction
+from consensus.rules.transactions import get_spending
 from node.core.config import PoolLimits
 from node.poolentry import GONE, Entry, PoolSnapshot, Sender, Shares, Source
 
+UNPAID: Final = "mempool.balance"
+"""The rule that refuses what a sender's coins do not pay for together."""
 _FREE_KINDS = (RegisterDevice, JoinPlan)
 _REPLACEMENT_DIVISOR: Final = 10
 
@@ -108,10 +113,19 @@ class Mempool:
         sender.next = max(sender.next, in_state)
         return sender.after_ready()
 
-    def admit(self, signed: SignedTransaction, in_state: int, now: Millis, source: Source = b"") -> Admitted:
+    def admit(
+        self,
+        signed: SignedTransaction,
+        in_state: int,
+        now: Millis,
+        source: Source = b"",
+        *,
+        balance: int | None = None,
+    ) -> Admitted:
         """Take a transaction in, or say why not.
 
-        ``in_state`` is the sender's next nonce at the head, ``source`` the peer that brought it, if one did.
+        ``in_state`` is the sender's next nonce at the head and ``balance`` its coins there (None: not known);
+        ``source`` is the peer that brought it, if one did.
         """
         id = signed.id
         if id in self._entries:
@@ -120,7 +134,7 @@ class Mempool:
         sender = self._senders.get(entry.sender) or Sender(in_state)
         sender.next = in_state
         held = sender.by_nonce.get(entry.nonce)
-        refusal = self._refusal(entry, sender, held)
+        refusal = self._refusal(entry, sender, held) or _refuse_unpaid(entry, sender, balance)
         if refusal is not None:
             return refusal
         if held is not None:
@@ -131,13 +145,17 @@ class Mempool:
                 self._insert(held, in_state)
             return _refused("mempool.full", "the mempool is full of transactions that pay more for each byte")
         self._insert(entry, in_state)
-        removed = tuple([other.id for other in ([] if held is None else [held]) + evicted])
+        unpaid = [] if balance is None else self._senders[entry.sender].unpaid(balance)
+        for late in unpaid:
+            self._drop(late)
+        removed = tuple([other.id for other in ([] if held is None else [held]) + evicted + unpaid])
         return Admitted(Admission.ADDED if held is None else Admission.REPLACED, removed=removed)
 
     def _entry(self, signed: SignedTransaction, id: Hash, now: Millis, source: Source) -> Entry:
         free = isinstance(signed.transaction.body, _FREE_KINDS) and signed.transaction.fee == 0
         self._order += 1
-        return Entry(signed, id, len(encode(signed)), free, now, self._order, source)
+        spending = signed.transaction.fee + get_spending(signed.transaction.body)[1]
+        return Entry(signed, id, len(encode(signed)), free, now, self._order, source, spending)
 
     def _refusal(self, entry: Entry, sender: Sender, held: Entry | None) -> Admitted | None:
         if entry.nonce < sender.next:
@@ -238,19 +256,36 @@ class Mempool:
             if id in self._entries:
                 self._drop(self._entries[id])
 
-    def settle(self, nonce_of: Callable[[AccountId], int], now: Millis) -> tuple[Hash, ...]:
-        """Follow a new head, whose next nonces ``nonce_of`` gives: drop what is used up or too old; return its ids."""
-        dropped: list[Entry] = []
-        for account, sender in list(self._senders.items()):
-            sender.next = nonce_of(account)
-            entries = list(sender.by_nonce.values())
-            dropped += [entry for entry in entries if entry.nonce < sender.next or self._is_expired(entry, now)]
+    def settle(
+        self,
+        nonce_of: Callable[[AccountId], int],
+        now: Millis,
+        *,
+        balance_of: Callable[[AccountId], int] | None = None,
+        touched: Iterable[AccountId] | None = None,
+    ) -> tuple[Hash, ...]:
+        """Follow a new head: drop what is used up, too old, or can't be paid any more; return its ids.
+
+        ``nonce_of`` and ``balance_of`` give the accounts' next nonces and coins at the head. ``touched`` are those that
+        sent something in the blocks since the last one, None if that is not known: to ask for all takes long.
+        """
+        oldest = now - self._limits.expiry_ms
+        dropped = [entry for entry in self._entries.values() if entry.arrived < oldest]
         for entry in dropped:
             self._drop(entry)
+        for account in tuple(self._senders) if touched is None else touched:
+            sender = self._senders.get(account)
+            if sender is None:
+                continue
+            sender.next = nonce_of(account)
+            gone = [entry for entry in sender.by_nonce.values() if entry.nonce < sender.next]
+            for entry in gone:
+                self._drop(entry)
+            unpaid = [] if balance_of is None else sender.unpaid(balance_of(account))
+            for entry in unpaid:
+                self._drop(entry)
+            dropped += gone + unpaid
         return tuple([entry.id for entry in dropped])
-
-    def _is_expired(self, entry: Entry, now: Millis) -> bool:
-        return now - entry.arrived > self._limits.expiry_ms
 
     def snapshot(self) -> PoolSnapshot:
         """Return what waits now, to choose a block's transactions from."""
@@ -265,6 +300,17 @@ def _find_victim(shares: Shares, entry: Entry, *, by_bytes: bool) -> Entry | Non
     if heaviest == entry.source and victim is not None and victim.rate >= entry.rate:
         return None
     return victim
+
+
+def _refuse_unpaid(entry: Entry, sender: Sender, balance: int | None) -> Admitted | None:
+    """Refuse what the sender's coins do not pay for after all that waits before it."""
+    before = sender.spending_below(entry.nonce)
+    if balance is None or before + entry.spending <= balance:
+        return None
+    return _refused(
+        UNPAID,
+        f"it takes {entry.spending} and those that wait before it {before}, but the account has {balance}",
+    )
 
 
 def _refused(rule: str, reason: str) -> Admitted:

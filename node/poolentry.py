@@ -30,6 +30,8 @@ class Entry(Record):
     arrived: MillisField
     order: Natural
     source: Source
+    spending: Natural
+    """Coins it takes from its sender: the fee and what its body moves, escrows or bonds."""
 
     @property
     def sender(self) -> AccountId:
@@ -76,6 +78,19 @@ class Sender:
     def last(self) -> Entry:
         """Return the end of the row: what may leave without a gap."""
         return self.by_nonce[max(self.by_nonce)]
+
+    def spending_below(self, nonce: int) -> int:
+        """Return the coins that what waits before this nonce takes."""
+        return sum([entry.spending for at, entry in self.by_nonce.items() if self.next <= at < nonce])
+
+    def unpaid(self, balance: int) -> list[Entry]:
+        """Return those, from the first on, for which the balance does not suffice after all before them."""
+        left = balance
+        for nonce in (row := sorted(self.by_nonce)):
+            left -= self.by_nonce[nonce].spending
+            if left < 0:
+                return [self.by_nonce[late] for late in row if late >= nonce]
+        return []
 
     def after_ready(self) -> int:
         """Return the first nonce from ``next`` on that nothing here has."""

@@ -68,6 +68,10 @@ class Chain:
         """Return the nonce the account's next included transaction must carry."""
         return get_account(self.view, account).nonce
 
+    def balance(self, account: AccountId) -> int:
+        """Return the account's coins."""
+        return get_account(self.view, account).balance
+
     def next_context(self, now: Millis) -> BlockContext:
         """Return the context of a block that this node would make on the head now."""
         time_ms = Millis(max(now, self.head.time_ms))

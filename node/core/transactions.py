@@ -9,6 +9,7 @@ node's own are neither lost nor signed twice.
 from typing import Final
 
 from chain.codec import encode
+from chain.ids import AccountId, Hash
 from chain.transaction import SignedTransaction
 from consensus.errors import Invalid, MissingPayload
 from consensus.transition import check_transaction
@@ -24,7 +25,7 @@ from node.core.waitingroom import WaitingRoom
 from node.core.wants import PayloadWants
 from node.effects import Accepted, Outcome, Refused
 from node.events import Started, SubmitBody, SubmitTransaction, Tick
-from node.mempool import Admission, Admitted, Mempool
+from node.mempool import UNPAID, Admission, Admitted, Mempool
 from node.notices import RoleNotice, TransactionSeen
 from node.world import World
 from p2p.events import Item, Kind, PeerDown, PeerId, TransactionArrived, Verdict
@@ -56,6 +57,7 @@ class TransactionDesk:
         self._waiting = WaitingRoom()
         self._kept = KeptTransactions(world, chain, mempool, self._waiting)
         self._rechecked = 0
+        self._settled: Hash | None = None
         self._intake = Intake()
         self._is_served = False
 
@@ -133,18 +135,27 @@ class TransactionDesk:
 
     def on_head(self, changed: HeadChanged, turn: Turn) -> None:
         """Drop what the new blocks carry; bring back what only the old ones did; judge again what had to wait."""
-        for id in self._mempool.settle(self._chain.nonce, turn.now):
+        touched = self._find_touched(changed)
+        self._settled = self._chain.head_id
+        for id in self._mempool.settle(self._chain.nonce, turn.now, balance_of=self._chain.balance, touched=touched):
             self._wants.release(id, turn)
         if changed.disconnected:
             self._refused.clear()
             for body in reversed(changed.disconnected):
                 for signed in body.transactions:
                     self._readmit(signed, turn)
-        for signed in self._waiting.take_all():
+        for signed in self._waiting.take(_RECHECKED):
             self._readmit(signed, turn)
         self._recheck(turn)
         self._kept.tidy()
         self._tend_own(changed.head.height, turn)
+
+    def _find_touched(self, changed: HeadChanged) -> set[AccountId] | None:
+        """Return who sent something since the last head; None if blocks were taken back, or came without bodies."""
+        blocks = changed.connected
+        if changed.disconnected or not blocks or blocks[0].header.parent != self._settled:
+            return None
+        return {signed.transaction.sender for block in blocks for signed in block.body.transactions}
 
     def _recheck(self, turn: Turn) -> None:
         """Drop what the new state refuses for good; of a large pool a part at each head, in turns."""
@@ -201,8 +212,11 @@ class TransactionDesk:
 
     def _pool(self, signed: SignedTransaction, sources: tuple[PeerId, ...], turn: Turn) -> Admitted:
         """Put a good transaction into the pool, and fetch the payload it refers to."""
-        nonce, source = self._chain.nonce(signed.transaction.sender), sources[0] if sources else b""
-        admitted = self._mempool.admit(signed, nonce, turn.now, source)
+        sender, source = signed.transaction.sender, sources[0] if sources else b""
+        nonce, balance = self._chain.nonce(sender), self._chain.balance(sender)
+        admitted = self._mempool.admit(signed, nonce, turn.now, source, balance=balance)
+        if admitted.rule == UNPAID and sources:
+            self._waiting.put(signed)  # the peer may know of a block that brings the coins
         if admitted.admission in (Admission.ADDED, Admission.REPLACED):
             kind = str(signed.transaction.body.__struct_config__.tag)
             turn.publish(TransactionSeen(signed.id, signed.transaction.sender, kind))

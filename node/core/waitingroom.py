@@ -31,11 +31,12 @@ class WaitingRoom:
         if len(self._waiting) > _MAX_WAITING:
             self._waiting.popitem(last=False)
 
-    def take_all(self) -> tuple[SignedTransaction, ...]:
-        """Remove and return all, in the order they came: a new block may have changed what is right."""
-        taken = tuple(self._waiting.values())
-        self._waiting.clear()
-        return taken
+    def take(self, count: int) -> tuple[SignedTransaction, ...]:
+        """Remove and return so many, in the order they came: a new block may have changed what is right.
+
+        Those that have to wait on go to the end, so all have their turn. To judge a full room at once takes long.
+        """
+        return tuple([self._waiting.popitem(last=False)[1] for _ in range(min(count, len(self._waiting)))])
 
     def take_needing(self, payload: Hash) -> tuple[SignedTransaction, ...]:
         """Remove and return those that wait for this payload."""

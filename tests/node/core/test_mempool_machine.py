@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from msgspec.structs import replace
 
 from chain.ids import ZERO_HASH, AccountId, Amount, Hash, Millis
-from chain.transaction import JoinPlan, SignedTransaction
+from chain.transaction import JoinPlan, SignedTransaction, Transfer
 from node.core.config import PoolLimits
 from node.mempool import Admission, Mempool
 from node.poolselect import select
@@ -22,6 +22,7 @@ LIMITS = PoolLimits(
     transactions=7, transaction_bytes=2_600, per_sender=5, sender_bytes=1_200, free_transactions=3, expiry_ms=1_000
 )
 SOURCES = [b"", b"a", b"b"]
+RICH = 10**9
 SEEN: Counter[str] = Counter()
 
 
@@ -47,6 +48,11 @@ class Held:
         return isinstance(self.signed.transaction.body, JoinPlan) and self.signed.transaction.fee == 0
 
     @property
+    def spending(self) -> int:
+        body = self.signed.transaction.body
+        return self.signed.transaction.fee + (body.amount if isinstance(body, Transfer) else 0)
+
+    @property
     def rate(self) -> int:
         return (self.signed.transaction.fee << 32) // size_of(self.signed)
 
@@ -58,7 +64,9 @@ class Model:
         self.held: list[Held] = []
         self.order = 0
 
-    def admit(self, new: SignedTransaction, next_nonce: int, now: int, source: bytes) -> tuple[Admission, set[Hash]]:
+    def admit(
+        self, new: SignedTransaction, next_nonce: int, now: int, source: bytes, balance: int
+    ) -> tuple[Admission, set[Hash]]:
         if any(one.signed.id == new.id for one in self.held):
             return Admission.KNOWN, set()
         self.order += 1
@@ -73,13 +81,27 @@ class Model:
             fee = old[0].signed.transaction.fee
             if new.transaction.fee < fee + max(-(-fee // 10), size_of(new)):
                 return Admission.REFUSED, set()
+        before = sum(one.spending for one in row if next_nonce <= one.nonce < entry.nonce)
+        if before + entry.spending > balance:
+            SEEN["refused for want of coins together"] += entry.spending <= balance
+            return Admission.REFUSED, set()
         kept = [one for one in self.held if one not in old]
         left = self._make_room(kept, entry)
         if left is None:
             return Admission.REFUSED, set()
         gone = {one.signed.id for one in self.held} - {one.signed.id for one in left}
         self.held = [*left, entry]
+        unpaid = {one.signed.id for one in self.find_unpaid(entry.sender, balance)}
+        SEEN["left for want of coins"] += bool(unpaid)
+        self.held = [one for one in self.held if one.signed.id not in unpaid]
+        gone |= unpaid
         return Admission.REPLACED if old else Admission.ADDED, gone
+
+    def find_unpaid(self, sender: AccountId, balance: int) -> list[Held]:
+        """Whose coins and all before it of its row take more than the sender has, and all after such a one."""
+        row = sorted((one for one in self.held if one.sender == sender), key=lambda one: one.nonce)
+        sums = [sum(other.spending for other in row[: place + 1]) for place in range(len(row))]
+        return [one for one, total in zip(row, sums, strict=True) if total > balance]
 
     def _make_room(self, kept: list[Held], entry: Held) -> list[Held] | None:
         while True:
@@ -117,6 +139,7 @@ class MempoolMachine(RuleBasedStateMachine):
         self.model = Model()
         self.now = 10_000
         self.nonces: dict[AccountId, int] = {}
+        self.balances: dict[AccountId, int] = {}
 
     @initialize(fees=st.lists(st.sampled_from([300, 900, 5_000]), min_size=7, max_size=9))
     def fill(self, fees: list[int]) -> None:
@@ -148,10 +171,33 @@ class MempoolMachine(RuleBasedStateMachine):
 
     def _arrive(self, one: SignedTransaction, source: bytes) -> None:
         next_nonce = self.nonces.get(one.transaction.sender, 0)
-        expected, gone = self.model.admit(one, next_nonce, self.now, source)
-        admitted = self.pool.admit(one, next_nonce, Millis(self.now), source)
+        balance = self.balances.get(one.transaction.sender, RICH)
+        expected, gone = self.model.admit(one, next_nonce, self.now, source, balance)
+        admitted = self.pool.admit(one, next_nonce, Millis(self.now), source, balance=balance)
         assert (admitted.admission, set(admitted.removed)) == (expected, gone)
         SEEN[expected] += 1
+
+    @rule(sender=st.integers(1, 5), balance=st.sampled_from([0, 300, 1_000, 2_500, 6_000, RICH]))
+    def earn_or_spend(self, sender: int, balance: int) -> None:
+        """An account's coins at a new head are others."""
+        self.balances[person(sender)] = balance
+        self._settle({person(sender)})
+
+    @rule(
+        sender=st.integers(6, 8),
+        fees=st.lists(st.sampled_from([300, 700, 1_500]), min_size=2, max_size=4),
+        left=st.sampled_from([2_000, 500]),
+    )
+    def poor_row(self, sender: int, fees: list[int], left: int) -> None:
+        """Who has 2,000 coins sends several that are each payable, pays more for the first, and may lose coins."""
+        self.balances[person(sender)] = 2_000
+        self._settle({person(sender)})
+        first = self.nonces.get(person(sender), 0)
+        for nonce, fee in enumerate(fees, first):
+            self._arrive(signed(sender, nonce, fee), b"b")
+        self._arrive(signed(sender, first, 1_900), b"b")
+        self.balances[person(sender)] = left
+        self._settle({person(sender)})
 
     @rule(max_bytes=st.integers(0, 3_000))
     def include(self, max_bytes: int) -> None:
@@ -164,7 +210,7 @@ class MempoolMachine(RuleBasedStateMachine):
             assert one.transaction.nonce == self.nonces.get(one.transaction.sender, 0)
             self.nonces[one.transaction.sender] = one.transaction.nonce + 1
         SEEN["included"] += bool(chosen)
-        self._settle()
+        self._settle({one.transaction.sender for one in chosen})
 
     @rule(sender=st.integers(1, 5), back=st.integers(1, 3))
     def take_back(self, sender: int, back: int) -> None:
@@ -177,7 +223,9 @@ class MempoolMachine(RuleBasedStateMachine):
         self.now += span
         self._settle()
 
-    def _settle(self) -> None:
+    def _settle(self, touched: set[AccountId] | None = None) -> None:
+        """A new head: all who sent nothing in its blocks are where they were."""
+
         def is_gone(held: Held) -> bool:
             used = held.nonce < self.nonces.get(held.sender, 0)
             expired = self.now - held.arrived > LIMITS.expiry_ms
@@ -185,8 +233,19 @@ class MempoolMachine(RuleBasedStateMachine):
             return used or expired
 
         gone = {held.signed.id for held in self.model.held if is_gone(held)}
-        assert set(self.pool.settle(lambda account: self.nonces.get(account, 0), Millis(self.now))) == gone
         self.model.held = [held for held in self.model.held if held.signed.id not in gone]
+        for sender in {held.sender for held in self.model.held}:
+            unpaid = {held.signed.id for held in self.model.find_unpaid(sender, self.balances.get(sender, RICH))}
+            self.model.held = [held for held in self.model.held if held.signed.id not in unpaid]
+            SEEN["no longer paid"] += bool(unpaid)
+            gone |= unpaid
+        left = self.pool.settle(
+            lambda account: self.nonces.get(account, 0),
+            Millis(self.now),
+            balance_of=lambda account: self.balances.get(account, RICH),
+            touched=touched,
+        )
+        assert set(left) == gone
 
     @rule(data=st.data())
     def forget(self, data: st.DataObject) -> None:
@@ -194,6 +253,13 @@ class MempoolMachine(RuleBasedStateMachine):
             held = data.draw(st.sampled_from(self.model.held))
             self.pool.remove([held.signed.id])
             self.model.held.remove(held)
+
+    @invariant()
+    def everything_that_waits_is_paid_for(self) -> None:
+        for sender in {held.sender for held in self.model.held}:
+            row = [one.transaction for one in self.pool.of(sender)]
+            taken = sum(one.fee + (one.body.amount if isinstance(one.body, Transfer) else 0) for one in row)
+            assert taken <= self.balances.get(sender, RICH)
 
     @invariant()
     def they_hold_the_same(self) -> None:
@@ -212,4 +278,5 @@ def test_the_pool_and_its_model_agree() -> None:
     machine.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
     machine().runTest()
     wanted = ["added", "replaced", "known", "refused", "included", "expired", "pushed out of another source"]
+    wanted += ["refused for want of coins together", "left for want of coins", "no longer paid"]
     assert all(SEEN[name] for name in wanted), SEEN

@@ -164,7 +164,8 @@ def extend(mint: Mint, parent: Block, count: int) -> list[Block]:
 def test_an_own_transaction_that_became_hopeless_does_not_block_the_next() -> None:
     """A join of a plan that has closed is dropped, and what was signed after it moves up to its nonce."""
     mint = Mint(GENESIS)
-    first = mint.block(mint.root, founding(), producer=ALICE)
+    coins = Transaction(1, GENESIS.chain_id, ALICE.account, 1, Amount(5000), Transfer(ONE.account, Amount(10**6)))
+    first = mint.block(mint.root, [*founding(), coins.sign(ALICE)], producer=ALICE)
     config = CoreConfig(device=DeviceConfig(consent=False))
     lonely = Lonely(GENESIS, make_world(GENESIS, ONE, data=Rows(make_data(ONE))), config)
     lonely.give(first)
@@ -196,6 +197,33 @@ def test_a_transfer_is_never_signed_twice() -> None:
     assert (ALICE.account, 1) == (body.to, body.amount)
     assert hopeless.transaction.nonce == filler.transaction.nonce
     assert transfer in lonely.core.pending_transactions()
+
+
+def test_what_an_account_sends_is_paid_for_together() -> None:
+    """Each of these is payable alone, both are not: the second is refused by name, and a peer is not to blame for it.
+
+    When a block brings the coins, what the peer sent waits too.
+    """
+    mint = Mint(GENESIS)
+    poor, rest = key_of(3).account, 20_000
+    coins = Transaction(1, GENESIS.chain_id, ALICE.account, 0, Amount(5000), Transfer(poor, Amount(rest)))
+    more = Transaction(1, GENESIS.chain_id, ALICE.account, 1, Amount(5000), Transfer(poor, Amount(rest)))
+    first = mint.block(mint.root, [coins.sign(ALICE)], producer=ALICE)
+    second = mint.block(first.id, [more.sign(ALICE)], producer=ALICE)
+    lonely = Lonely(GENESIS)
+    lonely.give(first)
+    both = [pay(8_000, nonce, sender=3) for nonce in (0, 1)]
+    assert all(one.transaction.fee + 8_000 <= rest for one in both)
+    lonely.send(SubmitTransaction(1, both[0]))
+    lonely.send(SubmitTransaction(2, both[1]))
+    accepted, refused = outcomes(lonely)
+    assert isinstance(accepted, Accepted)
+    assert isinstance(refused, Refused)
+    assert (refused.rule, "13000" in refused.reason, "20000" in refused.reason) == ("mempool.balance", True, True)
+    lonely.hear(TransactionArrived(PEER, both[1]))
+    assert [verdict for _, verdict, _ in lonely.network.verdicts] == [Verdict.IGNORE]
+    lonely.give(second)
+    assert set(both) == set(lonely.core.pending_transactions())
 
 
 def test_a_full_pool_tells_the_user() -> None:
