@@ -97,7 +97,9 @@ TICK_MS: Final = 250
 HANDSHAKE_MS: Final = 10_000
 """From the connection to the last frame of the handshake."""
 PING_MS: Final = 20_000
-"""Between two pings."""
+"""Without a byte from the peer: it is pinged."""
+TALKER_PING_MS: Final = 120_000
+"""Between two pings to a peer that talks: what it says does not show that it hears us."""
 IDLE_MS: Final = 60_000
 """Without a byte from the peer, or with a ping unanswered."""
 STALL_MS: Final = 30_000

@@ -5,7 +5,7 @@ from random import Random
 
 from chain.ids import Millis
 from p2p.errors import MessageError
-from p2p.limits import HANDSHAKE_MS, IDLE_MS, PING_MS, STALL_MS
+from p2p.limits import HANDSHAKE_MS, IDLE_MS, PING_MS, STALL_MS, TALKER_PING_MS
 from p2p.links import Links
 from p2p.messages import Ping, Pong
 from p2p.session import Session, Stage
@@ -30,14 +30,15 @@ class Liveness:
         links.on_down.append(self._forget)
 
     def tick(self, now: Millis) -> None:
-        """Ping who was not pinged for a while, close who is silent, slow to shake hands, or does not read."""
+        """Ping who says nothing or was not for long, close who is silent, slow to shake hands, or reads nothing."""
         for session in list(self._links.sessions.values()):
             reason = self._fault(session, now)
             if reason:
                 self._links.close(session, reason, now)
             elif session.stage is Stage.READY:
                 pinged = self._pinged[session.connection]
-                if pinged.number < 0 and now - pinged.at >= PING_MS:
+                is_due = now - session.received_at >= PING_MS or now - pinged.at >= TALKER_PING_MS
+                if pinged.number < 0 and is_due:
                     self._ping(session, now)
 
     def _fault(self, session: Session, now: Millis) -> str:

@@ -16,10 +16,12 @@ from p2p.limits import (
     IDLE_MS,
     MAX_IDS,
     MIB,
+    PING_MS,
     RETRY_MS,
     SILENCE_MS,
     SLOW_ANSWER_MS,
     STALL_MS,
+    TALKER_PING_MS,
     VERDICT_MS,
 )
 from p2p.messages import (
@@ -302,6 +304,32 @@ def test_a_peer_that_talks_but_never_answers_a_ping_is_let_go() -> None:
         stage.tick(5_000)
     assert puppet.closed == f"did not answer a ping for {IDLE_MS // 1000} s"
     assert isinstance(stage.told[-1], PeerDown)
+
+
+def test_a_peer_that_talks_is_hardly_pinged_and_one_that_says_nothing_is() -> None:
+    """What arrives shows that the line lives; only now and then it must be shown that the peer hears us too."""
+    stage = Stage()
+    talker, listener = Counting(stage, 1), Counting(stage, 2, KEYS[21])
+    talker.greet()
+    listener.greet()
+    for number in range(TALKER_PING_MS // 1_000 - 1):
+        talker.say(Ping(number))
+        stage.tick(1_000)
+    assert talker.pings == 1  # the one that greets it
+    assert listener.pings >= TALKER_PING_MS // PING_MS
+    stage.tick(2_000)
+    assert talker.pings == 2
+
+
+class Counting(Puppet):
+    """A peer that counts the pings it hears."""
+
+    pings = 0
+
+    def pong(self) -> None:
+        """Count, and answer."""
+        self.pings += sum(isinstance(message, Ping) for message in self.heard)
+        super().pong()
 
 
 def test_a_peer_that_does_not_read_is_let_go() -> None:
