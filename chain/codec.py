@@ -8,6 +8,7 @@ Rules of this file: no I/O, no knowledge of what a record means; every failure o
 ``CodecError``, never another exception.
 """
 
+from collections.abc import Callable
 from typing import Any, Final, TypeAlias, TypeVar, dataclass_transform
 
 import msgpack
@@ -49,11 +50,12 @@ def encode(value: object) -> bytes:
     return _encoder.encode(value)
 
 
-def decode(data: bytes, kind: type[R], max_bytes: int = MAX_OBJECT_BYTES) -> R:
+def decode(data: bytes, kind: type[R], max_bytes: int = MAX_OBJECT_BYTES, encoded: Callable[[R], bytes] = encode) -> R:
     """Return the ``kind`` that ``data`` encodes.
 
-    ``kind`` is a ``Record`` class or a union of tagged ones. Raises ``CodecError`` for bytes that are
-    too long, truncated, of the wrong shape, out of a field's range, followed by more, or not canonical.
+    ``kind`` is a ``Record`` class or a union of tagged ones. ``encoded`` gives a value's one encoding where that is
+    not the record's own: records that have had fewer fields in an earlier form. Raises ``CodecError`` for bytes that
+    are too long, truncated, of the wrong shape, out of a field's range, followed by more, or not canonical.
     """
     if len(data) > max_bytes:
         raise CodecError(f"object of {len(data)} bytes; at most {max_bytes} are allowed")
@@ -66,7 +68,7 @@ def decode(data: bytes, kind: type[R], max_bytes: int = MAX_OBJECT_BYTES) -> R:
         raise CodecError(f"not a {_name(kind)}: {_short(error)}") from None
     except RecursionError:
         raise CodecError(f"not a {_name(kind)}: nested too deeply") from None
-    if _encoder.encode(value) != data:
+    if encoded(value) != data:
         raise CodecError(f"not the canonical encoding of a {_name(kind)}")
     return value
 

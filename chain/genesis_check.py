@@ -19,8 +19,10 @@ from chain.genesis_stake import check_stake, total_stake
 from chain.ids import INT_MAX
 from chain.payload import MAX_PAYLOAD_BYTES
 
-KNOWN_VERSIONS: Final = (1, 2)
-"""Protocol versions this software can follow. 2 adds what staking asks for; a chain with validators starts with it."""
+KNOWN_VERSIONS: Final = (1, 2, 3)
+"""Protocol versions this software can follow. 2 adds what staking asks for; a chain with validators starts with it at
+least. 3 adds plans of format 2: more ways to train, to verify and to combine.
+"""
 STAKE_VERSION: Final = 2
 SUPPLY_HORIZON: Final = 2**32
 """Blocks for which the supply must fit an amount: more than a century of one a second."""

@@ -30,7 +30,7 @@ from consensus.state import (
 from fl.errors import FLError
 from fl.models import initial_model
 from fl.plan.dimensions import model_bytes, settle_work
-from fl.plan.schema import Plan, decode_plan, plan_id
+from fl.plan.schema import LEARNING_RULES, Plan, decode_plan, plan_id
 from fl.plan.validate import check_plan
 
 MAX_DETAIL: Final = 1000
@@ -90,6 +90,9 @@ def check_document(document: bytes, rules: Rules) -> Plan:
         plan = decode_plan(document)
     except CodecError as error:
         raise Invalid("plan.submit.decode", str(error)) from None
+    if plan.version > 1 and rules.version < LEARNING_RULES:
+        needed = f"plan format {plan.version} needs rules version {LEARNING_RULES}"
+        raise Invalid("plan.submit.version", f"{needed}; this chain follows version {rules.version} now", later=True)
     problems = check_plan(plan, rules.algorithms, rules.policies)
     if problems:
         raise Invalid("plan.submit.plan", "; ".join(map(str, problems))[:MAX_DETAIL])

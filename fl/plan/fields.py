@@ -57,7 +57,7 @@ def _middle(table: Mapping[str, object]) -> object:
 
 NOTES: Final[Mapping[type[Record], Mapping[str, Note]]] = {
     schema.HorizontalPlan: {
-        "version": Note("version of the plan format", 1),
+        "version": Note("version of the plan format; 2 has more options", 1),
         "title": Note("a short name for people"),
         "description": Note("what the plan is for, and whose data it wants", ""),
         "nonce": Note("any number; the same plan can be submitted again under another nonce", 0),
@@ -73,6 +73,8 @@ NOTES: Final[Mapping[type[Record], Mapping[str, Note]]] = {
         "compression": Note("how updates are made smaller", {"type": "none"}),
         "rewards": Note("coins escrowed when the plan is submitted, paid round by round", {}),
         "stopping": Note("when learning ends"),
+        "training": Note("how a device goes through its rows (version 2)", {}),
+        "contribution": Note("how a round's share is divided among its devices (version 2)", {"type": "samples"}),
     },
     schema.Role: {
         "name": Note("what a participant is called", "device"),
@@ -180,6 +182,11 @@ NOTES: Final[Mapping[type[Record], Mapping[str, Note]]] = {
         "rounds": Note("at most so many rounds"),
         "gradient_norm": Note("earlier, when the global gradient's norm falls to this (0 = never)", 0),
     },
+    schema.Training: {
+        "order": Note("of the rows in a pass: fully shuffled, or blocks of rows and then the rows within", "full"),
+        "segment": Note("steps between two checkpoints of a pass, for audits (0 = none)", 0),
+    },
+    schema.BySamples: {},
 }
 
 POLICY_KINDS: Final[Mapping[str, type[schema.Bounds] | type[schema.Timing] | type[schema.Holdout]]] = {

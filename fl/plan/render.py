@@ -16,7 +16,7 @@ from chain.codec import Record
 from chain.number import Number
 from fl.plan.fields import NOTES, TAG_KEYS
 from fl.plan.read import allowed_by, fields_of
-from fl.plan.schema import Feature, HorizontalPlan, NumericFeature, Plan, Role, Verification
+from fl.plan.schema import LATER_SECTIONS, Feature, HorizontalPlan, NumericFeature, Plan, Role, Verification
 from fl.plan.validate import tag_of
 
 _WIDTH = 120
@@ -43,7 +43,8 @@ def render_plan(
     for section in ("model", "algorithm", "participation", "deadlines"):
         lines += writer.table(section, getattr(plan, section))
     lines += writer.verification(plan.verification)
-    for section in ("privacy", "aggregation", "compression", "rewards", "stopping"):
+    later = LATER_SECTIONS if plan.version > 1 else ()
+    for section in ("privacy", "aggregation", "compression", "rewards", "stopping", *later):
         lines += writer.table(section, getattr(plan, section))
     return "\n".join(lines).lstrip("\n") + "\n"
 

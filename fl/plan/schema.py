@@ -5,11 +5,15 @@ the only kind now. Parts that come in several forms (features, labels, algorithm
 aggregation, compression) are tagged unions, so a new form is a new record and never a new meaning.
 Real numbers are exact decimals (``Number``).
 
+Format 2 adds sections at the end; a plan of format 1 is encoded without them, as it was before they existed, so
+that its id stays. What is new is allowed in format 2 alone, and format 2 by chains whose rules know it
+(``LEARNING_RULES``).
+
 Rules of this file: shapes only. What combinations make sense is ``fl.plan.validate``'s; how people write a
 plan is ``fl.plan.parse``'s.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from msgspec import Meta
 
@@ -240,10 +244,25 @@ class Stopping(Record):
     gradient_norm: Number
 
 
+class Training(Record):
+    """How a device goes through its rows.
+
+    ``order`` of a pass: "full" draws any permutation; "blocks" permutes blocks of rows, then the rows of each, which
+    reads memory in order. ``segment``: steps after which a pass has a checkpoint that an audit can begin at (0: none).
+    """
+
+    order: Literal["full", "blocks"]
+    segment: Count
+
+
+class BySamples(Record, tag="samples"):
+    """The devices' share of a round goes by counted samples × quality."""
+
+
 class HorizontalPlan(Record, tag="horizontal"):
     """A plan for participants with the same features and different samples."""
 
-    version: Annotated[int, Meta(ge=1, le=1)]
+    version: Annotated[int, Meta(ge=1, le=2)]
     title: ShortText
     description: Text
     nonce: Natural
@@ -259,21 +278,30 @@ class HorizontalPlan(Record, tag="horizontal"):
     rewards: Rewards
     stopping: Stopping
     fraction_bits: Annotated[int, Meta(ge=8, le=48)]
+    training: Training = Training("full", 0)
+    contribution: BySamples = BySamples()
 
 
 Plan = HorizontalPlan
+LATER_SECTIONS: Final = ("training", "contribution")
+"""Sections of format 2; plans of format 1 have them as they are by default."""
+LEARNING_RULES: Final = 3
+"""The rules version from which on a chain takes plans of format 2."""
 
 
 def encode_plan(plan: Plan) -> bytes:
-    """Return the plan's canonical bytes, as they stand on the chain."""
-    return encode(plan)
+    """Return the plan's canonical bytes, as they stand on the chain. Format 1 ends before ``LATER_SECTIONS``."""
+    if plan.version > 1:
+        return encode(plan)
+    sections = plan.__struct_fields__[: -len(LATER_SECTIONS)]
+    return encode((plan.__struct_config__.tag, *[getattr(plan, name) for name in sections]))
 
 
 def decode_plan(data: bytes) -> Plan:
     """Return the plan that canonical bytes hold; ``chain.errors.CodecError`` if they hold none."""
-    return decode(data, HorizontalPlan, MAX_PLAN_BYTES)
+    return decode(data, HorizontalPlan, MAX_PLAN_BYTES, encode_plan)
 
 
 def plan_id(plan: Plan) -> Hash:
     """Return the plan's id: the digest of its canonical bytes under the plan domain."""
-    return digest(DOMAIN_PLAN, encode(plan))
+    return digest(DOMAIN_PLAN, encode_plan(plan))

@@ -12,7 +12,7 @@ from fractions import Fraction
 from itertools import islice
 from typing import Final
 
-from chain.codec import Record, encode
+from chain.codec import Record
 from chain.fixedpoint import VALUE_MAX
 from chain.ids import INT_MAX, ZERO_HASH
 from chain.number import Number
@@ -22,6 +22,7 @@ from fl.plan.cells import canonical, is_missing
 from fl.plan.dimensions import MAX_PARAMETERS, feature_count, parameter_count
 from fl.plan.fields import POLICY_KINDS
 from fl.plan.schema import (
+    LATER_SECTIONS,
     MAX_COORDINATES,
     Bounds,
     CategoricalFeature,
@@ -40,6 +41,7 @@ from fl.plan.schema import (
     Role,
     Stopping,
     VectorFeature,
+    encode_plan,
 )
 
 MAX_PROBLEMS: Final = 200
@@ -84,7 +86,7 @@ def walk(plan: Plan) -> Iterator[tuple[str, Record]]:
         for place, feature in enumerate(role.features):
             yield feature_path(path, place, feature.name), feature
         yield f"{path}.label", role.label
-    for section in ("model", "algorithm", "participation", "deadlines", "rewards", "stopping"):
+    for section in ("model", "algorithm", "participation", "deadlines", "rewards", "stopping", "training"):
         yield section, getattr(plan, section)
     for policy in plan.verification.policies:
         yield f"verification.{tag_of(policy)}", policy
@@ -297,6 +299,15 @@ def _check_size(plan: Plan) -> Problems:
         yield Problem("model", f"{count} parameters", f"must have 1 … {MAX_PARAMETERS}")
 
 
+def _check_format(plan: Plan) -> Problems:
+    """Nothing of a later format stands in a plan of an earlier one: its bytes would not say so."""
+    if plan.version > 1:
+        return
+    for name, default in zip(LATER_SECTIONS, Plan.__struct_defaults__, strict=True):
+        if getattr(plan, name) != default:
+            yield Problem(name, "", "is part of plans with version = 2")
+
+
 def _check_deadlines(plan: Plan) -> Problems:
     deadlines = plan.deadlines
     if deadlines.reveal_blocks <= deadlines.confirmations:
@@ -344,13 +355,14 @@ def _room_text(plan: Plan) -> str:
 
 
 def _check_bytes(plan: Plan) -> Problems:
-    size = len(encode(plan))
+    size = len(encode_plan(plan))
     if size > MAX_PLAN_BYTES:
         yield Problem("plan", f"{size} bytes", f"must be at most {MAX_PLAN_BYTES} bytes on the chain")
 
 
 _ALL: Final = frozenset(Plan.__struct_fields__)
 PLAN_RULES: Final[tuple[tuple[frozenset[str], Callable[[Plan], Problems]], ...]] = (
+    (frozenset({"version", *LATER_SECTIONS}), _check_format),
     (frozenset({"title"}), _check_title),
     (frozenset({"roles"}), _check_roles),
     (frozenset({"roles", "model"}), _check_label),

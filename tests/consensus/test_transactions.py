@@ -276,6 +276,20 @@ def test_bytes_that_are_no_plan_are_refused():
     assert refusal(chain, submission(chain, b"\x93\x01\x02\x03", 1)).rule == "plan.submit.decode"
 
 
+def test_a_plan_of_format_2_waits_for_rules_that_know_it():
+    """Under version 2 it is refused for now, under version 3 it stands on the chain."""
+    plan = replace(make_plan(), version=2)
+    chain = Chain(make_rules(version=2))
+    escrow = get_required_escrow(plan, chain.genesis.rules_at(1))
+    assert escrow is not None
+    verdict = refusal(chain, submission(chain, encode_plan(plan), escrow))
+    assert (verdict.rule, verdict.later) == ("plan.submit.version", True)
+    chain = Chain(make_rules(version=3))
+    chain.submit(plan)
+    chain.mine()
+    assert [entry.plan for entry in list_plans(chain)] == [plan_id(plan)]
+
+
 @pytest.mark.parametrize(
     ("changes", "rule"),
     [
