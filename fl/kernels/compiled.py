@@ -9,7 +9,9 @@ only that file changes, and a node with stale bits leaves the chain. Here the ke
 whole room's sources.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -37,8 +39,31 @@ def room_digest() -> str:
     return state.hexdigest()
 
 
+_may_compile: ContextVar[bool] = ContextVar("may_compile", default=True)
+
+
+class NotCompiledError(Exception):
+    """A kernel was called that the cache on disk does not hold, where nothing may be compiled."""
+
+
+@contextmanager
+def cached_only() -> Iterator[None]:
+    """Load kernels and compile none inside: one that is not cached raises ``NotCompiledError`` at its first call."""
+    token = _may_compile.set(False)
+    try:
+        yield
+    finally:
+        _may_compile.reset(token)
+
+
 class _RoomCache(FunctionCache):
     """Numba's on-disk cache with this room's digest in its keys."""
+
+    def load_overload(self, sig: object, target_context: object) -> object:
+        found: object = super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]
+        if found is None and not _may_compile.get():
+            raise NotCompiledError(self._name)
+        return found
 
     def _index_key(self, sig: object, codegen: object) -> tuple[object, ...]:
         key: tuple[object, ...] = super()._index_key(sig, codegen)  # type: ignore[no-untyped-call]

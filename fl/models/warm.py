@@ -2,9 +2,19 @@
 
 A kernel compiles once on a machine (some seconds), is loaded once in a process (tens of milliseconds) and then costs
 nothing; a node warms up before it starts a stopwatch that others read.
+
+The compiler takes some 50 MB that a process never gives back. So a device has another process compile, which ends,
+``python -m fl.models.warm dense|sparse`` with the plan's canonical bytes on standard input, and loads what is there.
 """
 
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
+from typing import Final
 
 import numpy as np
 
@@ -12,7 +22,11 @@ from fl.dataset import Dataset, DenseData, to_sparse
 from fl.models.shape import StepRule
 from fl.objective import Objective
 from fl.permutation import shuffled
-from fl.plan.schema import FedAvg
+from fl.plan.schema import FedAvg, decode_plan, encode_plan
+from fl.problem import compile_problem
+
+_ROOT: Final = Path(__file__).parents[2]
+_POLL_S: Final = 0.1
 
 
 def warm_up(problem: Objective, data: Dataset | None = None) -> None:
@@ -28,3 +42,49 @@ def warm_up(problem: Objective, data: Dataset | None = None) -> None:
         if data is None or type(part) is type(data):
             model.gradient(weights, part)
             model.steps(weights, part, rule)
+
+
+def warm_up_lightly(problem: Objective, data: Dataset, is_cancelled: Callable[[], bool]) -> None:
+    """Do as ``warm_up``, but leave what must be compiled to another process. Ends early when cancelled."""
+    from fl.kernels.compiled import NotCompiledError, cached_only
+
+    try:
+        with cached_only():
+            warm_up(problem, data)
+    except NotCompiledError:
+        _compile_apart(problem, data, is_cancelled)
+        if not is_cancelled():
+            warm_up(problem, data)  # whatever the other could not leave in the cache is compiled here
+
+
+def _compile_apart(problem: Objective, data: Dataset, is_cancelled: Callable[[], bool]) -> None:
+    """Have another process fill the cache. How it ends is no matter: the cache shows what it did."""
+    kind = "dense" if isinstance(data, DenseData) else "sparse"
+    others = os.environ.get("PYTHONPATH")
+    path = os.pathsep.join([str(_ROOT), *([others] if others else [])])
+    command = [sys.executable, "-m", "fl.models.warm", kind]
+    environment = os.environ | {"PYTHONPATH": path}
+    try:
+        child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, env=environment)
+    except OSError:
+        return  # no room for another process: it is compiled here
+    document: bytes | None = encode_plan(problem.plan)
+    try:
+        while child.poll() is None and not is_cancelled():
+            with suppress(subprocess.TimeoutExpired):
+                child.communicate(document, timeout=_POLL_S)
+            document = None  # given once: what is left of it goes with the next look
+    finally:
+        child.kill()  # nothing, if it has ended
+        child.communicate()
+
+
+def main() -> None:
+    """Compile for one kind of rows the plan that standard input holds."""
+    problem = compile_problem(decode_plan(sys.stdin.buffer.read()))
+    dense = DenseData(np.ones((2, 2)), np.zeros(2))
+    warm_up(problem, dense if sys.argv[1] == "dense" else to_sparse(dense))
+
+
+if __name__ == "__main__":
+    main()

@@ -9,7 +9,7 @@ from consensus.problems import compile_document
 from consensus.stamps import find_stamp
 from fl.dataset import Dataset, rows
 from fl.errors import DataError, DivergenceError
-from fl.models.warm import warm_up
+from fl.models.warm import warm_up_lightly
 from fl.plan.schema import Plan, Role, decode_plan
 from fl.task import device_seed
 from node.jobs.commitment import commit_to_data
@@ -34,7 +34,9 @@ def inspect_data(spec: InspectData, world: World, control: JobControl) -> JobRes
         data = _load(world, problem.plan, spec.role)
     except (DataError, OSError) as error:
         return Declined(str(error))
-    warm_up(problem, data)
+    warm_up_lightly(problem, data, control.is_cancelled)
+    if control.is_cancelled():
+        return Cancelled()
     return DataInspected(rows(data), commit_to_data(data, world.key, problem.plan_id))
 
 
@@ -45,7 +47,9 @@ def train_task(spec: TrainTask, world: World, control: JobControl) -> JobResult:
         data = _load(world, problem.plan, spec.role)
     except (DataError, OSError) as error:
         return Declined(str(error))
-    warm_up(problem, data)  # nothing is left to do if the inspection did it in this process
+    warm_up_lightly(problem, data, control.is_cancelled)  # nothing is left to do if the inspection did it here
+    if control.is_cancelled():
+        return Cancelled()
     model = from_bytes(spec.model, problem.dimension)
     seed = device_seed(spec.task.digest, spec.device)
     began = control.clock_us()

@@ -34,8 +34,7 @@ async def run_localnet(spec: LocalnetSpec, progress: Progress) -> dict[str, Any]
     started = time.monotonic()
     progress.say("checking the plan and every device's data")
     layout = lay_out(spec)
-    progress.say("compiling the kernels, if this machine has not yet (once)")
-    await _python("node.localnet.warm", str(layout.plan_file), str(layout.sample))
+    await warm_kernels(layout, progress)
     async with AsyncExitStack() as stack:
         processes = await start_network(layout, stack, progress)
         nodes = await open_clients(layout, processes, stack)
@@ -60,6 +59,12 @@ async def run_localnet(spec: LocalnetSpec, progress: Progress) -> dict[str, Any]
     summary["seconds"] = time.monotonic() - started
     (spec.out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     return summary
+
+
+async def warm_kernels(layout: Layout, progress: Progress) -> None:
+    """Compile the plan's kernels in a process of their own, before many nodes would each do it."""
+    progress.say("compiling the kernels, if this machine has not yet (once)")
+    await _python("node.localnet.warm", str(layout.plan_file), str(layout.sample))
 
 
 def _head(spec: LocalnetSpec, layout: Layout) -> dict[str, Any]:
