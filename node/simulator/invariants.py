@@ -1,6 +1,7 @@
 """What must never be otherwise, looked at after every event of every honest machine.
 
-    at every event   pools and buffers under their caps; no job without end; no honest block, update or peer refused
+    at every event   pools and buffers under their caps; no job without end; no honest block or update refused
+    at ticks         no honest peer banned; now and then everything in memory against its cap (``sizes``)
     at every commit  the state's root is the header's; one block id has one effect everywhere; the supply adds up and
                      is what the rules minted; nothing final is taken back, nobody finds another block final; one
                      release a task and (honest) device, on whatever fork
@@ -35,6 +36,7 @@ from node.simulator.machine import Machine
 from node.simulator.report import Violation
 from node.simulator.schedule import Schedule
 from node.simulator.settings import MAX_REORG, START_MS
+from node.simulator.sizes import find_excess
 from p2p.access import NetworkConfig
 from p2p.limits import CLASSES
 
@@ -57,7 +59,8 @@ class _Nothing:
 class Invariants:
     """The watch over a world. ``violations`` are in the order in which they were found."""
 
-    def __init__(self, schedule: Schedule, minted_at_start: Amount) -> None:
+    def __init__(self, schedule: Schedule, minted_at_start: Amount, sizes_every_ms: int = 5_000) -> None:
+        """``sizes_every_ms``: so often everything that a machine holds is compared with its caps."""
         self.violations: list[Violation] = []
         self.checks: Counter[str] = Counter()
         self.mined = 0
@@ -66,10 +69,14 @@ class Invariants:
         self.events = 0
         self.moves = 0
         self.liars: frozenset[bytes] = frozenset()
+        self.honest: frozenset[str] = frozenset()
+        """Honest machines as bans name them: identities in hexadecimal, and hosts."""
         self.fallen_liars = 0
         self.slashed: set[bytes] = set()
         self._schedule = schedule
         self._minted_at_start = minted_at_start
+        self._sizes_every_ms = sizes_every_ms
+        self._sizes_at: dict[int, int] = {}
         self._digest = sha256()
         self._undo: dict[Hash, bytes] = {}
         self._final: list[Hash] = []
@@ -122,6 +129,10 @@ class Invariants:
             self.mined += _count_mined(effects)
             return
         self._check_caps(machine, core, isinstance(event, Tick))
+        if isinstance(event, Tick):
+            self._check_bans(machine, core, now)
+            if self._schedule.now >= self._sizes_at.setdefault(machine.number, self._schedule.now):
+                self._check_sizes(machine, core)
         for effect in effects:
             if isinstance(effect, Publish):
                 self._hear(machine, core, effect)
@@ -175,6 +186,16 @@ class Invariants:
             held = core.network.buffered_bytes()
             self._expect(held <= _BUFFER_CAP, machine, "buffers under their caps", f"{held} of {_BUFFER_CAP} bytes")
 
+    def _check_bans(self, machine: Machine, core: NodeCore, now: Millis) -> None:
+        """Whoever is banned has lied; points alone, for what may be bad luck, are nobody's loss."""
+        banned = [f"{ban.subject[:16]}: {ban.reason}" for ban in core.network.bans(now) if ban.subject in self.honest]
+        self._expect(not banned, machine, "no honest peer banned", "; ".join(banned))
+
+    def _check_sizes(self, machine: Machine, core: NodeCore) -> None:
+        self._sizes_at[machine.number] = self._schedule.now + self._sizes_every_ms
+        excess = find_excess(core, machine.network_config())
+        self._expect(not excess, machine, "memory under its caps", "; ".join(excess[:4]))
+
     # --- at every commit --------------------------------------------------------------------------
 
     def _check_move(self, machine: Machine, core: NodeCore, moved: HeadMoved) -> None:
@@ -194,9 +215,10 @@ class Invariants:
     def _check_block(self, machine: Machine, core: NodeCore, header: Header, id: Hash) -> None:
         """One block does one thing, wherever it is applied, and carries one release a task and device."""
         undo = core.world.store.undo(id)
-        digest = sha256(undo or b"").digest()
-        same = digest == self._undo.setdefault(id, digest)
-        self._expect(same, machine, "one effect a block", f"block {id.hex()[:16]} at {header.height} did other things")
+        if core.world.store.block_id_at(header.height) == id:  # else it was taken back in the same turn, undo and all
+            digest = sha256(undo or b"").digest()
+            same, detail = digest == self._undo.setdefault(id, digest), f"block {id.hex()[:16]} at {header.height}"
+            self._expect(same, machine, "one effect a block", f"{detail} did other things")
         body = core.world.store.body(id)
         for attested in () if body is None else body.updates:
             self.check_release(machine, attested.update)
@@ -277,6 +299,7 @@ class Invariants:
             return
         self.audit(machine)
         self._check_state(machine, core)
+        self._check_sizes(machine, core)
         for entry in core.world.journal.entries():
             self.check_release(machine, entry.update)
         escrowed = get_supply(core.chain.view).escrowed

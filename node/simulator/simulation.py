@@ -28,7 +28,7 @@ from node.simulator.demand import Demand
 from node.simulator.disk import Disk
 from node.simulator.faults import Faults
 from node.simulator.invariants import Invariants
-from node.simulator.lines import PORT, Lines, address_of
+from node.simulator.lines import PORT, Lines, address_of, host_of
 from node.simulator.machine import Character, Machine, Surroundings, Watcher
 from node.simulator.memo import Memo
 from node.simulator.population import (
@@ -53,6 +53,8 @@ _KNOWN: Final = 4
 _MESH: Final = 40
 """So many validators keep a connection with each other, as their operators would see to."""
 _LIAR_RESTS_MS: Final = 5_000
+_SIZES_MS: Final = 5_000
+"""So often at most everything in a machine's memory is compared with its caps."""
 _GARBAGE: Final = 200_000
 """New objects between two looks for cycles that nobody holds."""
 
@@ -67,7 +69,7 @@ class Simulation:
         self.engine = make_engine(self.genesis)
         self.schedule = Schedule(START_MS)
         minted = count_first_coins(self.genesis)
-        self.invariants = Invariants(self.schedule, minted)
+        self.invariants = Invariants(self.schedule, minted, max(_SIZES_MS, settings.duration_ms // 8))
         self.watcher: Watcher = self.invariants
         self.population = Population(settings)
         self.safe = Safe()
@@ -104,6 +106,10 @@ class Simulation:
             self._disguise(self.machines[number], behaviour)
         self.invariants.liars = frozenset(
             bytes(self.machines[number].character.key.account) for number in self.casting.liars
+        )
+        honest = [machine for machine in self.machines if machine.is_honest]
+        self.invariants.honest = frozenset(
+            [text for each in honest for text in (each.character.key.account.hex(), host_of(each.number))]
         )
         self.faults = Faults(settings, self.schedule, self.lines, self.machines)
         self.demand = Demand(settings, self.schedule, self.population, self.safe, self.machines)

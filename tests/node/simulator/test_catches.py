@@ -8,15 +8,17 @@ from chain.codec import decode, encode
 from chain.ids import Amount, Millis
 from consensus.records import Account
 from consensus.view import Delta
-from node.core import commit
+from node.core import commit, headstates
 from node.core.core import NodeCore
 from node.effects import Effect
 from node.events import Event
 from node.simulator.disk import VolatileChainStore
 from node.simulator.lines import Lines
 from node.simulator.report import SimulationReport
-from node.simulator.settings import CRASH, PARTITION, SimulationSettings
+from node.simulator.settings import CRASH, ENGINES, PARTITION, SimulationSettings
 from node.simulator.simulation import simulate
+from p2p.events import Item, NetworkOutput, PeerId, Verdict
+from p2p.network import PeerNetwork
 from storage.base import CommitBatch
 from storage.releases import Releases
 
@@ -88,3 +90,25 @@ def test_an_exception_of_the_core_is_caught(monkeypatch: pytest.MonkeyPatch) -> 
     report = simulate(SMALL)
     assert "no fault" in broken(report)
     assert "ZeroDivisionError: a fault of ours" in str(report.violations[0])
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_an_honest_peer_that_is_banned_is_caught(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network that takes every verdict for a rejection bans who passes on good transactions and updates."""
+    honest = PeerNetwork.verdict
+
+    def harsh(
+        self: PeerNetwork, peer: PeerId, verdict: Verdict, reason: str, now: Millis, item: Item | None = None
+    ) -> list[NetworkOutput]:
+        return honest(self, peer, Verdict.REJECT, reason, now, item)
+
+    monkeypatch.setattr(PeerNetwork, "verdict", harsh)
+    assert "no honest peer banned" in broken(simulate(replace(SMALL, nodes=4, miners=4, engine=engine)))
+
+
+def test_a_memory_without_an_end_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A part that does not let go of old states holds one more with each block: soon more than it may."""
+    monkeypatch.setattr(headstates, "HELD", 10**6)
+    report = simulate(replace(SMALL, devices=0))
+    assert broken(report) == {"memory under its caps"}
+    assert "HeadStates._held holds" in str(report.violations[0])

@@ -24,7 +24,7 @@ def world_of(engine: str, name: str) -> SimulationSettings:
         engine=engine,
         byzantine=0.3,
         behaviours=(name,),
-        duration_ms=30_000 if name == "censor" else 20_000,  # it has to lead a view beside somebody's transaction
+        duration_ms=30_000,  # it has to lead a view, and the censor one beside somebody's transaction
         block_ms=1_000,
         plans=1,
     )
