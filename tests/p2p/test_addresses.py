@@ -236,7 +236,8 @@ def test_failures_are_remembered_within_a_cap() -> None:
     for number in range(MAX_BACKOFFS + 10):
         dial.failed(ip(number), Millis(0))
         dial.meets(ip(number), KEYS[1].account)
-    assert len(dial._backoffs) == len(dial._peer_at) == MAX_BACKOFFS
+        dial.is_ours(ip(number))
+    assert len(dial._backoffs) == len(dial._peer_at) == len(dial._ours) == MAX_BACKOFFS
 
 
 def test_who_is_in_a_full_bucket_stays() -> None:
