@@ -187,7 +187,7 @@ class Dialer:
         self._book.worked(endpoint, now)
 
     def is_ours(self, endpoint: Endpoint) -> None:
-        """Note that we reached ourselves there: at an address of ours, or through somebody who passes bytes on to us."""
+        """Note that we reached ourselves there: at an address of ours, or where somebody passes bytes on to us."""
         self._ours[endpoint] = None
         if len(self._ours) > MAX_BACKOFFS:
             del self._ours[next(iter(self._ours))]
