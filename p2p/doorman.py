@@ -94,7 +94,7 @@ class Doorman:
             self.dialer.closed(endpoint, now, was_of_use=False)
             self._links.emit(Close(event.connection, str(error)))
             return
-        session = Session(event.connection, endpoint, handshake, now, self._debts.take(endpoint.host, now))
+        session = self._make_session(event.connection, endpoint, handshake, now)
         self._links.open(session)
         pinned = self.dialer.pin_of(endpoint)
         if pinned in (None, handshake.server):
@@ -105,10 +105,16 @@ class Doorman:
         elif self.dialer.purpose_of(endpoint) is Purpose.FEELER and handshake.server in self._links.ready:
             self._links.close(session, "connected to the same peer already", now)
 
+    def _make_session(
+        self, connection: int, endpoint: Endpoint, handshake: ClientHandshake | ServerHandshake, now: Millis
+    ) -> Session:
+        debts = self._debts.take(endpoint.host, now)
+        return Session(connection, endpoint, handshake, now, debts, self._config.max_body_bytes)
+
     def _welcome(self, event: Connected, endpoint: Endpoint, now: Millis) -> None:
         nonce = self._random.randbytes(32)
         handshake = ServerHandshake(self._identity, self._terms, event.server_certificate, nonce)
-        session = Session(event.connection, endpoint, handshake, now, self._debts.take(endpoint.host, now))
+        session = self._make_session(event.connection, endpoint, handshake, now)
         callers = [each for each in self._links.sessions.values() if not each.outbound]
         self._links.open(session)
         if self._is_banned(endpoint.host, now):

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from enum import Enum
 from typing import Final, TypeAlias
 
+from chain.codec import MAX_OBJECT_BYTES
 from chain.ids import Hash, Height, Millis
 from p2p.budget import Budget
 from p2p.endpoints import Endpoint
@@ -15,7 +16,7 @@ from p2p.errors import MessageError, OveruseError
 from p2p.events import Kind, PeerId, PeerInfo
 from p2p.frames import FrameDecoder
 from p2p.handshake import ClientHandshake, Established, ServerHandshake
-from p2p.limits import CLASSES, MAX_KNOWN, SILENCE_MS, MessageClass
+from p2p.limits import CLASSES, KIB, MAX_HEADERS_BYTES, MAX_KNOWN, SILENCE_MS, MessageClass
 from p2p.messages import (
     CLASS_OF,
     Bye,
@@ -41,6 +42,8 @@ class Stage(Enum):
     CLOSED = "closed"
 
 
+_ANSWER_ROOM: Final = KIB
+"""What an answer takes beside the body or the headers in it."""
 _HANDSHAKE_STAGES: Final[dict[Stage, tuple[type[Message], ...]]] = {
     Stage.AWAITS_CHALLENGE: (Challenge, Bye),
     Stage.AWAITS_SERVER_PROOF: (ServerProof, Bye),
@@ -64,7 +67,7 @@ class Session:
 
     ``owed`` lists, for each class, the answers this peer owes us and since when; each is given once. Only while
     something is owed may it send messages as long as answers are, so a stranger can't fill our memory with what nobody
-    asked for.
+    asked for; and none longer than this chain's bodies (``longest_body``) or a full answer of headers.
     """
 
     def __init__(
@@ -74,7 +77,9 @@ class Session:
         handshake: ClientHandshake | ServerHandshake,
         now: Millis,
         budget: Budget | None = None,
+        longest_body: int = MAX_OBJECT_BYTES,
     ) -> None:
+        self._longest = max(longest_body, MAX_HEADERS_BYTES) + _ANSWER_ROOM
         self.connection = connection
         self.endpoint = endpoint
         self.handshake = handshake
@@ -177,7 +182,7 @@ class Session:
         elif message_class not in (MessageClass.HANDSHAKE, MessageClass.CONTROL):
             raise MessageError(f"a {message_class.name.lower()} message before the handshake was done")
         limits = CLASSES[message_class]
-        return limits.answer_bytes if self.owed[message_class] else limits.frame_bytes
+        return min(limits.answer_bytes, self._longest) if self.owed[message_class] else limits.frame_bytes
 
     # ── what is owed ──────────────────────────────────────────────────────────────────────────────────────────────
 

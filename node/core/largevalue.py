@@ -5,7 +5,7 @@ from typing import Final
 
 from chain.hashing import content_id
 from chain.ids import Hash
-from node.core.parts import SLICE_BYTES, AskValue, read_slice, write
+from node.core.parts import MAX_VALUE_BYTES, SLICE_BYTES, AskValue, read_slice, write
 from p2p.events import PeerId
 
 _AHEAD: Final = 3
@@ -13,18 +13,19 @@ _AHEAD: Final = 3
 
 
 class LargeValue:
-    """The slices that are here, and which to ask for."""
+    """The slices that are here, and which to ask for. ``most``: the bytes beyond which a claimed length is a lie."""
 
-    def __init__(self, key: bytes, digest: Hash, peer: PeerId) -> None:
+    def __init__(self, key: bytes, digest: Hash, peer: PeerId, most: int = MAX_VALUE_BYTES) -> None:
         self.key = key
         self.digest = digest
         self.peer = peer
+        self.most = most
         self._slices: dict[int, bytes] = {}
         self._total: int | None = None
 
     def anew(self, peer: PeerId) -> "LargeValue":
         """Return the same value, nothing of it here, to be fetched from another peer."""
-        return LargeValue(self.key, self.digest, peer)
+        return LargeValue(self.key, self.digest, peer, self.most)
 
     def questions(self, flying: Collection[bytes]) -> Iterator[bytes]:
         """Yield the questions to ask next, those under way left out."""
@@ -43,6 +44,8 @@ class LargeValue:
         piece = read_slice(data)
         if piece is None:
             return "a slice of a value that is none"
+        if piece.total > self.most:
+            return f"a value of {piece.total} bytes where there can be {self.most} at most"
         if self._total is None:
             self._total = piece.total
         expected = min(SLICE_BYTES, piece.total - offset)
@@ -52,6 +55,11 @@ class LargeValue:
         if self.is_whole and content_id(self.content()) != self.digest:
             return "a value that is not the state's"
         return None
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes that are here."""
+        return sum(map(len, self._slices.values()))
 
     @property
     def is_whole(self) -> bool:

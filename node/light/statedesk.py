@@ -3,6 +3,7 @@
     aim      the state is looked at after the best trusted block that peers have executed; when that moves on, and
              nothing is missing any more after the one before, the keys read there are asked for anew, all at once
     ask      up to six keys a question; a question unanswered for a while goes to another peer as well
+    large    what is too long for a proof comes in slices, one value at a time, no longer than it can be (``sizes``)
     judge    an answer that does not prove itself condemns its sender; "not here" sets it aside for this block, and
              for a while if it says so again and again
 
@@ -20,6 +21,7 @@ from node.core.turn import Turn
 from node.events import Started, Tick
 from node.light.liars import Liars
 from node.light.proven import Point, ProvenState
+from node.light.sizes import find_document_key, find_most_bytes
 from node.light.source import TipMoved, TrustedHeaders
 from node.world import World
 from p2p.events import HeadersArrived, PartArrived, PeerDown, PeerId, PeerInfo, PeerServes, PeerUp
@@ -61,7 +63,7 @@ class StateDesk:
         self.state: ProvenState | None = None
         self._wanted: dict[bytes, None] = {}
         self._flying: dict[bytes, dict[PeerId, Millis]] = {}
-        self._large: dict[bytes, LargeValue] = {}
+        self._large: LargeValue | None = None
         self._absent: dict[PeerId, Millis] = {}
         self._misses: dict[PeerId, int] = {}
         self._aside: dict[PeerId, Millis] = {}
@@ -159,6 +161,10 @@ class StateDesk:
         state = self.state
         if state is None or not self._wanted:
             return
+        for key in state.pending:
+            document = find_document_key(key)
+            if document is not None and document not in state:
+                self._wanted[document] = None
         flying = {key for question in self._flying for key in _keys_of(question)}
         missing = [key for key in self._wanted if not state.is_proven(key) and key not in flying]
         for question in _in_questions(missing):
@@ -168,21 +174,28 @@ class StateDesk:
                 for peer in asked:
                     self._set_aside(peer, turn)
                 self._send(question, turn)
-        for key, digest in state.pending.items():
-            self._ask_large(key, digest, turn)
+        self._ask_large(state, turn)
 
-    def _ask_large(self, key: bytes, digest: Hash, turn: Turn) -> None:
-        """Go on fetching a large value, all of it from one peer."""
-        value = self._large.get(key)
+    def _ask_large(self, state: ProvenState, turn: Turn) -> None:
+        """Go on fetching one large value, all of it from one peer; the others wait, so that memory holds one."""
         able = self._able(turn)
-        if not able:
+        large = self._large
+        if large is None or state.pending.get(large.key) != large.digest:
+            large = self._large = self._begin_large(state, able)
+        if large is None or not able:
             return
-        if value is None or value.digest != digest:
-            value = self._large[key] = LargeValue(key, digest, self._world.random.choice(able))
-        if value.peer not in able:
-            value = self._large[key] = value.anew(self._world.random.choice(able))
-        for question in list(value.questions(self._flying)):
-            self._put(value.peer, question, turn)
+        if large.peer not in able:
+            large = self._large = large.anew(self._world.random.choice(able))
+        for question in list(large.questions(self._flying)):
+            self._put(large.peer, question, turn)
+
+    def _begin_large(self, state: ProvenState, able: list[PeerId]) -> LargeValue | None:
+        """Return the large value to fetch next: one of which it is known how long it can be."""
+        for key, digest in state.pending.items():
+            most = find_most_bytes(key, state)
+            if most is not None and able:
+                return LargeValue(key, digest, self._world.random.choice(able), most)
+        return None
 
     def _able(self, turn: Turn) -> list[PeerId]:
         """Return who may be asked about the present block: who says it has executed it, and was not set aside.
@@ -247,7 +260,7 @@ class StateDesk:
         self._wanted = {key: None for key in self._wanted if key not in state}
         if had and not self._wanted:
             state.close()
-            self._large = {key: value for key, value in self._large.items() if key in state.pending}
+            self._large = None
             turn.tell(StateGained())
         self._ask(turn)
 
@@ -264,13 +277,15 @@ class StateDesk:
                     return f"what stands under {key!r}: {fault}"
             return None
         assert isinstance(question, AskValue)  # nothing else is asked here
-        large = self._large.get(question.key)
-        if large is None or large.peer != arrived.peer or question.key not in state.pending:
+        large = self._large
+        if large is None or large.key != question.key or large.peer != arrived.peer:
             return None  # it came too late
+        if state.pending.get(large.key) != large.digest:
+            return None
         fault = large.add(question.offset, data)
         if fault is None and large.is_whole:
             state.take_large(question.key, large.content())
-            del self._large[question.key]
+            self._large = None
         return fault
 
     def _note_miss(self, peer: PeerId, turn: Turn) -> None:
@@ -293,7 +308,8 @@ class StateDesk:
     def _condemn(self, peer: PeerId, fault: str, state: ProvenState, turn: Turn) -> None:
         """A peer lied: part with it, and remember."""
         height = state.point.header.height
-        self._large = {key: value for key, value in self._large.items() if value.peer != peer}
+        if self._large is not None and self._large.peer == peer:
+            self._large = None
         about = f"the state after block {state.point.id.hex()} (height {height}): "
         self._liars.condemn(peer, height, fault, self._network, turn, about)
 

@@ -219,7 +219,7 @@ def network_config(
         ban_ms=config.network.ban_minutes * 60_000,
         stale_ms=max(_STALE_LEAST_MS, _STALE_BLOCKS * genesis.engine.block_ms),
         exchange_addresses=config.network.exchange_addresses,
-        max_body_bytes=min(most_body, defaults.max_body_bytes),
+        max_body_bytes=0 if config.device.light else min(most_body, defaults.max_body_bytes),  # it asks for none
         max_payload_bytes=min(most_payload, defaults.max_payload_bytes),
     )
 

@@ -16,6 +16,8 @@ from p2p.limits import (
     CLASSES,
     FETCH_ANSWER_MS,
     HANDSHAKE_MS,
+    KIB,
+    MAX_HEADERS_BYTES,
     MAX_IDS,
     MAX_OFFERS,
     MIB,
@@ -147,6 +149,17 @@ def test_long_messages_are_refused_unless_asked_for(message_class: MessageClass)
     puppet.write(encode_frame(message_class, bytes(limit + 1))[:5])
     assert puppet.closed is not None
     assert f"at most {limit} are allowed" in puppet.closed
+
+
+@pytest.mark.parametrize(("longest_body", "most"), [(0, MAX_HEADERS_BYTES + KIB), (4 * MIB, 4 * MIB + KIB)])
+def test_who_owes_headers_can_send_no_more_than_headers_or_a_body_of_this_chain(longest_body: int, most: int) -> None:
+    """A node without bodies keeps 2 MiB of an answer at most; one of a chain with small blocks no more than these."""
+    for too_long in (0, 1):
+        stage = Stage(max_body_bytes=longest_body)
+        puppet = Puppet(stage, 1, weight=5).greet()
+        stage.take(stage.network.sync(stage.now))
+        puppet.write(encode_frame(MessageClass.CONSENSUS, bytes(most + too_long))[:5])
+        assert (puppet.closed is not None) == bool(too_long)
 
 
 def test_a_flood_of_questions_by_one_who_does_not_read_stays_within_the_caps() -> None:
