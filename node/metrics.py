@@ -91,6 +91,7 @@ class Metrics:
         self.core_seconds = histogram(
             "core_seconds", "Time the core took for an event, commits to disk included.", _FAST, "event"
         )
+        self.core_wait_seconds = histogram("core_wait_seconds", "How long an event waited for the core.", _FAST)
         self.loop_lag_seconds = histogram("loop_lag_seconds", "How late the event loop's timer came.", _FAST)
         self.jobs_running = gauge("jobs_running", "Jobs in the thread pool, waiting ones included.")
         self.job_seconds = histogram("job_seconds", "Time a job took.", _SLOW, "job", "end")

@@ -94,7 +94,7 @@ class NodeDoors(Protocol):
         """The node's own account."""
         ...
 
-    def head(self) -> tuple[Hash, Header]:
+    async def head(self) -> tuple[Hash, Header]:
         """Return the id and the header of the head: of the block after which the state is, or is looked at."""
         ...
 
@@ -106,35 +106,35 @@ class NodeDoors(Protocol):
         """Give the core an order, made with the number of this request, and return what came of it."""
         ...
 
-    def figures(self) -> Figures:
+    async def figures(self) -> Figures:
         """Return the service's own figures."""
         ...
 
-    def peers(self) -> tuple[PeerInfo, ...]:
+    async def peers(self) -> tuple[PeerInfo, ...]:
         """Return the connected peers."""
         ...
 
-    def bans(self) -> tuple[SavedBan, ...]:
+    async def bans(self) -> tuple[SavedBan, ...]:
         """Return who is not spoken to, and why."""
         ...
 
-    def addresses(self) -> tuple[int, int, tuple[str, ...]]:
+    async def addresses(self) -> tuple[int, int, tuple[str, ...]]:
         """Return how many addresses worked, how many were only heard of, and which a restart would dial first."""
         ...
 
-    def waiting(self) -> tuple[SignedTransaction, ...]:
+    async def waiting(self) -> tuple[SignedTransaction, ...]:
         """Return the transactions that wait for a block."""
         ...
 
-    def waiting_transaction(self, id: Hash) -> SignedTransaction | None:
+    async def waiting_transaction(self, id: Hash) -> SignedTransaction | None:
         """Return a transaction that waits for a block."""
         ...
 
-    def next_nonce(self, account: AccountId, in_state: int) -> int:
+    async def next_nonce(self, account: AccountId, in_state: int) -> int:
         """Return the nonce after an account's waiting transactions; ``in_state`` is the one the state asks for."""
         ...
 
-    def role_report(self, role: str) -> Record | None:
+    async def role_report(self, role: str) -> Record | None:
         """Return what a role ("miner", "device") of this node does, None if it is not played."""
         ...
 

@@ -60,7 +60,7 @@ class RpcServer(Generic[A]):
         registry: Registry[A],
         access: A,
         hub: EventHub,
-        metrics: Callable[[], bytes],
+        metrics: Callable[[], Awaitable[bytes]],
         *,
         cookie: str,
         hosts: Collection[str],
@@ -218,7 +218,7 @@ class RpcServer(Generic[A]):
 
     async def _on_metrics(self, _request: web.Request) -> web.Response:
         headers = _HEADERS | {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
-        return web.Response(body=self._metrics(), headers=headers)
+        return web.Response(body=await self._metrics(), headers=headers)
 
     async def _on_health(self, _request: web.Request) -> web.Response:
         return web.json_response({"ok": True}, headers=_HEADERS)

@@ -1,4 +1,8 @@
-"""The service as its RPC sees it: questions go to snapshots in reader threads, orders to the core."""
+"""The service as its RPC sees it: questions go to snapshots in reader threads, orders to the core.
+
+Rules of this file: the core works in its own thread; whatever is read of it is read between two events
+(``Runner.look``).
+"""
 
 import asyncio
 import time
@@ -69,10 +73,9 @@ class ServiceDoors:
         """The node's own account."""
         return self._world.key.account
 
-    def head(self) -> tuple[Hash, Header]:
+    async def head(self) -> tuple[Hash, Header]:
         """Return the head's id and header."""
-        chain = self._core.chain
-        head = chain.head
+        head = await self._runner.look(lambda: self._core.chain.head)
         return block_id(head), head
 
     async def read(self, question: Callable[[Reader], T]) -> T:
@@ -80,8 +83,9 @@ class ServiceDoors:
 
         A light node knows what its device has just read; other questions end with an ``RpcError``.
         """
-        if isinstance(self._core, LightCore):
-            return self._look_lightly(self._core, question)
+        core = self._core
+        if isinstance(core, LightCore):
+            return await self._runner.look(lambda: self._look_lightly(core, question))
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._look, question)
 
     def _look_lightly(self, core: LightCore, question: Callable[[Reader], T]) -> T:
@@ -107,8 +111,11 @@ class ServiceDoors:
         except TimeoutError:
             raise RpcError(BUSY, f"the node did not answer in {_REPLY_S:g} s", "try again later") from None
 
-    def figures(self) -> Figures:
+    async def figures(self) -> Figures:
         """Return the service's own figures."""
+        return await self._runner.look(self._figures)
+
+    def _figures(self) -> Figures:
         core = self._core
         return Figures(
             version=package_version(),
@@ -124,37 +131,39 @@ class ServiceDoors:
             job_threads=self._job_threads,
         )
 
-    def peers(self) -> tuple[PeerInfo, ...]:
+    async def peers(self) -> tuple[PeerInfo, ...]:
         """Return the connected peers."""
-        return self._core.peers()
+        return await self._runner.look(self._core.peers)
 
-    def bans(self) -> tuple[SavedBan, ...]:
+    async def bans(self) -> tuple[SavedBan, ...]:
         """Return who is not spoken to, and why."""
-        return self._core.network.bans(self._runner.now())
+        return await self._runner.look(lambda: self._core.network.bans(self._runner.now()))
 
-    def addresses(self) -> tuple[int, int, tuple[str, ...]]:
+    async def addresses(self) -> tuple[int, int, tuple[str, ...]]:
         """Return how many addresses worked, how many were only heard of, and which a restart would dial first."""
-        tried, new = self._core.network.address_figures()
-        return tried, new, self._core.network.anchors()
+        network = self._core.network
+        (tried, new), anchors = await self._runner.look(lambda: (network.address_figures(), network.anchors()))
+        return tried, new, anchors
 
-    def waiting(self) -> tuple[SignedTransaction, ...]:
+    async def waiting(self) -> tuple[SignedTransaction, ...]:
         """Return the transactions that wait for a block."""
-        return self._core.pending_transactions()
+        return await self._runner.look(self._core.pending_transactions)
 
-    def waiting_transaction(self, id: Hash) -> SignedTransaction | None:
+    async def waiting_transaction(self, id: Hash) -> SignedTransaction | None:
         """Return a transaction that waits for a block."""
-        return self._core.pending_transaction(id)
+        return await self._runner.look(lambda: self._core.pending_transaction(id))
 
-    def next_nonce(self, account: AccountId, in_state: int) -> int:
+    async def next_nonce(self, account: AccountId, in_state: int) -> int:
         """Return the nonce after an account's waiting transactions."""
         try:
-            return max(in_state, self._core.next_nonce(account))
+            return max(in_state, await self._runner.look(lambda: self._core.next_nonce(account)))
         except UnknownKeyError:
             return in_state
 
-    def role_report(self, role: str) -> Record | None:
+    async def role_report(self, role: str) -> Record | None:
         """Return what a role of this node does, None if it is not played."""
-        return self._core.miner_status() if role == "miner" else self._core.device_status()
+        core = self._core
+        return await self._runner.look(core.miner_status if role == "miner" else core.device_status)
 
     async def back_up(self, directory: str) -> tuple[Path, BackupReport]:
         """Copy chain and payloads into a new directory, in a thread of its own; one at a time."""

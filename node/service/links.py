@@ -10,7 +10,7 @@ core itself asked for it.
 import asyncio
 import ssl
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -40,6 +40,10 @@ class LinkLimits:
 
 def _drop(event: Event) -> None:
     raise RuntimeError(f"nobody takes {type(event).__name__}")
+
+
+async def _has_room() -> None:
+    """There is always room where nobody says otherwise."""
 
 
 class _Link:
@@ -82,6 +86,8 @@ class Links:
         logger: FilteringBoundLogger,
     ) -> None:
         self.deliver: Callable[[Event], None] = _drop
+        self.has_room: Callable[[], Awaitable[None]] = _has_room
+        """Comes back when the core can take more of what peers send."""
         self._tasks = tasks
         self._client_context = client
         self._certificate = certificate
@@ -228,6 +234,7 @@ class Links:
             if link.is_closing:
                 continue
             self.deliver(Received(link.number, data))
+            await self.has_room()
         return ""
 
     async def _write(self, link: _Link) -> str:

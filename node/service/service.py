@@ -184,7 +184,7 @@ class Service:
         threads = config.limits.job_threads or os.cpu_count() or 1
         workers = Workers(world, runner.deliver, threads, metrics, self._logger)
         runner.jobs = workers
-        links.deliver = runner.deliver
+        links.deliver, links.has_room = runner.deliver, runner.has_room
         doors = ServiceDoors(
             world,
             core,
@@ -239,6 +239,7 @@ class Service:
             write_rpc_files(home.path, url, listening, cookie)
         if not self._config.device.light:
             parts.links.accept()
+        height = parts.core.chain.height
         parts.runner.deliver(Started())
         parts.helpers += [
             tasks.create_task(_tick(parts.runner, self._logger), name="tick"),
@@ -250,7 +251,7 @@ class Service:
             account=format_account(home.key.account, genesis.prefix),
             chain_id=genesis.chain_id,
             genesis=genesis.id,
-            height=parts.core.chain.height,
+            height=height,
             listening=listening,
             rpc=url,
             roles=_roles(self._config),
@@ -262,8 +263,7 @@ class Service:
         """Close the doors, end the jobs, remember the peers."""
         for helper in parts.helpers:
             helper.cancel()
-        parts.runner.deliver(Shutdown())
-        parts.runner.stop()
+        await parts.runner.finish(Shutdown())
         self._log.on_event = None
         parts.hub.close()
         remove_rpc_files(self._home.path)
@@ -289,7 +289,7 @@ class Service:
             registry,
             doors,
             parts.hub,
-            lambda: metrics.render(doors.figures()),
+            lambda: _render(metrics, doors),
             cookie=cookie,
             hosts=(rpc.host, *rpc.hosts),
             limits=ServerLimits(limits.rpc_body_bytes, limits.rpc_batch),
@@ -340,6 +340,10 @@ class Service:
         self._code = 1
         self._logger.error("the node halts: a fault of its own", exc_info=error)
         self.stop("a fault")
+
+
+async def _render(metrics: Metrics, doors: ServiceDoors) -> bytes:
+    return metrics.render(await doors.figures())
 
 
 async def _bind(links: Links, config: Config) -> tuple[str, int]:
@@ -396,4 +400,5 @@ async def _remember(core: NodeCore | LightCore, runner: Runner, home: Path) -> N
     """Write down now and then whom to call after a crash."""
     while True:
         await asyncio.sleep(_REMEMBER_S)
-        await asyncio.to_thread(write_peers, home, core.remember_peers(runner.now()))
+        peers = await runner.look(lambda: core.remember_peers(runner.now()))
+        await asyncio.to_thread(write_peers, home, peers)

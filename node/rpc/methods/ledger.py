@@ -56,7 +56,7 @@ async def _account(doors: NodeDoors, params: AccountParams) -> AccountView:
         )
 
     view = await doors.read(question)
-    return replace(view, next_nonce=doors.next_nonce(account, view.nonce))
+    return replace(view, next_nonce=await doors.next_nonce(account, view.nonce))
 
 
 def _prove(reader: Reader, key: bytes) -> ProofView:
@@ -165,7 +165,7 @@ async def _send(doors: NodeDoors, params: BodyParams) -> Done:
 
 async def _transaction(doors: NodeDoors, params: IdParams) -> TransactionView:
     id, prefix = read_id(params.id), doors.genesis.prefix
-    waiting = doors.waiting_transaction(id)  # asked first: it may get into a block while the store is read
+    waiting = await doors.waiting_transaction(id)  # asked first: it may get into a block while the store is read
     found = await doors.read(lambda reader: _included(reader, id, prefix))
     if found is not None:
         return found
@@ -204,13 +204,13 @@ def _transaction_view(signed: SignedTransaction, prefix: str, state: Literal["wa
 
 
 async def _mempool(doors: NodeDoors, params: MempoolParams) -> MempoolView:
-    pools, prefix = doors.figures().pools, doors.genesis.prefix
+    pools, prefix = (await doors.figures()).pools, doors.genesis.prefix
     return MempoolView(
         transactions=pools.transactions,
         transaction_bytes=pools.transaction_bytes,
         updates=pools.updates,
         update_bytes=pools.update_bytes,
-        listed=tuple(_waiting_view(signed, prefix) for signed in doors.waiting()[: params.limit]),
+        listed=tuple(_waiting_view(signed, prefix) for signed in (await doors.waiting())[: params.limit]),
     )
 
 

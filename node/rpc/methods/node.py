@@ -48,9 +48,9 @@ def _agreement(status: AgreementStatus | None) -> AgreementView | None:
 
 
 async def _status(doors: NodeDoors, _params: Nothing) -> NodeStatus:
-    figures = doors.figures()
+    figures = await doors.figures()
     status = figures.status
-    head_id, head = doors.head()
+    head_id, head = await doors.head()
     genesis = doors.genesis
     return NodeStatus(
         version=figures.version,
@@ -115,7 +115,7 @@ async def _peers(doors: NodeDoors, _params: Nothing) -> tuple[PeerView, ...]:
             bytes_sent=info.bytes_sent,
             points=info.points,
         )
-        for info in doors.peers()
+        for info in await doors.peers()
     )
 
 
@@ -162,7 +162,7 @@ async def _genesis(doors: NodeDoors, _params: Nothing) -> GenesisView:
 
 async def _device_status(doors: NodeDoors, _params: Nothing) -> DeviceStatus:
     prefix = doors.genesis.prefix
-    report = doors.role_report("device")
+    report = await doors.role_report("device")
     if isinstance(report, RoleReport):
         registered = report.registered
     else:
@@ -185,7 +185,7 @@ async def _miner_status(doors: NodeDoors, _params: Nothing) -> MinerStatus:
 
     prefix = doors.genesis.prefix
     bond, miners = await doors.read(question)
-    report = doors.role_report("miner")
+    report = await doors.role_report("miner")
     return MinerStatus(
         account=address(doors.account, prefix),
         bond=bond,

@@ -29,7 +29,7 @@ async def _bans(doors: NodeDoors, _params: Nothing) -> tuple[BanView, ...]:
     prefix = doors.genesis.prefix
     return tuple(
         BanView(subject=show_subject(ban.subject, prefix), until_ms=ban.until, reason=ban.reason)
-        for ban in doors.bans()
+        for ban in await doors.bans()
     )
 
 
@@ -45,7 +45,7 @@ async def _unban(doors: NodeDoors, params: UnbanParams) -> Done:
 
 
 async def _addresses(doors: NodeDoors, _params: Nothing) -> AddressesView:
-    tried, new, anchors = doors.addresses()
+    tried, new, anchors = await doors.addresses()
     return AddressesView(tried=tried, new=new, anchors=anchors)
 
 

@@ -25,7 +25,7 @@ from node.effects import (
     StartJob,
     Wake,
 )
-from node.events import Closed, Event, JobDone, JobFailed, Started, SubmitTransaction, Tick
+from node.events import Closed, Event, JobDone, JobFailed, Received, Started, SubmitTransaction, Tick
 from node.jobs.control import JobControl
 from node.jobs.results import Cancelled, StampFound
 from node.jobs.specs import ExecuteBranch, FindStamp, JobSpec
@@ -45,10 +45,12 @@ class Core:
 
     def __init__(self, answer: Callable[[Event], list[Effect]]) -> None:
         self.seen: list[tuple[Event, Millis]] = []
+        self.threads: set[str] = set()
         self._answer = answer
 
     def handle(self, event: Event, now: Millis) -> list[Effect]:
         self.seen.append((event, now))
+        self.threads.add(threading.current_thread().name)
         return self._answer(event)
 
     def events(self) -> list[Event]:
@@ -98,6 +100,12 @@ class Desk:
         )
         self.runner.jobs = self.hands
 
+    async def rest(self) -> None:
+        """Come back when everything is handled and carried out, what that led to included."""
+        while self.runner._waiting or self.runner._turns or self.runner._is_busy:
+            await self.runner.look(lambda: None)
+            await asyncio.sleep(0)
+
 
 async def test_effects_are_carried_out_in_order_and_events_wait_for_them():
     """What an effect causes is handled after the effects beside it, not in their midst."""
@@ -111,6 +119,7 @@ async def test_effects_are_carried_out_in_order_and_events_wait_for_them():
     desk = Desk(lambda event: first if isinstance(event, Started) else [Dial("late:1")])
     desk.hands.on_send = lambda: desk.runner.deliver(Closed(1, "gone"))
     desk.runner.deliver(Started())
+    await desk.rest()
     assert desk.hands.done == [("send", 1), ("dial", "a:1"), ("start", 7), ("cancel", 7), ("dial", "late:1")]
     assert desk.published == [first[-1]]
     assert desk.core.events() == [Started(), Closed(1, "gone")]
@@ -154,6 +163,7 @@ async def test_orders_of_a_node_that_stops_are_refused():
     desk = Desk(lambda event: [])
     waiting = asyncio.create_task(desk.runner.ask(lambda request: Tick()))
     await asyncio.sleep(0)
+    await desk.rest()
     desk.runner.stop()
     outcomes: list[Outcome] = [await waiting, await desk.runner.ask(lambda request: Tick())]
     assert all(isinstance(outcome, Refused) and outcome.rule == "stopping" for outcome in outcomes)
@@ -165,6 +175,7 @@ async def test_after_a_halt_nothing_is_heard():
     desk = Desk(lambda event: [Halt("a bug")])
     desk.runner.deliver(Started())
     desk.runner.deliver(Tick())
+    await desk.rest()
     assert desk.halts == ["a bug"]
     assert desk.core.events() == [Started()]
 
@@ -178,8 +189,116 @@ async def test_a_fault_of_the_core_is_told_and_not_raised():
     desk = Desk(fail)
     desk.runner.deliver(Started())
     desk.runner.deliver(Tick())
+    await desk.rest()
     assert [str(fault) for fault in desk.faults] == ["disk"]
     assert desk.core.events() == [Started()]
+
+
+async def test_the_loop_goes_on_while_the_core_works():
+    """A turn that waits for a disk: meanwhile timers come in time, and nothing of the turn leaves before its end."""
+    on_disk = threading.Event()
+
+    def answer(event: Event) -> list[Effect]:
+        on_disk.wait(10)
+        return [Send(1, b"signed")]
+
+    desk = Desk(answer)
+    desk.runner.deliver(Started())
+    began = time.monotonic()
+    await asyncio.sleep(0.05)
+    assert time.monotonic() - began < 5, "the loop waited for the core"
+    assert desk.hands.done == []
+    on_disk.set()
+    await desk.rest()
+    assert desk.hands.done == [("send", 1)]
+    assert desk.core.threads == {"core_0"}
+
+
+async def test_events_are_handled_in_the_order_they_came_and_their_effects_too():
+    """Many at once, while the core is at work; none is handled beside another."""
+    inside: list[int] = []
+
+    def answer(event: Event) -> list[Effect]:
+        inside.append(1)
+        assert len(inside) == 1
+        time.sleep(0.001)
+        inside.pop()
+        return [Send(event.connection, b"")]
+
+    desk = Desk(answer)
+    for number in range(50):
+        desk.runner.deliver(Received(number, b"x"))
+    await desk.rest()
+    assert [event.connection for event in desk.core.events()] == list(range(50))
+    assert desk.hands.done == [("send", number) for number in range(50)]
+
+
+def _wait_for(moment: threading.Event) -> list[Effect]:
+    moment.wait(10)
+    return []
+
+
+async def test_peers_wait_when_much_waits_for_the_core():
+    """Nothing more is read from them then, so what they send piles up with them; afterwards they go on."""
+    go_on = threading.Event()
+    desk = Desk(lambda event: _wait_for(go_on))
+    for number in range(100):
+        desk.runner.deliver(Received(number, b"x"))
+    waiting = asyncio.create_task(desk.runner.has_room())
+    await asyncio.sleep(0.02)
+    assert not waiting.done()
+    go_on.set()
+    await asyncio.wait_for(waiting, 10)
+    await desk.rest()
+    assert len(desk.core.seen) == 100
+    await asyncio.wait_for(desk.runner.has_room(), 1)
+
+
+async def test_ticks_do_not_pile_up():
+    """One tick that waits is enough: it is given the time at which it is handled."""
+    go_on = threading.Event()
+    desk = Desk(lambda event: _wait_for(go_on))
+    desk.runner.deliver(Started())
+    for _ in range(20):
+        desk.runner.deliver(Tick())
+    go_on.set()
+    await desk.rest()
+    assert desk.core.events() == [Started(), Tick()]
+
+
+async def test_a_look_comes_between_two_events():
+    """It sees the core after what came before it, and none of a turn half done; its own fault is its asker's."""
+    state: list[int] = []
+
+    def answer(event: Event) -> list[Effect]:
+        state.append(0)
+        time.sleep(0.005)
+        state.append(1)
+        return []
+
+    desk = Desk(answer)
+    for number in range(3):
+        desk.runner.deliver(Received(number, b"x"))
+    assert await desk.runner.look(lambda: tuple(state)) == (0, 1) * 3
+    with pytest.raises(ZeroDivisionError):
+        await desk.runner.look(lambda: 1 // 0)
+    desk.runner.deliver(Received(9, b"x"))
+    await desk.rest()
+    assert len(desk.core.seen) == 4
+    assert desk.faults == []
+
+
+async def test_the_last_event_is_handled_and_carried_out_before_the_end():
+    """Whoever stops the node knows then that the core rests; a look still answers, an event is not heard any more."""
+    desk = Desk(lambda event: [Send(1, b"bye")])
+    for number in range(5):
+        desk.runner.deliver(Received(number, b"x"))
+    await desk.runner.finish(Tick())
+    assert len(desk.hands.done) == 6
+    desk.runner.deliver(Received(7, b"x"))
+    assert await desk.runner.look(lambda: len(desk.core.seen)) == 6
+    await desk.rest()
+    assert len(desk.core.seen) == 6
 
 
 def test_the_clock_neither_goes_back_nor_stands_still():
