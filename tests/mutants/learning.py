@@ -88,7 +88,7 @@ MUTANTS: Final = (
     Mutant(
         "bytes that are not canonical are decoded",
         "chain/codec.py",
-        "    if _encoder.encode(value) != data:",
+        "    if encoded(value) != data:",
         "    if False:",
         ("tests/chain/test_codec.py",),
     ),

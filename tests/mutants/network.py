@@ -42,10 +42,10 @@ MUTANTS: Final = (
     ),
     Mutant(
         "a foreign exception in a job is ignored",
-        "node/core/core.py",
+        "node/core/base.py",
         '        if spec is not None:\n            turn.halt(f"{type(spec).__name__} failed: {event.error}")',
         "        if spec is not None:\n            pass",
-        ("tests/node/core",),
+        ("tests/node/core/test_importer.py::test_a_foreign_exception_stops_the_node_and_condemns_nobody",),
     ),
     Mutant(
         "an update with a bad signature costs its sender nothing",
