@@ -28,7 +28,7 @@ class SimulationReport:
     forked_updates    updates that blocks of more than one fork carried: one task, asked twice, the same bytes
     faults            how often each kind asked for happened; ``deaths``: how machines died
     lost_writes       unsynced writes that power cuts undid
-    agreed_after_ms   from the end of all faults to the first moment with one head everywhere; -1: never
+    agreed_after_ms   from the end of all faults to the first moment with one new head everywhere; -1: never
     digest            SHA-256 over every effect of every machine, in order
     command           the command line that shows this run again
     """

@@ -77,6 +77,7 @@ class Simulation:
         self._is_resting = False
         self.memo = Memo() if settings.share_results else None
         self._moves_counted, self._heads = -1, 0
+        self._healed_height = 0
         self.lines = Lines(
             self.schedule,
             settings.seed,
@@ -229,15 +230,39 @@ class Simulation:
             machine.disk.payloads.write_back()
 
     def _recover(self) -> int:
-        """Heal, and wait for one head; return how long it took, -1 if longer than the bound."""
+        """Heal, and wait for one head that is new; return how long it took, -1 if longer than the bound.
+
+        New is a block above all that anybody had when the faults ended; under stake one that is final everywhere, too.
+        """
         self.schedule.run(START_MS + self.settings.duration_ms)
         if self.faults.healed_at is None:
             self.faults.heal()
-        healed = self.schedule.now
-        if self.schedule.run(healed + self.settings.agreement_ms, self._has_one_head):
-            return self.schedule.now - healed
-        self.invariants.fail(None, "agreement", f"no common head in {self.settings.agreement_ms} ms without faults")
-        return -1
+        healed, end = self.schedule.now, self.schedule.now + self.settings.agreement_ms
+        self._healed_height = max(core.chain.height for core in self._cores())
+        if not self.schedule.run(end, self._has_new_head):
+            heights = sorted({core.chain.height for core in self._cores()})
+            self.invariants.fail(
+                None,
+                "agreement",
+                f"no common head above height {self._healed_height} in {end - healed} ms without faults, but {heights}",
+            )
+            return -1
+        agreed = self.schedule.now - healed
+        while not self._has_new_final():
+            if self.schedule.now >= end:
+                self.invariants.fail(None, "finality", f"nothing new is final {end - healed} ms after the faults ended")
+                return -1
+            self.schedule.run(min(end, self.schedule.now + self.settings.block_ms))
+        return agreed
+
+    def _has_new_head(self) -> bool:
+        return self._has_one_head() and (self._is_hopeless() or self._cores()[0].chain.height > self._healed_height)
+
+    def _has_new_final(self) -> bool:
+        """Has every machine found a block final that was made after the faults? Under work depth alone says so."""
+        if self.settings.engine != "pos" or self._is_hopeless():
+            return True
+        return all(core.finalized() > self._healed_height for core in self._cores())
 
     def _cores(self) -> list[NodeCore]:
         return [machine.core for machine in self.machines if machine.is_honest and machine.core is not None]

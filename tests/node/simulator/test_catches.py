@@ -5,14 +5,15 @@ from dataclasses import replace
 import pytest
 
 from chain.codec import decode, encode
-from chain.ids import Amount, Millis
+from chain.ids import Amount, Height, Millis
 from consensus.records import Account
 from consensus.view import Delta
 from node.core import commit, headstates
 from node.core.core import NodeCore
 from node.effects import Effect
-from node.events import Event
+from node.events import Event, MiningOrder
 from node.simulator.disk import VolatileChainStore
+from node.simulator.faults import Faults
 from node.simulator.lines import Lines
 from node.simulator.report import SimulationReport
 from node.simulator.settings import CRASH, ENGINES, PARTITION, SimulationSettings
@@ -112,3 +113,34 @@ def test_a_memory_without_an_end_is_caught(monkeypatch: pytest.MonkeyPatch) -> N
     report = simulate(replace(SMALL, devices=0))
     assert broken(report) == {"memory under its caps"}
     assert "HeadStates._held holds" in str(report.violations[0])
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3])
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_network_that_does_not_go_on_is_caught(engine: str, share: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All have one head when the faults end, and nobody ever makes another block: no plan is needed to notice."""
+    honest = Faults.heal
+
+    def tiring(self: Faults) -> None:
+        honest(self)
+        for machine in self._machines:
+            if machine.character.config.miner is not None:
+                machine.ask(lambda request: MiningOrder(request, False))
+
+    settings = replace(SMALL, engine=engine, nodes=6, devices=0, miners=4, byzantine=share, duration_ms=15_000)
+    assert simulate(settings).violations == ()
+    monkeypatch.setattr(Faults, "heal", tiring)
+    assert broken(simulate(settings)) == {"agreement"}
+
+
+def test_a_chain_that_grows_and_is_not_final_any_more_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under stake a new head is not enough: what was made after the faults has to become final everywhere."""
+    height = NodeCore.finalized
+
+    def stuck(self: NodeCore) -> Height:
+        return Height(min(height(self), 5))
+
+    monkeypatch.setattr(NodeCore, "finalized", stuck)
+    report = simulate(replace(SMALL, engine="pos", nodes=4, devices=0, miners=4, duration_ms=15_000))
+    assert broken(report) == {"finality"}
+    assert report.agreed_after_ms == -1
