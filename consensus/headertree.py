@@ -236,7 +236,7 @@ class HeaderTree:
         parent = self._nodes.get(header.parent)
         id = block_id(header)
         is_next = parent is not None and header.height == parent.height + 1
-        if not is_next or id in self._nodes or header.height == self._trusted_height:
+        if not is_next or id in self._nodes or self.contradicts_checkpoint(id, header.height):
             return self.accept(header, now)
         results = [Offered(id, self.insert(header, VALID_HEADER))]
         return results + [each for waiting in self._waiting.take_waiting_for(id) for each in self.accept(waiting, now)]

@@ -11,21 +11,25 @@ from chain.ids import Hash
 
 
 def find_vouched(
-    headers: Sequence[Header], epoch_blocks: int, boundary_at: Callable[[int], Hash | None]
+    headers: Sequence[Header],
+    epoch_blocks: int,
+    boundary_at: Callable[[int], Hash | None],
+    noted_at: Callable[[int], Hash | None] = lambda height: None,
 ) -> frozenset[Hash]:
     """Return the ids of those headers that a final boundary block among them is, or stands on.
 
-    ``boundary_at`` returns the id of the final block at a boundary height, None if none is proven. The headers stand in
-    ascending order, as peers send them.
+    ``boundary_at`` returns the id of the final block at a boundary height, None if none is proven; ``noted_at`` that of
+    a block at any height that is trusted for another reason. The headers stand in ascending order, as peers send them.
     """
     vouched: set[Hash] = set()
     linked: Hash | None = None
     for header in reversed(headers):
         at_boundary = header.height > 0 and header.height % epoch_blocks == 0
-        if linked is None and not at_boundary:
+        noted = noted_at(header.height)
+        if linked is None and not at_boundary and noted is None:
             continue
         id = block_id(header)
-        if id == linked or (at_boundary and boundary_at(header.height) == id):
+        if id in (linked, noted) or (at_boundary and boundary_at(header.height) == id):
             vouched.add(id)
             linked = header.parent
     return frozenset(vouched)

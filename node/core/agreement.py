@@ -8,6 +8,7 @@ peers and those parts.
     Importer ─HeadChanged▶ desk                          ├▶ Finality, Epochs        └▶ Validator role: ProposalWanted
 """
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final, cast
@@ -57,6 +58,7 @@ from node.core.messages import (
     StateAdopted,
 )
 from node.core.turn import Turn
+from node.core.waymarks import Waymarks
 from node.events import Started, Tick
 from node.notices import SigningRefused
 from node.signer import ValidatorSigner, describe
@@ -75,7 +77,15 @@ _Handler = Callable[[Effect, Turn], None]
 class AgreementDesk:
     """The votes of this node's engine. A node without a signer follows and casts nothing."""
 
-    def __init__(self, world: World, engine: PosEngine, chain: Chain, network: PeerNetwork, importer: Importer) -> None:
+    def __init__(
+        self,
+        world: World,
+        engine: PosEngine,
+        chain: Chain,
+        network: PeerNetwork,
+        importer: Importer,
+        marks: Waymarks,
+    ) -> None:
         self._world = world
         self._engine = engine
         self._chain = chain
@@ -85,7 +95,7 @@ class AgreementDesk:
         account = None if self._signer is None else self._signer.account
         self._agreement = Agreement(world.genesis, account, world.signatures)
         self._listeners = Listeners(network, world.key.account)
-        self._epochs = Epochs(world, engine, chain)
+        self._epochs = Epochs(world, engine, chain, marks)
         self._finality = Finality(world, chain, importer)
         self._grace = Grace(engine.parameters, account)
         self._timers: dict[TimerToken, Millis] = {}
@@ -93,6 +103,8 @@ class AgreementDesk:
         self._ending: Certificate | None = None
         self._boundary = Height(0)
         self._source: tuple[PeerId, bool] | None = None
+        self._due: deque[Effect] = deque()
+        self._is_doing = False
         self._handlers = self._make_table()
         importer.let_in = self._early.let_in
         importer.find_vouched = self._epochs.find_vouched
@@ -197,7 +209,9 @@ class AgreementDesk:
                 self._do(self._agreement.on_executed(block_id(header), header, turn.now), turn)
 
     def on_arrived(self, arrived: EngineArrived, turn: Turn) -> None:
-        """Take a peer's message; reject who sends what no honest node does."""
+        """Take a peer's message; reject who sends what no honest node does. Below the checkpoint nobody is believed."""
+        if self._epochs.is_below_checkpoint:
+            return
         try:
             message = read_message(arrived.data)
             self._network.has_engine_message(arrived.peer, message_key(message), turn.now)
@@ -218,7 +232,10 @@ class AgreementDesk:
             self._want_epochs(turn)
 
     def _want_epochs(self, turn: Turn) -> None:
-        turn.network(self._network.want_epochs(self._epochs.newest.epoch, turn.now))
+        if not self._epochs.is_below_checkpoint:
+            turn.network(self._network.want_epochs(self._epochs.newest.epoch, turn.now))
+        elif (due := self._epochs.due()) is not None:
+            turn.network(self._network.want_epochs(due, turn.now))
 
     def on_epochs(self, arrived: EpochsArrived, turn: Turn) -> None:
         """Take proofs of how epochs ended: their boundary blocks are final, and the next epochs' sets are known."""
@@ -279,7 +296,9 @@ class AgreementDesk:
         for token in [token for token, at in self._timers.items() if at <= turn.now]:
             self._timers.pop(token, None)
             self._do(self._agreement.on_timer(token, turn.now), turn)
-        if self._signer is not None and not self._grace.is_over and self._grace.is_due(turn.now):
+        if self._epochs.is_below_checkpoint:
+            self._want_epochs(turn)
+        elif self._signer is not None and not self._grace.is_over and self._grace.is_due(turn.now):
             self._grace.end()
             if not self._signer.refusal:
                 self._do(self._agreement.allow_votes(turn.now), turn)
@@ -294,8 +313,20 @@ class AgreementDesk:
     # --- what the agreement asks for --------------------------------------------------------------
 
     def _do(self, effects: Sequence[Effect], turn: Turn) -> None:
-        for effect in effects:
-            self._handlers[type(effect)](effect, turn)
+        """Do the effects, then those that doing them has led to: one after the other, however long the chain of them.
+
+        A validator that is a quorum by itself leads from view to view without anybody else's word.
+        """
+        self._due.extend(effects)
+        if self._is_doing:
+            return
+        self._is_doing = True
+        try:
+            while self._due:
+                effect = self._due.popleft()
+                self._handlers[type(effect)](effect, turn)
+        finally:
+            self._is_doing = False
 
     def _cast_vote(self, wish: CastVote, turn: Turn) -> None:
         set = self._engine.sets.get(wish.epoch)
@@ -361,7 +392,8 @@ class AgreementDesk:
     def _set_timer(self, timer: Timer, turn: Turn) -> None:
         self._timers = {token: at for token, at in self._timers.items() if token.view >= timer.token.view - 1}
         self._timers[timer.token] = timer.at_ms
-        turn.wake(timer.at_ms)
+        if self._signer is not None and timer.token.is_patience:  # all else has time until the next tick
+            turn.wake(timer.at_ms)
 
     def _accuse(self, effect: Accuse, turn: Turn) -> None:
         """Bring an offence to the chain; who accuses first is paid for it."""

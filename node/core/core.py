@@ -51,6 +51,7 @@ from node.core.turn import Turn
 from node.core.updates import UpdateDesk
 from node.core.upgrades import UpgradeWatch
 from node.core.wants import PayloadWants
+from node.core.waymarks import Waymarks
 from node.effects import Refused
 from node.events import (
     BanOrder,
@@ -122,7 +123,9 @@ class NodeCore(Core):
         self._snapshots = SnapshotDesk(world, config, self.chain)
         self._heads = HeadStates(world, self.chain)
         pools = self.mempool, self.updates, refused
-        serving = Serving(world, self.chain, *pools, self._snapshots, self._heads, config.minimum_work)
+        is_voted = isinstance(world.engine, PosEngine)
+        self._marks = Waymarks(self.chain.tree, config.checkpoint if is_voted else None)
+        serving = Serving(world, self.chain, *pools, self._snapshots, self._heads, self._marks, config.minimum_work)
         self.network = connect(serving)
         self._monitor = Monitor(config, self.chain, self.network)
         self._upgrades = UpgradeWatch(self.chain)
@@ -148,7 +151,7 @@ class NodeCore(Core):
         engine = world.engine
         if not isinstance(engine, PosEngine):
             return None if miner is None else Miner(around, miner), None, None
-        desk = AgreementDesk(world, engine, self.chain, self.network, self._importer)
+        desk = AgreementDesk(world, engine, self.chain, self.network, self._importer, self._marks)
         validator = None if miner is None or world.signer is None else Validator(around, engine, lambda: desk.place)
         return None, validator, desk
 

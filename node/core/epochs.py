@@ -20,6 +20,7 @@ from consensus.pos.votes import Certificate
 from consensus.pos.vouched import find_vouched
 from consensus.staking.state import get_validator_set
 from node.core.chain import Chain
+from node.core.waymarks import Waymarks
 from node.world import World
 
 AHEAD: Final = 128
@@ -38,10 +39,11 @@ class EpochStart:
 class Epochs:
     """What is known of how epochs ended."""
 
-    def __init__(self, world: World, engine: PosEngine, chain: Chain) -> None:
+    def __init__(self, world: World, engine: PosEngine, chain: Chain, marks: Waymarks) -> None:
         self._world = world
         self._engine = engine
         self._chain = chain
+        self._marks = marks
         self._blocks = engine.parameters.epoch_blocks
         self._last_views: dict[int, int] = {}
 
@@ -77,14 +79,31 @@ class Epochs:
     def wanted(self, height: int) -> int | None:
         """Return the epoch from which on proofs are needed to judge a header at ``height``; None if none are."""
         newest = self.newest.epoch
-        if height < 1 or epoch_of(height, self._blocks) <= newest:
+        if height < 1 or epoch_of(height, self._blocks) <= newest or not self._can_tell(newest):
             return None
         best = self._chain.tree.height(self._chain.tree.best())
         return newest if newest <= epoch_of(best + 1, self._blocks) + AHEAD else None
 
+    @property
+    def is_below_checkpoint(self) -> bool:
+        """Are the validators up to the operator's checkpoint not all known yet? Then no vote is to be believed."""
+        above = self._marks.next_epochs_height
+        return above > 0 and (not self._marks.is_reached or self.newest.epoch < epoch_of(above, self._blocks))
+
+    def due(self) -> int | None:
+        """Return the epoch below the checkpoint whose end can be told from a false one now; None if none is open."""
+        newest = self.newest.epoch
+        is_open = self._marks.covers(boundary_height(newest, self._blocks))
+        return newest if is_open and self._can_tell(newest) else None
+
+    def _can_tell(self, epoch: int) -> bool:
+        """Can a false end of this epoch be told from the true one: by the votes, or as one below the checkpoint?"""
+        height = boundary_height(epoch, self._blocks)
+        return not self._marks.covers(height) or self._marks.block_at(height) is not None
+
     def find_vouched(self, headers: Sequence[Header]) -> frozenset[Hash]:
-        """Return the ids of those headers that a proven end of an epoch vouches for by its links."""
-        return find_vouched(headers, self._blocks, self._boundary_at)
+        """Return the ids of those headers that a proven end of an epoch, or the checkpoint, vouches for by links."""
+        return find_vouched(headers, self._blocks, self._boundary_at, self._marks.note_at)
 
     def find_last_view(self, epoch: int) -> int | None:
         """Return the view of the last block of an epoch whose end is proven; None for others."""
@@ -108,18 +127,25 @@ class Epochs:
             known = self._engine.sets.newest
             if number < known.epoch:
                 continue
+            if not self._can_tell(number):
+                break
             proof = read_epoch_proof(data)
             if number > known.epoch:
                 raise MessageFault(f"a proof of epoch {number}, whose validators are not known yet")
             fault = find_proof_fault(known, self._blocks, proof, self._world.signatures)
-            if fault is None and tree.contradicts_checkpoint(proof_block(proof), proof.boundary.height):
-                fault = tree.name_checkpoint()  # who left long ago can sign another past: its validators are not ours
+            if fault is None and self._is_beside_the_way(proof):
+                fault = f"{tree.name_checkpoint()}, or that one does not stand on this block"
             if fault is not None:
                 raise MessageFault(f"proof of epoch {number}: {fault}")
             self._world.store.certificates.keep_epoch(number, data)
             self._learn(proof)
             taken.append(proof)
         return taken
+
+    def _is_beside_the_way(self, proof: EpochProof) -> bool:
+        """Is this the end of an epoch in another past? Who left long ago can sign one: its validators are not ours."""
+        height = proof.boundary.height
+        return self._marks.covers(height) and self._marks.block_at(height) != proof_block(proof)
 
     def close(self, certificate: Certificate) -> EpochStart | None:
         """End the certificate's epoch, if the state after its boundary block is the node's; else return None."""

@@ -103,8 +103,13 @@ class Importer:
 
     def on_headers(self, arrived: HeadersArrived, turn: Turn) -> None:
         """Put headers into the tree, and go on asking for those that follow."""
-        headers = self.let_in(arrived.headers)
-        vouched = self.find_vouched(headers)
+        vouched = self.find_vouched(arrived.headers)
+        headers = arrived.headers
+        if vouched:
+            rest = self.let_in([header for header in headers if block_id(header) not in vouched])
+            headers = (*[header for header in headers if block_id(header) in vouched], *rest)
+        else:
+            headers = tuple(self.let_in(headers))
         offered: list[Offered] = []
         for header in headers:
             accept = self._tree.accept_vouched if block_id(header) in vouched else self._tree.accept

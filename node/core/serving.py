@@ -11,9 +11,11 @@ from node.core.headstates import HeadStates
 from node.core.presync import HeaderTrial, work_needed
 from node.core.refused import RefusedItems
 from node.core.snapshots import SnapshotDesk
+from node.core.waymarks import Waymarks
 from node.mempool import Mempool
 from node.updatepool import UpdatePool
 from node.world import World
+from p2p.access import HeaderTrial as Trial
 from p2p.events import Kind, StateOffer
 
 
@@ -29,9 +31,11 @@ class Serving:
         refused: RefusedItems,
         snapshots: SnapshotDesk,
         heads: HeadStates,
+        marks: Waymarks,
         minimum_work: int = 0,
     ) -> None:
         self._world = world
+        self._marks = marks
         self._minimum_work = minimum_work
         self._chain = chain
         self._mempool = mempool
@@ -74,8 +78,10 @@ class Serving:
         """Return ids of the best chain of headers, dense at its end, down to genesis."""
         return self._chain.tree.locator()
 
-    def trial(self) -> HeaderTrial:
-        """Return a new trial of a peer's headers, by the work that is needed now."""
+    def trial(self) -> Trial:
+        """Return a new trial of a peer's headers, by the work that is needed now, or on the way to a checkpoint."""
+        if not self._marks.is_reached:
+            return self._marks.trial()
         tree = self._chain.tree
         return HeaderTrial(
             self._world.genesis, self._world.engine, tree, work_needed(self._world, tree, self._minimum_work)

@@ -197,7 +197,7 @@ MUTANTS: Final = (
     Mutant(
         "another past may name the validators",
         "node/core/epochs.py",
-        "            if fault is None and tree.contradicts_checkpoint(proof_block(proof), proof.boundary.height):",
+        "            if fault is None and self._is_beside_the_way(proof):",
         "            if False:",
         ("tests/node/core/test_checkpoint.py",),
     ),
@@ -225,7 +225,7 @@ MUTANTS: Final = (
     Mutant(
         "a header is vouched for without a link",
         "consensus/pos/vouched.py",
-        "        if id == linked or (at_boundary and boundary_at(header.height) == id):",
+        "        if id in (linked, noted) or (at_boundary and boundary_at(header.height) == id):",
         "        if True:",
         ("tests/consensus/pos/test_vouched.py",),
     ),

@@ -2,39 +2,44 @@
 
 import pytest
 
-from chain.block import block_id
-from chain.ids import Hash, Height
+from chain.ids import Height
 from consensus.pos.engine import PosEngine
-from consensus.pos.epochproof import read_epoch_proof
 from consensus.pos.errors import MessageFault
 from node.core.chain import Chain
 from node.core.checkpoint import Checkpoint
 from node.core.config import CoreConfig
 from node.core.epochs import Epochs
 from node.core.recovery import rebuild_tree
+from node.core.waymarks import Waymarks
 from p2p.events import PeerUp
 from tests.node.core.lonely import INFO, PEER, Lonely
 from tests.node.core.mint import Mint
-from tests.node.core.test_agreement_desk import Court
 from tests.node.core.test_importer import ALICE, GENESIS, grow
 from tests.node.core.test_monitor import pass_time, state
+from tests.node.core.test_waymarks import EPOCH, Pasts
 from tests.node.core.town import key_of, make_world
 
 
 def test_a_proof_of_an_epochs_end_in_another_past_is_refused() -> None:
     """Whoever left long ago can sign one for nothing: two thirds of an old set are right, and the block is not."""
-    court = Court(seed=11, seconds=25)
-    court.judge()
-    source = court.core(0).world
-    data = source.store.certificates.epoch_proof(0)
-    assert data is not None
-    boundary = read_epoch_proof(data).boundary
-    for block, is_good in ((block_id(boundary), True), (Hash(b"\x01" * 32), False)):
-        world = make_world(source.genesis, key_of(50))
+    pasts = Pasts()
+    true, false = (pasts.town.houses[house].core.world.store for house in (0, 2))
+    point = Checkpoint(Height(4 * EPOCH), pasts.block(0, 4 * EPOCH))
+    for source, is_good in ((true, True), (false, False)):
+        world = make_world(pasts.town.genesis, key_of(50))
         assert isinstance(world.engine, PosEngine)
-        chain = Chain(world, rebuild_tree(world, Checkpoint(boundary.height, block)))
-        epochs = Epochs(world, world.engine, chain)
+        chain = Chain(world, rebuild_tree(world, point))
+        epochs = Epochs(world, world.engine, chain, Waymarks(chain.tree, point))
         epochs.load()
+        data = source.certificates.epoch_proof(0)
+        assert data is not None
+        assert epochs.wanted(3 * EPOCH) is None
+        assert epochs.take((data,), 0) == [], "nothing tells yet whether it is the true past's"
+        for height in range(1, point.height + 1):
+            header = true.header(pasts.block(0, height))
+            assert header is not None
+            chain.tree.accept_vouched(header, header.time_ms)
+        assert epochs.due() == 0
         if is_good:
             assert len(epochs.take((data,), 0)) == 1
         else:
