@@ -11,6 +11,9 @@ import numpy as np
 
 from chain.fixedpoint import Float64Vector, Int64Vector, divide_half_even, weighted_sum
 from fl.algorithms.base import Settled
+from fl.objective import Objective
+from fl.plan.schema import PlainAggregation
+from fl.robust import Member, locate, mean_vector
 
 _WIDE_BYTES: Final = 16
 """Bytes of a summed coordinate: 2**32 devices times 2**53 units need 86 bits."""
@@ -29,6 +32,27 @@ def summed(settled: Sequence[Settled], dimension: int) -> list[int]:
 def summed_by_samples(settled: Sequence[Settled], dimension: int) -> list[int]:
     """Return Σ_k n_k·v_k per coordinate, exactly; zeros for no devices."""
     return _weighted(settled, [entry.samples for entry in settled], dimension)
+
+
+def update_sums(problem: Objective, settled: Sequence[Settled], samples: int) -> tuple[list[int], int]:
+    """Return (sums, denominator): where the devices' updates lie, by the plan's rule, as a fraction a coordinate.
+
+    ``samples`` is n of the devices that are asked for updates. One that drops out counts as zero without renormalising:
+    what a robust rule finds among the others is weighed by their share of n.
+    """
+    rule = problem.plan.aggregation
+    if isinstance(rule, PlainAggregation) or not settled:
+        return summed_by_samples(settled, problem.dimension), max(samples, 1)
+    members = [Member(entry.device, entry.samples, entry.contribution.vector) for entry in settled]
+    location = locate(rule, members).scaled(total_samples(settled), max(samples, 1))
+    return location.sums, location.denominator
+
+
+def mean_members(settled: Sequence[Settled]) -> list[Member]:
+    """Return the devices with the means of their sums: what a robust rule compares gradients by."""
+    return [
+        Member(entry.device, entry.samples, mean_vector(entry.contribution.vector, entry.samples)) for entry in settled
+    ]
 
 
 def _weighted(settled: Sequence[Settled], weights: Sequence[int], dimension: int) -> list[int]:

@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 from chain.codec import Record, decode, encode
 from chain.fixedpoint import Float64Vector, divide_half_even
 from chain.ids import Natural
-from fl.aggregate import mean_norm_squared, pack_wide, summed, total_samples, unpack_wide_floats
+from fl.aggregate import mean_members, mean_norm_squared, pack_wide, summed, total_samples, unpack_wide_floats
 from fl.algorithms.base import Contribution, PhaseOutcome, Settled
 from fl.objective import Objective
+from fl.plan.schema import PlainAggregation
+from fl.robust import locate
 
 
 class Carry(Record):
@@ -25,7 +27,8 @@ class Carry(Record):
 
     samples   n
     devices   K
-    gradient  Σ_i ∇f_i per parameter, 16 bytes each (``fl.aggregate.pack_wide``)
+    gradient  Σ_i ∇f_i per parameter, 16 bytes each (``fl.aggregate.pack_wide``); n times the mean gradient that a
+              robust rule found, where the plan names one
     counts    n^j a feature, little-endian uint64; empty where the plan does not scale
     holders   ω^j a feature, little-endian uint64; empty likewise
     """
@@ -53,8 +56,12 @@ def settle_gradients(problem: Objective, settled: Sequence[Settled]) -> PhaseOut
     """Return the outcome of a gradient phase: its carry, mean loss and the squared norm of the mean gradient."""
     tally = _Tally(np.zeros(problem.features, np.int64), np.zeros(problem.features, np.int64))
     noted = [Settled(entry.device, entry.samples, partial(tally.note, entry.read)) for entry in settled]
-    sums = summed(noted, problem.dimension)
     samples = total_samples(settled)
+    rule = problem.plan.aggregation
+    if isinstance(rule, PlainAggregation):
+        sums = summed(noted, problem.dimension)
+    else:
+        sums = locate(rule, mean_members(noted)).times(samples)
     carry = Carry(
         samples=samples,
         devices=len(settled),

@@ -18,7 +18,7 @@ from typing import Final
 import numpy as np
 
 from chain.fixedpoint import Float64Vector, Int64Vector, to_float
-from fl.aggregate import moved, summed_by_samples
+from fl.aggregate import moved, update_sums
 from fl.algorithms.base import Contribution, PhaseOutcome, PhaseSpec, Settled
 from fl.algorithms.carry import Carry, read_carry, settle_gradients
 from fl.algorithms.exchange import GRADIENT_PHASE, UPDATE_PHASE, check_data, release_gradient, release_update
@@ -61,7 +61,7 @@ class DaneAlgorithm:
         """Return the global gradient after the first exchange, the new global model after the second."""
         if phase == 0:
             return settle_gradients(problem, settled)
-        new = moved(model, summed_by_samples(settled, problem.dimension), read_carry(carry).samples)
+        new = moved(model, *update_sums(problem, settled, read_carry(carry).samples))
         return PhaseOutcome(b"", new, None, None)
 
 

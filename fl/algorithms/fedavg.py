@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from chain.fixedpoint import Float64Vector, Int64Vector, to_float
-from fl.aggregate import mean_loss, moved, summed_by_samples, total_samples
+from fl.aggregate import mean_loss, moved, total_samples, update_sums
 from fl.algorithms.base import Contribution, PhaseOutcome, PhaseSpec, Settled
 from fl.algorithms.exchange import check_data, release_update
 from fl.dataset import Dataset
@@ -49,7 +49,7 @@ class FederatedAveraging:
         self, problem: Objective, phase: int, model: Int64Vector, carry: bytes, settled: Sequence[Settled]
     ) -> PhaseOutcome:
         """Return the new global model: w + Σ (n_k/n)(w_k − w) over the devices that settled."""
-        new = moved(model, summed_by_samples(settled, problem.dimension), total_samples(settled))
+        new = moved(model, *update_sums(problem, settled, total_samples(settled)))
         return PhaseOutcome(b"", new, mean_loss(settled), None)
 
 

@@ -18,7 +18,7 @@ from typing import Final
 import numpy as np
 
 from chain.fixedpoint import Float64Vector, Int64Vector, to_float
-from fl.aggregate import moved, moved_scaled, summed_by_samples
+from fl.aggregate import moved, moved_scaled, update_sums
 from fl.algorithms.base import Contribution, PhaseOutcome, PhaseSpec, Settled
 from fl.algorithms.carry import Carry, read_carry, settle_gradients
 from fl.algorithms.exchange import GRADIENT_PHASE, UPDATE_PHASE, check_data, release_gradient, release_update
@@ -81,12 +81,12 @@ class FederatedSvrg:
         if phase == 0:
             return settle_gradients(problem, settled)
         known = read_carry(carry)
-        sums = summed_by_samples(settled, problem.dimension)
+        sums, samples = update_sums(problem, settled, known.samples)
         if spec_of(problem).scale_aggregate:
             holders = _holders(problem, known)
-            new = moved_scaled(model, sums, known.samples, known.devices, holders)
+            new = moved_scaled(model, sums, samples, known.devices, holders)
         else:
-            new = moved(model, sums, known.samples)
+            new = moved(model, sums, samples)
         return PhaseOutcome(b"", new, None, None)
 
 

@@ -17,7 +17,9 @@ from fl.plan.schema import (
     FedAvg,
     FedSvrg,
     Holdout,
+    MultiKrum,
     NumericFeature,
+    PlainAggregation,
     Plan,
     Role,
 )
@@ -34,6 +36,10 @@ VALUE_WORK: Final = 50
 """Of reading one value of an update from the disk, its hash checked, some times over, and adding it."""
 PARAMETER_WORK: Final = 4000
 """Of a coordinate settled: exact integers of any width, hashed and written, and the memory they take meanwhile."""
+RANK_WORK: Final = 150
+"""Of a value that a robust rule puts in order with the other devices', or compares its vector by."""
+PAIR_WORK: Final = 8
+"""Of a coordinate of two vectors whose distance is taken."""
 ROW_WORK: Final = 50
 UNIT_WORK: Final = 40
 """Of an output or hidden unit on one row: an exponential, and what is made of it."""
@@ -104,12 +110,21 @@ def settle_work(plan: Plan, phase: int | None = None) -> int:
     update and of the model before it on one holdout chunk. ``phase`` None: the costliest phase.
     """
     d, devices = parameter_count(plan), most_selected(plan)
-    work = opening_work(plan) + VALUE_WORK * devices * d + PARAMETER_WORK * d
+    work = opening_work(plan) + VALUE_WORK * devices * d + PARAMETER_WORK * d + _robust_work(plan)
     holdout = holdout_policy(plan)
     if holdout is not None and (phase is None or phase == phase_count(plan) - 1):
         row = ROW_WORK + UNIT_WORK * sum(layer_sizes(plan)[1:]) + d
         work += holdout.rows * row * (devices + 1)
     return work
+
+
+def _robust_work(plan: Plan) -> int:
+    """Return what a robust rule adds to settling a phase."""
+    if isinstance(plan.aggregation, PlainAggregation):
+        return 0
+    d, devices = parameter_count(plan), most_selected(plan)
+    pairs = devices * (devices - 1) // 2 if isinstance(plan.aggregation, MultiKrum) else 0
+    return RANK_WORK * devices * d + PAIR_WORK * pairs * d
 
 
 def phase_count(plan: Plan) -> int:

@@ -173,6 +173,10 @@ NOTES: Final[Mapping[type[Record], Mapping[str, Note]]] = {
     },
     schema.NoPrivacy: {},
     schema.PlainAggregation: {"rule": Note("how updates are combined", "mean")},
+    schema.Median: {},
+    schema.TrimmedMean: {"percent": Note("of the devices left out at each end of a coordinate", 20)},
+    schema.MultiKrum: {"percent": Note("of the devices taken to be hostile", 30)},
+    schema.NormClip: {"percent": Note("of the median length that an update may have", 100)},
     schema.NoCompression: {},
     schema.Rewards: {
         "devices": Note("for the devices, in units of 10^-6 coin: by counted samples × quality", 0),

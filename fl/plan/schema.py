@@ -226,6 +226,32 @@ class PlainAggregation(Record, tag="plain"):
     rule: Literal["mean"]
 
 
+class Median(Record, tag="median"):
+    """The median of each coordinate over the devices, each counted once (Yin et al. 2018)."""
+
+
+class TrimmedMean(Record, tag="trimmed-mean"):
+    """The mean of each coordinate without the largest and the smallest ``percent`` of the devices' values."""
+
+    percent: Annotated[int, Meta(ge=1, le=49)]
+
+
+class MultiKrum(Record, tag="multi-krum"):
+    """The mean of the updates nearest to their neighbours, ``percent`` of them left out (Blanchard et al. 2017)."""
+
+    percent: Annotated[int, Meta(ge=1, le=49)]
+
+
+class NormClip(Record, tag="norm-clip"):
+    """The mean of updates cut to ``percent`` of the median length (Sun et al. 2019)."""
+
+    percent: Annotated[int, Meta(ge=1, le=10_000)]
+
+
+RobustRule = Median | TrimmedMean | MultiKrum | NormClip
+Aggregation = PlainAggregation | Median | TrimmedMean | MultiKrum | NormClip
+
+
 class NoCompression(Record, tag="none"):
     """Updates travel as full vectors."""
 
@@ -273,7 +299,7 @@ class HorizontalPlan(Record, tag="horizontal"):
     deadlines: Deadlines
     verification: Verification
     privacy: NoPrivacy
-    aggregation: PlainAggregation
+    aggregation: Aggregation
     compression: NoCompression
     rewards: Rewards
     stopping: Stopping
@@ -285,6 +311,8 @@ class HorizontalPlan(Record, tag="horizontal"):
 Plan = HorizontalPlan
 LATER_SECTIONS: Final = ("training", "contribution")
 """Sections of format 2; plans of format 1 have them as they are by default."""
+LATER_KINDS: Final = (Median, TrimmedMean, MultiKrum, NormClip)
+"""Forms of older sections that plans of format 2 alone may name."""
 LEARNING_RULES: Final = 3
 """The rules version from which on a chain takes plans of format 2."""
 

@@ -19,9 +19,10 @@ from chain.number import Number
 from chain.transaction import MAX_PLAN_BYTES
 from fl.errors import Problem
 from fl.plan.cells import canonical, is_missing
-from fl.plan.dimensions import MAX_PARAMETERS, feature_count, parameter_count
+from fl.plan.dimensions import MAX_PARAMETERS, feature_count, most_selected, parameter_count
 from fl.plan.fields import POLICY_KINDS
 from fl.plan.schema import (
+    LATER_KINDS,
     LATER_SECTIONS,
     MAX_COORDINATES,
     Bounds,
@@ -36,6 +37,7 @@ from fl.plan.schema import (
     NumericFeature,
     NumericLabel,
     Participation,
+    PlainAggregation,
     Plan,
     Rewards,
     Role,
@@ -46,6 +48,8 @@ from fl.plan.schema import (
 
 MAX_PROBLEMS: Final = 200
 """Problems reported at once; a plan with more has them reported after these are mended."""
+MAX_HELD_BYTES: Final = 1 << 29
+"""Memory of the vectors that a robust rule compares."""
 MAX_HIDDEN_LAYERS: Final = 16
 MAX_DEVICES: Final = 1 << 20
 _FIRST_WEIGHT: Final = 8
@@ -299,13 +303,30 @@ def _check_size(plan: Plan) -> Problems:
         yield Problem("model", f"{count} parameters", f"must have 1 … {MAX_PARAMETERS}")
 
 
+_LATER: Final = "is part of plans with version = 2"
+
+
 def _check_format(plan: Plan) -> Problems:
     """Nothing of a later format stands in a plan of an earlier one: its bytes would not say so."""
     if plan.version > 1:
         return
     for name, default in zip(LATER_SECTIONS, Plan.__struct_defaults__, strict=True):
         if getattr(plan, name) != default:
-            yield Problem(name, "", "is part of plans with version = 2")
+            yield Problem(name, "", _LATER)
+    for name in ("aggregation",):
+        section = getattr(plan, name)
+        if isinstance(section, LATER_KINDS):
+            yield Problem(f"{name}.type", tag_of(section), _LATER)
+
+
+def _check_robust(plan: Plan) -> Problems:
+    """A robust rule looks at a phase's vectors together, so they must fit memory."""
+    if isinstance(plan.aggregation, PlainAggregation):
+        return
+    held = 8 * most_selected(plan) * parameter_count(plan)
+    if held > MAX_HELD_BYTES:
+        allowed = f"holds the vectors of all selected devices, at most {MAX_HELD_BYTES} bytes; these have {held}"
+        yield Problem("aggregation.type", tag_of(plan.aggregation), allowed)
 
 
 def _check_deadlines(plan: Plan) -> Problems:
@@ -362,7 +383,8 @@ def _check_bytes(plan: Plan) -> Problems:
 
 _ALL: Final = frozenset(Plan.__struct_fields__)
 PLAN_RULES: Final[tuple[tuple[frozenset[str], Callable[[Plan], Problems]], ...]] = (
-    (frozenset({"version", *LATER_SECTIONS}), _check_format),
+    (frozenset({"version", "aggregation", *LATER_SECTIONS}), _check_format),
+    (frozenset({"roles", "model", "participation", "aggregation"}), _check_robust),
     (frozenset({"title"}), _check_title),
     (frozenset({"roles"}), _check_roles),
     (frozenset({"roles", "model"}), _check_label),
