@@ -38,8 +38,8 @@ from consensus.headertree import HeaderTree, Outcome
 from consensus.pos.vouched import find_vouched
 from consensus.signatures import SignatureCache
 from consensus.state import STATE_PREFIX
-from consensus.tree import update as update_tree
-from consensus.view import EmptyView, Overlay
+from consensus.treeupdate import compute_update
+from consensus.view import EmptyView
 from storage.leveldb import LevelChainStore, open_chain_store
 from storage.lock import DirectoryLock
 
@@ -69,11 +69,11 @@ def measure_execution(ledger: TransferChain, step: Step, repeats: int = REPEATS)
     transfers = len(signed)
     known = SignatureCache()
     ledger.execute(step, known)
-    writes = {change.key: change.new for change in step.execution.delta.changes if change.key.startswith(STATE_PREFIX)}
+    writes = [(key, new) for key, new in step.execution.delta.writes if key.startswith(STATE_PREFIX)]
     messages = [(each.transaction.sender, each.signature, each.id) for each in signed]
 
     def root() -> bytes:
-        return update_tree(Overlay(ledger), writes)
+        return compute_update(ledger, writes).root
 
     require(ledger.execute(step) == step.execution, "executing a block twice gives two results")
     require(root() == step.execution.state_root, "the tree alone gives another state root than the block")

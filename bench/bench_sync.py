@@ -34,7 +34,8 @@ from consensus.context import BlockContext
 from consensus.engines import make_engine
 from consensus.headertree import HeaderTree
 from consensus.transition import fill, genesis_block, genesis_execution, make_header
-from consensus.view import EmptyView, Overlay, delta_bytes
+from consensus.undo import make_undo
+from consensus.view import EmptyView, Overlay
 from node.client import Client
 from node.config import Config, LogSettings, NetworkSettings, RpcSettings, SyncSettings
 from node.home import create_home
@@ -124,7 +125,7 @@ class Builder:
             overlay.put(change.key, change.new)
         store.put_headers([block.header])
         store.put_body(block.id, block.body)
-        undo, events = delta_bytes(filling.execution.delta.undo()), encode(filling.execution.events)
+        undo, events = encode(make_undo(filling.execution)), encode(filling.execution.events)
         connected.append(ConnectedBlock(block.id, Height(height), undo, events, (signed.id,)))
         return block
 

@@ -17,7 +17,8 @@ from chain.transaction import SignedTransaction, Transaction, Transfer
 from consensus.context import BlockContext, Execution
 from consensus.signatures import SignatureCache
 from consensus.transition import apply, fill, genesis_block, genesis_execution, make_header
-from consensus.view import Delta, EmptyView, delta_bytes
+from consensus.undo import make_undo
+from consensus.view import Delta, EmptyView
 from storage.base import CommitBatch, ConnectedBlock, GenesisData, StateChange
 
 CHAIN_ID = "bench"
@@ -65,11 +66,11 @@ class TransferChain:
         return self.state.get(key)
 
     def _write(self, delta: Delta) -> None:
-        for change in delta.changes:
-            if change.new is None:
-                del self.state[change.key]
+        for key, new in delta.writes:
+            if new is None:
+                del self.state[key]
             else:
-                self.state[change.key] = change.new
+                self.state[key] = new
 
     def beginning(self) -> GenesisData:
         """Return what a store of this chain begins with."""
@@ -117,7 +118,7 @@ class TransferChain:
 
 def state_changes(delta: Delta) -> tuple[StateChange, ...]:
     """Return a delta's new values as a store takes them."""
-    return tuple([(change.key, change.new) for change in delta.changes])
+    return delta.writes
 
 
 def commit_batch(step: Step) -> CommitBatch:
@@ -126,7 +127,7 @@ def commit_batch(step: Step) -> CommitBatch:
     connected = ConnectedBlock(
         id=block.id,
         height=block.header.height,
-        undo=delta_bytes(step.execution.delta.undo()),
+        undo=encode(make_undo(step.execution)),
         events=encode(step.execution.events),
         transactions=tuple([signed.id for signed in block.body.transactions]),
     )

@@ -12,7 +12,8 @@ from consensus.context import BlockContext, Execution
 from consensus.errors import Invalid, MissingPayload
 from consensus.signatures import SignatureCache
 from consensus.transition import apply
-from consensus.view import Delta, Overlay, PayloadView, StateView, apply_delta
+from consensus.undo import Undo, apply_undo
+from consensus.view import Overlay, PayloadView, StateView
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,7 @@ class BranchOutcome:
 
 def run_branch(
     view: StateView,
-    undos: Iterable[Delta],
+    undos: Iterable[Undo],
     blocks: Iterable[tuple[Block, BlockContext]],
     payloads: PayloadView,
     *,
@@ -38,14 +39,14 @@ def run_branch(
 ) -> BranchOutcome:
     """Return what a branch does to the state of ``view``.
 
-    ``undos`` take back the head's blocks, newest first (each is ``Delta.undo()`` of that block's delta). Raises
+    ``undos`` take back the head's blocks, newest first. Raises
     ``StateMismatch`` if an undo does not fit the view and ``BodyMismatch`` for a body that is not its header's; other
     exceptions are faults of this node. None of them says anything about a block.
     """
     overlay = Overlay(view)
     site: StateView = view  # not the overlay while nothing stands in it: the first block reads faster without
     for undo in undos:
-        apply_delta(overlay, undo)
+        apply_undo(overlay, undo)
         site = overlay
     executions: list[Execution] = []
     for index, (block, context) in enumerate(blocks):

@@ -8,8 +8,8 @@ from consensus.context import Execution
 from consensus.records import Account, Supply
 from consensus.staking.first import put_first_stake
 from consensus.state import GENESIS_KEY, SUPPLY_KEY, account_key, put_record
-from consensus.tree import update
-from consensus.view import EmptyView, Overlay
+from consensus.treeupdate import compute_update
+from consensus.view import EmptyView, Overlay, join_deltas
 
 
 def genesis_execution(genesis: Genesis) -> Execution:
@@ -32,8 +32,9 @@ def genesis_execution(genesis: Genesis) -> Execution:
         raise GenesisError(f"allocations and stakes of {minted + bonded} coins; at most {INT_MAX} can exist")
     supply = Supply(Amount(minted + bonded), Amount(minted), Amount(0), Amount(bonded))
     put_record(overlay, SUPPLY_KEY, supply)
-    root = update(overlay, {change.key: change.new for change in overlay.changes()})
-    return Execution(overlay.delta(), root, ())
+    values = overlay.delta()
+    root, nodes = compute_update(EmptyView(), values.writes)
+    return Execution(join_deltas(values, nodes), root, ())
 
 
 def count_first_coins(genesis: Genesis) -> Amount:

@@ -29,9 +29,9 @@ from consensus.rules.transactions import check_form, check_nonce, run_transactio
 from consensus.rules.updates import check_release, run_update
 from consensus.signatures import SignatureCache
 from consensus.staking.clock import tick_stake
-from consensus.state import STATE_PREFIX, get_account
-from consensus.tree import update as update_tree
-from consensus.view import EmptyView, PayloadView, StateView
+from consensus.state import get_account
+from consensus.treeupdate import compute_update
+from consensus.view import EmptyView, PayloadView, StateView, join_deltas
 
 __all__ = [
     "BlockContext",
@@ -203,9 +203,9 @@ def _finish(ledger: Ledger) -> Execution:
     tick(ledger)
     tick_stake(ledger)
     ledger.close()
-    writes = {change.key: change.new for change in ledger.overlay.changes() if change.key.startswith(STATE_PREFIX)}
-    root = update_tree(ledger.overlay, writes)
-    return Execution(ledger.overlay.delta(), root, tuple(ledger.events))
+    values = ledger.overlay.delta()
+    root, nodes = compute_update(ledger.before, values.writes)
+    return Execution(join_deltas(values, nodes), root, tuple(ledger.events))
 
 
 def _check_header(header: Header, context: BlockContext) -> None:

@@ -34,7 +34,7 @@ from consensus.pos.validators import ValidatorSet, epoch_of
 from consensus.pos.votes import Certificate, VoteKind, find_certificate_fault
 from consensus.signatures import SignatureCache
 from consensus.staking.place import place_of
-from consensus.view import delta_bytes
+from consensus.undo import make_undo
 from node.context import context_on
 from node.core.recovery import rebuild_tree
 from node.errors import ChainImportError
@@ -340,12 +340,12 @@ def _commit_of(batch: list[Block], outcome: BranchOutcome) -> CommitBatch:
     changes: dict[bytes, bytes | None] = {}
     connected: list[ConnectedBlock] = []
     for block, execution in zip(batch, outcome.executions, strict=False):  # it may have stopped early
-        changes.update({change.key: change.new for change in execution.delta.changes})
+        changes.update(execution.delta.writes)
         connected.append(
             ConnectedBlock(
                 id=block.id,
                 height=block.header.height,
-                undo=delta_bytes(execution.delta.undo()),
+                undo=encode(make_undo(execution)),
                 events=encode(execution.events),
                 transactions=tuple([signed.id for signed in block.body.transactions]),
                 payloads=tuple([ref.id for ref in payload_refs(block.body)]),

@@ -7,7 +7,7 @@ then the new blocks, and of several writes to one key the last stands.
 from collections.abc import Sequence
 
 from chain.ids import Hash
-from consensus.view import Delta, decode_delta
+from consensus.undo import Undo, decode_undo
 from node.core.messages import ConnectedBlock as Connected
 from node.jobs.results import ExecutedBlock
 from storage.base import ChainStore, CommitBatch, ConnectedBlock
@@ -45,16 +45,12 @@ def make_batch(
 
 def lay_undo(changes: dict[bytes, bytes | None], store: ChainStore, id: Hash) -> None:
     """Put what takes a block of the main chain back over changes that were made before it is."""
-    _lay(changes, _stored_undo(store, id))
+    undo = _stored_undo(store, id)
+    changes.update(zip(undo.keys, undo.values, strict=True))
 
 
-def _stored_undo(store: ChainStore, id: Hash) -> Delta:
+def _stored_undo(store: ChainStore, id: Hash) -> Undo:
     data = store.undo(id)
     if data is None:
         raise LookupError(f"connected block {id.hex()} has no undo")
-    return decode_delta(data)
-
-
-def _lay(changes: dict[bytes, bytes | None], delta: Delta) -> None:
-    for change in delta.changes:
-        changes[change.key] = change.new
+    return decode_undo(data)

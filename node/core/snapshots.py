@@ -15,7 +15,7 @@ from typing import Final
 from chain.codec import encode
 from chain.ids import Hash, Height
 from consensus.snapshot import VALUE_PREFIX, make_chunk
-from consensus.view import decode_delta
+from consensus.undo import decode_undo
 from node.core.chain import Chain
 from node.core.config import CoreConfig
 from node.core.messages import HeadChanged
@@ -142,11 +142,12 @@ class SnapshotDesk:
         changes: dict[bytes, bytes | None] = {}
         for above in range(self._chain.height, height, -1):
             id = store.block_id_at(Height(above))
-            undo = None if id is None else store.undo(id)
-            size += 0 if undo is None else len(undo)
-            if undo is None or size > _MAX_REWIND_BYTES:
+            data = None if id is None else store.undo(id)
+            size += 0 if data is None else len(data)
+            if data is None or size > _MAX_REWIND_BYTES:
                 return
-            changes.update({change.key: change.new for change in decode_delta(undo).changes})
+            undo = decode_undo(data)
+            changes.update(zip(undo.keys, undo.values, strict=True))
         self._put(height, RewoundState(store.view(), changes))
 
     # --- what is served ---------------------------------------------------------------------------

@@ -13,7 +13,8 @@ from consensus.context import BlockContext, Execution
 from consensus.errors import Invalid, MissingPayload
 from consensus.staking.place import place_in, place_of
 from consensus.transition import apply, fill, make_header
-from consensus.view import Delta, Overlay, StateView, apply_delta, decode_delta, delta_bytes
+from consensus.undo import Undo, apply_undo, decode_undo, make_undo
+from consensus.view import Overlay, StateView, apply_delta
 from node.context import context_on
 from node.core.payloads import body_payloads, transaction_payload
 from node.jobs.control import JobControl
@@ -60,11 +61,11 @@ def _read_blocks(spec: ExecuteBranch, world: World, bodies: list[Body]) -> Itera
         yield block, context
 
 
-def _undo(world: World, id: Hash) -> Delta:
+def _undo(world: World, id: Hash) -> Undo:
     data = world.store.undo(id)
     if data is None:
         raise LookupError(f"connected block {id.hex()} has no undo")
-    return decode_delta(data)
+    return decode_undo(data)
 
 
 def _block(world: World, id: Hash) -> tuple[Block, BlockContext]:
@@ -100,8 +101,8 @@ def _executed(id: Hash, execution: Execution, body: Body) -> ExecutedBlock:
     """Return what the commit of a block needs."""
     return ExecutedBlock(
         id=id,
-        changes=tuple([(change.key, change.new) for change in execution.delta.changes]),
-        undo=delta_bytes(execution.delta.undo()),
+        changes=execution.delta.writes,
+        undo=encode(make_undo(execution)),
         events=execution.events,
         encoded_events=encode(execution.events),
         transactions=tuple([signed.id for signed in body.transactions]),
@@ -156,7 +157,7 @@ def _site(spec: BuildBlock, world: World, view: StateView) -> StateView | None:
         return view
     site = Overlay(view)
     for id in spec.undo:
-        apply_delta(site, _undo(world, id))
+        apply_undo(site, _undo(world, id))
     for id in spec.apply:
         block, context = _block(world, id)
         try:

@@ -109,7 +109,7 @@ def open_home(path: Path, password: str | None = None, *, light: bool = False) -
 def first_data(genesis: Genesis) -> GenesisData:
     """Return what a new chain store of this network begins with."""
     execution = genesis_execution(genesis)
-    changes = [(change.key, change.new) for change in execution.delta.changes]
+    changes = execution.delta.writes
     return GenesisData(genesis.id, genesis_block(genesis), changes, encode(execution.events))
 
 

@@ -26,7 +26,8 @@ from consensus.events import ValidatorSlashed
 from consensus.queries import get_history, get_plan_document, get_supply, list_plans
 from consensus.records import Device, PlanEntry
 from consensus.staking.state import get_burned
-from consensus.tree import TREE_PREFIX, get_root, update
+from consensus.tree import TREE_PREFIX, get_root
+from consensus.treeupdate import update
 from consensus.view import Overlay
 from node.core.core import NodeCore
 from node.effects import Effect, Publish

@@ -108,7 +108,7 @@ def _make_stake_genesis(settings: SimulationSettings, wealth: Mapping[AccountId,
 def genesis_data(genesis: Genesis) -> GenesisData:
     """Return what a new store begins with."""
     execution = genesis_execution(genesis)
-    changes = [(change.key, change.new) for change in execution.delta.changes]
+    changes = execution.delta.writes
     return GenesisData(genesis.id, genesis_block(genesis), changes, encode(execution.events))
 
 

@@ -1,7 +1,7 @@
 """A small chain in memory: real transactions, updates and payloads, real learning, no engine and no network.
 
-``Chain`` keeps state as a dict, applies each block through ``fill`` and ``apply`` alike, and remembers deltas, so that
-tests can walk back. Time passes ``BLOCK_MS`` a block; the beacon is a hash of the height.
+``Chain`` keeps state as a dict, applies each block through ``fill`` and ``apply`` alike, and remembers executions, so
+that tests can walk back. Time passes ``BLOCK_MS`` a block; the beacon is a hash of the height.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -11,6 +11,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from chain.block import Block
+from chain.codec import encode
 from chain.fixedpoint import from_bytes
 from chain.genesis import Genesis, Rules
 from chain.genesis_default import default_genesis, default_rules
@@ -29,6 +30,7 @@ from consensus.queries import OpenTask, get_account, get_device, get_enrolment, 
 from consensus.records import PlanEntry
 from consensus.stamps import find_stamp
 from consensus.transition import apply, fill, genesis_block, genesis_execution, make_header
+from consensus.undo import apply_undo, decode_undo, make_undo
 from consensus.view import Delta, Overlay, apply_delta
 from fl.dataset import DenseData
 from fl.plan.schema import (
@@ -136,7 +138,6 @@ class Chain:
         self.store: dict[bytes, bytes] = {}
         self.blocks: list[Block] = [genesis_block(self.genesis)]
         self.contexts: list[BlockContext] = []
-        self.deltas: list[Delta] = []
         self.executions: list[Execution] = []
         self.transactions: list[SignedTransaction] = []
         self.updates: list[AttestedUpdate] = []
@@ -199,6 +200,9 @@ class Chain:
     def _write(self, delta: Delta) -> None:
         overlay = Overlay(self)
         apply_delta(overlay, delta)
+        self._keep(overlay)
+
+    def _keep(self, overlay: Overlay) -> None:
         for change in overlay.changes():
             if change.new is None:
                 del self.state[change.key]
@@ -220,16 +224,16 @@ class Chain:
             self._write(execution.delta)
             self.blocks.append(block)
             self.contexts.append(context)
-            self.deltas.append(execution.delta)
             self.executions.append(execution)
         return self.executions[-1]
 
     def undo(self) -> None:
         """Take the last block back."""
-        self._write(self.deltas.pop().undo())
+        overlay = Overlay(self)
+        apply_undo(overlay, decode_undo(encode(make_undo(self.executions.pop()))))
+        self._keep(overlay)
         self.blocks.pop()
         self.contexts.pop()
-        self.executions.pop()
 
     # --- what accounts do ---
 

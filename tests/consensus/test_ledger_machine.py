@@ -37,7 +37,8 @@ from consensus.queries import (
     list_plans,
 )
 from consensus.state import get_active
-from consensus.tree import get_root, update
+from consensus.tree import get_root
+from consensus.treeupdate import update
 from consensus.view import EmptyView, Overlay
 from fl.holdout import commit_holdout
 from fl.payload import write_payload

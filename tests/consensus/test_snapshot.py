@@ -11,7 +11,8 @@ from msgspec.structs import replace
 from chain.ids import Hash
 from consensus import snapshot
 from consensus.snapshot import ROOT, Chunk, ChunkError, Prefix, assemble, check_chunk, make_chunk, missing
-from consensus.tree import EMPTY_ROOT, get_root, update
+from consensus.tree import EMPTY_ROOT, get_root
+from consensus.treeupdate import update
 from consensus.view import EmptyView, Overlay
 
 

@@ -38,7 +38,7 @@ def refusal(chain: Chain, signed: SignedTransaction) -> Invalid:
     chain.mine()
     verdict = chain.rejected[signed.id]
     assert (verdict.rule, verdict.detail) == (pooled.value.rule, pooled.value.detail)
-    keys = {change.key for change in chain.deltas[-1].changes if change.key.startswith(b"s/")}
+    keys = {change.key for change in chain.executions[-1].delta.changes if change.key.startswith(b"s/")}
     touched = {key for key in keys if not key.startswith(b"s/due")}  # deadlines of other plans may have come
     assert touched == {b"s/supply", b"s/account/" + PRODUCER.account}  # its subsidy, and no trace of the refused
     return verdict

@@ -22,7 +22,9 @@ from consensus.queries import get_plan, get_supply
 from consensus.records import Account
 from consensus.state import account_key
 from consensus.transition import apply, execute, fill, genesis_block, genesis_execution, make_header
-from consensus.tree import EMPTY_ROOT, get_root, prove, update, verify_state_proof
+from consensus.tree import EMPTY_ROOT, get_root, prove, verify_state_proof
+from consensus.treeupdate import update
+from consensus.undo import make_undo
 from consensus.view import EmptyView, Overlay
 from tests.consensus.harness import DEVICES, OTHER, OWNER, WEALTH, Chain, make_genesis, make_plan, make_rules
 from tests.consensus.strategies import bodies_about, spoilt_updates
@@ -309,7 +311,7 @@ def test_a_branch_goes_back_and_forward():
     side.send(OTHER, Transfer(OWNER.account, Amount(5)))
     side.mine(3)
     trunk.mine(2)
-    undos = [delta.undo() for delta in reversed(trunk.deltas[1:])]
+    undos = [make_undo(execution) for execution in reversed(trunk.executions[1:])]
     blocks = list(zip(side.blocks[2:], side.contexts[1:], strict=True))
     state = dict(trunk.state)
     outcome = run_branch(trunk, undos, blocks, trunk)
@@ -353,7 +355,7 @@ def test_an_undo_that_does_not_fit_is_damage_and_no_verdict():
     chain = Chain()
     chain.mine(2)
     with pytest.raises(StateMismatch):
-        run_branch(chain, [chain.deltas[0].undo()], [], chain)
+        run_branch(chain, [make_undo(chain.executions[0])], [], chain)
 
 
 def test_the_errors_of_this_room_are_one_tree():

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from chain.ids import Hash
-from consensus.tree import EMPTY_ROOT, get_root, prove, update, verify_state_proof
+from consensus.tree import EMPTY_ROOT, get_root, prove, verify_state_proof
+from consensus.treeupdate import update
 from consensus.view import EmptyView, Overlay
 
 KEYS = [bytes([number]) for number in range(24)]

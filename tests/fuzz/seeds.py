@@ -20,7 +20,7 @@ from consensus.first import genesis_block
 from consensus.pos.evidence import make_evidence
 from consensus.pos.votes import Proposal, Vote, VoteKind, encode_message, vote_message
 from consensus.snapshot import Chunk
-from consensus.tree import update
+from consensus.treeupdate import update
 from consensus.view import EmptyView, Overlay
 from fl.data.sources import load_dataset
 from fl.holdout import commit_holdout

@@ -7,37 +7,52 @@ from tests.mutants.base import Mutant
 _LEDGER: Final = ("tests/consensus",)
 _STATE: Final = (
     "tests/consensus/test_view.py",
+    "tests/consensus/test_undo.py",
     "tests/consensus/test_tree.py",
     "tests/consensus/test_ledger_machine.py",
 )
 
 MUTANTS: Final = (
     Mutant(
-        "undo writes new values instead of old ones",
-        "consensus/view.py",
-        "Change(change.key, change.new, change.old)",
-        "Change(change.key, change.old, change.new)",
-        _STATE,
-    ),
-    Mutant(
         "a delta is laid without a look at what it starts from",
         "consensus/view.py",
-        "        if overlay.get(change.key) != change.old:",
+        "        if overlay.get(key) != old:",
         "        if False:",
         _STATE,
     ),
     Mutant(
         "a delta keeps what did not change",
         "consensus/view.py",
-        "return tuple([change for change in found if change.old != change.new])",
-        "return tuple(found)",
+        "    if any(map(eq, olds, news)):",
+        "    if False:",
+        _STATE,
+    ),
+    Mutant(
+        "a block is taken back by what it wrote",
+        "consensus/undo.py",
+        "    return Undo(execution.state_root, execution.delta.keys, execution.delta.olds)",
+        "    return Undo(execution.state_root, execution.delta.keys, execution.delta.news)",
+        _STATE,
+    ),
+    Mutant(
+        "a block is taken back from a state that it did not leave",
+        "consensus/undo.py",
+        "    if undo.root is not None and get_root(overlay) != undo.root:",
+        "    if False:",
+        _STATE,
+    ),
+    Mutant(
+        "a leaf that is alone stays where it was",
+        "consensus/treeupdate.py",
+        "        below.news[at] = None\n",
+        "",
         _STATE,
     ),
     Mutant(
         "leaves and branches of the state tree hash alike",
         "consensus/tree.py",
-        '_BRANCH: Final = b"\\x01"',
-        '_BRANCH: Final = b"\\x00"',
+        '\nBRANCH: Final = b"\\x01"',
+        '\nBRANCH: Final = b"\\x00"',
         (*_STATE, "tests/consensus/test_golden_v1.py"),
     ),
     Mutant(

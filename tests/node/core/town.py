@@ -73,7 +73,7 @@ def make_world(
 ) -> World:
     """A world in memory."""
     execution = genesis_execution(genesis)
-    changes = [(change.key, change.new) for change in execution.delta.changes]
+    changes = execution.delta.writes
     first = GenesisData(genesis.id, genesis_block(genesis), changes, encode(execution.events))
     return World(
         genesis=genesis,
