@@ -438,6 +438,23 @@ class HeaderTree:
         """Return the heaviest chain known whose blocks name newer rules than this node has for their heights."""
         return self._other.newest
 
+    def newer_final(self) -> NewerChain | None:
+        """Return a chain under newer rules that a certificate made final; None if none is known."""
+        return self._other.final
+
+    def newer_makers(self, above: int) -> int:
+        """Return what the makers of blocks under newer rules above a height weigh together."""
+        return self._other.sum_makers(above)
+
+    def note_newer_final(self, id: Hash) -> None:
+        """Take note that a certificate names a block that is not in the tree; it may be one under newer rules."""
+        self._other.note_final(id)
+
+    def note_newer_final_header(self, header: Header) -> None:
+        """Take note that a certificate names the block of this header, which is under newer rules."""
+        self._other.note_final_header(header)
+
+
     # Ways through the tree
 
     def common_ancestor(self, a: Hash, b: Hash) -> Hash:

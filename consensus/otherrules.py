@@ -2,8 +2,9 @@
 
 In an upgrade two kinds of nodes meet. Whoever follows older rules can't judge a newer block, and must not condemn it:
 it may be right. So a header that names another version of the rules than this node has for its height is asked for no
-more than its link and its work. It does not enter the tree; what stands on it is weighed with it, and if the chain
-under newer rules is the heaviest known, the node has to stop and say so (``node.core.upgrades``).
+more than its link and its work, or under votes a validator's seal. It does not enter the tree; what stands on it is
+weighed with it, and if the chain under newer rules is the heaviest known, or validators with more than a third of the
+stake make it, the node has to stop and say so (``node.core.outdated``).
 """
 
 from collections import OrderedDict
@@ -13,7 +14,7 @@ from typing import Final
 
 from chain.block import Header, block_id
 from chain.genesis import Genesis
-from chain.ids import Hash, Height
+from chain.ids import AccountId, Hash, Height
 from chain.upgrades import find_unknown
 from consensus.engine import HeaderVerdict, HeaderView, Verdict
 from consensus.header_form import find_link_fault
@@ -73,6 +74,8 @@ class OtherRules:
         self._tree = tree
         self._kept: OrderedDict[Hash, tuple[Header, Header, NewerChain | None]] = OrderedDict()
         self._newest: NewerChain | None = None
+        self._final: NewerChain | None = None
+        self._makers: OrderedDict[AccountId, tuple[Height, int]] = OrderedDict()
 
     def __contains__(self, id: object) -> bool:
         return id in self._kept
@@ -81,6 +84,25 @@ class OtherRules:
     def newest(self) -> NewerChain | None:
         """The heaviest chain under newer rules; None if none was heard of."""
         return self._newest
+
+    @property
+    def final(self) -> NewerChain | None:
+        """A chain under newer rules that certificates made final; None if none is known."""
+        return self._final
+
+    def note_final(self, id: Hash) -> None:
+        """Take note that a certificate names this block; nothing happens if it is not one under newer rules."""
+        kept = self._kept.get(id)
+        if kept is not None and kept[2] is not None:
+            self._final = kept[2]
+
+    def note_final_header(self, header: Header) -> None:
+        """Take note that a certificate names the block of this header, which is under newer rules."""
+        self._final = self._final or NewerChain(header.version, header.height, 1, 0)
+
+    def sum_makers(self, above: int) -> int:
+        """Return what the makers of headers under newer rules above a height weigh together, each counted once."""
+        return sum(weight for height, weight in self._makers.values() if height > above)
 
     def keep(self, header: Header, verdict: HeaderVerdict, weight_below: int) -> None:
         """Take note of a header that was judged ``NEWER_RULES`` or ``OLDER_RULES``.
@@ -97,11 +119,18 @@ class OtherRules:
                 chain = NewerChain(header.version, before.height, before.blocks + 1, before.weight + verdict.weight)
             if self._newest is None or chain.weight > self._newest.weight:
                 self._newest = chain
+            self._note_maker(header, verdict.weight)
         base = self._tree.header(header.parent) if parent is None else parent[1]
         assert base is not None  # it was judged by its parent, which is there or here
         self._kept[block_id(header)] = header, base, chain
         if len(self._kept) > _MAX_HEADERS:
             self._kept.popitem(last=False)
+
+    def _note_maker(self, header: Header, weight: int) -> None:
+        height, _ = self._makers.get(header.producer, (Height(0), 0))
+        self._makers[header.producer] = max(height, header.height), weight
+        if len(self._makers) > _MAX_HEADERS:
+            self._makers.popitem(last=False)
 
     # --- what an engine reads ---
 

@@ -73,7 +73,7 @@ class PosEngine:
         """
         other = judge_other_rules(self._genesis, chain, header, self._weigh_other)
         if other is not None:
-            return other
+            return self._or_wait(other, header)
         fault = find_form_fault(self._genesis, header)
         if fault is not None:
             return _invalid(fault)
@@ -122,12 +122,20 @@ class PosEngine:
             return HeaderVerdict(Verdict.FUTURE, f"time {header.time_ms} is after {latest}", (), retry)
         return VALID_HEADER
 
+    def _or_wait(self, verdict: HeaderVerdict, header: Header) -> HeaderVerdict:
+        """Return the verdict on a header under other rules; of one whose validators are not known here none is bad."""
+        epoch = epoch_of(header.height, self.parameters.epoch_blocks)
+        if verdict.verdict is Verdict.INVALID and epoch > self.sets.newest.epoch:
+            return HeaderVerdict(Verdict.ORPHAN, f"the validators of epoch {epoch} are not known yet")
+        return verdict
+
     def _weigh_other(self, parent: Header, header: Header) -> int:
-        """Return 1 if a validator of the last epoch known sealed this header under other rules, else 0."""
-        set = self.sets.newest
-        is_member = header.producer in set and len(header.seal) == SEAL_BYTES
-        message = seal_message(set.seed, header)
-        return int(is_member and self._signatures.is_signed(header.producer, header.seal, message))
+        """Return the share of the stake of the validator that sealed this header under other rules, 0 if none did."""
+        set = self.sets.get(epoch_of(header.height, self.parameters.epoch_blocks))
+        if set is None or header.producer not in set or len(header.seal) != SEAL_BYTES:
+            return 0
+        is_sealed = self._signatures.is_signed(header.producer, header.seal, seal_message(set.seed, header))
+        return set.share(header.producer) if is_sealed else 0
 
     def _parent_view(self, parent: Header, epoch: int) -> int:
         if parent.height == 0:

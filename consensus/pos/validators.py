@@ -17,6 +17,8 @@ from chain.ids import INT_MAX, AccountField, AccountId, HashField, Natural
 
 MAX_MEMBERS: Final = 256
 """Validators of one epoch at most: bounds certificates (17 KiB) and the work of checking one (256 signatures)."""
+SHARES: Final = 10**6
+"""What ``ValidatorSet.share`` counts in."""
 DOMAIN_LEADER: Final = b"fedchain/pos-leader"
 
 
@@ -68,6 +70,11 @@ class ValidatorSet(Record, dict=True, gc=True):
         """Return a member's power; 0 for others."""
         position = self._positions.get(account)
         return 0 if position is None else self.members[position].power
+
+    def share(self, account: AccountId) -> int:
+        """Return a member's part of all power, in millionths and at least one; 0 for others."""
+        power = self.power(account)
+        return max(1, power * SHARES // self.total) if power else 0
 
     def is_quorum(self, power: int) -> bool:
         """Is this strictly more than two thirds of all power? Two such groups share more than a third."""

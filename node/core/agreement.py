@@ -245,7 +245,7 @@ class AgreementDesk:
             turn.network(self._network.verdict(arrived.peer, Verdict.REJECT, str(fault), turn.now))
             return
         for proof in proofs:
-            self._finality.finalize(proof.certificate, turn)
+            self._finality.finalize(proof.certificate, turn, proof.boundary)
         if proofs:
             self._go_on_from(proofs[-1], turn)
 

@@ -4,9 +4,12 @@ Rules of this file: a final block is on disk with its certificate before anybody
 before its block; the highest such one is remembered, for it makes all lower ones final too.
 """
 
+from chain.block import Header
 from chain.codec import encode
 from chain.ids import Hash, Height
+from consensus.engine import Verdict
 from consensus.errors import ConflictingFinality
+from consensus.otherrules import find_rules_gap
 from consensus.pos.votes import Certificate
 from node.core.chain import Chain
 from node.core.importer import CALL_PEOPLE, Importer
@@ -31,10 +34,11 @@ class Finality:
         """The height of the highest block known to be final, executed here or not."""
         return self._chain.tree.height(self._chain.tree.decided)
 
-    def finalize(self, certificate: Certificate, turn: Turn) -> None:
-        """Take a finality certificate."""
+    def finalize(self, certificate: Certificate, turn: Turn, header: Header | None = None) -> None:
+        """Take a finality certificate, with the header of its block if that came along."""
         block = Hash(certificate.block)
         if block not in self._chain.tree:
+            self._look_for_newer_rules(block, header)
             if self._pending is None or _place(certificate) > _place(self._pending):
                 self._pending = certificate
             return
@@ -52,9 +56,19 @@ class Finality:
             turn.publish(BlockFinal(height, block))
             turn.tell(FinalMoved(height, block))
 
+    def _look_for_newer_rules(self, block: Hash, header: Header | None) -> None:
+        """Is it final under rules that this node does not follow? Then it has to stop (``node.core.outdated``)."""
+        gap = None if header is None else find_rules_gap(self._world.genesis, header)
+        if header is not None and gap is not None and gap.verdict is Verdict.NEWER_RULES:
+            self._chain.tree.note_newer_final_header(header)
+        else:
+            self._chain.tree.note_newer_final(block)
+
     def retry(self, turn: Turn) -> None:
         """Look whether the header of the block has come that is known to be final."""
         pending = self._pending
+        if pending is not None:
+            self._chain.tree.note_newer_final(Hash(pending.block))
         if pending is not None and pending.block in self._chain.tree:
             self._pending = None
             self.finalize(pending, turn)

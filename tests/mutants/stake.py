@@ -320,4 +320,25 @@ MUTANTS: Final = (
         "        if False:",
         ("tests/node/core/test_waymarks.py",),
     ),
+    Mutant(
+        "one validator stops every node that was not told of newer rules",
+        "node/core/outdated.py",
+        "    if newest is not None and tree.newer_makers(head) > A_THIRD:",
+        "    if newest is not None:",
+        ("tests/node/core/test_upgrades_stake.py",),
+    ),
+    Mutant(
+        "headers under newer rules count for ever",
+        "consensus/otherrules.py",
+        "        return sum(weight for height, weight in self._makers.values() if height > above)",
+        "        return sum(weight for height, weight in self._makers.values())",
+        ("tests/node/core/test_upgrades_stake.py",),
+    ),
+    Mutant(
+        "what is final under newer rules is not looked at",
+        "node/core/outdated.py",
+        "    if final is not None:",
+        "    if False:",
+        ("tests/node/core/test_upgrades_stake.py",),
+    ),
 )
