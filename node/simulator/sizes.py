@@ -23,7 +23,7 @@ from consensus.headertree import KEPT_BELOW_FINAL
 from consensus.pos import inbox, live, sets, views
 from consensus.state import get_plan_count
 from consensus.waiting import MAX_WAITING
-from node.core import earlyheaders, headstates, intake, presync
+from node.core import earlyheaders, headstates, intake, presync, waymarks
 from node.core.core import NodeCore
 from p2p import limits
 from p2p.access import NetworkConfig
@@ -50,7 +50,8 @@ _BUCKETS: Final = limits.NEW_BUCKETS + limits.TRIED_BUCKETS
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What caps depend on: connections, blocks that headers are held of, plans, validators, what pools may hold."""
+    """What caps depend on: connections, blocks that headers are held of, plans, validators, what pools may hold, runs
+    of headers below the checkpoint."""
 
     callers: int
     peers: int
@@ -59,6 +60,7 @@ class Facts:
     members: int
     pooled: int
     updates: int
+    runs: int
 
     @property
     def headers(self) -> int:
@@ -91,6 +93,7 @@ def get_facts(core: NodeCore, network: NetworkConfig) -> Facts:
         members=engine.max_validators if isinstance(engine, PosParameters) else 0,
         pooled=pools.transactions + pools.free_transactions,
         updates=pools.updates,
+        runs=(0 if core.config.checkpoint is None else core.config.checkpoint.height) // waymarks.RUN + 1,
     )
 
 
@@ -242,6 +245,9 @@ CAPS: Final[dict[str, Cap]] = {
     "PayloadWants._needs": _payloads,
     "PayloadWants._needs[]": _payloads,
     "Monitor._moves": 1024,
+    "Waymarks._notes": lambda facts: facts.runs,
+    "Waymarks._ahead": lambda facts: facts.runs,
+    "LinkTrial._notes": lambda facts: facts.runs,
     # a state that is fetched
     "StateSync._offers": _peers,
     "StateSync._crumbs": _peers,
@@ -277,6 +283,7 @@ CAPS: Final[dict[str, Cap]] = {
     # the agreement
     "AgreementDesk._handlers": _FIXED,
     "AgreementDesk._timers": 16,
+    "AgreementDesk._due": 0,
     "Agreement._out": 0,
     "EarlyHeaders._taken": 16_384,
     "EarlyHeaders._taken[]": earlyheaders.MAX_SIBLINGS,
@@ -324,16 +331,19 @@ def measure(core: NodeCore) -> dict[str, int]:
 
 
 def find_excess(core: NodeCore, network: NetworkConfig) -> list[str]:
-    """Return what is larger than it may be, and what has no cap; nothing, if all is well."""
+    """Return what is larger than it may be; nothing, if all is well."""
     facts, faults = get_facts(core, network), list[str]()
     for name, size in measure(core).items():
-        cap = CAPS.get(name)
+        cap = CAPS.get(name, size)
         most = cap(facts) if callable(cap) else cap
-        if most is None:
-            faults.append(f"{name} has no cap")
-        elif size > most:
+        if size > most:
             faults.append(f"{name} holds {size}, of {most} at most")
     return faults
+
+
+def find_uncapped(core: NodeCore) -> list[str]:
+    """Return the containers of which nobody has said how large they may become."""
+    return sorted(set(measure(core)) - set(CAPS))
 
 
 def _search(core: NodeCore) -> Iterator[tuple[str, int]]:
