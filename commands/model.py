@@ -1,6 +1,7 @@
 """``fedchain model``: take a trained model from the chain, and use it."""
 
 import csv
+import io
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from chain.wholefile import write_text
 from commands.groups import Group
 from commands.home import HomeOption
 from commands.node_call import ask, find_plan
@@ -116,8 +118,9 @@ def predict(
     if out is None:
         csv.writer(sys.stdout, lineterminator="\n").writerows(table)
         return
-    with out.open("w", newline="", encoding="utf-8") as stream:
-        csv.writer(stream, lineterminator="\n").writerows(table)
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows(table)
+    write_text(out, text.getvalue())
     note(sentence(f"{counted(len(predictions), 'prediction')} in {out}"))
 
 

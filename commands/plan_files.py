@@ -9,6 +9,7 @@ import typer
 from rich.console import RenderableType
 from rich.text import Text
 
+from chain.wholefile import write_text
 from commands.output import CommandFailed, JsonFlag, UsageFault, command, emit, example, waiting, warn
 from commands.show import coins, counted, facts, listing, sentence, size, steps
 
@@ -70,7 +71,7 @@ def new(
         raise CommandFailed(f"{out} exists already", "name another file, or add --force")
     with waiting("reading the data"):
         inferred = infer_plan(data, label, beside=out.parent)
-    out.write_text(inferred.toml(), encoding="utf-8")
+    write_text(out, inferred.toml())
     for warning in inferred.warnings:
         warn(warning)
     plan = inferred.plan

@@ -9,6 +9,7 @@ import typer
 from rich.console import RenderableType
 from rich.text import Text
 
+from chain.wholefile import write_text
 from commands.output import PANEL_LEARNING, JsonFlag, command, emit, example, note, waiting
 from commands.show import counted, measure, sentence, span
 
@@ -85,7 +86,7 @@ def train(
             _write(out, problem, material, run, summary)
     summary["seconds"] = time.monotonic() - began
     if out is not None:
-        (out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+        write_text(out / "summary.json", json.dumps(summary, indent=2) + "\n")
     emit(as_json, summary, *_shown(summary, out))
 
 

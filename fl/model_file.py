@@ -27,6 +27,7 @@ from chain.fixedpoint import Float64Vector, Int64Vector, check_range, to_bytes, 
 from chain.hashing import content_id
 from chain.ids import Hash
 from chain.payload import MAX_PAYLOAD_BYTES
+from chain.wholefile import whole_file
 from fl.data.sources import load_dataset
 from fl.dataset import Dataset, Float64Matrix
 from fl.errors import ModelFileError, PlanError
@@ -117,7 +118,7 @@ def model_digest(fixed: Int64Vector) -> Hash:
 def save_model(path: Path, plan: Plan, fixed: Int64Vector) -> None:
     """Write a trained model; the same model gives the same bytes."""
     trained = TrainedModel(plan, _checked(plan, fixed, str(path)))
-    with path.open("wb") as stream:
+    with whole_file(path) as stream:
         np.savez(
             stream,
             format=np.int64(FORMAT),

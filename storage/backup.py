@@ -8,7 +8,9 @@ a newer one would let a device release, or a validator sign, twice.
 """
 
 import errno
+import glob
 import os
+import secrets
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -52,9 +54,8 @@ def back_up(
     """
     if to.exists():
         raise UseError(f"{to} exists already: name a new directory")
-    part = to.with_name(f".{to.name}.part")
-    if part.exists():
-        shutil.rmtree(part)
+    _remove_parts(to)
+    part = to.with_name(f".{to.name}.{secrets.token_hex(6)}.part")
     try:
         report = _fill(directory, store, payloads, part, is_cancelled)
         part.rename(to)
@@ -65,6 +66,13 @@ def back_up(
             shutil.rmtree(part, ignore_errors=True)
     sync_directory(to.parent)
     return report
+
+
+def _remove_parts(to: Path) -> None:
+    """Remove what backups to this place left that were killed: directories of this user's own, and no links."""
+    for left in to.parent.glob(f".{glob.escape(to.name)}.*.part"):
+        if left.is_dir() and not left.is_symlink() and left.stat().st_uid == os.geteuid():
+            shutil.rmtree(left)
 
 
 def _fill(

@@ -7,7 +7,6 @@ reader trusts nothing: it checks ids, links, roots and the digest at the end, an
 first thing that is wrong. Whether the blocks follow the ledger's rules is for the importing node to find out.
 """
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -18,10 +17,10 @@ from chain.codec import Record, decode, encode
 from chain.errors import CodecError
 from chain.ids import Hash, HashField, Height, Natural
 from chain.payload import MAX_PAYLOAD_BYTES
+from chain.wholefile import whole_file
 from storage.base import ChainStore, FinalBlock, PayloadStore
 from storage.check import payload_refs
 from storage.errors import DamagedError, ForeignGenesisError, StorageError
-from storage.files import sync_directory
 
 MAGIC: Final = b"fedchain chain export 1\n"
 MAX_RECORD_BYTES: Final = MAX_PAYLOAD_BYTES + 1024
@@ -91,17 +90,8 @@ def export_chain(store: ChainStore, payloads: PayloadStore, path: Path, referenc
     ``references`` is the engine's: who imports the file must see the headers that others refer to. The file has its
     name only when it is complete. Payloads that are not there (pruned) are left out.
     """
-    aside = path.with_name(f".{path.name}.tmp")
-    try:
-        with open(aside, "wb") as stream:
-            count = _write(store, payloads, stream, references)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.rename(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
-    sync_directory(path.parent)
-    return count
+    with whole_file(path) as stream:
+        return _write(store, payloads, stream, references)
 
 
 def _write(store: ChainStore, payloads: PayloadStore, stream: BinaryIO, references: References) -> int:

@@ -20,6 +20,7 @@ from urllib.request import Request, urlopen
 import numpy as np
 from numpy.typing import NDArray
 
+from chain.wholefile import open_plainly, whole_file
 from fl.data.files import explained
 from fl.data.known import KNOWN_SETS, KnownSet, RemoteFile
 from fl.errors import DataError
@@ -126,8 +127,8 @@ def _candidates(sources: Sequence[Path]) -> Iterator[Path]:
 
 def _copy(source: Path, target: Path, file: RemoteFile) -> None:
     part = target.with_name(target.name + ".part")
-    with explained(source):
-        shutil.copyfile(source, part)
+    with explained(source), source.open("rb") as original, open(part, "wb", opener=open_plainly) as stream:
+        shutil.copyfileobj(original, stream)
     _finish(part, target, file)
 
 
@@ -157,7 +158,7 @@ def _receive(url: str, part: Path, file: RemoteFile, progress: Progress | None, 
     with open_url(url, have) as response:
         if response.status != 206:
             have = 0
-        with explained(part), part.open("ab" if have else "wb") as stream:
+        with explained(part), open(part, "ab" if have else "wb", opener=open_plainly) as stream:
             while data := response.read(_CHUNK):
                 have += len(data)
                 if have > file.most:
@@ -187,15 +188,13 @@ def _made(known: KnownSet, name: str, directory: Path) -> Path:
     if target.is_file():
         return target
     originals = [directory / original for original in known.makes[name]]
-    part = target.with_name(target.name + ".part")
-    with explained(target):
+    with explained(target), whole_file(target) as stream:
         if target.suffix == ".npz":
             images, labels = (read_idx(path) for path in originals)
-            with part.open("wb") as stream:
-                np.savez_compressed(stream, x=images.reshape(images.shape[0], -1), y=labels)
+            np.savez_compressed(stream, x=images.reshape(images.shape[0], -1), y=labels)
         else:
-            shutil.copyfile(originals[0], part)
-        os.replace(part, target)
+            with originals[0].open("rb") as original:
+                shutil.copyfileobj(original, stream)
     return target
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from chain.wholefile import whole_file, write_text
 from fl.data.sources import HOLDOUT_NAME, data_files
 from fl.data.table import Column, ColumnTable, Csr, Table, VectorTable
 from fl.errors import DataError
@@ -158,17 +159,18 @@ def write_table(table: Table, path: Path) -> Path:
     ``path`` has no ending; numbers are written so that reading gives them back exactly.
     """
     if isinstance(table, ColumnTable):
-        return _write_text(path.with_name(path.name + ".csv"), _csv_lines(table))
+        return _write_lines(path.with_name(path.name + ".csv"), _csv_lines(table))
     if isinstance(table.x, Csr):
-        return _write_text(path.with_name(path.name + ".libsvm"), _libsvm_lines(table, table.x))
+        return _write_lines(path.with_name(path.name + ".libsvm"), _libsvm_lines(table, table.x))
     file = path.with_name(path.name + ".npz")
     arrays = {} if table.label is None else {"y": labels_of(table)}
-    np.savez_compressed(file, x=table.x, **arrays)  # type: ignore[arg-type]
+    with whole_file(file) as stream:
+        np.savez_compressed(stream, x=table.x, **arrays)  # type: ignore[arg-type]
     return file
 
 
-def _write_text(path: Path, lines: Sequence[str]) -> Path:
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+def _write_lines(path: Path, lines: Sequence[str]) -> Path:
+    write_text(path, "\n".join(lines) + "\n")
     return path
 
 

@@ -17,6 +17,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Bbox
 
+from chain.wholefile import whole_file
+
 _FEDERATED = "#c2410c"
 _CENTRAL = "#1d4ed8"
 _LOCAL = ("#64748b", "#0f766e", "#a16207", "#7e22ce", "#be185d", "#4d7c0f", "#0369a1", "#b91c1c", "#475569", "#15803d")
@@ -54,7 +56,8 @@ def draw(figure: LearningFigure, path: Path) -> None:
     _draw_curves(left, figure)
     _draw_scores(right, figure)
     sheet.supxlabel(figure.footer, fontsize=10, color="#475569", x=0.01, ha="left", family="monospace")
-    sheet.savefig(path)
+    with whole_file(path) as stream:
+        sheet.savefig(stream, format="png")
 
 
 def _draw_curves(axes: Axes, figure: LearningFigure) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from typing import Any, Final
 
+from chain.wholefile import write_text
 from node.client import Client, ClientError
 from node.errors import LocalnetError
 from node.localnet.homes import Layout, lay_out
@@ -57,7 +58,7 @@ async def run_localnet(spec: LocalnetSpec, progress: Progress) -> dict[str, Any]
     summary["rss_mb"] = peaks
     summary["light"] = [process.home.name for process in processes if process.home.role == LIGHT]
     summary["seconds"] = time.monotonic() - started
-    (spec.out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+    write_text(spec.out / "summary.json", json.dumps(summary, indent=2) + "\n")
     return summary
 
 

@@ -171,3 +171,16 @@ def test_any_change_to_an_export_is_noticed(exported, tmp_path, data):
     path.write_bytes(changed)
     with pytest.raises((DamagedError, ForeignGenesisError), match=r"changed\.export"):
         list(read_export(path, genesis))
+
+
+def test_an_export_writes_through_no_link(tmp_path):
+    """Not through one under the name its part had once, nor one in its own place; what it was on is as it was."""
+    store, payloads = MemoryChainStore(make_genesis()), MemoryPayloadStore()
+    filled(store, payloads)
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"precious")
+    for name in (".chain.export.tmp", "chain.export"):
+        (tmp_path / name).symlink_to(victim)
+    assert export_chain(store, payloads, tmp_path / "chain.export") == 4
+    assert victim.read_bytes() == b"precious"
+    assert (tmp_path / "chain.export").stat().st_size > 100

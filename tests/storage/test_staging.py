@@ -275,3 +275,31 @@ def test_a_cancelled_backup_leaves_nothing(tmp_path: Path, lock) -> None:
         back_up(DataDirectory(tmp_path), store, payloads, tmp_path / "copy", lambda: True)
     assert sorted(path.name for path in tmp_path.iterdir()) == before
     store.close()
+
+
+def test_a_backup_grows_where_nobody_can_have_put_a_link(tmp_path: Path, lock) -> None:
+    """Links that guess at its place are left alone; what a killed backup of ours left is removed."""
+    (tmp_path / "payloads").mkdir()
+    store = open_chain_store(tmp_path / "chain", lock, make_genesis())
+    payloads = PayloadFiles(tmp_path / "payloads")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "file").write_text("precious")
+    for name in (".copy.part", ".copy.0123456789ab.part"):
+        (tmp_path / name).symlink_to(elsewhere)
+    (tmp_path / ".copy.ba9876543210.part" / "chain").mkdir(parents=True)
+    parts: set[str] = set()
+
+    def look() -> bool:
+        parts.update(path.name for path in tmp_path.glob(".copy.*.part") if not path.is_symlink())
+        return False
+
+    payloads.put(b"payload")
+    back_up(DataDirectory(tmp_path), store, payloads, tmp_path / "copy", look)
+    back_up(DataDirectory(tmp_path), store, payloads, tmp_path / "other", lambda: False)
+    store.close()
+    assert [path.name for path in elsewhere.iterdir()] == ["file"]
+    assert len(parts) == 1
+    assert ".copy.ba9876543210.part" not in parts
+    assert not (tmp_path / ".copy.ba9876543210.part").exists()
+    assert not (tmp_path / "copy").is_symlink()
