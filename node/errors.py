@@ -8,6 +8,7 @@
     ├── CoreHalted        the core has stopped itself; no event can be handled any more
     ├── RefusedRequest    what a user asked for cannot be done; the message says why
     ├── EventLogError     a recorded event log is cut short, of another version, or not of this chain
+    ├── KeptError         what a light device wrote down of its headers can't be used
     ├── SimulationError   a simulated world can't be made: every setting that is out of range
     └── ClientError       a call to a node failed; its kinds are in ``node.rpc.failures``
 
@@ -63,6 +64,10 @@ class RefusedRequest(NodeError):  # noqa: N818 - it names an outcome
 
 class EventLogError(NodeError):
     """A recorded event log can't be read: cut short, of another version, or not of this chain."""
+
+
+class KeptError(NodeError):
+    """What an earlier run of a light device wrote down of its headers can't be used; the text says why."""
 
 
 class SimulationError(NodeError):

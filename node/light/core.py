@@ -42,6 +42,7 @@ from node.light.chain import LightChain, LightSurroundings
 from node.light.config import LightConfig
 from node.light.devicedesk import DeviceDesk
 from node.light.finalheaders import FinalHeaders
+from node.light.kept import FinalTail, Kept, WorkTail
 from node.light.liars import Liars
 from node.light.monitor import LightMonitor
 from node.light.outbox import Outbox
@@ -74,19 +75,21 @@ _POOLS = PoolLimits(transactions=64, transaction_bytes=4 * 1024 * 1024, updates=
 class LightCore(Core):
     """A whole light node, sans I/O. ``connect`` as for ``NodeCore``; ``Started`` must be the first event.
 
-    The world's store holds the genesis block and is never written to.
+    The world's store holds the genesis block and is never written to. ``kept``: what an earlier run wrote down.
     """
 
-    def __init__(self, world: World, config: LightConfig, connect: Connect) -> None:
+    def __init__(self, world: World, config: LightConfig, connect: Connect, kept: Kept | None = None) -> None:
         super().__init__(world, Mempool(_POOLS), UpdatePool(_POOLS))
         self.config = config
         self._liars = Liars()
         engine = world.engine
         self.source: WorkHeaders | FinalHeaders
         if isinstance(engine, PosEngine):
-            self.source = FinalHeaders(world, engine, config.checkpoint, self._liars)
+            final = kept.tail if kept is not None and isinstance(kept.tail, FinalTail) else None
+            self.source = FinalHeaders(world, engine, config.checkpoint, self._liars, final)
         else:
-            self.source = WorkHeaders(world, config.checkpoint, config.minimum_work, self._liars)
+            work = kept.tail if kept is not None and isinstance(kept.tail, WorkTail) else None
+            self.source = WorkHeaders(world, config.checkpoint, config.minimum_work, self._liars, work)
         self.network = connect(LightAccess(world, self.source, self.mempool, self.updates))
         self.source.network = self.network
         self._states = StateDesk(world, self.source, self.network, self._liars)
@@ -162,6 +165,11 @@ class LightCore(Core):
         return Trust(
             "" if point is None else str(point), Height(0), best, best, False, Height(0), 0, self.source.says()
         )
+
+    def keep(self) -> Kept | None:
+        """Return what the next run should know of the headers; None if there is nothing yet, or too much."""
+        tail, point = self.source.keep(), self.config.checkpoint
+        return None if tail is None else Kept(self.world.genesis.id, "" if point is None else str(point), tail)
 
     def finalized(self) -> Height:
         """Return the height up to which the chain is final."""

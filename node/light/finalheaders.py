@@ -24,6 +24,7 @@ from consensus.pos.votes import Certificate, Proposal, VoteKind, find_certificat
 from node.core.checkpoint import Checkpoint
 from node.core.turn import Turn
 from node.errors import StartupError
+from node.light.kept import MAX_FINAL, FinalTail
 from node.light.liars import Liars
 from node.light.source import TipMoved
 from node.world import World
@@ -32,8 +33,6 @@ from p2p.events import EngineArrived, EpochsArrived, HeadersArrived, PeerDown, P
 from p2p.network import PeerNetwork
 
 _HEARD: Final = 256
-_FINAL: Final = 16
-"""Final headers remembered: peers serve the state after as many."""
 _NEVER_ENOUGH: Final = 1 << 500
 """No peer's weight counts: headers are asked for only to learn a head that is not known."""
 
@@ -53,7 +52,14 @@ class _Untried:
 class FinalHeaders:
     """The last final header, and the validators who may make the next one final."""
 
-    def __init__(self, world: World, engine: PosEngine, checkpoint: Checkpoint | None, liars: Liars) -> None:
+    def __init__(
+        self,
+        world: World,
+        engine: PosEngine,
+        checkpoint: Checkpoint | None,
+        liars: Liars,
+        kept: FinalTail | None = None,
+    ) -> None:
         genesis = world.store.header(world.store.tip())
         assert genesis is not None  # a light node's store holds genesis and nothing else
         self._blocks = engine.parameters.epoch_blocks
@@ -74,7 +80,25 @@ class FinalHeaders:
         self._final: OrderedDict[Hash, Header] = OrderedDict([(self._genesis, genesis)])
         self._heard: OrderedDict[Hash, Header] = OrderedDict()
         self._pending: Certificate | None = None
+        if kept is not None:
+            self._resume(kept)
         self.network: PeerNetwork | None = None
+
+    def _resume(self, kept: FinalTail) -> None:
+        """Be where an earlier run was."""
+        self._engine.sets.put(kept.validators)
+        self._best = kept.headers[-1]
+        self._place = (kept.epoch, kept.view)
+        self._boundary, self._boundary_height = Hash(kept.boundary), int(kept.boundary_height)
+        self._final = OrderedDict((block_id(header), header) for header in kept.headers)
+
+    def keep(self) -> FinalTail | None:
+        """Return what the next run is to begin with; None as long as nothing is final."""
+        if not self._best.height:
+            return None
+        set, (epoch, view) = self._engine.sets.newest, self._place
+        headers, height = tuple(self._final.values()), Height(self._boundary_height)
+        return FinalTail(set, self._boundary, height, epoch, view, headers)
 
     # --- what is trusted --------------------------------------------------------------------------
 
@@ -224,7 +248,7 @@ class FinalHeaders:
         self._place = place
         if header.height > self._best.height:
             self._best = self._final[id] = header
-            while len(self._final) > _FINAL:
+            while len(self._final) > MAX_FINAL:
                 self._final.popitem(last=False)
             self._heard = OrderedDict((key, each) for key, each in self._heard.items() if each.height > header.height)
             turn.tell(TipMoved())

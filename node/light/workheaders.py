@@ -16,11 +16,13 @@ from typing import Final
 from chain.block import Header, block_id
 from chain.codec import decode, encode
 from chain.ids import Hash, Height
+from consensus.engine import VALID_HEADER
 from consensus.headertree import KEPT_BELOW_FINAL, HeaderTree, Outcome
 from node.core.checkpoint import Checkpoint
 from node.core.outdated import find_stop
 from node.core.presync import HeaderTrial, work_needed
 from node.core.turn import Turn
+from node.light.kept import MAX_HEADERS, WorkTail
 from node.light.liars import Liars
 from node.light.source import TipMoved
 from node.world import World
@@ -63,7 +65,9 @@ class RecentHeaders:
 class WorkHeaders:
     """The header tree of a node without blocks: every valid header counts as complete."""
 
-    def __init__(self, world: World, checkpoint: Checkpoint | None, minimum_work: int, liars: Liars) -> None:
+    def __init__(
+        self, world: World, checkpoint: Checkpoint | None, minimum_work: int, liars: Liars, kept: WorkTail | None = None
+    ) -> None:
         genesis = world.store.header(world.store.tip())
         assert genesis is not None  # a light node's store holds genesis and nothing else
         self._world = world
@@ -71,11 +75,39 @@ class WorkHeaders:
         self._minimum_work = minimum_work
         self._liars = liars
         self._archive = RecentHeaders(genesis)
-        pin = None if checkpoint is None else (checkpoint.height, checkpoint.block)
-        self.tree = HeaderTree(world.engine, genesis, checkpoint=pin, archive=self._archive)
         self._genesis = block_id(genesis)
-        self._lowest = 0
+        self._lowest = 0 if kept is None else int(kept.lowest)
+        self.tree = self._plant(genesis) if kept is None else self._replant(kept)
         self.network: PeerNetwork | None = None
+
+    def _plant(self, first: Header, weight: int | None = None) -> HeaderTree:
+        point = self._checkpoint
+        pin = None if point is None else (point.height, point.block)
+        return HeaderTree(self._world.engine, first, checkpoint=pin, archive=self._archive, weight=weight)
+
+    def _replant(self, kept: WorkTail) -> HeaderTree:
+        """Return the tree as an earlier run left it: these headers were judged then."""
+        below = kept.lowest - kept.headers[0].height
+        for header in kept.headers[:below]:
+            self._archive.put(block_id(header), header)
+        first, *rest = kept.headers[below:]
+        tree = self._plant(first, int.from_bytes(kept.weight, "big"))
+        for header in rest:
+            tree.insert(header, VALID_HEADER)
+            tree.mark_complete(block_id(header))
+        tree.set_head(block_id(kept.headers[-1]))
+        return tree
+
+    def keep(self) -> WorkTail | None:
+        """Return what the next run is to begin with; None if it is too much, or nothing yet."""
+        best = self.best
+        first = max(min(1, self._lowest), self._lowest - _ARCHIVED)
+        if best.height == 0 or best.height - first >= MAX_HEADERS:
+            return None
+        found = [self.tree.ancestor(self.tree.head, Height(height)) for height in range(first, best.height + 1)]
+        weight = self.tree.weight_at(Height(self._lowest))
+        headers = tuple([header for header in found if header is not None])
+        return WorkTail(headers, Height(self._lowest), weight.to_bytes((weight.bit_length() + 7) // 8 or 1, "big"))
 
     # --- what is trusted --------------------------------------------------------------------------
 

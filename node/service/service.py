@@ -29,6 +29,7 @@ from node.errors import StartupError
 from node.eventlog import EventRecorder, LogHeader
 from node.events import Shutdown, Started, Tick
 from node.light.core import LightCore
+from node.light.kept import Kept
 from node.logs import NodeLog
 from node.metrics import Metrics
 from node.rpc.door import open_door
@@ -46,6 +47,7 @@ from node.service.home import (
     remove_rpc_files,
     write_rpc_files,
 )
+from node.service.lightfile import read_headers, write_headers
 from node.service.links import LinkLimits, Links
 from node.service.peerfile import read_former_peers, read_peers, write_peers
 from node.service.runner import Runner
@@ -65,6 +67,7 @@ from storage.leveldb import LevelChainStore
 _SPARE_LINKS: Final = MAX_HALF_OPEN + 8
 """Connections that may be shaking hands or look for a moment who is there, beside those that are peers."""
 _REMEMBER_S: Final = 600.0
+_REMEMBER_FIRST_S: Final = 30.0
 _RPC_STOP_S: Final = 0.5
 _CLOCK_TOLERANCE_MS: Final = 2_000
 _JOBS_STOP_S: Final = 2.0
@@ -164,14 +167,16 @@ class Service:
         announcer = Announcer(hub, metrics, self._logger, genesis.prefix)
         home.payloads.on_damage = self._on_damaged_payload
         world = make_world(home, config, seed)
-        check_trust(world, core_config(config).checkpoint, Millis(time.time_ns() // 1_000_000))
+        kept = self._read_headers(world)
+        now, best = Millis(time.time_ns() // 1_000_000), None if kept is None else kept.best
+        check_trust(world, core_config(config).checkpoint, now, best)
         links = self._make_links(tasks, metrics)
         is_light = config.device.light
         agent = f"fedchain{'-light' if is_light else ''}/{package_version()}"
         network = network_config(config, genesis, agent, 0, self._read_peers(), read_former_peers(home.path))
         host, port = ("", 0) if is_light else await _bind(links, config)
         network = replace(network, listen_port=port)
-        core = self._make_core(world, network)
+        core = self._make_core(world, network, kept)
         runner = Runner(
             core,
             links,
@@ -198,12 +203,12 @@ class Service:
         self._forward_log(announcer, runner)
         return _Parts(core, runner, links, workers, doors, hub, metrics)
 
-    def _make_core(self, world: World, network: NetworkConfig) -> NodeCore | LightCore:
+    def _make_core(self, world: World, network: NetworkConfig, kept: Kept | None) -> NodeCore | LightCore:
         def connect(chain: ChainAccess) -> PeerNetwork:
             return PeerNetwork(network, world.key, chain, world.random)
 
         if self._config.device.light:
-            return LightCore(world, light_config(self._config), connect)
+            return LightCore(world, light_config(self._config), connect, kept)
         return NodeCore(world, core_config(self._config), connect)
 
     def _make_links(self, tasks: asyncio.TaskGroup, metrics: Metrics) -> Links:
@@ -226,6 +231,17 @@ class Service:
         if problem:
             self._logger.warning("the list of peers can't be read", reason=problem, remedy="the node finds peers anew")
         return remembered
+
+    def _read_headers(self, world: World) -> Kept | None:
+        """Return what an earlier run of a light device kept of its headers."""
+        if not self._config.device.light:
+            return None
+        kept, problem = read_headers(self._home.path, world.genesis, light_config(self._config).checkpoint)
+        if problem:
+            self._logger.warning(
+                "the headers kept can't be used", reason=problem, remedy="they are asked for anew, from genesis on"
+            )
+        return kept
 
     # --- life ------------------------------------------------------------------------------------------
 
@@ -275,6 +291,8 @@ class Service:
         parts.doors.close()
         self.jobs_ended = await parts.workers.stop(_JOBS_STOP_S)
         write_peers(self._home.path, parts.core.remember_peers(parts.runner.now()))
+        if isinstance(parts.core, LightCore) and not self._code:  # what a fault left in memory may not be whole
+            write_headers(self._home.path, parts.core.keep())
         if self.running.done():
             self._logger.info("node stopped", code=self._code)
 
@@ -397,8 +415,12 @@ async def _tick(runner: Runner, logger: FilteringBoundLogger) -> None:
 
 
 async def _remember(core: NodeCore | LightCore, runner: Runner, home: Path) -> None:
-    """Write down now and then whom to call after a crash."""
+    """Write down now and then whom to call after a crash, and a light device which headers it need not ask for."""
+    seconds = _REMEMBER_FIRST_S
     while True:
-        await asyncio.sleep(_REMEMBER_S)
+        await asyncio.sleep(seconds)
+        seconds = _REMEMBER_S
         peers = await runner.look(lambda: core.remember_peers(runner.now()))
         await asyncio.to_thread(write_peers, home, peers)
+        if isinstance(core, LightCore):
+            await asyncio.to_thread(write_headers, home, await runner.look(core.keep))

@@ -6,6 +6,7 @@ a network that is older, can't tell the two apart by looking. So it needs a chec
 somebody its operator trusts (weak subjectivity). Proof of work needs none: its past costs what it cost.
 """
 
+from chain.block import Header
 from chain.genesis import PosParameters
 from chain.ids import Millis
 from node.core.checkpoint import Checkpoint
@@ -16,12 +17,15 @@ from node.world import World
 _DAY_MS = 24 * 3_600_000
 
 
-def check_trust(world: World, checkpoint: Checkpoint | None, now: Millis) -> None:
-    """Raise ``StartupError`` if the chain here contradicts the checkpoint, or if one is needed and there is none."""
+def check_trust(world: World, checkpoint: Checkpoint | None, now: Millis, best: Header | None = None) -> None:
+    """Raise ``StartupError`` if the chain here contradicts the checkpoint, or if one is needed and there is none.
+
+    ``best``: the header that a light node goes on from, which has no chain here.
+    """
     if checkpoint is not None:
         check_checkpoint(world, checkpoint)
     engine = world.genesis.engine
-    head = world.store.header(world.store.tip())
+    head = best or world.store.header(world.store.tip())
     if not isinstance(engine, PosParameters) or engine.permissioned or head is None:
         return
     away, span = now - head.time_ms, engine.unbonding_blocks * engine.block_ms

@@ -17,6 +17,7 @@ from node.events import Started
 from node.jobs.specs import JobSpec, SealBlock
 from node.light.config import LightConfig
 from node.light.core import LightCore
+from node.light.kept import Kept
 from node.signer import ValidatorSigner
 from node.world import World
 from p2p.access import NetworkConfig
@@ -75,14 +76,14 @@ class LightTown(Town):
         self.at(TICK_MS, lambda: self._tick(number))
         return house
 
-    def restart_light(self, house: LightHouse) -> None:
-        """Kill a light node and start another on what its disk holds: journal and payloads."""
+    def restart_light(self, house: LightHouse, kept: Kept | None = None) -> None:
+        """Kill a light node and start another on what its disk holds: journal, payloads, and what it ``kept``."""
         number = self.houses.index(house)
         self.stop(number)
         old = house.core.world
         first = make_world(self.genesis, old.key, data=old.data)
         world = replace(first, journal=old.journal, payloads=old.payloads)
-        house.core = _make_core(world, house.core.config, house.network)
+        house.core = _make_core(world, house.core.config, house.network, kept)
         house.halted = None
         self.send(number, Started())
 
@@ -114,8 +115,8 @@ class LightTown(Town):
         return found.pop()
 
 
-def _make_core(world: World, config: LightConfig, network: NetworkConfig) -> LightCore:
-    return LightCore(world, config, lambda chain: PeerNetwork(network, world.key, chain, world.random))
+def _make_core(world: World, config: LightConfig, network: NetworkConfig, kept: Kept | None = None) -> LightCore:
+    return LightCore(world, config, lambda chain: PeerNetwork(network, world.key, chain, world.random), kept)
 
 
 def device_world(town: Town, number: int) -> World:
