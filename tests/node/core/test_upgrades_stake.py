@@ -119,6 +119,7 @@ def test_a_node_that_was_away_learns_it_from_the_ends_of_epochs() -> None:
     town.restart(4, old.config)
     assert town.run(lambda: is_outdated(town, 4), 60)
     assert height(town.houses[4]) < AT
+    assert "made blocks final" in town.houses[4].core.status(town.now).reason
     assert town.houses[4].halted is None
     assert town.houses[4].core.peers()
 
