@@ -4,7 +4,7 @@ from typing import Final
 
 from tests.mutants.base import Mutant
 
-_DESK: Final = ("tests/node/core/test_agreement_desk.py",)
+_DESK: Final = "tests/node/core/test_agreement_desk.py"
 _PEERS: Final = ("tests/p2p/test_choosing.py", "tests/p2p/test_eclipse.py", "tests/p2p/test_addresses.py")
 
 MUTANTS: Final = (
@@ -220,7 +220,7 @@ MUTANTS: Final = (
         "consensus/pos/epochproof.py",
         "    if not verify_state_proof(boundary.state_root, key, encode(proof.next_set), proof.proof):",
         "    if False:",
-        _DESK,
+        (f"{_DESK}::test_a_proof_of_an_epochs_end_shows_the_block_the_votes_and_the_next_validators_or_nothing",),
     ),
     Mutant(
         "a header is vouched for without a link",
@@ -248,7 +248,7 @@ MUTANTS: Final = (
         "node/core/grace.py",
         "        self._span = _DELTAS * parameters.delta_ms",
         "        self._span = 0",
-        _DESK,
+        (f"{_DESK}::test_a_fresh_start_listens_before_it_signs",),
     ),
     Mutant(
         "a light device believes what it is told",

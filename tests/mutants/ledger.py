@@ -4,7 +4,6 @@ from typing import Final
 
 from tests.mutants.base import Mutant
 
-_LEDGER: Final = ("tests/consensus",)
 _STATE: Final = (
     "tests/consensus/test_view.py",
     "tests/consensus/test_undo.py",
@@ -18,14 +17,14 @@ MUTANTS: Final = (
         "consensus/view.py",
         "        if overlay.get(key) != old:",
         "        if False:",
-        _STATE,
+        ("tests/consensus/test_view.py",),
     ),
     Mutant(
         "a delta keeps what did not change",
         "consensus/view.py",
         "    if any(map(eq, olds, news)):",
         "    if False:",
-        _STATE,
+        ("tests/consensus/test_view.py",),
     ),
     Mutant(
         "a block is taken back by what it wrote",
@@ -53,7 +52,7 @@ MUTANTS: Final = (
         "consensus/tree.py",
         '\nBRANCH: Final = b"\\x01"',
         '\nBRANCH: Final = b"\\x00"',
-        (*_STATE, "tests/consensus/test_golden_v1.py"),
+        ("tests/consensus/test_tree.py", "tests/consensus/test_golden_v1.py"),
     ),
     Mutant(
         "a transfer credits one coin more than it takes",
@@ -109,14 +108,17 @@ MUTANTS: Final = (
         "consensus/transition.py",
         "    if execution.state_root != block.header.state_root:",
         "    if False:",
-        ("tests/consensus/test_transition.py",),
+        (
+            "tests/consensus/test_transition.py::test_a_header_that_lies_is_refused_by_name",
+            "tests/consensus/test_transition.py::test_a_block_with_any_one_byte_changed_is_refused",
+        ),
     ),
     Mutant(
         "a block may be larger than the rules allow",
         "consensus/transition.py",
         '    if size > allowed:\n        raise Invalid("block.size"',
         '    if False:\n        raise Invalid("block.size"',
-        ("tests/consensus/test_transition.py",),
+        ("tests/consensus/test_transition.py::test_a_block_over_a_limit_is_refused_and_never_filled",),
     ),
     Mutant(
         "an update needs no signature of its device",
@@ -158,7 +160,7 @@ MUTANTS: Final = (
         "consensus/rules/updates.py",
         "        if attestation.miner not in eligible:",
         "        if False:",
-        ("tests/consensus/test_updates.py", "tests/consensus/test_rounds.py"),
+        ("tests/consensus/test_updates.py",),
     ),
     Mutant(
         "an attestation needs no signature",
@@ -179,49 +181,62 @@ MUTANTS: Final = (
         "consensus/assignment.py",
         "is_early = need_record(view, miner_key(miner), Miner).registered < state.opened",
         "is_early = True",
-        _LEDGER,
+        (
+            "tests/consensus/test_updates.py::test_a_miner_who_registers_after_the_draw_changes_nothing",
+            "tests/consensus/test_updates.py",
+        ),
     ),
     Mutant(
         "a plan's escrow may fall short of its worst case",
         "consensus/rules/plans.py",
         "    if escrow < need.total:",
         "    if escrow < need.total - need.work:",
-        _LEDGER,
+        (
+            "tests/consensus/test_transactions.py::test_an_underfunded_plan_is_told_what_it_needs",
+            "tests/consensus/test_transactions.py",
+            "tests/consensus/test_rounds.py::test_the_escrow_bears_the_worst_case",
+        ),
     ),
     Mutant(
         "anybody may cancel a plan",
         "consensus/rules/plans.py",
         '    if entry.owner != transaction.sender:\n        raise Invalid("plan.cancel.owner"',
         '    if False:\n        raise Invalid("plan.cancel.owner"',
-        _LEDGER,
+        (
+            "tests/consensus/test_transactions.py::test_cancelling_an_enrolling_plan_refunds_it_at_once",
+            "tests/consensus/test_transactions.py",
+        ),
     ),
     Mutant(
         "any account may open a plan's holdout chunk",
         "consensus/rules/openings.py",
         "    if entry.owner != transaction.sender:",
         "    if False:",
-        _LEDGER,
+        ("tests/consensus/test_rounds.py::test_wrong_openings_are_refused_by_name",),
     ),
     Mutant(
         "the owner chooses which holdout chunk to open",
         "consensus/rules/openings.py",
         "    if body.chunk != chunk:",
         "    if False:",
-        _LEDGER,
+        ("tests/consensus/test_rounds.py::test_wrong_openings_are_refused_by_name",),
     ),
     Mutant(
         "a device whose budget has an end joins a plan without noise",
         "consensus/rules/enrolment.py",
         "    if device.lifetime_budget and isinstance(plan.privacy, NoPrivacy):",
         "    if False:",
-        _LEDGER,
+        ("tests/consensus/test_transactions.py::test_joins_are_refused_by_name",),
     ),
     Mutant(
         "enrolment stays open after its deadline",
         "consensus/rules/enrolment.py",
         '    if entry.status != "enrolling" or ledger.context.height > entry.enrol_deadline:',
         '    if entry.status != "enrolling":',
-        _LEDGER,
+        (
+            "tests/consensus/test_rounds.py::test_enrolment_closes_at_its_deadline",
+            "tests/consensus/test_transactions.py::test_joins_are_refused_by_name",
+        ),
         missed="the machine closes every enrolment in the block of its deadline, so that no later block meets one open: "
         "the comparison is a second lock on the same door",
     ),
@@ -244,34 +259,43 @@ MUTANTS: Final = (
         "consensus/rounds/settling.py",
         "    if len(accepted) < problem.plan.participation.min_devices:",
         "    if not accepted:",
-        _LEDGER,
+        (
+            "tests/consensus/test_rounds.py::test_fewer_accepted_updates_than_the_plan_asks_for_retry_the_round",
+            "tests/consensus/test_rounds.py::test_too_few_updates_retry_the_round_and_then_cancel",
+        ),
     ),
     Mutant(
         "devices are drawn with replacement",
         "consensus/rounds/selection.py",
         "        moved[other] = moved.get(step, step)",
         "        pass",
-        _LEDGER,
+        (
+            "tests/consensus/test_rounds.py::test_drawing_everybody_draws_everybody",
+            "tests/consensus/test_rounds.py::test_every_device_is_drawn_about_equally_often",
+        ),
     ),
     Mutant(
         "a round is tried again for ever",
         "consensus/rounds/machine.py",
         "    elif state.task.attempt >= retries:",
         "    elif False:",
-        _LEDGER,
+        (
+            "tests/consensus/test_rounds.py::test_too_few_updates_retry_the_round_and_then_cancel",
+            "tests/consensus/test_any_plan.py",
+        ),
     ),
     Mutant(
         "the holdout chunk is named while devices still reveal",
         "consensus/rounds/machine.py",
         '    if table.steps[state.step].name == "open":\n        put_record',
         '    if table.steps[state.step].name in ("reveal", "open"):\n        put_record',
-        _LEDGER,
+        ("tests/consensus/test_rounds.py::test_nobody_knows_the_chunk_before_the_reveal_step_has_closed",),
     ),
     Mutant(
         "settling has no work limit",
         "consensus/rounds/machine.py",
         "        if settled and spent + work > ledger.context.rules.max_block_work:",
         "        if False:",
-        _LEDGER,
+        ("tests/consensus/test_rounds.py::test_the_work_limit_settles_plans_in_turn",),
     ),
 )

@@ -24,14 +24,14 @@ MUTANTS: Final = (
         "p2p/session.py",
         "        if asked_at is None:",
         "        if False:",
-        ("tests/p2p",),
+        ("tests/p2p/test_hostile.py::test_what_has_no_place_is_a_reason_to_part", "tests/p2p/test_hostile.py"),
     ),
     Mutant(
         "messages have no rate",
         "p2p/budget.py",
         "        return bucket is None or bucket.take(count_entries(message), now)",
         "        return True",
-        ("tests/p2p",),
+        ("tests/p2p/test_budgets.py", "tests/p2p/test_hostile.py"),
     ),
     Mutant(
         "a body that is not its header's is stored",

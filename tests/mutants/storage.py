@@ -4,57 +4,58 @@ from typing import Final
 
 from tests.mutants.base import Mutant
 
-_STORE: Final = ("tests/storage",)
-
 MUTANTS: Final = (
     Mutant(
         "a commit does not wait for the disk",
         "storage/leveldb.py",
         "        self._database.write(lambda writer: self._fill(writer, batch), sync=True)",
         "        self._database.write(lambda writer: self._fill(writer, batch), sync=False)",
-        _STORE,
+        ("tests/storage/test_leveldb.py::test_what_is_acknowledged_was_synced",),
     ),
     Mutant(
         "a commit keeps no undo",
         "storage/leveldb.py",
         "            writer.put(UNDO + block.id, block.undo)",
         "            pass",
-        _STORE,
+        (
+            "tests/storage/test_chain_store.py",
+            "tests/storage/test_crash.py::test_killed_at_every_write_nothing_is_lost_torn_or_to_be_repaired",
+        ),
     ),
     Mutant(
         "a disconnected block's transactions stay in the index",
         "storage/leveldb.py",
         "                writer.delete(PLACE + transaction.id)\n            writer.delete(UNDO + id)",
         "                pass\n            writer.delete(UNDO + id)",
-        _STORE,
+        ("tests/storage/test_chain_store.py",),
     ),
     Mutant(
         "a commit may start anywhere",
         "storage/commit.py",
         "        if id != tip or header is None:",
         "        if header is None:",
-        _STORE,
+        ("tests/storage/test_chain_store.py::test_a_commit_that_does_not_fit_changes_nothing",),
     ),
     Mutant(
         "a block that was found invalid can be connected",
         "storage/commit.py",
         "        if reason is not None:",
         "        if False:",
-        _STORE,
+        ("tests/storage/test_chain_store.py",),
     ),
     Mutant(
         "one task gets a second release",
         "storage/releases.py",
         "            if known != entry:",
         "            if False:",
-        _STORE,
+        ("tests/storage/test_journal.py::test_another_release_for_the_same_task_is_refused",),
     ),
     Mutant(
         "a release's signed total forgets what was spent before",
         "storage/releases.py",
         "        least = self.total(entry.device) + release.privacy.loss",
         "        least = release.privacy.loss",
-        _STORE,
+        ("tests/storage/test_journal.py::test_totals_only_grow",),
     ),
     Mutant(
         "a device releases before the journal has it",
@@ -82,13 +83,16 @@ MUTANTS: Final = (
         "storage/payloads.py",
         "        if content_id(payload) == id:",
         "        if True:",
-        _STORE,
+        ("tests/storage/test_payloads.py::test_changed_bytes_are_named_never_returned",),
     ),
     Mutant(
         "a torn journal record is damage",
         "storage/recordfile.py",
         "        if len(entry) < length:\n            return None",
         '        if len(entry) < length:\n            raise self.damage(f"at byte {start} a record is torn")',
-        _STORE,
+        (
+            "tests/storage/test_journal.py::test_a_torn_tail_costs_only_what_was_not_acknowledged",
+            "tests/storage/test_signing.py::test_a_torn_tail_costs_only_what_was_not_acknowledged",
+        ),
     ),
 )
