@@ -40,9 +40,9 @@ from node.core.recovery import rebuild_tree
 from node.errors import ChainImportError
 from node.world import World
 from storage.base import ChainStore, CommitBatch, ConnectedBlock, FinalBlock, PayloadStore
-from storage.check import payload_refs
 from storage.export import EpochRecord, FinalRecord, read_export
 from storage.memory import MemoryReleaseJournal
+from storage.references import payload_refs
 
 BATCH_BLOCKS: Final = 64
 BATCH_BYTES: Final = 4 << 20

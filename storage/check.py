@@ -3,18 +3,16 @@
 What needs the ledger's rules (does executing a block give its state root?) is not asked here: ``node`` replays blocks.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from chain.block import Body, block_id, has_matching_body
+from chain.block import block_id, has_matching_body
 from chain.ids import Hash, Height
-from chain.payload import PayloadRef
-from chain.transaction import OpenHoldout
 from storage.base import ChainStore, PayloadStore, ReleaseJournal, StoredHeader, TransactionPlace
 from storage.errors import DamagedError
 from storage.layout import VALUE
 from storage.leveldb import LevelChainStore
+from storage.references import payload_refs
 
 MAX_PROBLEMS: Final = 1000
 
@@ -141,16 +139,6 @@ class _Checker:
                 self.payloads.get(id)
             except DamagedError as error:
                 self.say(str(error))
-
-
-def payload_refs(body: Body) -> Sequence[PayloadRef]:
-    """Return the payloads a block refers to, in the order of its transactions, then of its updates."""
-    holdout = [
-        transaction.transaction.body.payload
-        for transaction in body.transactions
-        if isinstance(transaction.transaction.body, OpenHoldout)
-    ]
-    return [*holdout, *[update.update.release.payload for update in body.updates]]
 
 
 def check_stores(store: ChainStore, payloads: PayloadStore, journal: ReleaseJournal | None = None) -> CheckReport:

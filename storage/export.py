@@ -19,8 +19,8 @@ from chain.ids import Hash, HashField, Height, Natural
 from chain.payload import MAX_PAYLOAD_BYTES
 from chain.wholefile import whole_file
 from storage.base import ChainStore, FinalBlock, PayloadStore
-from storage.check import payload_refs
 from storage.errors import DamagedError, ForeignGenesisError, StorageError
+from storage.references import payload_refs
 
 MAGIC: Final = b"fedchain chain export 1\n"
 MAX_RECORD_BYTES: Final = MAX_PAYLOAD_BYTES + 1024

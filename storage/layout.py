@@ -35,7 +35,11 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final, Protocol
 
-from storage.errors import SchemaError
+from chain.block import Body
+from chain.codec import decode
+from chain.errors import CodecError
+from storage.errors import DamagedError, SchemaError
+from storage.references import payload_refs
 
 SCHEMA_VERSION: Final = 2
 
@@ -135,9 +139,31 @@ def _order_state(reader: Reader) -> Iterator[tuple[bytes, bytes]]:
         yield STATE_ORDER + sha256(key).digest(), key
 
 
+def _refer_payloads(reader: Reader) -> Iterator[tuple[bytes, bytes]]:
+    """Version 2 knows the last block of the main chain that refers to a payload: heights ascend, so the last stands."""
+    for height, id in reader.scan(CHAIN):
+        encoded = reader.get(BODY + id)
+        if encoded is None:
+            raise DamagedError(f"the body of the main chain's block {id.hex()} is missing: see `fedchain db check`")
+        for ref in payload_refs(_read_body(encoded, id)):
+            yield REFERRED + ref.id, height
+
+
+def _read_body(encoded: bytes, id: bytes) -> Body:
+    try:
+        return decode(encoded, Body, len(encoded))
+    except CodecError as error:
+        raise DamagedError(f"the body of {id.hex()} is {error}: see `fedchain db check`") from None
+
+
+def _prepare_2(reader: Reader) -> Iterator[tuple[bytes, bytes]]:
+    yield from _order_state(reader)
+    yield from _refer_payloads(reader)
+
+
 MIGRATIONS: Final[Mapping[int, Migration]] = {1: _make_room_for_certificates}
 """From which version each migration leads, one step up."""
-PREPARATIONS: Final[Mapping[int, Preparation]] = {1: _order_state}
+PREPARATIONS: Final[Mapping[int, Preparation]] = {1: _prepare_2}
 """What goes before some of them."""
 
 

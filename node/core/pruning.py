@@ -74,7 +74,10 @@ class Pruner:
         self._world.store.prune(kind, to, gone)
 
     def _spent_payloads(self, height: Height) -> Iterator[Hash]:
-        """Yield the payloads to which nothing refers that is above a height."""
+        """Yield the payloads to which nothing refers that is above a height.
+
+        One of which the store does not know who refers to it stays.
+        """
         store = self._world.store
         id = store.block_id_at(height)
         body = None if id is None else store.body(id)
@@ -84,7 +87,7 @@ class Pruner:
         needed = self._needed() if refs else frozenset()
         for payload in refs:
             last = store.referred_at(payload)
-            if payload not in needed and (last is None or last <= height):
+            if payload not in needed and last is not None and last <= height:
                 yield payload
 
     def _needed(self) -> frozenset[Hash]:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from chain.block import Block
+from chain.hashing import content_id
 from chain.ids import Hash, Height
 from storage.backup import back_up
 from storage.base import ChainStore
@@ -194,6 +195,30 @@ def test_a_large_database_is_migrated_in_portions_and_again_if_interrupted(
     store = open_chain_store(tmp_path / "chain", lock, genesis, migrations=MIGRATIONS)
     assert dict(store.database.scan(b"d")) == order
     assert check_stores(store, MemoryPayloadStore()).problems == ()
+    store.close()
+
+
+def test_a_database_of_schema_1_learns_who_refers_to_its_payloads(tmp_path: Path, lock) -> None:
+    """The last block of the main chain that does, over a payload that two blocks share; not one beside the chain."""
+    genesis = make_genesis()
+    store = open_chain_store(tmp_path / "chain", lock, genesis)
+    parent = store.header(store.tip())
+    for payloads in ((b"shared", b"first"), (), (b"shared",)):
+        block = make_block(parent, payloads=payloads)
+        store.put_headers([block.header])
+        store.put_body(block.id, block.body)
+        store.commit(batch([block]))
+        parent = block.header
+    beside = make_block(parent, salt=5, payloads=(b"beside",))
+    store.put_headers([beside.header])
+    store.put_body(beside.id, beside.body)
+    database = store.database
+    database.write(lambda writer: [writer.delete(b"p" + key) for key, _ in database.scan(b"p")], sync=True)
+    database.write(lambda writer: writer.put(b"mschema", (1).to_bytes(4, "big")), sync=True)
+    store.close()
+    store = open_chain_store(tmp_path / "chain", lock, genesis, migrations=MIGRATIONS)
+    named = [store.referred_at(content_id(name)) for name in (b"shared", b"first", b"beside")]
+    assert named == [3, 1, None]
     store.close()
 
 

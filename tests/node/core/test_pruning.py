@@ -1,6 +1,7 @@
 """Pruning: what nobody can need any more goes, a little at a time; nobody is let go for asking for it."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 from msgspec.structs import replace as changed
 
@@ -8,6 +9,7 @@ from chain.ids import Height, Millis
 from consensus.queries import get_history, needed_payloads
 from node.core.config import CoreConfig, Retention
 from node.core.core import NodeCore
+from node.core.pruning import Pruner
 from node.events import Started, Tick
 from node.notices import PeerLeft
 from tests.consensus.harness import make_data, make_plan
@@ -15,6 +17,7 @@ from tests.node.core.chains import DEPTH, INTERVAL, SERVER, executed, make_chain
 from tests.node.core.plans import OWNER, device_key, is_over, submit
 from tests.node.core.quiet import QuietNetwork
 from tests.node.core.town import DEVICE, MINER, START, Rows, Town, key_of, make_genesis, make_world
+from tests.storage.chains import make_block
 
 LENGTH = 130
 FINAL = LENGTH - DEPTH
@@ -129,3 +132,15 @@ def test_payloads_of_settled_rounds_go_and_plans_are_learnt_all_the_same() -> No
         assert house.core.world.store.floor("payloads") > 0
         assert house.core.world.payloads.total_bytes() < held / 2
     assert Height(0) == town.houses[0].core.world.store.floor("bodies")
+
+
+def test_a_payload_of_which_nobody_knows_who_refers_to_it_stays() -> None:
+    """A node's index may have holes: what no block is known to refer to last may be referred to by a later one."""
+    world = make_holder(LENGTH, 66)
+    payloads = [world.payloads.put(text) for text in (b"shared with a later block", b"this one's", b"unknown")]
+    block = make_block(make_chain(LENGTH)[4].header, payloads=(b"shared with a later block", b"this one's", b"unknown"))
+    known = dict(zip(payloads, (Height(9), Height(5), None), strict=True))
+    store = SimpleNamespace(block_id_at=lambda height: block.id, body=lambda id: block.body, referred_at=known.get)
+    chain = NodeCore(world, SERVER, lambda chain: QuietNetwork()).chain
+    pruner = Pruner(replace(world, store=store), replace(SERVER, retention=Retention(payloads=1)), chain)
+    assert list(pruner._spent_payloads(Height(5))) == [payloads[1]]
