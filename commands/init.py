@@ -40,113 +40,126 @@ def add_to(app: typer.Typer) -> None:
     )(init)
 
 
+GenesisOption = Annotated[
+    Path | None,
+    typer.Option("--genesis", metavar="FILE", help="Join the network of this genesis file.", show_default=False),
+]
+KeyFileOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--key",
+        metavar="FILE",
+        help="Take this key (of fedchain keys new --out) for the node; else a new one.",
+        show_default=False,
+    ),
+]
+AskPasswordOption = Annotated[
+    bool, typer.Option("--password", metavar="", help="Encrypt the node's key with a password, asked for here.")
+]
+EngineOption = Annotated[
+    str | None,
+    typer.Option(
+        "--engine",
+        metavar="NAME",
+        help="pow (work), pos (stake), or consortium (validators that never change); else pow.",
+        show_default=False,
+        rich_help_panel=_OWN_NETWORK,
+    ),
+]
+ChainIdOption = Annotated[
+    str | None,
+    typer.Option(
+        "--chain-id",
+        metavar="NAME",
+        help="Its name; else a random one.",
+        show_default=False,
+        rich_help_panel=_OWN_NETWORK,
+    ),
+]
+BlockMsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--block-ms",
+        metavar="N",
+        min=1,
+        help=f"Milliseconds between blocks; else {BLOCK_MS}.",
+        show_default=False,
+        rich_help_panel=_OWN_NETWORK,
+    ),
+]
+HashesOption = Annotated[
+    int | None,
+    typer.Option(
+        "--hashes-per-block",
+        metavar="N",
+        min=1,
+        help=f"Work of the first block, in hashes; else {HASHES_PER_BLOCK}. Later blocks follow the miners.",
+        show_default=False,
+        rich_help_panel=_OWN_NETWORK,
+    ),
+]
+AllocateOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allocate",
+        metavar="ADDRESS=AMOUNT",
+        help=f"Who has coins at the start; else this node has {OWN_COINS:,} coins. Can be repeated.",
+        show_default=False,
+        rich_help_panel=_OWN_NETWORK,
+    ),
+]
+ValidatorsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--validator",
+        metavar="ADDRESS=STAKE",
+        help=f"Who votes at the start; else this node, with {OWN_STAKE:,} coins. Can be repeated.",
+        show_default=False,
+        rich_help_panel=_OWN_NETWORK,
+    ),
+]
+RegistrarsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--registrar",
+        metavar="ADDRESS",
+        help="Who permits devices; in a consortium this node, if nobody is named. Can be repeated.",
+        show_default=False,
+        rich_help_panel=_OWN_NETWORK,
+    ),
+]
+EpochBlocksOption = Annotated[
+    int | None,
+    typer.Option(
+        "--epoch-blocks",
+        metavar="N",
+        min=1,
+        help="Blocks after which the validators may change; else an hour's.",
+        show_default=False,
+        rich_help_panel=_OWN_NETWORK,
+    ),
+]
+
+
 @command
 def init(
     home: HomeOption = None,
-    genesis: Annotated[
-        Path | None,
-        typer.Option("--genesis", metavar="FILE", help="Join the network of this genesis file.", show_default=False),
-    ] = None,
-    key_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--key",
-            metavar="FILE",
-            help="Take this key (of fedchain keys new --out) for the node; else a new one.",
-            show_default=False,
-        ),
-    ] = None,
+    genesis: GenesisOption = None,
+    key_file: KeyFileOption = None,
     connect: ConnectOption = None,
     listen: ListenOption = None,
     rpc_port: RpcPortOption = None,
     mine: MineOption = False,
-    ask_password: Annotated[
-        bool, typer.Option("--password", metavar="", help="Encrypt the node's key with a password, asked for here.")
-    ] = False,
+    ask_password: AskPasswordOption = False,
     password_file: PasswordFileOption = None,
-    engine: Annotated[
-        str | None,
-        typer.Option(
-            "--engine",
-            metavar="NAME",
-            help="pow (work), pos (stake), or consortium (validators that never change); else pow.",
-            show_default=False,
-            rich_help_panel=_OWN_NETWORK,
-        ),
-    ] = None,
-    chain_id: Annotated[
-        str | None,
-        typer.Option(
-            "--chain-id",
-            metavar="NAME",
-            help="Its name; else a random one.",
-            show_default=False,
-            rich_help_panel=_OWN_NETWORK,
-        ),
-    ] = None,
-    block_ms: Annotated[
-        int | None,
-        typer.Option(
-            "--block-ms",
-            metavar="N",
-            min=1,
-            help=f"Milliseconds between blocks; else {BLOCK_MS}.",
-            show_default=False,
-            rich_help_panel=_OWN_NETWORK,
-        ),
-    ] = None,
-    hashes: Annotated[
-        int | None,
-        typer.Option(
-            "--hashes-per-block",
-            metavar="N",
-            min=1,
-            help=f"Work of the first block, in hashes; else {HASHES_PER_BLOCK}. Later blocks follow the miners.",
-            show_default=False,
-            rich_help_panel=_OWN_NETWORK,
-        ),
-    ] = None,
-    allocate: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--allocate",
-            metavar="ADDRESS=AMOUNT",
-            help=f"Who has coins at the start; else this node has {OWN_COINS:,} coins. Can be repeated.",
-            show_default=False,
-            rich_help_panel=_OWN_NETWORK,
-        ),
-    ] = None,
-    validators: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--validator",
-            metavar="ADDRESS=STAKE",
-            help=f"Who votes at the start; else this node, with {OWN_STAKE:,} coins. Can be repeated.",
-            show_default=False,
-            rich_help_panel=_OWN_NETWORK,
-        ),
-    ] = None,
-    registrars: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--registrar",
-            metavar="ADDRESS",
-            help="Who permits devices; in a consortium this node, if nobody is named. Can be repeated.",
-            show_default=False,
-            rich_help_panel=_OWN_NETWORK,
-        ),
-    ] = None,
-    epoch_blocks: Annotated[
-        int | None,
-        typer.Option(
-            "--epoch-blocks",
-            metavar="N",
-            min=1,
-            help="Blocks after which the validators may change; else an hour's.",
-            show_default=False,
-            rich_help_panel=_OWN_NETWORK,
-        ),
-    ] = None,
+    engine: EngineOption = None,
+    chain_id: ChainIdOption = None,
+    block_ms: BlockMsOption = None,
+    hashes: HashesOption = None,
+    allocate: AllocateOption = None,
+    validators: ValidatorsOption = None,
+    registrars: RegistrarsOption = None,
+    epoch_blocks: EpochBlocksOption = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Make a node's data directory: its key, its settings, and the network it belongs to.

@@ -101,7 +101,7 @@ def _write_json(document: object, indent: int | None) -> None:
 
 def note(text: RenderableType) -> None:
     """Tell people something beside the result (standard error)."""
-    diagnostics.print(text)
+    diagnostics.print(text, soft_wrap=isinstance(text, AsIs))
 
 
 def warn(text: str) -> None:

@@ -7,7 +7,19 @@ import typer
 from rich.console import RenderableType
 from rich.text import Text
 
-from commands.output import EXIT_FAILED, PANEL_LEARNING, JsonFlag, UsageFault, command, diagnostics, emit, example, note
+from commands.output import (
+    EXIT_FAILED,
+    PANEL_LEARNING,
+    AsIs,
+    JsonFlag,
+    UsageFault,
+    command,
+    diagnostics,
+    emit,
+    example,
+    hanging,
+    note,
+)
 from commands.show import counted, facts, sentence, size, span, steps
 
 if TYPE_CHECKING:
@@ -31,60 +43,80 @@ def add_to(app: typer.Typer) -> None:
     )(simulate)
 
 
+NodesOption = Annotated[int, typer.Option("--nodes", metavar="N", help="Machines without data.")]
+DevicesOption = Annotated[int, typer.Option("--devices", metavar="N", help="Machines with data.")]
+MinersOption = Annotated[
+    int, typer.Option("--miners", metavar="N", help="How many of the nodes mine; 0 = a third, at least two.")
+]
+EngineOption = Annotated[str, typer.Option("--engine", metavar="NAME", help="Consensus engine.")]
+FaultsOption = Annotated[
+    str,
+    typer.Option(
+        "--faults",
+        metavar="KINDS",
+        help="What goes wrong, with commas: loss, delay, partition, crash, restart, skew, duplicate; all; or none.",
+    ),
+]
+ByzantineOption = Annotated[
+    float,
+    typer.Option("--byzantine", metavar="SHARE", help="Share of the power, and of the machines, that lies."),
+]
+BehavioursOption = Annotated[
+    str,
+    typer.Option(
+        "--behaviours",
+        metavar="NAMES",
+        help="How they lie, with commas; all: as many as there are liars, drawn by the seed.",
+    ),
+]
+HoursOption = Annotated[
+    int, typer.Option("--hours", metavar="N", help="Virtual time in which faults happen and plans come: hours,")
+]
+MinutesOption = Annotated[int, typer.Option("--minutes", metavar="N", help="… and minutes,")]
+SecondsOption = Annotated[
+    int, typer.Option("--seconds", metavar="N", help="… and seconds. Five minutes if none of them is given.")
+]
+BlockMsOption = Annotated[int, typer.Option("--block-ms", metavar="N", help="Block interval, in virtual time.")]
+PlansOption = Annotated[
+    int, typer.Option("--plans", metavar="N", help="Plans, one after the other; 0 = as many as fit.")
+]
+TickMsOption = Annotated[int, typer.Option("--tick-ms", metavar="N", help="Time between two ticks of a node.")]
+SeedOption = Annotated[int, typer.Option("--seed", metavar="N", help="The same seed repeats the run exactly.")]
+SeedsOption = Annotated[
+    int, typer.Option("--seeds", metavar="K", min=1, help="Run K worlds, one after the other, from this seed on.")
+]
+CrashMachineOption = Annotated[
+    int, typer.Option("--crash-machine", metavar="N", help="Which machine dies at --crash-write.")
+]
+CrashWriteOption = Annotated[
+    int, typer.Option("--crash-write", metavar="K", help="Die at the Kth moment around a write; 0: at none.")
+]
+MinimiseOption = Annotated[
+    int,
+    typer.Option("--minimise", metavar="SECONDS", help="If one fails, look so long for a smaller one."),
+]
+
+
 @command
 def simulate(
-    nodes: Annotated[int, typer.Option("--nodes", metavar="N", help="Machines without data.")] = 8,
-    devices: Annotated[int, typer.Option("--devices", metavar="N", help="Machines with data.")] = 4,
-    miners: Annotated[
-        int, typer.Option("--miners", metavar="N", help="How many of the nodes mine; 0 = a third, at least two.")
-    ] = 0,
-    engine: Annotated[str, typer.Option("--engine", metavar="NAME", help="Consensus engine.")] = "pow",
-    faults: Annotated[
-        str,
-        typer.Option(
-            "--faults",
-            metavar="KINDS",
-            help="What goes wrong, with commas: loss, delay, partition, crash, restart, skew, duplicate; all; or none.",
-        ),
-    ] = _ALL,
-    byzantine: Annotated[
-        float,
-        typer.Option("--byzantine", metavar="SHARE", help="Share of the power, and of the machines, that lies."),
-    ] = 0.0,
-    behaviours: Annotated[
-        str,
-        typer.Option(
-            "--behaviours",
-            metavar="NAMES",
-            help="How they lie, with commas; all: as many as there are liars, drawn by the seed.",
-        ),
-    ] = _ALL,
-    hours: Annotated[
-        int, typer.Option("--hours", metavar="N", help="Virtual time in which faults happen and plans come: hours,")
-    ] = 0,
-    minutes: Annotated[int, typer.Option("--minutes", metavar="N", help="… and minutes,")] = 0,
-    seconds: Annotated[
-        int, typer.Option("--seconds", metavar="N", help="… and seconds. Five minutes if none of them is given.")
-    ] = 0,
-    block_ms: Annotated[int, typer.Option("--block-ms", metavar="N", help="Block interval, in virtual time.")] = 2_000,
-    plans: Annotated[
-        int, typer.Option("--plans", metavar="N", help="Plans, one after the other; 0 = as many as fit.")
-    ] = 0,
-    tick_ms: Annotated[int, typer.Option("--tick-ms", metavar="N", help="Time between two ticks of a node.")] = 500,
-    seed: Annotated[int, typer.Option("--seed", metavar="N", help="The same seed repeats the run exactly.")] = 0,
-    seeds: Annotated[
-        int, typer.Option("--seeds", metavar="K", min=1, help="Run K worlds, one after the other, from this seed on.")
-    ] = 1,
-    crash_machine: Annotated[
-        int, typer.Option("--crash-machine", metavar="N", help="Which machine dies at --crash-write.")
-    ] = 0,
-    crash_write: Annotated[
-        int, typer.Option("--crash-write", metavar="K", help="Die at the Kth moment around a write; 0: at none.")
-    ] = 0,
-    minimise: Annotated[
-        int,
-        typer.Option("--minimise", metavar="SECONDS", help="If one fails, look so long for a smaller one."),
-    ] = 0,
+    nodes: NodesOption = 8,
+    devices: DevicesOption = 4,
+    miners: MinersOption = 0,
+    engine: EngineOption = "pow",
+    faults: FaultsOption = _ALL,
+    byzantine: ByzantineOption = 0.0,
+    behaviours: BehavioursOption = _ALL,
+    hours: HoursOption = 0,
+    minutes: MinutesOption = 0,
+    seconds: SecondsOption = 0,
+    block_ms: BlockMsOption = 2_000,
+    plans: PlansOption = 0,
+    tick_ms: TickMsOption = 500,
+    seed: SeedOption = 0,
+    seeds: SeedsOption = 1,
+    crash_machine: CrashMachineOption = 0,
+    crash_write: CrashWriteOption = 0,
+    minimise: MinimiseOption = 0,
     as_json: JsonFlag = False,
 ) -> None:
     """Run a whole network in virtual time, break it on purpose, and check that nothing that must hold breaks.
@@ -94,7 +126,6 @@ def simulate(
     """
     from node.errors import SimulationError
     from node.simulator.settings import FAULTS, SimulationSettings
-    from node.simulator.simulation import simulate as run_world
 
     named = tuple(kind.strip() for kind in faults.split(","))
     kinds = {_ALL: tuple(FAULTS), _NONE: ()}.get(faults, named)
@@ -117,22 +148,36 @@ def simulate(
         )
     except SimulationError as error:
         raise UsageFault(str(error)) from None
+    reports = _run_worlds(settings, seeds)
+    if minimise:
+        reports = [_minimised(replace(settings, seed=report.seed), report, minimise) for report in reports]
+    _tell(reports, as_json)
+
+
+def _run_worlds(settings: "SimulationSettings", seeds: int) -> list["SimulationReport"]:
+    """Run so many worlds, from the settings' seed on; tell of each where there are many."""
+    from node.simulator.simulation import simulate as run_world
+
     reports: list[SimulationReport] = []
-    for number in range(seed, seed + seeds):
+    for number in range(settings.seed, settings.seed + seeds):
         title = f"seed {number}: {counted(settings.machines, 'machine')}, {span(settings.duration_ms / 1000)} virtual …"
         with diagnostics.status(title):
             reports.append(run_world(replace(settings, seed=number)))
         if seeds > 1:
             note(_line(reports[-1]))
-    if minimise:
-        reports = [_minimised(replace(settings, seed=report.seed), report, minimise) for report in reports]
+    return reports
+
+
+def _tell(reports: list["SimulationReport"], as_json: bool) -> None:
+    """Show what came of the worlds; exit code 1 if one failed."""
     failed = [report for report in reports if not report.is_good]
-    if seeds == 1:
+    if len(reports) == 1:
         emit(as_json, reports[0].document(), *_shown(reports[0]))
     else:
         emit(as_json, _summary(reports), *(item for report in failed for item in _shown(report)))
     for report in failed:
-        note(sentence(f"Seed {report.seed} failed. Again: {report.command}", "bold red"))
+        note(sentence(f"Seed {report.seed} failed. Again:", "bold red"))
+        note(sentence(f"  {report.command}"))
     if failed:
         raise typer.Exit(EXIT_FAILED)
 
@@ -188,5 +233,5 @@ def _shown(report: "SimulationReport") -> list[RenderableType]:
             ("time", f"{span(report.virtual_hours * 3600)} virtual in {span(report.wall_seconds)}"),
         ]
     )
-    broken = [Text(f"  - {violation}", "red") for violation in report.violations]
+    broken = [AsIs(hanging("  - ", "red", str(violation))) for violation in report.violations]
     return [table, *broken, steps(("Again:", report.command))]

@@ -28,6 +28,7 @@ from node.simulator.demand import Demand
 from node.simulator.disk import Disk
 from node.simulator.faults import Faults
 from node.simulator.invariants import Invariants
+from node.simulator.light import LightGuard, LightMachine, count_light_updates, is_at_head
 from node.simulator.lines import PORT, Lines, address_of, host_of
 from node.simulator.machine import Character, Machine, Surroundings, Watcher
 from node.simulator.memo import Memo
@@ -70,6 +71,7 @@ class Simulation:
         self.schedule = Schedule(START_MS)
         minted = count_first_coins(self.genesis)
         self.invariants = Invariants(self.schedule, minted, max(_SIZES_MS, settings.duration_ms // 8))
+        self._guard = LightGuard(self.invariants)
         self.watcher: Watcher = self.invariants
         self.population = Population(settings)
         self.safe = Safe()
@@ -100,7 +102,7 @@ class Simulation:
         )
         first = genesis_data(self.genesis)
         for number in range(settings.machines):
-            machine = Machine(number, self._character(number), Disk(first), self._around, self)
+            machine = self._make_machine(number, Disk(first))
             machine.disk.journal.hear = partial(self.invariants.check_release, machine)
             self.machines.append(machine)
         for number, behaviour in self.casting.liars.items():
@@ -114,6 +116,11 @@ class Simulation:
         )
         self.faults = Faults(settings, self.schedule, self.lines, self.machines)
         self.demand = Demand(settings, self.schedule, self.population, self.safe, self.machines)
+
+    def _make_machine(self, number: int, disk: Disk) -> Machine:
+        if number < self.settings.machines - self.settings.light:
+            return Machine(number, self._character(number), disk, self._around, self)
+        return LightMachine(number, self._character(number), disk, self._around, self, self._guard)
 
     def _character(self, number: int) -> Character:
         """Return what a machine is: miners first, then other nodes, the last of them the owner, then devices."""
@@ -296,10 +303,13 @@ class Simulation:
         self.schedule.run(self.schedule.now + self.settings.block_ms)
         if not self.schedule.run(self.schedule.now + bound, self._is_at_rest):
             heads = sorted({f"{core.chain.height} {core.chain.head_id.hex()[:12]}" for core in self._cores()})
-            self.invariants.fail(None, "one head", f"{bound} ms after mining stopped there are {', '.join(heads)}")
+            self.invariants.fail(
+                None, "one head", f"{bound / 1000:g} s after mining stopped there are {', '.join(heads)}"
+            )
         for machine in self.machines:
-            if machine.is_honest:
+            if machine.is_honest and machine.has_chain:
                 self.invariants.check_end(machine)
+        self._guard.check_end(self.machines, self._cores())
 
     def _is_at_rest(self) -> bool:
         """One head, and nobody could go on to another: a better header may stand whose body died with its miner.
@@ -310,7 +320,12 @@ class Simulation:
         is_one = self._has_one_head()
         if not is_one and self.casting.liars:
             is_one = len({core.chain.tree.weight(core.chain.head_id) for core in cores}) == 1
-        return is_one and all(core.chain.tree.best_complete() == core.chain.head_id for core in cores)
+        lights = [machine.light for machine in self.machines if isinstance(machine, LightMachine)]
+        return (
+            is_one
+            and all(core.chain.tree.best_complete() == core.chain.head_id for core in cores)
+            and all(light is not None and is_at_head(light, cores) for light in lights)
+        )
 
     # --- what came of it --------------------------------------------------------------------------
 
@@ -320,10 +335,12 @@ class Simulation:
         plans = () if core is None else list_plans(core.chain.view)
         histories = [] if core is None else [get_history(core.chain.view, entry.plan) for entry in plans]
         height = 0 if core is None else core.chain.height
+        carried = [] if core is None else _carried_by(core)
         return SimulationReport(
             seed=settings.seed,
             nodes=settings.nodes,
             devices=settings.devices,
+            light=settings.light,
             engine=settings.engine,
             virtual_hours=(self.schedule.now - START_MS) / 3_600_000,
             blocks=height,
@@ -334,7 +351,8 @@ class Simulation:
             plans_finished=sum(entry.status == "finished" for entry in plans),
             plans_cancelled=sum(entry.status == "cancelled" for entry in plans),
             rounds_settled=sum(map(len, histories)),
-            updates=0 if core is None else _count_updates(core),
+            updates=len(carried),
+            light_updates=count_light_updates(carried, self.machines),
             forked_updates=seen.forked_updates,
             faults=dict(self.faults.counts),
             deaths=dict(self.faults.deaths),
@@ -367,14 +385,14 @@ class Simulation:
         return dict(sorted(acts.items()))
 
 
-def _count_updates(core: NodeCore) -> int:
-    """Return how many updates the main chain carries."""
-    count, id = 0, core.chain.head_id
+def _carried_by(core: NodeCore) -> list[bytes]:
+    """Return the devices of all updates that the main chain carries."""
+    found, id = list[bytes](), core.chain.head_id
     while (header := core.chain.tree.header(id)) is not None and header.height:
         body = core.world.store.body(id)
-        count += 0 if body is None else len(body.updates)
+        found += [] if body is None else [attested.update.release.device for attested in body.updates]
         id = Hash(header.parent)
-    return count
+    return found
 
 
 def simulate(settings: SimulationSettings) -> SimulationReport:

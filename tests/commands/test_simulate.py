@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.commands.terminal import done, fedchain
+from tests.commands.terminal import WIDTH, done, fedchain
 
 SMALL = ("--nodes", 2, "--devices", 1, "--miners", 1, "--seconds", 20, "--plans", 1, "--faults", "none")
 
@@ -50,3 +50,24 @@ def test_a_fault_that_never_happened_fails_the_run_and_names_its_command():
     assert answer.code == 1
     assert "Seed 3 failed" in answer.err
     assert "fedchain simulate --nodes 1" in answer.err
+
+
+def test_what_broke_is_told_within_the_terminals_width(monkeypatch: pytest.MonkeyPatch):
+    """A long violation goes on below itself and no id is cut; the command to copy stays on one line, on its own."""
+    heads = [f"{height} {height:012x}" for height in (10, 9, 8, 7)]
+    text = f"one head: 180 s after mining stopped there are {', '.join(heads)}"
+    monkeypatch.setattr(
+        "node.simulator.invariants.Invariants.check_end",
+        lambda self, machine: self.fail(None, *text.split(": ", 1)),
+    )
+    answer = fedchain("simulate", *SMALL, "--seed", 6)
+    assert answer.code == 1
+    lines = answer.out.splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith("  - "))
+    told = lines[start : next(number for number, line in enumerate(lines) if number > start and line[:4].strip())]
+    assert len(told) > 1
+    assert all(len(line) <= WIDTH for line in told)
+    assert all(line.startswith("    ") for line in told[1:] if line)
+    words = " ".join(line.strip() for line in told)
+    assert all(head.split()[1] in words for head in heads)
+    assert [line for line in answer.err.splitlines() if line.startswith("  fedchain simulate") and "--seed 6" in line]
