@@ -1,7 +1,8 @@
-"""Write a golden chain: ``python -m tests.golden.make pow-v1 DIRECTORY`` (``NAMES`` lists them all).
+"""Write a golden chain: ``python -m tests.golden.make pow-v1 DIRECTORY`` (``NAMES`` lists those of work; ``pos-v2``).
 
-A directory holds ``genesis.json``; ``blocks.bin``, every sealed block in the order in which a node heard of it, each
-after the payloads it needs; and ``home.tar.gz``, the data directory of the node that heard. A golden chain is written
+A directory of stake holds ``genesis.json``, ``chain.export`` and ``home.tar.gz``, the data directory of a validator
+that made it. One of work holds besides ``blocks.bin``, every sealed block in the order in which a node heard of it, each
+after the payloads it needs, and ``home.tar.gz`` is the data directory of the node that heard. A golden chain is written
 once, by the code of its day, and never again: its worth is that later code did not make it.
 """
 
@@ -20,6 +21,7 @@ from node.simulator.population import genesis_data
 from node.world import World
 from storage.directory import DataDirectory
 from storage.export import export_chain
+from tests.golden.stakestory import StakeStory
 from tests.golden.story import GoldenChain, make_pow_genesis, make_upgraded_genesis, tell
 from tests.node.core.lonely import Lonely
 from tests.node.core.town import key_of
@@ -73,7 +75,25 @@ def pack(path: Path, out: Path) -> None:
         archive.add(path, arcname="home", filter=plain)
 
 
+def write_stake(out: Path) -> None:
+    """Write the golden chain of stake."""
+    out.mkdir(parents=True)
+    with TemporaryDirectory() as scratch:
+        story = StakeStory(Path(scratch) / "home")
+        story.tell()
+        head, id = story.town.houses[0].core.chain.head, story.town.houses[0].core.chain.head_id
+        story.end(out / "chain.export")
+        (out / "genesis.json").write_text(write_genesis(story.genesis))
+        pack(Path(scratch) / "home", out / "home.tar.gz")
+    print(
+        f"genesis {story.genesis.id.hex()}\nhead    {id.hex()}\nheight  {head.height}\nstate   {head.state_root.hex()}"
+    )
+
+
 def main(name: str, out: Path) -> None:
+    if name == "pos-v2":
+        write_stake(out)
+        return
     chain = tell(NAMES[name]())
     out.mkdir(parents=True)
     (out / "genesis.json").write_text(write_genesis(chain.genesis))
