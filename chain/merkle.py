@@ -4,7 +4,7 @@ The empty list has root SHA-256 of nothing, and a list can't be confused with a 
 its tail (the tree is split at the largest power of two, never padded).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from hashlib import sha256
 
 from chain.errors import ProofError
@@ -70,3 +70,45 @@ def is_included(root: Hash, leaf: bytes, index: int, size: int, proof: Sequence[
     for is_left, sibling in zip(reversed(sides), proof, strict=True):
         current = _node(current, sibling) if is_left else _node(sibling, current)
     return current == root
+
+
+class MerkleTree:
+    """A tree that is asked for many proofs: the hashes of all its subtrees are kept, 64 bytes a leaf.
+
+    Equal to ``merkle_root`` and ``merkle_proof`` over the same leaves; the leaves themselves are not kept.
+    """
+
+    def __init__(self, leaves: Iterable[bytes]) -> None:
+        self._leaves = [_leaf(leaf) for leaf in leaves]
+        self._nodes: dict[tuple[int, int], bytes] = {}
+        self.root = Hash(self._hash(0, len(self._leaves)) if self._leaves else sha256(b"").digest())
+
+    def __len__(self) -> int:
+        return len(self._leaves)
+
+    def _hash(self, start: int, size: int) -> bytes:
+        """Return the hash of the subtree over ``size`` leaves from ``start`` on."""
+        if size == 1:
+            return self._leaves[start]
+        known = self._nodes.get((start, size))
+        if known is None:
+            half = _split(size)
+            known = _node(self._hash(start, half), self._hash(start + half, size - half))
+            self._nodes[start, size] = known
+        return known
+
+    def proof(self, index: int) -> tuple[Hash, ...]:
+        """Return the audit path of leaf ``index``, from the leaf upward. ``ProofError`` if there is no such leaf."""
+        if not 0 <= index < len(self._leaves):
+            raise ProofError(f"leaf {index} of {len(self._leaves)}")
+        path: list[Hash] = []
+        start, size = 0, len(self._leaves)
+        while size > 1:
+            half = _split(size)
+            if index < start + half:
+                path.append(Hash(self._hash(start + half, size - half)))
+                size = half
+            else:
+                path.append(Hash(self._hash(start, half)))
+                start, size = start + half, size - half
+        return tuple(reversed(path))

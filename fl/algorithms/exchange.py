@@ -4,9 +4,12 @@ Every algorithm of this room releases through ``release_gradient`` and ``release
 is inside the plan's bounds.
 """
 
+import numpy as np
+from numpy.typing import NDArray
+
 from chain.fixedpoint import Float64Vector, Int64Vector
 from fl.algorithms.base import PhaseSpec
-from fl.dataset import Dataset, features, rows
+from fl.dataset import Dataset, features, rows, take_rows
 from fl.errors import DataError
 from fl.models.shape import Gradient
 from fl.objective import Objective
@@ -27,13 +30,34 @@ def check_data(problem: Objective, data: Dataset) -> int:
     return rows(data)
 
 
+def sum_gradients(problem: Objective, weights: Float64Vector, data: Dataset) -> Gradient:
+    """Return Σ_i ∇f_i(w) and Σ_i f_i(w); under a plan with segments the sums of its segments, added one by one."""
+    size = problem.plan.training.segment
+    if not size:
+        return problem.model.gradient(weights, data)
+    total = Gradient(np.zeros(problem.dimension), 0.0)
+    for first in range(0, rows(data), size):
+        part = take_rows(data, np.arange(first, min(first + size, rows(data))))
+        total = add_gradient(problem, weights, part, total)
+    return total
+
+
+def add_gradient(problem: Objective, weights: Float64Vector, part: Dataset, before: Gradient) -> Gradient:
+    """Return ``before`` with the gradients and losses of the next segment's rows."""
+    own = problem.model.gradient(weights, part)
+    return Gradient(before.vector + own.vector, before.loss + own.loss)
+
+
 def release_gradient(problem: Objective, gradient: Gradient, data: Dataset, *, with_counts: bool) -> bytes:
+    """Return the payload of a gradient phase over these rows."""
+    return release_sums(problem, gradient, rows(data), feature_presence(data) if with_counts else None)
+
+
+def release_sums(problem: Objective, gradient: Gradient, samples: int, counts: NDArray[np.int64] | None) -> bytes:
     """Return the payload of a gradient phase: Σ ∇f_i clipped to n_k·sample_clip, the loss sum, maybe n_k^j."""
-    bound = bounds_of(problem).sample_clip.fraction() * rows(data)
+    bound = bounds_of(problem).sample_clip.fraction() * samples
     return write_payload(
-        clipped(gradient.vector, bound, problem.fraction_bits),
-        fixed_loss(gradient.loss, problem.fraction_bits),
-        feature_presence(data) if with_counts else None,
+        clipped(gradient.vector, bound, problem.fraction_bits), fixed_loss(gradient.loss, problem.fraction_bits), counts
     )
 
 

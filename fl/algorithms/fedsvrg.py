@@ -16,12 +16,20 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from chain.fixedpoint import Float64Vector, Int64Vector, to_float
 from fl.aggregate import moved, moved_scaled, update_sums
 from fl.algorithms.base import Contribution, PhaseOutcome, PhaseSpec, Settled
 from fl.algorithms.carry import Carry, read_carry, settle_gradients
-from fl.algorithms.exchange import GRADIENT_PHASE, UPDATE_PHASE, check_data, release_gradient, release_update
+from fl.algorithms.exchange import (
+    GRADIENT_PHASE,
+    UPDATE_PHASE,
+    check_data,
+    release_gradient,
+    release_update,
+    sum_gradients,
+)
 from fl.dataset import Dataset
 from fl.models import StepRule
 from fl.objective import Objective
@@ -48,16 +56,23 @@ class FederatedSvrg:
         check_data(problem, data)
         weights = to_float(model, problem.fraction_bits)
         if phase == 0:
-            gradient = problem.model.gradient(weights, data)
+            gradient = sum_gradients(problem, weights, data)
             return release_gradient(problem, gradient, data, with_counts=is_counting(problem))
-        rule = self.step_rule(problem, read_carry(carry), data, seed)
+        presence = feature_presence(data) if spec_of(problem).scale_gradients else np.zeros(0, np.int64)
+        rule = self.step_rule(problem, read_carry(carry), data.y.size, presence, seed)
         return release_update(problem, problem.model.steps(weights, data, rule))
 
-    def step_rule(self, problem: Objective, carry: Carry, data: Dataset, seed: bytes) -> StepRule:
-        """Return the local step of exchange 2 in the form the kernels take."""
-        spec, count = spec_of(problem), check_data(problem, data)
+    def step_rule(
+        self, problem: Objective, carry: Carry, count: int, presence: NDArray[np.int64], seed: bytes
+    ) -> StepRule:
+        """Return the local step of exchange 2 in the form the kernels take.
+
+        ``count`` and ``presence`` are the device's n_k and n_k^j, int64 (p,), the latter read for S alone: all that the
+        step needs of its rows, so that whoever knows them can repeat a part of the pass.
+        """
+        spec = spec_of(problem)
         step = float(spec.step) / count
-        scale = _scale(problem, carry, data) if spec.scale_gradients else np.ones(problem.dimension)
+        scale = _scale(problem, carry, count, presence) if spec.scale_gradients else np.ones(problem.dimension)
         return StepRule(
             order=shuffled(count, seed, 0),
             batch=1,
@@ -65,6 +80,7 @@ class FederatedSvrg:
             decay=1.0 - step * (scale * problem.model.penalty()),
             gain=step * scale,
             drift=step * carry.mean_gradient(problem.fraction_bits),
+            segment=problem.plan.training.segment,
         )
 
     def read_payload(self, problem: Objective, phase: int, payload: bytes) -> Contribution:
@@ -106,11 +122,11 @@ def is_counting(problem: Objective) -> bool:
     return spec.scale_gradients or spec.scale_aggregate
 
 
-def _scale(problem: Objective, carry: Carry, data: Dataset) -> Float64Vector:
+def _scale(problem: Objective, carry: Carry, count: int, presence: NDArray[np.int64]) -> Float64Vector:
     """Return the diagonal of S_k, float64 (d,)."""
-    own = feature_presence(data).astype(np.float64)
+    own = presence.astype(np.float64)
     everywhere = carry.feature_counts().astype(np.float64)
-    numerator = everywhere * float(data.y.size)
+    numerator = everywhere * float(count)
     denominator = own * float(carry.samples)
     scale = np.divide(numerator, denominator, out=np.ones_like(own), where=own > 0.0)
     return problem.model.spread(scale, 1.0)

@@ -206,6 +206,21 @@ class Holdout(Record, tag="holdout"):
     tolerance: Number
 
 
+class Audit(Record, tag="audit"):
+    """Random segments of a training opened to verifiers, on committed rows, and repeated by them bit for bit.
+
+    ``percent`` of the updates are audited, ``openings`` segments of each, by ``verifiers`` miners of whom more than half
+    must approve within ``blocks``. ``segment_clip`` bounds how far a segment may move the model. The verifiers see the
+    opened rows and states.
+    """
+
+    percent: Annotated[int, Meta(ge=1, le=100)]
+    openings: Annotated[int, Meta(ge=1, le=64)]
+    verifiers: Annotated[int, Meta(ge=1, le=15)]
+    blocks: Annotated[int, Meta(ge=2, le=10**6)]
+    segment_clip: Number
+
+
 Policy = Bounds | Timing | Holdout
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from chain.errors import ProofError
 from chain.ids import Hash
-from chain.merkle import is_included, merkle_proof, merkle_root
+from chain.merkle import MerkleTree, is_included, merkle_proof, merkle_root
 
 # The eight leaves, roots and audit paths of the Certificate Transparency reference implementation; its tree is that
 # of RFC 6962 and RFC 9162 §2.1.
@@ -132,3 +132,16 @@ def test_a_leaf_that_is_not_there_has_no_proof(size: int, index: int) -> None:
     """The error names the leaf and the size of the list."""
     with pytest.raises(ProofError, match=f"leaf {index} of {size}"):
         merkle_proof(LEAVES[:size], index)
+
+
+@given(st.lists(st.binary(max_size=4), max_size=40))
+def test_a_kept_tree_gives_the_same_root_and_proofs(leaves: list[bytes]) -> None:
+    """It is for many proofs of one list; what it says is what the plain functions say."""
+    tree = MerkleTree(leaves)
+    assert (len(tree), tree.root) == (len(leaves), merkle_root(leaves))
+    assert [tree.proof(index) for index in range(len(leaves))] == [
+        merkle_proof(leaves, index) for index in range(len(leaves))
+    ]
+    for index in (-1, len(leaves)):
+        with pytest.raises(ProofError):
+            tree.proof(index)

@@ -108,7 +108,7 @@ def test_the_local_pass_of_federated_svrg_is_the_formula() -> None:
     parts = [random_data(problem, 6, 1, density=0.5), random_data(problem, 11, 2, density=0.5)]
     model, data = a_model(problem), parts[0]
     carry = read_carry(FEDSVRG.settle(problem, 0, model, b"", after_phase(problem, 0, model, b"", parts)).carry)
-    rule = FEDSVRG.step_rule(problem, carry, data, SEED)
+    rule = FEDSVRG.step_rule(problem, carry, rows(data), feature_presence(data), SEED)
     start = to_float(model, problem.fraction_bits)
     own, everywhere = feature_presence(data), sum(map(feature_presence, parts))
     s = np.ones(problem.dimension)

@@ -6,6 +6,7 @@ Every number is a gap: the mean of f_i less its least value. Steps are the best 
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from chain.fixedpoint import Float64Vector
 from chain.number import Number
@@ -92,8 +93,8 @@ def test_with_the_misprinted_frequency_there_is_no_progress(
 ) -> None:
     """The paper prints φ_k^j = n_k^j/n: S then multiplies the correction by n/n_k; larger steps end even worse."""
 
-    def misprinted(problem: Objective, carry: Carry, data: Dataset) -> Float64Vector:
-        own, everywhere = feature_presence(data).astype(float), carry.feature_counts().astype(float)
+    def misprinted(problem: Objective, carry: Carry, count: int, presence: NDArray[np.int64]) -> Float64Vector:
+        own, everywhere = presence.astype(float), carry.feature_counts().astype(float)
         scale = np.divide(everywhere, own, out=np.ones_like(own), where=own > 0)
         return problem.model.spread(scale, 1.0)
 
