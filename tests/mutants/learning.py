@@ -10,7 +10,7 @@ MUTANTS: Final = (
     Mutant(
         "the paper's misprinted frequencies scale the gradients",
         "fl/algorithms/fedsvrg.py",
-        "    numerator = everywhere * float(data.y.size)",
+        "    numerator = everywhere * float(count)",
         "    numerator = everywhere",
         _FL,
     ),
