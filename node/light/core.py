@@ -23,6 +23,7 @@ from node.events import (
     Connected,
     DialFailed,
     DialOrder,
+    Heard,
     JobDone,
     JobFailed,
     JoinOrder,
@@ -69,7 +70,7 @@ from p2p.events import (
     UpdateArrived,
 )
 
-_POOLS = PoolLimits(transactions=64, transaction_bytes=4 * 1024 * 1024, updates=64, update_bytes=256 * 1024 * 1024)
+LIGHT_POOLS = PoolLimits(transactions=64, transaction_bytes=4 * 1024 * 1024, updates=64, update_bytes=256 * 1024 * 1024)
 
 
 class LightCore(Core):
@@ -79,7 +80,7 @@ class LightCore(Core):
     """
 
     def __init__(self, world: World, config: LightConfig, connect: Connect, kept: Kept | None = None) -> None:
-        super().__init__(world, Mempool(_POOLS), UpdatePool(_POOLS))
+        super().__init__(world, Mempool(LIGHT_POOLS), UpdatePool(LIGHT_POOLS))
         self.config = config
         self._liars = Liars()
         engine = world.engine
@@ -115,6 +116,7 @@ class LightCore(Core):
         routes.on(Sent, peers.on_transport)
         routes.on(Closed, peers.on_transport)
         routes.on(DialFailed, peers.on_transport)
+        routes.on(Heard, peers.on_transport)
         routes.on(DialOrder, peers.on_dial)
         routes.on(BanOrder, peers.on_ban)
         routes.on(UnbanOrder, peers.on_unban)
@@ -167,8 +169,11 @@ class LightCore(Core):
         )
 
     def keep(self) -> Kept | None:
-        """Return what the next run should know of the headers; None if there is nothing yet, or too much."""
-        tail, point = self.source.keep(), self.config.checkpoint
+        """Return what the next run should know of the headers; None if there is nothing yet, or too much.
+
+        Nor below the checkpoint: what was believed there may turn out to contradict it.
+        """
+        tail, point = self.source.keep() if self.source.is_past_checkpoint else None, self.config.checkpoint
         return None if tail is None else Kept(self.world.genesis.id, "" if point is None else str(point), tail)
 
     def finalized(self) -> Height:

@@ -38,10 +38,12 @@ _Weight = Annotated[bytes, Meta(min_length=1, max_length=64)]
 class WorkTail(Record, tag="work"):
     """Proof of work: headers of the heaviest chain, each on the one before, the last one its tip.
 
-    Below ``lowest`` nothing is taken back; ``weight`` is the chain's up to the header there, big-endian.
+    Below ``lowest`` nothing is taken back; ``weight`` is the chain's up to the header there, big-endian. ``siblings``
+    are the stale headers that these refer to: a later one may be judged by them.
     """
 
     headers: Annotated[tuple[Header, ...], Meta(min_length=1, max_length=MAX_HEADERS)]
+    siblings: Annotated[tuple[Header, ...], Meta(max_length=MAX_HEADERS)]
     lowest: HeightField
     weight: _Weight
 
@@ -116,6 +118,9 @@ def _find_work_fault(tail: WorkTail) -> str | None:
     first, last = tail.headers[0].height, tail.headers[-1].height
     if any(child.parent != block_id(parent) or child.height != parent.height + 1 for parent, child in _pairs(tail)):
         return "its headers do not stand on each other"
+    places = {header.parent: header.height for header in tail.headers}
+    if any(places.get(each.parent) != each.height or each.height <= tail.lowest for each in tail.siblings):
+        return "a stale sibling in it does not stand on its headers"
     return None if first <= tail.lowest <= last else f"it begins at {first} and ends at {last}, but names {tail.lowest}"
 
 

@@ -95,6 +95,9 @@ class WorkHeaders:
         for header in rest:
             tree.insert(header, VALID_HEADER)
             tree.mark_complete(block_id(header))
+        for sibling in kept.siblings:
+            tree.insert(sibling, VALID_HEADER)
+            tree.mark_complete(block_id(sibling))
         tree.set_head(block_id(kept.headers[-1]))
         return tree
 
@@ -107,7 +110,17 @@ class WorkHeaders:
         found = [self.tree.ancestor(self.tree.head, Height(height)) for height in range(first, best.height + 1)]
         weight = self.tree.weight_at(Height(self._lowest))
         headers = tuple([header for header in found if header is not None])
-        return WorkTail(headers, Height(self._lowest), weight.to_bytes((weight.bit_length() + 7) // 8 or 1, "big"))
+        siblings = self._siblings_of(headers)
+        if len(siblings) > MAX_HEADERS:
+            return None
+        size = max(1, (weight.bit_length() + 7) // 8)
+        return WorkTail(headers, siblings, Height(self._lowest), weight.to_bytes(size, "big"))
+
+    def _siblings_of(self, headers: Iterable[Header]) -> tuple[Header, ...]:
+        """Return the stale headers in the tree that these refer to."""
+        references = self._world.engine.references
+        named = [self.tree.header(id) for header in headers for id in references(header) if id in self.tree]
+        return tuple([each for each in named if each is not None and each.height > self._lowest])
 
     # --- what is trusted --------------------------------------------------------------------------
 

@@ -29,7 +29,7 @@ def cast_machines(settings: SimulationSettings) -> Casting:
     share = settings.byzantine
     producers = list(range(settings.miner_count))
     others = list(range(settings.miner_count, settings.nodes))
-    devices = list(range(settings.nodes, settings.machines))
+    devices = list(range(settings.nodes, settings.machines - settings.light))  # a light one has nobody to lie to
     chosen: list[int] = []
     if share:
         eligible = [number for number in producers if number != settings.owner]
@@ -42,7 +42,7 @@ def cast_machines(settings: SimulationSettings) -> Casting:
             chosen += random.sample(candidates, int(share * len(candidates)))
     first = PRODUCERS[settings.engine]
     roles = [first if number < settings.miner_count else DEVICE if number in devices else ANY for number in chosen]
-    names = settings.behaviours or behaviours_of(settings.engine)
+    names = settings.behaviours or behaviours_of(settings.engine, has_light=bool(settings.light))
     drawn = zip(chosen, assign(names, roles, random), strict=True)
     liars = {number: behaviour for number, behaviour in drawn if behaviour is not None}
     honest = [number for number in range(settings.machines) if number not in liars]

@@ -120,5 +120,5 @@ class Demand:
 
     def is_done(self) -> bool:
         """Has every honest machine seen the end of every plan?"""
-        cores = [machine.core for machine in self._machines if machine.is_honest]
+        cores = [machine.core for machine in self._machines if machine.is_honest and machine.has_chain]
         return all(core is not None and self._is_over(core, plan) for core in cores for plan in self.plans)

@@ -112,13 +112,13 @@ class Faults:
         for machine in self._machines:
             machine.effects_left = None
             machine.disk.fuse.set(None)
-            if machine.core is None:
+            if not machine.is_running:
                 machine.start()
 
     # --- each kind: did it happen? ----------------------------------------------------------------
 
     def _living(self) -> list[Machine]:
-        return [machine for machine in self._machines if machine.core is not None]
+        return [machine for machine in self._machines if machine.is_running]
 
     def _span(self, least: int, most: int) -> int:
         """Draw so many blocks' time."""
@@ -188,7 +188,7 @@ class Faults:
 
     def _die(self, machine: Machine, manner: str, run: int | None = None) -> None:
         """End the process (the run that was meant); with luck the power stays and nothing unsynced is lost."""
-        if machine.core is None or self.healed_at is not None or (run is not None and machine.run != run):
+        if not machine.is_running or self.healed_at is not None or (run is not None and machine.run != run):
             return
         self.deaths[manner] += 1
         has_power_failed = self._random.random() < 0.5
@@ -198,5 +198,5 @@ class Faults:
         self._schedule.after(self._span(1, 12), partial(self._come_back, machine))
 
     def _come_back(self, machine: Machine) -> None:
-        if machine.core is None:
+        if not machine.is_running:
             machine.start()

@@ -100,6 +100,10 @@ class Invariants:
         """Is there no use in going on?"""
         return len(self.violations) >= _ENOUGH
 
+    def final_at(self, height: int) -> Hash | None:
+        """Return the block that honest nodes found final at a height; None if none did yet."""
+        return self._final[height] if height < len(self._final) else None
+
     def fail(self, machine: Machine | None, invariant: str, detail: str) -> None:
         """Note a violation."""
         number = -1 if machine is None else machine.number

@@ -17,6 +17,7 @@ from consensus.engine import Engine
 from consensus.engines import make_engine
 from consensus.signatures import SignatureCache
 from fl.data.sources import DataSource
+from node.core.base import Core
 from node.core.config import CoreConfig
 from node.core.core import NodeCore
 from node.effects import (
@@ -115,7 +116,7 @@ class Clock:
 class _Process:
     """One run of the program."""
 
-    core: NodeCore
+    core: Core
     work: Work
     wakes: set[int] = field(default_factory=set)
     is_idle: bool = True
@@ -124,6 +125,8 @@ class _Process:
 
 class Machine:
     """One machine of a world. ``runs`` counts its processes; ``is_honest`` ones are held to every invariant."""
+
+    has_chain = True
 
     def __init__(self, number: int, character: Character, disk: Disk, around: Surroundings, watcher: Watcher) -> None:
         self.number = number
@@ -148,13 +151,19 @@ class Machine:
 
     @property
     def core(self) -> NodeCore | None:
-        """The core of the process that runs; None if none does."""
-        return None if self._process is None else self._process.core
+        """The core of the process that runs; None if none does, or one without a chain."""
+        core = None if self._process is None else self._process.core
+        return core if isinstance(core, NodeCore) else None
 
     @property
     def run(self) -> int:
         """The number of the process that runs; 0 if none does."""
         return 0 if self._process is None else self.runs
+
+    @property
+    def is_running(self) -> bool:
+        """Does a process run?"""
+        return self._process is not None
 
     @property
     def jobs(self) -> int:
@@ -182,13 +191,16 @@ class Machine:
             signatures=around.signatures,
             shelf=DataShelf(),
         )
-        core = NodeCore(world, character.config, self._connect(world))
+        core = self._make_core(world)
         self._process = _Process(core, Work(world, self._random, character.hash_rate, around.memo))
-        if self.mask is not None:
+        if self.mask is not None and isinstance(core, NodeCore):
             self.mask.started(core, world)
         self._watcher.on_started(self)
         self.deliver(Started())
         self._plan_tick(self._random.randrange(around.tick_ms))
+
+    def _make_core(self, world: World) -> Core:
+        return NodeCore(world, self.character.config, self._connect(world))
 
     def _make_engine(self) -> tuple[ValidatorSigner | None, Engine]:
         """Return the process' engine: one that knows sets and signs is its own, one that does not is shared."""

@@ -53,9 +53,11 @@ def _smaller(settings: SimulationSettings, report: SimulationReport) -> Iterator
         steps += [
             {"behaviours": tuple(n for n in settings.behaviours if n != gone)} for gone in settings.behaviours[1:]
         ]
+    if settings.light:
+        steps.append({"light": settings.light - 1})
     for devices in (0, settings.devices // 2, settings.devices - 1):
         if 0 <= devices < settings.devices:
-            steps.append({"devices": devices})
+            steps.append({"devices": devices, "light": min(settings.light, devices)})
     for nodes in (settings.nodes // 2, settings.nodes - 1):
         if 1 <= nodes < settings.nodes:
             steps.append({"nodes": nodes, "miners": min(settings.miner_count, nodes)})

@@ -25,6 +25,7 @@ class SimulationReport:
     blocks            height of the head all agreed on; ``stale_blocks``: others that were mined
     deepest_reorg     most blocks one machine took back at once; ``reorgs``: how often any did
     rounds_settled, plans_finished, plans_cancelled, updates   on the final chain
+    light_updates     of these updates, those of devices without a chain; ``light``: how many of these there are
     forked_updates    updates that blocks of more than one fork carried: one task, asked twice, the same bytes
     faults            how often each kind asked for happened; ``deaths``: how machines died
     lost_writes       unsynced writes that power cuts undid
@@ -36,6 +37,7 @@ class SimulationReport:
     seed: int
     nodes: int
     devices: int
+    light: int
     engine: str
     virtual_hours: float
     blocks: int
@@ -47,6 +49,7 @@ class SimulationReport:
     plans_cancelled: int
     rounds_settled: int
     updates: int
+    light_updates: int
     forked_updates: int
     faults: dict[str, int]
     deaths: dict[str, int]

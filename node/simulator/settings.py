@@ -47,7 +47,7 @@ class SimulationSettings:
 
     seed        draws everything: keys, data, plans, lines, faults, the order of what happens
     nodes       machines without data; the first ``miners`` of them mine, the last one owns the plans
-    devices     machines with data, each a full node
+    devices     machines with data, each a full node but for the last ``light`` of them, which have no chain
     miners      0 = a third of the nodes, at least two
     faults      names of ``FAULTS``
     byzantine   share of the hash power, and of the other machines, that lies: at most 0.3 (docs/simulator.md)
@@ -75,12 +75,14 @@ class SimulationSettings:
     crash_machine: int = 0
     crash_write: int = 0
     share_results: bool = True
+    light: int = 0
 
     def __post_init__(self) -> None:
         problems = [
             *self._out_of_range("nodes", 1, 2_000),
             *self._out_of_range("devices", 0, 2_000),
             *self._out_of_range("miners", 0, self.nodes),
+            *self._out_of_range("light", 0, self.devices),
             *self._out_of_range("duration_ms", 1_000, 10**10),
             *self._out_of_range("block_ms", 200, 3_600_000),
             *self._out_of_range("plans", 0, 10_000),
@@ -140,7 +142,8 @@ class SimulationSettings:
         return " ".join(parts)
 
     def _extras(self) -> list[str]:
+        light = [f"--light {self.light}"] if self.light else []
         crash = [f"--crash-machine {self.crash_machine} --crash-write {self.crash_write}"] if self.crash_write else []
         if not self.byzantine:
-            return crash
-        return [*crash, f"--byzantine {self.byzantine:g} --behaviours {','.join(self.behaviours) or 'all'}"]
+            return light + crash
+        return [*light, *crash, f"--byzantine {self.byzantine:g} --behaviours {','.join(self.behaviours) or 'all'}"]

@@ -14,6 +14,7 @@ from node.simulator.byzantine.forgery import Forgery
 from node.simulator.byzantine.garbage import Garbage
 from node.simulator.byzantine.replay import Replay
 from node.simulator.byzantine.selfish import SelfishMining
+from node.simulator.byzantine.statelie import StateLie
 from node.simulator.byzantine.voting import DoubleProposal, DoubleVote, Silence
 from node.simulator.byzantine.withholding import BlockWithholding, PayloadWithholding
 
@@ -32,15 +33,22 @@ _ALL: Final[tuple[type[Behaviour], ...]] = (
     DoubleProposal,
     DoubleVote,
     Silence,
+    StateLie,
 )
 BEHAVIOURS: Final[dict[str, type[Behaviour]]] = {behaviour.name: behaviour for behaviour in _ALL}
 PRODUCERS: Final = {"pow": MINER, "pos": VALIDATOR}
 
 
-def behaviours_of(engine: str) -> tuple[str, ...]:
-    """Return the names of the behaviours that make sense under an engine."""
+def behaviours_of(engine: str, *, has_light: bool = False) -> tuple[str, ...]:
+    """Return the names of the behaviours that make sense under an engine, and where light devices are to be lied to."""
     roles = (PRODUCERS[engine], DEVICE)
-    return tuple([name for name, behaviour in BEHAVIOURS.items() if any(fits(behaviour.role, role) for role in roles)])
+    return tuple(
+        [
+            name
+            for name, behaviour in BEHAVIOURS.items()
+            if any(fits(behaviour.role, role) for role in roles) and (has_light or behaviour is not StateLie)
+        ]
+    )
 
 
 def assign(names: Sequence[str], roles: Sequence[str], random: Random) -> list[type[Behaviour] | None]:
