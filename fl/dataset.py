@@ -18,7 +18,7 @@ from fl.errors import DataError
 Float64Matrix: TypeAlias = NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class DenseData:
     """Rows as a float64 matrix ``x`` (n, p) in C order, and their labels ``y``, float64 (n,)."""
 
@@ -32,7 +32,7 @@ class DenseData:
             raise DataError("x and y must be float64, x in C order")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class SparseData:
     """Rows in compressed form, and their labels ``y``, float64 (n,).
 

@@ -20,11 +20,13 @@ from typing import Any, ParamSpec, TypeVar, cast
 from fl.kernels.lean import hidden
 
 with hidden("scipy"):  # Numba looks for its BLAS, which no kernel uses and which takes 12 MB
-    from numba import njit
+    from numba import extending, njit, types
     from numba.core.caching import FunctionCache
     from numba.core.registry import cpu_target
 
     cpu_target.target_context.refresh()
+
+__all__ = ["NotCompiledError", "cached_only", "extending", "kernel", "room_digest", "types"]
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -6,8 +6,6 @@ tests measure them against extended precision (below 1 unit in the last place fo
 tanh and sigmoid).
 """
 
-from math import floor
-
 import numpy as np
 
 from fl.kernels.compiled import kernel
@@ -24,21 +22,18 @@ SQRT_2 = 1.4142135623730951
 
 
 @kernel
-def power_of_two(k: int) -> float:
+def power_of_two(k: np.int32) -> float:
     """Return 2**k exactly, for -1022 <= k <= 1023: k is the exponent field of the result."""
-    return np.int64((k + 1023) << 52).view(np.float64)
+    return np.int64(np.int64(k + 1023) << 52).view(np.float64)
 
 
 @kernel
 def exp(x: float) -> float:
-    """Return e**x: x = k·log 2 + r with |r| <= 0.35, a polynomial in r, times 2**k."""
-    if x != x:
-        return x
-    if x > EXP_HIGH:
-        return np.inf
-    if x < EXP_LOW:
-        return 0.0
-    k = floor(x * LOG2_E + 0.5)
+    """Return e**x: x = k·log 2 + r with |r| <= 0.35, a polynomial in r, times 2**k.
+
+    Special arguments are sorted out at the end, by choices and no jumps, so that a loop over rows becomes vectors.
+    """
+    k = np.floor(x * LOG2_E + 0.5)
     r = (x - k * LN2_HIGH) - k * LN2_LOW
     s = r * r
     # Even and odd powers apart, 1/2! … 1/13!: two short chains instead of a long one.
@@ -53,8 +48,12 @@ def exp(x: float) -> float:
     odd = 1.0 / 120.0 + s * odd
     odd = 1.0 / 6.0 + s * odd
     value = 1.0 + (r + s * (even + r * odd))
-    half = k >> 1  # 2**k in two exact factors: neither leaves the range of normal numbers
-    return value * power_of_two(half) * power_of_two(k - half)
+    whole = np.int32(k)
+    half = whole >> 1  # 2**k in two exact factors: neither leaves the range of normal numbers
+    value = value * power_of_two(half) * power_of_two(whole - half)
+    value = value if x <= EXP_HIGH else np.inf
+    value = value if x >= EXP_LOW else 0.0
+    return value if x == x else x
 
 
 @kernel
@@ -63,14 +62,11 @@ def log(x: float) -> float:
 
     x = 2**k·(1+f) with √½ < 1+f <= √2; with t = f/(2+f), log(1+f) = f − (f²/2 − t·(f²/2 + R)), R = 2t²/3 + 2t⁴/5 + ….
     """
-    if x != x:
-        return x
     bits = np.float64(x).view(np.int64)
     k = (bits >> 52) - 1023
     m = np.int64((bits & 0xFFFFFFFFFFFFF) | (1023 << 52)).view(np.float64)
-    if m > SQRT_2:
-        m = 0.5 * m
-        k = k + 1
+    k = k + 1 if m > SQRT_2 else k
+    m = 0.5 * m if m > SQRT_2 else m
     f = m - 1.0
     t = f / (2.0 + f)
     z = t * t
@@ -84,7 +80,8 @@ def log(x: float) -> float:
     series = 2.0 / 5.0 + z * series
     series = z * (2.0 / 3.0 + z * series)
     square = 0.5 * f * f
-    return k * LN2_HIGH - ((square - (t * (square + series) + k * LN2_LOW)) - f)
+    value = k * LN2_HIGH - ((square - (t * (square + series) + k * LN2_LOW)) - f)
+    return value if x == x else x
 
 
 @kernel
@@ -136,15 +133,12 @@ def expm1_small(y: float) -> float:
 @kernel
 def sigmoid(m: float) -> float:
     """Return 1/(1+e^−m) without overflow."""
-    if m >= 0.0:
-        return 1.0 / (1.0 + exp(-m))
-    e = exp(m)
-    return e / (1.0 + e)
+    e = exp(-m if m >= 0.0 else m)
+    return (1.0 if m >= 0.0 else e) / (1.0 + e)
 
 
 @kernel
 def softplus(m: float) -> float:
     """Return log(1+e^m) without overflow."""
-    if m >= 0.0:
-        return m + log1p(exp(-m))
-    return log1p(exp(m))
+    rest = log1p(exp(-m if m >= 0.0 else m))
+    return m + rest if m >= 0.0 else rest

@@ -9,6 +9,8 @@ A row's residual times a feature is the gradient of the weight that reads it.
 
 from typing import Final
 
+import numpy as np
+
 from chain.fixedpoint import Float64Vector
 from fl.dataset import Float64Matrix
 from fl.kernels.compiled import kernel
@@ -17,6 +19,8 @@ from fl.kernels.elementary import exp, log, sigmoid, softplus
 LINEAR: Final = 0
 LOGISTIC: Final = 1
 SOFTMAX: Final = 2
+BLOCK: Final = 32
+"""Rows that are judged together."""
 
 
 @kernel
@@ -31,10 +35,24 @@ def residual_of_one(kind: int, output: float, label: float) -> float:
 def loss_of_one(kind: int, output: float, label: float) -> float:
     """Return a one-output loss."""
     if kind == LOGISTIC:
-        if label == 1.0:
-            return softplus(-output)
-        return softplus(output) - label * output
+        loss = softplus(-output if label == 1.0 else output)
+        return loss if label == 1.0 else loss - label * output
     return 0.5 * (output - label) * (output - label)
+
+
+@kernel
+def judge_block(
+    kind: int, outputs: Float64Vector, labels: Float64Vector, residuals: Float64Vector, losses: Float64Vector
+) -> None:
+    """Write the residuals and losses of a few rows of one output: loops without jumps, which become vectors."""
+    if kind == LOGISTIC:
+        for i in range(outputs.size):
+            residuals[i] = residual_of_one(LOGISTIC, outputs[i], labels[i])
+            losses[i] = loss_of_one(LOGISTIC, outputs[i], labels[i])
+    else:
+        for i in range(outputs.size):
+            residuals[i] = residual_of_one(LINEAR, outputs[i], labels[i])
+            losses[i] = loss_of_one(LINEAR, outputs[i], labels[i])
 
 
 @kernel
@@ -69,6 +87,14 @@ def row_residuals(kind: int, outputs: Float64Vector, label: float, out: Float64V
 def residuals(kind: int, outputs: Float64Matrix, labels: Float64Vector, out: Float64Matrix) -> float:
     """Write all rows' residuals (n, C) to ``out`` and return the sum of losses, row after row."""
     total = 0.0
-    for i in range(labels.size):
-        total = total + row_residuals(kind, outputs[i], labels[i], out[i])
+    if kind == SOFTMAX:
+        for i in range(labels.size):
+            total = total + softmax_residuals(outputs[i], labels[i], out[i])
+        return total
+    flat, flat_out, losses = outputs.reshape(outputs.size), out.reshape(out.size), np.empty(BLOCK)
+    for first in range(0, labels.size, BLOCK):
+        last = min(first + BLOCK, labels.size)
+        judge_block(kind, flat[first:last], labels[first:last], flat_out[first:last], losses)
+        for i in range(last - first):
+            total = total + losses[i]
     return total

@@ -12,17 +12,26 @@ differs from it in rounding, and the reference computes the same bits.
 Rows are ``indices``/``values`` between ``starts[i]`` and ``starts[i+1]``, columns rising within a row.
 """
 
+from typing import Final
+
 import numpy as np
 from numpy.typing import NDArray
 
 from chain.fixedpoint import Float64Vector
 from fl.dataset import Float64Matrix
 from fl.kernels.compiled import kernel
-from fl.kernels.losses import residual_of_one, row_residuals
+from fl.kernels.lanes import any_left, fetch, halved, load, splat, store, where_odd
+from fl.kernels.losses import BLOCK, judge_block, residual_of_one, row_residuals
 
 Order = NDArray[np.int64]
 Starts = NDArray[np.int64]
-Columns = NDArray[np.int32]
+Columns = NDArray[np.uint32]
+Steps = NDArray[np.int64]
+
+PORTION: Final = 1024
+"""Entries whose factors are found together, and a row's more: they stay in the nearest cache."""
+AHEAD: Final = 12
+"""Steps from asking for a row to using it."""
 
 
 @kernel
@@ -63,12 +72,72 @@ def outputs(
 
 
 @kernel
-def add_gradient(
-    starts: Starts, indices: Columns, values: Float64Vector, columns: int, residuals: Float64Matrix, out: Float64Vector
-) -> None:
-    """Add Σ_i x_i ⊗ residuals_i (and the biases' sums) to ``out`` (d,), row after row."""
-    classes = residuals.shape[1]
-    for i in range(residuals.shape[0]):
+def gradient(
+    kind: int,
+    starts: Starts,
+    indices: Columns,
+    values: Float64Vector,
+    columns: int,
+    y: Float64Vector,
+    weights: Float64Vector,
+    outputs: Float64Vector,
+    residuals: Float64Vector,
+    out: Float64Vector,
+) -> float:
+    """Add Σ_i residual_i·x_i to ``out`` (d,) and return Σ losses; keep outputs, residuals (n,).
+
+    One output.
+    """
+    losses = np.empty(BLOCK)
+    total = 0.0
+    for first in range(0, y.size, BLOCK):
+        last = min(first + BLOCK, y.size)
+        for i in range(first, last):
+            output = 0.0
+            for e in range(starts[i], starts[i + 1]):
+                output += values[e] * weights[indices[e]]
+            if weights.size > columns:
+                output += weights[columns]
+            outputs[i] = output
+        judge_block(kind, outputs[first:last], y[first:last], residuals[first:last], losses)
+        for i in range(last - first):
+            total = total + losses[i]
+        for i in range(first, last):
+            residual = residuals[i]
+            for e in range(starts[i], starts[i + 1]):
+                out[indices[e]] += values[e] * residual
+            if out.size > columns:
+                out[columns] += residual
+    return total
+
+
+@kernel
+def gradient_of_many(
+    kind: int,
+    starts: Starts,
+    indices: Columns,
+    values: Float64Vector,
+    columns: int,
+    y: Float64Vector,
+    weights: Float64Vector,
+    outputs: Float64Matrix,
+    residuals: Float64Matrix,
+    out: Float64Vector,
+) -> float:
+    """Add Σ_i x_i ⊗ residuals_i to ``out`` (d,) and return Σ losses; outputs and residuals (n, C) are kept."""
+    classes = outputs.shape[1]
+    total = 0.0
+    for i in range(y.size):
+        for c in range(classes):
+            outputs[i, c] = 0.0
+        for e in range(starts[i], starts[i + 1]):
+            at = indices[e] * classes
+            for c in range(classes):
+                outputs[i, c] += values[e] * weights[at + c]
+        if weights.size > columns * classes:
+            for c in range(classes):
+                outputs[i, c] += weights[columns * classes + c]
+        total = total + row_residuals(kind, outputs[i], y[i], residuals[i])
         for e in range(starts[i], starts[i + 1]):
             at = indices[e] * classes
             for c in range(classes):
@@ -76,50 +145,113 @@ def add_gradient(
         if out.size > columns * classes:
             for c in range(classes):
                 out[columns * classes + c] += residuals[i, c]
+    return total
 
 
 @kernel
-def steps_of_one(
+def find_factors(ratio: Float64Vector, missed: Steps, count: int, power: Float64Vector, total: Float64Vector) -> None:
+    """Write ``powers(ratio, missed)`` of ``count`` pairs, sixteen at a time; what stands behind them is overwritten."""
+    for q in range(0, count, 16):
+        left_steps, right_steps = load(missed, q), load(missed, q + 8)
+        left_square, right_square = load(ratio, q), load(ratio, q + 8)
+        left_power = right_power = left_run = right_run = splat(1.0)
+        left_total = right_total = splat(0.0)
+        while any_left(left_steps) or any_left(right_steps):
+            left_total = where_odd(left_steps, left_total + left_power * left_run, left_total)
+            right_total = where_odd(right_steps, right_total + right_power * right_run, right_total)
+            left_power = where_odd(left_steps, left_power * left_square, left_power)
+            right_power = where_odd(right_steps, right_power * right_square, right_power)
+            left_run = left_run + left_square * left_run
+            right_run = right_run + right_square * right_run
+            left_square = left_square * left_square
+            right_square = right_square * right_square
+            left_steps, right_steps = halved(left_steps), halved(right_steps)
+        store(power, q, left_power)
+        store(power, q + 8, right_power)
+        store(total, q, left_total)
+        store(total, q + 8, right_total)
+
+
+@kernel
+def steps(
     kind: int,
     starts: Starts,
     indices: Columns,
     values: Float64Vector,
     columns: int,
     y: Float64Vector,
-    base_outputs: Float64Matrix,
-    base_residuals: Float64Matrix,
+    base_outputs: Float64Vector,
+    base_residuals: Float64Vector,
     order: Order,
     decay: Float64Vector,
     gain: Float64Vector,
     drift: Float64Vector,
     moved: Float64Vector,
 ) -> None:
-    """Run one step a row for one output, features at rest caught up only when a row needs them."""
+    """Run one step a row for one output, features at rest caught up only when a row needs them.
+
+    How many steps a feature missed follows from the order alone, so the factors of a portion of rows are found
+    together, before any of them moves.
+    """
+    room = PORTION + most_entries(starts) + 16
     done = np.zeros(columns, dtype=np.int64)
-    for step in range(order.size):
-        i = order[step]
-        output = 0.0
-        for e in range(starts[i], starts[i + 1]):
-            j = indices[e]
-            if done[j] < step:
-                power, total = powers(decay[j], step - done[j])
-                moved[j] = power * moved[j] - total * drift[j]
-            output += values[e] * moved[j]
-        output += base_outputs[i, 0]
-        if moved.size > columns:
-            output += moved[columns]
-        delta = residual_of_one(kind, output, y[i]) - base_residuals[i, 0]
-        for e in range(starts[i], starts[i + 1]):
-            j = indices[e]
-            moved[j] = decay[j] * moved[j] - (gain[j] * (values[e] * delta) + drift[j])
-            done[j] = step + 1
-        if moved.size > columns:
-            moved[columns] = decay[columns] * moved[columns] - (gain[columns] * delta + drift[columns])
+    missed = np.zeros(room, dtype=np.int64)
+    ratio, power, total = np.zeros(room), np.zeros(room), np.zeros(room)
+    first = 0
+    while first < order.size:
+        last = first
+        count = 0
+        while last < order.size and count < PORTION:
+            later = order[min(last + AHEAD, order.size - 1)]
+            for e in range(starts[later], starts[later + 1], 8):
+                fetch(values, e)
+                fetch(indices, e)
+            for e in range(starts[order[last]], starts[order[last] + 1]):
+                j = indices[e]
+                missed[count] = last - done[j]
+                ratio[count] = decay[j]
+                done[j] = last + 1
+                count += 1
+            last += 1
+        missed[count : count + 16] = 0
+        find_factors(ratio, missed, count, power, total)
+        entry = 0
+        for step in range(first, last):
+            i = order[step]
+            back = entry - starts[i]
+            output = 0.0
+            for e in range(starts[i], starts[i + 1]):
+                j = indices[e]
+                u = moved[j]
+                late = power[back + e] * u - total[back + e] * drift[j]
+                u = late if missed[back + e] > 0 else u
+                moved[j] = u
+                output += values[e] * u
+            output += base_outputs[i]
+            if moved.size > columns:
+                output += moved[columns]
+            delta = residual_of_one(kind, output, y[i]) - base_residuals[i]
+            for e in range(starts[i], starts[i + 1]):
+                j = indices[e]
+                moved[j] = decay[j] * moved[j] - (gain[j] * (values[e] * delta) + drift[j])
+            if moved.size > columns:
+                moved[columns] = decay[columns] * moved[columns] - (gain[columns] * delta + drift[columns])
+            entry += starts[i + 1] - starts[i]
+        first = last
     finish(order.size, done, 1, decay, drift, moved)
 
 
 @kernel
-def steps_of_many(
+def most_entries(starts: Starts) -> int:
+    """Return the entries of the longest row."""
+    most = 0
+    for i in range(starts.size - 1):
+        most = max(most, starts[i + 1] - starts[i])
+    return most
+
+
+@kernel
+def steps_in_batches(
     kind: int,
     starts: Starts,
     indices: Columns,

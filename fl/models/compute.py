@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from chain.fixedpoint import Float64Vector
 from fl.dataset import Dataset, DenseData, Float64Matrix, SparseData, rows, take_rows, to_dense
-from fl.kernels import dense, losses, network, sparse
+from fl.kernels import dense, dense_many, losses, network, sparse
 from fl.kernels.network import Sizes
 from fl.models.shape import Shape, StepRule
+from fl.models.snapshot import Snapshot, recall, remember
 
 KINDS: Final = {"linear": losses.LINEAR, "logistic": losses.LOGISTIC, "softmax": losses.SOFTMAX}
 ACTIVATIONS: Final = {"tanh": network.TANH, "relu": network.RELU}
@@ -32,11 +34,11 @@ def outputs(shape: Shape, weights: Float64Vector, data: Dataset) -> Float64Matri
             network.outputs(block.x, weights, *_layers(shape), out[start:end])
             start = end
     elif isinstance(data, SparseData):
-        sparse.outputs(data.indptr, data.indices, data.values, data.columns, weights, out)
+        sparse.outputs(*_entries(data), weights, out)
     elif shape.classes == 1:
-        dense.outputs_of_one(data.x, weights, out)
+        dense.outputs(data.x, weights, out)
     else:
-        dense.outputs_of_many(data.x, weights, out)
+        dense_many.outputs(data.x, weights, out)
     return out
 
 
@@ -59,13 +61,18 @@ def gradient(shape: Shape, weights: Float64Vector, data: Dataset) -> tuple[Float
         for block in _dense_blocks(data):
             loss += network.add_gradient(KINDS[shape.loss], block.x, block.y, weights, *_layers(shape), total)
         return total, loss
-    residuals, loss = _residuals(shape, outputs(shape, weights, data), data)
+    kind, found = KINDS[shape.loss], Snapshot(*(np.empty((rows(data), shape.classes)) for _ in range(2)))
+    flat, full = (found.outputs.ravel(), found.residuals.ravel(), total), (found.outputs, found.residuals, total)
     if isinstance(data, SparseData):
-        sparse.add_gradient(data.indptr, data.indices, data.values, data.columns, residuals, total)
+        if shape.classes == 1:
+            loss = sparse.gradient(kind, *_entries(data), data.y, weights, *flat)
+        else:
+            loss = sparse.gradient_of_many(kind, *_entries(data), data.y, weights, *full)
     elif shape.classes == 1:
-        dense.add_gradient_of_one(data.x, residuals, total)
+        loss = dense.gradient(kind, data.x, data.y, weights, *flat)
     else:
-        dense.add_gradient_of_many(data.x, residuals, total)
+        loss = dense_many.gradient(kind, data.x, data.y, weights, *full)
+    remember(shape, weights, data, found)
     return total, loss
 
 
@@ -99,21 +106,36 @@ def _run(shape: Shape, snapshot: Float64Vector, data: Dataset, rule: StepRule, m
                 network.steps(kind, block.x, block.y, snapshot, *_layers(shape), rule.corrected, rule.batch, *arrays)
             yield
         return
-    base = outputs(shape, snapshot, data)
-    base_residuals = _residuals(shape, base, data)[0] if rule.corrected else np.zeros_like(base)
+    base = _snapshot(shape, snapshot, data, rule.corrected)
     is_one = shape.classes == 1 and rule.batch == 1
+    flat, full = (base.outputs.ravel(), base.residuals.ravel()), (base.outputs, base.residuals)
     for order in rule.segments():
         if isinstance(data, SparseData):
-            entries = (data.indptr, data.indices, data.values, data.columns, data.y)
             if is_one:
-                sparse.steps_of_one(kind, *entries, base, base_residuals, order, *arrays)
+                sparse.steps(kind, *_entries(data), data.y, *flat, order, *arrays)
             else:
-                sparse.steps_of_many(kind, *entries, base, base_residuals, order, rule.batch, *arrays)
+                sparse.steps_in_batches(kind, *_entries(data), data.y, *full, order, rule.batch, *arrays)
         elif is_one:
-            dense.steps_of_one(kind, data.x, data.y, base, base_residuals, order, *arrays)
+            dense.steps(kind, data.x, data.y, *flat, order, *arrays)
+        elif rule.batch == 1:
+            dense_many.steps(kind, data.x, data.y, *full, order, *arrays)
         else:
-            dense.steps_of_many(kind, data.x, data.y, base, base_residuals, order, rule.batch, *arrays)
+            dense_many.steps_in_batches(kind, data.x, data.y, *full, order, rule.batch, *arrays)
         yield
+
+
+def _snapshot(shape: Shape, weights: Float64Vector, data: Dataset, corrected: bool) -> Snapshot:
+    """Return all rows' outputs, and their residuals or zeros, at these weights."""
+    found = recall(shape, weights, data)
+    if found is None:
+        values = outputs(shape, weights, data)
+        return Snapshot(values, _residuals(shape, values, data)[0] if corrected else np.zeros_like(values))
+    return found if corrected else Snapshot(found.outputs, np.zeros_like(found.residuals))
+
+
+def _entries(data: SparseData) -> tuple[NDArray[np.int64], NDArray[np.uint32], Float64Vector, int]:
+    """Return the rows as kernels take them: columns without a sign, which spares asking for it."""
+    return data.indptr, data.indices.view(np.uint32), data.values, data.columns
 
 
 def _residuals(shape: Shape, values: Float64Matrix, data: Dataset) -> tuple[Float64Matrix, float]:

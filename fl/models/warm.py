@@ -41,7 +41,7 @@ def warm_up(problem: Objective, data: Dataset | None = None) -> None:
     for part in parts:
         if data is None or type(part) is type(data):
             model.gradient(weights, part)
-            model.steps(weights, part, rule)
+            model.steps(weights + 1.0, part, rule)  # elsewhere: outputs that the gradient left are not there
 
 
 def warm_up_lightly(problem: Objective, data: Dataset, is_cancelled: Callable[[], bool]) -> None:
