@@ -42,8 +42,8 @@ demo: $(STAMP) ## Train one model over four hospitals with 3 miners; results in 
 test: $(DEV_STAMP) ## Run the whole test suite
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -q
 
-mutants: $(DEV_STAMP) ## Put faults into a copy of the source: do the tests notice? (ONLY=text)
-	@$(BIN)/python -m tests.mutants.run $(if $(ONLY),--only '$(ONLY)')
+mutants: $(DEV_STAMP) ## Put faults into a copy of the source: do the tests notice? (ONLY=text, FRESH=1)
+	@$(BIN)/python -m tests.mutants.run $(if $(ONLY),--only '$(ONLY)') $(if $(FRESH),--fresh)
 
 fuzz: $(FUZZ_STAMP) ## Search for bytes that break a promise: every decoder, handshake, the RPC (MINUTES=60)
 	@$(BIN)/python -m tests.fuzz.all --minutes $(or $(MINUTES),60)

@@ -12,9 +12,9 @@ from tests.mutants.results import Outcome, Results, Source
 from tests.mutants.workplace import StoppedError, Told, Workplace
 
 START_S: Final = 2.0
-"""What a run of tests takes beside the tests: Python, libraries, collection."""
-ROOM_S: Final = 60.0
-"""What the tests of a room take: for the estimate alone."""
+NARROW_SHARE: Final = 0.3
+ROOM_S: Final = 30.0
+"""For the estimate alone: what a run of tests takes beside the tests, how far it comes until one fails, and a room."""
 LIMIT_S: Final = 60.0
 LIMIT_SHARE: Final = 10.0
 """A fault that makes a program wait for ever is caught too: after a minute and ten times what its tests take without."""
@@ -89,8 +89,9 @@ class Bench:
     def _expect(self, mutant: Mutant) -> float:
         """Guess how many seconds a mutant takes."""
         known = self._results.seconds_of(mutant)
-        narrow = START_S + seconds_of(mutant.tests, self._results.passed)
-        return known if known is not None else narrow + (ROOM_S if mutant.missed else 0)
+        narrow = seconds_of(mutant.tests, self._results.passed)
+        guess = START_S + (narrow + ROOM_S if mutant.missed else NARROW_SHARE * narrow)
+        return guess if known is None else known
 
     def _share_out(self, items: Iterable[Item], work: Callable[[Workplace, Item], None]) -> None:
         """Let every copy take items until none is left. If one fails, or the user interrupts, all end."""

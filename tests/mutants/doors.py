@@ -4,7 +4,6 @@ from typing import Final
 
 from tests.mutants.base import Mutant
 
-_DESK: Final = "tests/node/core/test_agreement_desk.py"
 _PEERS: Final = ("tests/p2p/test_choosing.py", "tests/p2p/test_eclipse.py", "tests/p2p/test_addresses.py")
 
 MUTANTS: Final = (
@@ -158,6 +157,48 @@ MUTANTS: Final = (
         "        self._take_by_fee(self._max_bytes)",
         ("tests/node/core/test_mempool_fairness.py",),
     ),
+    Mutant(
+        "what waits of an account is paid for one by one",
+        "node/mempool.py",
+        "    before = sender.spending_below(entry.nonce)",
+        "    before = 0",
+        ("tests/node/core/test_mempool_machine.py", "tests/node/core/test_transactions.py"),
+    ),
+    Mutant(
+        "a hello in the local network counts from anywhere",
+        "p2p/lan.py",
+        " or reach_of(host) is not self._reach",
+        "",
+        ("tests/p2p/test_lan.py",),
+    ),
+    Mutant(
+        "hints from the local network are not counted",
+        "p2p/lan.py",
+        "        if not self._bucket.take(1, now):",
+        "        if False:",
+        ("tests/p2p/test_lan.py",),
+    ),
+    Mutant(
+        "what is written for a person grows under a name that can be guessed",
+        "chain/wholefile.py",
+        ".{secrets.token_hex(6)}.tmp",
+        ".tmp",
+        ("tests/chain/test_wholefile.py",),
+    ),
+    Mutant(
+        "a payload goes of which nobody knows who refers to it",
+        "node/core/pruning.py",
+        "last is not None and last <= height",
+        "(last is None or last <= height)",
+        ("tests/node/core/test_pruning.py",),
+    ),
+    Mutant(
+        "the core works on the event loop's thread",
+        "node/service/runner.py",
+        "        self._thread.submit(self._work)",
+        "        self._work()",
+        ("tests/node/service/test_runner.py",),
+    ),
     # --- chains and states from elsewhere -------------------------------------------------------------
     Mutant(
         "a light chain's headers are stored",
@@ -220,7 +261,9 @@ MUTANTS: Final = (
         "consensus/pos/epochproof.py",
         "    if not verify_state_proof(boundary.state_root, key, encode(proof.next_set), proof.proof):",
         "    if False:",
-        (f"{_DESK}::test_a_proof_of_an_epochs_end_shows_the_block_the_votes_and_the_next_validators_or_nothing",),
+        (
+            "tests/node/core/test_agreement_desk.py::test_a_proof_of_an_epochs_end_shows_the_block_the_votes_and_the_next_validators_or_nothing",
+        ),
     ),
     Mutant(
         "a header is vouched for without a link",
@@ -248,7 +291,7 @@ MUTANTS: Final = (
         "node/core/grace.py",
         "        self._span = _DELTAS * parameters.delta_ms",
         "        self._span = 0",
-        (f"{_DESK}::test_a_fresh_start_listens_before_it_signs",),
+        ("tests/node/core/test_grace.py",),
     ),
     Mutant(
         "a light device believes what it is told",

@@ -12,6 +12,7 @@ declared, or if less than 95 % are caught; 130 if the run was interrupted.
 
 import argparse
 import fcntl
+import resource
 import sys
 import time
 from collections.abc import Sequence
@@ -98,7 +99,11 @@ def main() -> int:
         except KeyboardInterrupt:
             print("\ninterrupted; what has a verdict is kept, the same command goes on with the rest")
             return 130
-    print(f"in {(time.monotonic() - began) / 60:.1f} minutes")
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    print(
+        f"in {(time.monotonic() - began) / 60:.1f} minutes; "
+        f"{(used.ru_utime + used.ru_stime) / 60:.1f} minutes of one processor's time"
+    )
     return 0 if is_good else 1
 
 

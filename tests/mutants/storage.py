@@ -62,14 +62,14 @@ MUTANTS: Final = (
         "node/roles/device.py",
         "        world.journal.record(entry)  # durable before anything leaves: the invariant of this file\n        self._releases += 1\n        self._send(entry, turn)",
         "        self._releases += 1\n        self._send(entry, turn)",
-        ("tests/node/core/test_device.py",),
+        ("tests/node/core/test_device.py::test_a_release_is_journalled_before_it_is_announced",),
     ),
     Mutant(
         "a device trains a known task again",
         "node/roles/device.py",
         "        if entry is None:\n            return self._failed.get(plan) != task",
         "        if True:\n            return self._failed.get(plan) != task",
-        ("tests/node/core/test_device.py",),
+        ("tests/node/core/test_device.py::test_two_forks_that_ask_for_one_task_get_the_same_bytes",),
     ),
     Mutant(
         "a device works on a task before it is confirmed",
