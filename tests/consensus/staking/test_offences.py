@@ -237,6 +237,7 @@ def test_turns_missed_in_a_row_end_in_jail() -> None:
     chain.absent = {SECOND.account}
     jailed = []
     while not jailed:
+        assert chain.height < 40, "nobody is jailed"
         jailed = [event for event in chain.mine().events if isinstance(event, ValidatorJailed)]
     stake = chain.contexts[-1].stake
     assert stake is not None
@@ -284,6 +285,7 @@ def test_who_leaves_jail_votes_again_after_the_next_epoch() -> None:
     chain = StakeChain(jail_blocks=11)
     chain.absent = {SECOND.account}
     while get_validator(chain, SECOND.account).standing == "good":  # type: ignore[union-attr]
+        assert chain.height < 40, "nobody is jailed"
         chain.mine()
     chain.end_epoch()
     assert SECOND.account not in chain.set()
