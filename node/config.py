@@ -165,6 +165,11 @@ class NetworkSettings:
     )
     outbound: int = _setting(8, _whole(0, 1000), "Connections that this node keeps open by dialling nodes it heard of.")
     max_inbound: int = _setting(32, _whole(0, 1000), "Connections that it accepts, at most.")
+    lan: bool = _setting(
+        False,
+        _FLAG,
+        "Find nodes in the local network, and say there that this one is here. IPv4; nothing is believed of it.",
+    )
     exchange_addresses: bool = _setting(True, _FLAG, "Hear of nodes from peers, and tell them of nodes.")
     ban_minutes: int = _setting(
         60, _whole(1, 525_600), "How long a node that broke the protocol, and its host, are not spoken to."

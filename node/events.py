@@ -9,7 +9,7 @@ from chain.codec import Record
 from chain.ids import MillisField, Natural, ShortText
 from chain.transaction import Body, SignedTransaction
 from node.jobs.results import JobResult
-from p2p.events import Closed, Connected, DialFailed, Received, Sent, Tick
+from p2p.events import Closed, Connected, DialFailed, Heard, Received, Sent, Tick
 
 __all__ = [
     "BanOrder",
@@ -18,6 +18,7 @@ __all__ = [
     "DialFailed",
     "DialOrder",
     "Event",
+    "Heard",
     "JobDone",
     "JobFailed",
     "JoinOrder",
@@ -120,6 +121,7 @@ Event = (
     | Sent
     | Closed
     | DialFailed
+    | Heard
     | JobDone
     | JobFailed
     | SubmitTransaction

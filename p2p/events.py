@@ -130,7 +130,13 @@ class Tick(Record, tag="tick"):
     """Time has passed. Comes about every ``limits.TICK_MS``."""
 
 
-TransportEvent: TypeAlias = Connected | Received | Sent | Closed | DialFailed | Tick
+class Heard(Record, tag="heard"):
+    """Somebody in the local network says that a node is at ``host:port`` (``p2p.lan``): a hint, and no more."""
+
+    address: str
+
+
+TransportEvent: TypeAlias = Connected | Received | Sent | Closed | DialFailed | Heard | Tick
 
 
 # ── to the transport ──────────────────────────────────────────────────────────────────────────────────────────────

@@ -32,6 +32,7 @@ from p2p.events import (
     EngineArrived,
     EpochsArrived,
     HeadersArrived,
+    Heard,
     Item,
     Kind,
     NetworkOutput,
@@ -229,6 +230,9 @@ class PeerNetwork:
                     self._links.gone(session, event.reason, now)
             case DialFailed():
                 self._doorman.on_dial_failed(event.address, now)
+            case Heard(address):
+                endpoint = parse_endpoint(address)
+                self._book.add(endpoint, endpoint.host, now)
             case Tick():
                 self._tick(now)
             case _:

@@ -59,6 +59,7 @@ from node.events import (
     Connected,
     DialFailed,
     DialOrder,
+    Heard,
     JobDone,
     JobFailed,
     JoinOrder,
@@ -168,6 +169,7 @@ class NodeCore(Core):
         routes.on(Sent, peers.on_transport)
         routes.on(Closed, peers.on_transport)
         routes.on(DialFailed, peers.on_transport)
+        routes.on(Heard, peers.on_transport)
         routes.on(DialOrder, peers.on_dial)
         routes.on(BanOrder, peers.on_ban)
         routes.on(UnbanOrder, peers.on_unban)

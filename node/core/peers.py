@@ -9,6 +9,7 @@ from node.events import (
     Connected,
     DialFailed,
     DialOrder,
+    Heard,
     Received,
     Sent,
     Shutdown,
@@ -31,7 +32,7 @@ class Peers:
         self._mempool = mempool
         self._updates = updates
 
-    def on_transport(self, event: Connected | Received | Sent | Closed | DialFailed | Tick, turn: Turn) -> None:
+    def on_transport(self, event: Connected | Received | Sent | Closed | DialFailed | Heard | Tick, turn: Turn) -> None:
         """Let the network handle what the transport reports."""
         turn.network(self._network.handle(event, turn.now))
 

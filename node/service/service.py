@@ -47,6 +47,7 @@ from node.service.home import (
     remove_rpc_files,
     write_rpc_files,
 )
+from node.service.lan import LanDoor, open_lan
 from node.service.lightfile import read_headers, write_headers
 from node.service.links import LinkLimits, Links
 from node.service.peerfile import read_former_peers, read_peers, write_peers
@@ -95,6 +96,7 @@ class _Parts:
     metrics: Metrics
     web_runner: web.AppRunner | None = None
     rpc_door: asyncio.Server | None = None
+    lan: LanDoor | None = None
     helpers: list[asyncio.Task[None]] = field(default_factory=list)
 
 
@@ -257,6 +259,7 @@ class Service:
             parts.links.accept()
         height = parts.core.chain.height
         parts.runner.deliver(Started())
+        await self._open_lan(tasks, parts)
         parts.helpers += [
             tasks.create_task(_tick(parts.runner, self._logger), name="tick"),
             tasks.create_task(_watch_lag(parts.metrics), name="watch the loop"),
@@ -275,10 +278,25 @@ class Service:
         self.running.set_result(Running(url, listening))
         await self._stopping.wait()
 
+    async def _open_lan(self, tasks: asyncio.TaskGroup, parts: _Parts) -> None:
+        """Look for nodes in the local network, if this one is told to."""
+        network, runner = self._config.network, parts.runner
+        if not network.lan:
+            return
+        _, _, port = parts.doors.listening.rpartition(":")
+        door = await open_lan(
+            self._home.genesis.id, network.host, int(port or 0), runner.deliver, runner.now, self._logger
+        )
+        if door is not None:
+            parts.lan = door
+            parts.helpers.append(tasks.create_task(door.run(), name="say hello"))
+
     async def _end(self, parts: _Parts) -> None:
         """Close the doors, end the jobs, remember the peers."""
         for helper in parts.helpers:
             helper.cancel()
+        if parts.lan is not None:
+            parts.lan.close()
         await parts.runner.finish(Shutdown())
         self._log.on_event = None
         parts.hub.close()
