@@ -6,7 +6,7 @@ there is read once, hashed once and written once, and the work of a level is a f
 Rules of this file: nothing is written to the view. Invariant: below a leaf, and below nothing, nothing stands.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -27,7 +27,7 @@ from consensus.tree import (
     one_path,
     zero_path,
 )
-from consensus.view import Delta, Overlay, StateView, make_delta
+from consensus.view import Delta, Overlay, StateView, make_delta, read_all
 
 
 class TreeUpdate(NamedTuple):
@@ -43,7 +43,7 @@ def compute_update(view: StateView, writes: Iterable[tuple[bytes, bytes | None]]
     if not digests:
         return TreeUpdate(get_root(view), Delta((), (), ()))
     paths = sorted(digests)
-    walk = _Walk(view.get, paths, [digests[path] for path in paths])
+    walk = _Walk(view, paths, [digests[path] for path in paths])
     walk.go_down()
     root = Hash(node_hash(walk.go_up()))
     return TreeUpdate(root, make_delta(walk.keys, walk.olds, walk.news))
@@ -86,10 +86,10 @@ class _Walk:
     keys, olds, news   what was found on the way, and what becomes of it
     """
 
-    __slots__ = ("contents", "keys", "levels", "news", "olds", "paths", "read")
+    __slots__ = ("contents", "keys", "levels", "news", "olds", "paths", "view")
 
-    def __init__(self, read: Callable[[bytes], bytes | None], paths: list[bytes], contents: list[bytes | None]) -> None:
-        self.read = read
+    def __init__(self, view: StateView, paths: list[bytes], contents: list[bytes | None]) -> None:
+        self.view = view
         self.paths = paths
         self.contents = contents
         self.levels: list[_Level] = []
@@ -118,20 +118,20 @@ class _Walk:
         """Read a level's nodes; return where the writes of the level below begin and end."""
         paths, turns = self.paths, level.turns
         level.keys = node_keys([paths[start] for start in level.starts], depth)
-        level.olds = list(map(self.read, level.keys))
+        level.olds = read_all(self.view, level.keys)
+        level.news = [None] * len(level.keys)
         byte, bit = depth >> 3, BITS[depth & 7]
         starts: list[int] = []
         ends: list[int] = []
         for node, start, end in zip(level.olds, level.starts, level.ends, strict=True):
             if node is None or node[0] != IS_BRANCH:
+                level.news[len(turns)] = self._set(node, depth, start, end)
                 turns.append(_ENDS)
-                level.news.append(self._set(node, depth, start, end))
                 continue
-            level.news.append(None)
             starts.append(start)
             if paths[start][byte] & bit:
                 turns.append(_RIGHT)
-            elif not paths[end - 1][byte] & bit:
+            elif end - start == 1 or not paths[end - 1][byte] & bit:
                 turns.append(_LEFT)
             else:
                 middle = find_split(paths, depth, start, end)
@@ -177,7 +177,7 @@ class _Walk:
                 left, right = node[1:33], hashes[at]
             else:
                 left, right = hashes[at], hashes[at + 1]
-            if left == EMPTY_ROOT or right == EMPTY_ROOT:
+            if (left == EMPTY_ROOT or right == EMPTY_ROOT) and not _is_branch(below.news[at]):
                 path = self.paths[level.starts[index]]
                 level.news[index] = self._join(path, depth, left, right, (below, at, turn))
             else:
@@ -200,7 +200,7 @@ class _Walk:
         elif (turn == _RIGHT) != is_right:  # what is left is the half that nothing was written in
             return self._lift(path, depth, left, right)
         child = below.news[at]
-        if child is not None and child[0] == IS_BRANCH:
+        if _is_branch(child):
             return BRANCH + left + right
         below.news[at] = None
         return child
@@ -208,8 +208,8 @@ class _Walk:
     def _lift(self, path: bytes, depth: int, left: bytes, right: bytes) -> bytes | None:
         """Do what ``_join`` does, for a half that has not been read yet."""
         key = node_key((one_path if left == EMPTY_ROOT else zero_path)(path, depth), depth + 1)
-        child = self.read(key)
-        if child is not None and child[0] == IS_BRANCH:
+        child = self.view.get(key)
+        if _is_branch(child):
             return BRANCH + left + right
         if child is not None:
             self._note(key, child, None)
@@ -219,3 +219,7 @@ class _Walk:
         self.keys += level.keys
         self.olds += level.olds
         self.news += level.news
+
+
+def _is_branch(node: bytes | None) -> bool:
+    return node is not None and node[0] == IS_BRANCH

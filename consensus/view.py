@@ -10,7 +10,7 @@ what must be listed is stored as a list or under counted keys.
 from collections.abc import Sequence
 from itertools import compress
 from operator import eq
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from chain.codec import Record
 from chain.ids import Hash
@@ -30,6 +30,20 @@ class StateView(Protocol):
     def get(self, key: bytes, /) -> bytes | None:
         """Return the value, or ``None`` if the key is absent."""
         ...
+
+
+@runtime_checkable
+class ManyView(StateView, Protocol):
+    """One that gives the values under many keys sooner than one by one."""
+
+    def get_all(self, keys: Sequence[bytes], /) -> list[bytes | None]:
+        """Return the value under each key, ``None`` where it is absent."""
+        ...
+
+
+def read_all(view: StateView, keys: Sequence[bytes]) -> list[bytes | None]:
+    """Return the value under each key, ``None`` where it is absent."""
+    return view.get_all(keys) if isinstance(view, ManyView) else list(map(view.get, keys))
 
 
 class PayloadView(Protocol):

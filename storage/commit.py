@@ -36,8 +36,7 @@ def check_commit(store: ChainStore, batch: CommitBatch) -> None:
 
 def check_keys(batch: CommitBatch) -> None:
     """Raise ``UseError`` if a state key is changed twice: the order of writes would then decide."""
-    keys = {key for key, _ in batch.changes}
-    if len(keys) != len(batch.changes):
+    if len(dict(batch.changes)) != len(batch.changes):
         raise UseError("commit changes a state key twice")
 
 

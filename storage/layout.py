@@ -167,20 +167,29 @@ PREPARATIONS: Final[Mapping[int, Preparation]] = {1: _prepare_2}
 """What goes before some of them."""
 
 
-def write_state(writer: Writer, area: Area, changes: Iterable[tuple[bytes, bytes | None]]) -> None:
-    """Put the new values of changed state keys."""
+def write_state(
+    writer: Writer,
+    area: Area,
+    changes: Iterable[tuple[bytes, bytes | None]],
+    has_value: Callable[[bytes], bool] = lambda key: False,
+) -> None:
+    """Put the new values of changed state keys.
+
+    ``has_value``: is a key known to have one? Then its place in the order of digests is written already.
+    """
+    put, delete, state = writer.put, writer.delete, area.state
     for key, new in changes:
         if new is None:
-            writer.delete(area.state + key)
+            delete(state + key)
         else:
-            writer.put(area.state + key, new)
-        if not key.startswith(VALUE):
+            put(state + key, new)
+        if not key.startswith(VALUE) or (new is not None and has_value(key)):
             continue
         place = area.order + sha256(key).digest()
         if new is None:
-            writer.delete(place)
+            delete(place)
         else:
-            writer.put(place, key)
+            put(place, key)
 
 
 def number_key(prefix: bytes, number: int) -> bytes:

@@ -13,7 +13,7 @@ So a restart repairs nothing: what is found is a state the process was in.
 """
 
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -85,6 +85,20 @@ class LevelSnapshot:
 
     def get(self, key: bytes, /) -> bytes | None:
         """Return the value under a state key, or None."""
+        cache = self._cache
+        value = cache.young.get(key, UNKNOWN)
+        return value if value is not UNKNOWN and cache.tip == self._tip else self._look(key)
+
+    def get_all(self, keys: Sequence[bytes], /) -> list[bytes | None]:
+        """Return the value under each state key, None where there is none."""
+        cache = self._cache
+        young = cache.young
+        values = [young.get(key, UNKNOWN) for key in keys]
+        if cache.tip != self._tip:
+            return list(map(self._look, keys))
+        return [self._look(key) if value is UNKNOWN else value for key, value in zip(keys, values, strict=True)]
+
+    def _look(self, key: bytes) -> bytes | None:
         value = self._cache.find(self._tip, key)
         if value is UNKNOWN:
             value = self._snapshot.get(self._area.state + key)
@@ -277,14 +291,14 @@ class LevelChainStore:
         """Apply a batch in one synced write; ``UseError`` and nothing changed if it does not fit."""
         check_commit(self, batch)
         height = self._height - len(batch.disconnected) + len(batch.connected)
-        self._cache.leave()
-        self._database.write(lambda writer: self._fill(writer, batch), sync=True)
+        has_value = self._cache.leave()
+        self._database.write(lambda writer: self._fill(writer, batch, has_value), sync=True)
         self._cache.follow(batch.tip, batch.changes)
         self._tip, self._height = batch.tip, Height(height)
         self._commits += 1
         self._witness.write(self._commits)
 
-    def _fill(self, writer: Writer, batch: CommitBatch) -> None:
+    def _fill(self, writer: Writer, batch: CommitBatch, has_value: Callable[[bytes], bool]) -> None:
         # Deletions come first: a transaction or a height of an old block may be there again in a new one.
         for distance, id in enumerate(batch.disconnected):
             body = self.body(id)
@@ -300,7 +314,7 @@ class LevelChainStore:
             for payload in block.payloads:
                 writer.put(REFERRED + payload, number_key(b"", block.height))
             write_connected(writer, block.id, block.height, block.events, block.transactions)
-        write_state(writer, self._area, batch.changes)
+        write_state(writer, self._area, batch.changes, has_value)
         writer.put(META_TIP, batch.tip)
         writer.put(META_COMMITS, number_key(b"", self._commits + 1))
 

@@ -8,7 +8,7 @@ reader's: a commit takes the tip away before it changes anything. What a reader 
 lock, with the tip still the same.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
 from threading import Lock
 from typing import Final
 
@@ -25,57 +25,67 @@ UNKNOWN: Final = b"unknown"
 class StateCache:
     """Two generations of entries: when the young one is full it becomes the old one, and the old one is dropped."""
 
-    __slots__ = ("_lock", "_old", "_young", "tip")
+    __slots__ = ("_lock", "_old", "tip", "young")
 
     def __init__(self, tip: Hash | None) -> None:
         """Begin empty. ``tip`` is the block whose state is remembered, ``None`` while it changes."""
         self.tip = tip
-        self._young: dict[bytes, bytes | None] = {}
+        self.young: dict[bytes, bytes | None] = {}
+        """For a quick look: whoever finds a value there looks at ``tip`` after it."""
         self._old: dict[bytes, bytes | None] = {}
         self._lock = Lock()
 
     def find(self, tip: Hash, key: bytes) -> bytes | None:
         """Return the value under a key after ``tip`` (``None``: there is none), or ``UNKNOWN`` itself."""
-        value = self._young.get(key, UNKNOWN)
+        value = self.young.get(key, UNKNOWN)
         if value is UNKNOWN:
             value = self._old.get(key, UNKNOWN)
         return value if self.tip == tip else UNKNOWN
 
     def keep(self, tip: Hash, key: bytes, value: bytes | None) -> None:
         """Remember what stands under a key after ``tip``, if that is still the tip."""
+        if value is not None and len(value) > LARGEST:
+            return
         with self._lock:
             if self.tip == tip:
-                self._put_all(((key, value),))
+                self._make_room()
+                self.young[key] = value
 
-    def leave(self) -> None:
-        """Answer nothing from now on: the state is about to change."""
+    def leave(self) -> Callable[[bytes], bool]:
+        """Answer nothing from now on: the state is about to change.
+
+        Return what tells of a key whether it is known to have had a value until now; good until ``follow``.
+        """
         with self._lock:
             self.tip = None
+        young, old = self.young, self._old
+        return lambda key: (young[key] if key in young else old.get(key)) is not None
 
-    def follow(self, tip: Hash, changes: Iterable[tuple[bytes, bytes | None]]) -> None:
+    def follow(self, tip: Hash, changes: Sequence[tuple[bytes, bytes | None]]) -> None:
         """Be of the state after ``tip``, which differs by these changes from that before ``leave``."""
+        large = [key for key, value in changes if value is not None and len(value) > LARGEST]
         with self._lock:
-            self._put_all(changes)
+            first = 0
+            while first < len(changes):
+                self._make_room()
+                end = first + ENTRIES - len(self.young)
+                self.young.update(changes[first:end])
+                first = end
+            for key in large:
+                self.young.pop(key, None)
+                self._old.pop(key, None)
             self.tip = tip
 
     def restart(self, tip: Hash) -> None:
         """Be of the state after ``tip``, of which nothing is known yet."""
         with self._lock:
             self.tip = None
-            self._young, self._old = {}, {}
+            self.young, self._old = {}, {}
             self.tip = tip
 
-    def _put_all(self, entries: Iterable[tuple[bytes, bytes | None]]) -> None:
-        young = self._young
-        for key, value in entries:
-            if value is not None and len(value) > LARGEST:
-                young.pop(key, None)
-                self._old.pop(key, None)
-                continue
-            if len(young) >= ENTRIES:
-                self._old, self._young = young, {}
-                young = self._young
-            young[key] = value
+    def _make_room(self) -> None:
+        if len(self.young) >= ENTRIES:
+            self._old, self.young = self.young, {}
 
 
 NO_CACHE: Final = StateCache(None)

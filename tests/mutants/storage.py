@@ -8,8 +8,8 @@ MUTANTS: Final = (
     Mutant(
         "a commit does not wait for the disk",
         "storage/leveldb.py",
-        "        self._database.write(lambda writer: self._fill(writer, batch), sync=True)",
-        "        self._database.write(lambda writer: self._fill(writer, batch), sync=False)",
+        "        self._database.write(lambda writer: self._fill(writer, batch, has_value), sync=True)",
+        "        self._database.write(lambda writer: self._fill(writer, batch, has_value), sync=False)",
         ("tests/storage/test_leveldb.py::test_what_is_acknowledged_was_synced",),
     ),
     Mutant(

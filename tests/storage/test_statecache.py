@@ -67,7 +67,7 @@ def test_snapshots_old_and_new_read_their_own_state(steps: list[tuple[object, ..
             state = {KEYS[0]: b"adopted"}
             cache.restart(tip)
         else:
-            cache.follow(tip, changes.items())
+            cache.follow(tip, tuple(changes.items()))
         states.append((tip, state))
         for key in KEYS:
             look(cache, tip, state, key)
