@@ -8,13 +8,16 @@ readable twin.
 """
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from chain.hashing import DOMAIN_DRAW, digest
 
+Order = Literal["full", "blocks"]
+BLOCK_ROWS: Final = 64
+"""Rows of a block where an order goes by blocks."""
 _MASK: Final = 2**64 - 1
 _GOLDEN: Final = 0x9E3779B97F4A7C15
 
@@ -60,10 +63,17 @@ def pass_state(seed: bytes, number: int) -> int:
     return int.from_bytes(digest(DOMAIN_DRAW, seed, b"pass", number.to_bytes(8, "big"))[:8], "big")
 
 
-def shuffled(count: int, seed: bytes, number: int) -> NDArray[np.int64]:
-    """Return the random order of rows 0 … count-1 for local pass ``number`` of a task, int64 (count,)."""
-    from fl.kernels.shuffle import shuffle
+def shuffled(count: int, seed: bytes, number: int, order: Order = "full") -> NDArray[np.int64]:
+    """Return the random order of rows 0 … count-1 for local pass ``number`` of a task, int64 (count,).
 
-    order = np.arange(count, dtype=np.int64)
-    shuffle(order, np.uint64(pass_state(seed, number)))
-    return order
+    "full" draws any permutation; "blocks" permutes blocks of ``BLOCK_ROWS`` neighbours, then the rows of each in turn,
+    so that a pass reads memory in runs that are long enough.
+    """
+    from fl.kernels.shuffle import shuffle, shuffle_blocks
+
+    rows = np.arange(count, dtype=np.int64)
+    if order == "full":
+        shuffle(rows, np.uint64(pass_state(seed, number)))
+    else:
+        shuffle_blocks(rows, BLOCK_ROWS, np.uint64(pass_state(seed, number)))
+    return rows

@@ -7,10 +7,9 @@ in one place) and the local ones (each device alone) are the paper's δ-accuracy
 Rules of this file: no consensus path calls it; scipy is imported where it is used.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final
 
 import numpy as np
 
@@ -21,6 +20,7 @@ from fl.algorithms.base import Settled
 from fl.dataset import Dataset, concatenate, rows, take_rows
 from fl.errors import FLError
 from fl.models import StepRule, initial_model
+from fl.parallel import mapped
 from fl.permutation import shuffled
 from fl.policies import Facts, check_update
 from fl.problem import Problem
@@ -30,10 +30,6 @@ MAX_ITERATIONS: Final = 2000
 """Iterations of the convex solver before it is stopped."""
 _PIECE_ROWS: Final = 4096
 """From this many rows on, gradients of the union are made in 8 pieces, by as many threads as there are."""
-
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -159,9 +155,9 @@ class _Federation:
             seed = device_seed(task.digest, account_of(name))
             return problem.algorithm.train(problem, task, task.phase, model, carry, self.devices[name], seed)
 
-        for name, payload in zip(senders, _mapped(payload_of, senders, self.threads), strict=True):
+        for name, payload in zip(senders, mapped(payload_of, senders, self.threads), strict=True):
             samples = rows(self.devices[name])
-            contribution = problem.algorithm.read_payload(problem, task.phase, payload)
+            contribution = problem.algorithm.read_payload(problem, task.phase, payload)  # no envelope: nothing travels
             refusal = check_update(problem, task.phase, Facts(samples, 0, 0, 1), contribution)
             if refusal is not None:
                 raise FLError(f"round {task.round}, device {name}: {refusal}")
@@ -172,15 +168,6 @@ class _Federation:
                 f"participation.min_devices is {problem.plan.participation.min_devices}"
             )
         return settled
-
-
-def _mapped(function: Callable[[T], R], items: Sequence[T], threads: int) -> Iterator[R]:
-    """Yield the function's values in order; kernels release the interpreter, so threads share the work."""
-    if threads <= 1 or len(items) <= 1:
-        yield from map(function, items)
-        return
-    with ThreadPoolExecutor(threads) as pool:
-        yield from pool.map(function, items)
 
 
 def account_of(name: str) -> AccountId:
@@ -235,7 +222,7 @@ def _train_lbfgs(
     pieces = [data] if count < _PIECE_ROWS else [take_rows(data, part) for part in np.array_split(np.arange(count), 8)]
 
     def value_and_gradient(weights: Float64Vector) -> tuple[float, Float64Vector]:
-        totals = list(_mapped(lambda piece: problem.model.gradient(weights, piece), pieces, threads))
+        totals = list(mapped(lambda piece: problem.model.gradient(weights, piece), pieces, threads))
         vector = np.sum([total.vector for total in totals], axis=0)
         return sum(total.loss for total in totals) / count, vector / count
 

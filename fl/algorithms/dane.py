@@ -83,6 +83,7 @@ def solve_locally(problem: Objective, start: Float64Vector, carry: Carry, data: 
         snapshot = start + moved_by
         local = problem.model.gradient(snapshot, data).vector / count if number else first
         drift = step * ((local - first) + target + mu * moved_by)
-        rule = StepRule(shuffled(count, seed, number), 1, True, decay, gain, drift)
+        order = shuffled(count, seed, number, problem.plan.training.order)
+        rule = StepRule(order, 1, True, decay, gain, drift, problem.plan.training.segment)
         moved_by = moved_by + problem.model.steps(snapshot, data, rule)
     return moved_by

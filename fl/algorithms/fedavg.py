@@ -65,7 +65,8 @@ def run_epochs(problem: Objective, start: Float64Vector, data: Dataset, seed: by
     moved_by = np.zeros(problem.dimension)
     for epoch in range(spec.epochs):
         weights = start + moved_by
-        order = shuffled(count, seed, epoch)
-        rule = StepRule(order, min(spec.batch, count), False, decay, gain, step * (penalty * weights))
+        order = shuffled(count, seed, epoch, problem.plan.training.order)
+        drift, segment = step * (penalty * weights), problem.plan.training.segment
+        rule = StepRule(order, min(spec.batch, count), False, decay, gain, drift, segment)
         moved_by = moved_by + problem.model.steps(weights, data, rule)
     return moved_by

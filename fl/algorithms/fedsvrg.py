@@ -74,7 +74,7 @@ class FederatedSvrg:
         step = float(spec.step) / count
         scale = _scale(problem, carry, count, presence) if spec.scale_gradients else np.ones(problem.dimension)
         return StepRule(
-            order=shuffled(count, seed, 0),
+            order=shuffled(count, seed, 0, problem.plan.training.order),
             batch=1,
             corrected=True,
             decay=1.0 - step * (scale * problem.model.penalty()),

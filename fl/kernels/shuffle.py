@@ -7,8 +7,8 @@ from fl.kernels.compiled import kernel
 
 
 @kernel
-def shuffle(order: NDArray[np.int64], state: np.uint64) -> None:
-    """Permute ``order`` in place, uniformly, from a 64-bit generator state."""
+def shuffle(order: NDArray[np.int64], state: np.uint64) -> np.uint64:
+    """Permute ``order`` in place, uniformly, from a 64-bit generator state; return the state after it."""
     for last in range(order.size - 1, 0, -1):
         bound = np.uint64(last + 1)
         while True:
@@ -24,3 +24,20 @@ def shuffle(order: NDArray[np.int64], state: np.uint64) -> None:
         swap = order[last]
         order[last] = order[np.int64(other)]
         order[np.int64(other)] = swap
+    return state
+
+
+@kernel
+def shuffle_blocks(order: NDArray[np.int64], size: int, state: np.uint64) -> None:
+    """Write 0 … n−1 to ``order``, blocks of ``size`` neighbours permuted, then the members of each where it stands."""
+    blocks = np.arange((order.size + size - 1) // size, dtype=np.int64)
+    state = shuffle(blocks, state)
+    place = 0
+    for block in blocks:
+        first = int(block) * size
+        last = min(first + size, order.size)
+        members = order[place : place + last - first]
+        for k in range(members.size):
+            members[k] = first + k
+        state = shuffle(members, state)
+        place += members.size

@@ -14,15 +14,18 @@ import numpy as np
 
 from chain.fixedpoint import Int64Vector
 from fl.algorithms.base import Contribution, Settled
-from fl.dataset import Dataset
+from fl.dataset import Dataset, features
 from fl.holdout import decode_chunk
 from fl.objective import Objective
+from fl.parallel import cores, mapped
 from fl.plan.schema import Holdout, Policy
 from fl.policies.base import FULL_QUALITY, Assessment, Facts, accepted_in_full, phase_spec
 
 LOSS_BITS: Final = 24
 """Fraction bits of the losses compared: what is smaller is not a difference."""
 _LOSS_CEILING: Final = 2.0**62
+_WORTH_THREADS: Final = 10**7
+"""Values read for a batch of updates from which on threads gain more than they cost (some milliseconds of work)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +59,10 @@ class HoldoutPolicy:
             return accepted_in_full(facts)
         rows = decode_chunk(problem, opening)
         before = _loss(problem, model, rows)
-        return [
-            judge(before, _loss(problem, model + entry.contribution.vector, rows), spec.tolerance.fraction(), fact)
-            for entry, fact in zip(settled, facts, strict=True)
-        ]
+        vectors = (entry.contribution.vector for entry in settled)
+        afters = mapped(lambda vector: _loss(problem, model + vector, rows), vectors, _threads(rows, len(settled)))
+        limit = spec.tolerance.fraction()
+        return [judge(before, after, limit, fact) for after, fact in zip(afters, facts, strict=True)]
 
 
 HOLDOUT: Final = HoldoutPolicy()
@@ -75,6 +78,11 @@ def judge(before: int, after: int, tolerance: Fraction, fact: Facts) -> Assessme
         ratio = f"{after / before:.4f} times" if before else "from nothing"
         return Assessment(False, 0, 0, f"holdout: the loss rises {ratio}, at most 1 + {float(tolerance):g} is allowed")
     return Assessment(True, fact.samples, int(FULL_QUALITY * (1 - rise / limit)), "")
+
+
+def _threads(rows: Dataset, updates: int) -> int:
+    """Return how many threads a batch of losses is worth."""
+    return min(cores(), updates) if rows.y.size * features(rows) * updates >= _WORTH_THREADS else 1
 
 
 def _loss(problem: Objective, model: Int64Vector, rows: Dataset) -> int:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from chain.fixedpoint import Int64Vector, fixed, squared_norm, to_fixed, to_float
 from chain.hashing import content_id
@@ -22,10 +23,11 @@ from fl.dataset import Dataset, DenseData, rows
 from fl.errors import DataError, DivergenceError
 from fl.payload import clipped
 from fl.plan.options import algorithm_names
-from fl.plan.schema import Dane, FedAvg, FedSvrg
+from fl.plan.schema import Dane, FedAvg, FedSvrg, Training
 from fl.presence import feature_presence
 from fl.problem import Problem, compile_problem
 from fl.task import Task
+from fl.train import train_federated
 from tests.fl.problems import ONE, make_problem, random_data
 
 SEED = bytes(range(32))
@@ -281,3 +283,14 @@ def test_the_stopping_rule_compares_exact_squares() -> None:
     assert not problem.is_converged(limit**2 + 1)
     assert not problem.is_converged(None)
     assert not make_problem(3).is_converged(0)
+
+
+@pytest.mark.parametrize("algorithm", [FedSvrg(ONE, True, True), FedAvg(ONE, 2, 3), Dane(ONE, ONE, ONE, 2)])
+def test_a_plan_says_in_which_order_rows_are_gone_through(algorithm: FedSvrg | FedAvg | Dane) -> None:
+    """Blocks are other permutations of the same rows: a first round starts from the same loss and ends elsewhere."""
+    full = make_problem(6, algorithm=algorithm, rounds=1)
+    blocks = compile_problem(replace(full.plan, version=2, training=Training("blocks", 0)))
+    parts = {str(k): random_data(full, 150 + k, k) for k in range(3)}
+    one, other = train_federated(full, parts), train_federated(blocks, parts)
+    assert one.history[0].loss == other.history[0].loss
+    assert one.model.tolist() != other.model.tolist()

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from fl.dataset import Dataset, DenseData, SparseData, rows, take_rows
 from fl.kernels import elementary, losses, reference, sparse
 from fl.models import Model, StepRule
-from fl.permutation import SplitMix, pass_state, shuffled
+from fl.permutation import BLOCK_ROWS, SplitMix, pass_state, shuffled
 
 SHAPES = [
     ("linear", (5, 1), ()),
@@ -278,6 +278,23 @@ def test_a_permutation_is_fisher_yates_over_splitmix() -> None:
             other = generator.below(last + 1)
             expected[last], expected[other] = expected[other], expected[last]
         assert order.tolist() == expected
+        assert sorted(expected) == list(range(count))
+
+
+def test_blocks_are_permuted_and_then_their_rows() -> None:
+    """One generator draws the order of the blocks, then each block's rows in the order they are visited."""
+    for count in (0, 1, BLOCK_ROWS - 1, BLOCK_ROWS, BLOCK_ROWS + 1, 10 * BLOCK_ROWS + 7):
+        generator, expected = SplitMix(pass_state(b"seed", 4)), []
+
+        def draw(items: list[int], generator: SplitMix = generator) -> list[int]:
+            for last in range(len(items) - 1, 0, -1):
+                other = generator.below(last + 1)
+                items[last], items[other] = items[other], items[last]
+            return items
+
+        for block in draw(list(range(-(-count // BLOCK_ROWS)))):
+            expected += draw(list(range(count))[block * BLOCK_ROWS : (block + 1) * BLOCK_ROWS])
+        assert shuffled(count, b"seed", 4, "blocks").tolist() == expected
         assert sorted(expected) == list(range(count))
 
 
