@@ -34,6 +34,7 @@ from node.client import Client
 from node.localnet.processes import NodeHome, NodeProcess, child_environment
 
 LAG: Final = "fedchain_loop_lag_seconds"
+WAIT: Final = "fedchain_core_wait_seconds"
 BUSY_SETTLE_S: Final = 30.0
 BUSY_S: Final = 60.0
 IDLE_NODES: Final = 12
@@ -80,6 +81,8 @@ async def measure_busy(directory: Path) -> list[Row]:
         row(case, "event loop late, p99", "ms", 1000 * figures.quantile(LAG, 0.99), {**quiet, "goal": 20.0}),
         row(case, "event loop late, median", "ms", 1000 * figures.quantile(LAG, 0.5), {}),
         row(case, f"later than {GOAL_LAG_S * 1000:.0f} ms", "%", 100 * figures.share_above(LAG, GOAL_LAG_S), {}),
+        row(case, "an event waits for the core, p99", "ms", 1000 * figures.quantile(WAIT, 0.99), {}),
+        row(case, "an event waits for the core, median", "ms", 1000 * figures.quantile(WAIT, 0.5), {}),
         row(case, "blocks connected", "blocks/s", blocks / seconds, {}),
         row(case, "transfers a block", "transfers", mean(carried), {"full": TRANSFERS}),
         row(case, "own blocks", "%", 100 * figures.get("fedchain_blocks_mined_total") / max(1.0, blocks), {}),

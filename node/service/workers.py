@@ -3,7 +3,10 @@
 Work is kept in lanes, so that a long training never stands before a block that must be executed:
 
     chain    executes and builds blocks            seal     looks for a seal, at low priority
-    verify   checks local updates, opens chunks    learn    reads data, trains, finds stamps
+    verify   checks local updates, opens chunks    learn    reads data, trains, finds stamps, at lower priority
+
+Training fills a processor for seconds; whoever holds Python's lock meanwhile and has to give up the processor to it
+holds up the event loop and the core.
 
 Rules of this file: a job ends in exactly one ``JobDone`` or ``JobFailed``, delivered on the event loop's thread.
 """
@@ -28,7 +31,9 @@ from node.jobs.specs import BuildBlock, ExecuteBranch, JobSpec, OpenChunk, SealB
 from node.metrics import Metrics
 from node.world import World
 
-_LOW_PRIORITY: Final = 10
+_SEAL_PRIORITY: Final = 10
+_LEARN_PRIORITY: Final = 5
+"""Of threads, as Unix counts it: the higher, the later."""
 _CHAIN_THREADS: Final = 2
 """A block can be executed while another is being built."""
 _LANES: Final[dict[type[Record], str]] = {
@@ -41,10 +46,11 @@ _LANES: Final[dict[type[Record], str]] = {
 _OTHER_LANE: Final = "learn"
 
 
-def _lower_priority() -> None:
-    """Let everything else on the machine go first; on Linux a thread has a priority of its own."""
+def _lower_priority(to: int) -> None:
+    """Let others on the machine go first; on Linux a thread has a priority of its own."""
     if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOW_PRIORITY)
+        inherited = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), max(inherited, to))
 
 
 def _clock_us() -> int:
@@ -72,9 +78,9 @@ class Workers:
         self._is_stopped = False
         self._lanes = {
             "chain": ThreadPoolExecutor(_CHAIN_THREADS, "chain"),
-            "seal": ThreadPoolExecutor(1, "seal", _lower_priority),
+            "seal": ThreadPoolExecutor(1, "seal", _lower_priority, (_SEAL_PRIORITY,)),
             "verify": ThreadPoolExecutor(verify_threads, "verify"),
-            "learn": ThreadPoolExecutor(1, "learn"),
+            "learn": ThreadPoolExecutor(1, "learn", _lower_priority, (_LEARN_PRIORITY,)),
         }
 
     def start(self, job: int, spec: JobSpec) -> None:

@@ -2,6 +2,8 @@
 
 import asyncio
 import io
+import os
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -10,6 +12,7 @@ from itertools import pairwise
 import pytest
 
 from chain.ids import Hash, Millis
+from consensus.first import genesis_block
 from node.config import LogSettings
 from node.effects import (
     Accepted,
@@ -28,13 +31,13 @@ from node.effects import (
 from node.events import Closed, Event, JobDone, JobFailed, Received, Started, SubmitTransaction, Tick
 from node.jobs.control import JobControl
 from node.jobs.results import Cancelled, StampFound
-from node.jobs.specs import ExecuteBranch, FindStamp, JobSpec
+from node.jobs.specs import ExecuteBranch, FindStamp, JobSpec, SealBlock
 from node.logs import NodeLog
 from node.metrics import Metrics
 from node.notices import PeerJoined
 from node.service.runner import Clock, Runner
 from node.service.workers import Workers
-from tests.node.service.houses import RICH, until
+from tests.node.service.houses import RICH, make_genesis, until
 
 SPEC = FindStamp("house", RICH.account, 1)
 BRANCH = ExecuteBranch(Hash(bytes(32)), (), ())
@@ -397,3 +400,23 @@ async def test_a_stop_does_not_wait_for_a_job_that_hears_nothing(monkeypatch):
     assert shop.ends == []
     assert len(begun) == 1
     shop.log.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have priorities of their own on Linux alone")
+async def test_what_can_wait_gives_way(monkeypatch):
+    """The search for seals and training go behind what executes blocks; none goes before what it was started behind."""
+    found: dict[type, int] = {}
+
+    def work(spec: JobSpec, control: JobControl) -> object:
+        found[type(spec)] = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+        return Cancelled()
+
+    shop = Shop(monkeypatch, work)
+    seal = SealBlock(genesis_block(make_genesis("priorities")).header, 0)
+    for number, spec in enumerate((BRANCH, SPEC, seal)):
+        shop.workers.start(number, spec)
+    await until(lambda: len(found) == 3)
+    assert await shop.workers.stop(1)
+    shop.log.close()
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    assert found == {ExecuteBranch: own, FindStamp: max(own, 5), SealBlock: max(own, 10)}
