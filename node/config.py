@@ -201,6 +201,12 @@ class MiningSettings:
     max_hashrate: int = _setting(0, _whole(0, 2**53), "Hashes a second at most; 0 = as many as the threads make.")
     register: bool = _setting(True, _FLAG, "Bond coins, once this node has them, to be assigned updates to verify.")
     bond: int = _setting(0, _whole(0, 2**63 - 1), "Coins to bond; 0 = the least that the network's rules ask for.")
+    accuse: str = _setting(
+        "paid",
+        _choice("paid", "always"),
+        "Bring evidence against validators that vote twice to the chain if its reward pays for the fee, or always.",
+    )
+
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +260,12 @@ class SyncSettings:
         _WORK,
         "Hashes that a chain must have cost (as text, decimal) before its headers are stored: the weight of a chain "
         "you know, say. 0 = what the node's own head weighs.",
+    )
+    state_networks: int = _setting(
+        3,
+        _whole(0, 8),
+        "Under proof of work, without checkpoint and minimum_work, dialled peers of so many networks must be on the "
+        "heaviest chain before a state of it is taken, or after a minute all that are connected; 0 = ask nobody.",
     )
     allow_deep_reorg: bool = _setting(
         False,

@@ -8,6 +8,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from chain.genesis import PosParameters
 from chain.genesis_stake import PPM
 from chain.hashing import digest
 from chain.ids import AccountId, Amount, Hash, Height
@@ -27,6 +28,7 @@ from consensus.staking.state import (
     read_number,
 )
 from consensus.state import number_key, put_record
+from consensus.view import StateView
 
 DOMAIN_OFFENCE: Final = b"fedchain/pos-offence"
 
@@ -59,6 +61,15 @@ def punish(ledger: Ledger, stake: StakeContext, offence: Offence, reporter: Acco
     ledger.burn(slashed - reward)
     _note(ledger, offence, id, slashed)
     ledger.tell(ValidatorSlashed(offence.validator, offence.kind.value, Amount(slashed), reporter, Amount(reward)))
+
+
+def get_evidence_reward(view: StateView, parameters: PosParameters, offender: AccountId) -> int:
+    """Return what showing a new offence of a staker would earn now."""
+    validator = get_validator(view, offender)
+    amounts = [entry.amount for entry in get_unbonding(view, offender).entries if entry.purpose == "stake"]
+    amounts += [] if validator is None else [validator.stake]
+    slashed = sum(amount * parameters.slash_ppm // PPM for amount in amounts)
+    return slashed * parameters.evidence_reward_ppm // PPM
 
 
 def _slash(ledger: Ledger, account: AccountId, share_ppm: int) -> int:

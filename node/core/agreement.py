@@ -16,7 +16,6 @@ from typing import Final, cast
 from chain.block import block_id
 from chain.codec import encode
 from chain.ids import AccountId, Hash, Height, Millis
-from chain.transaction import SubmitEvidence
 from consensus.pos.agreement import Agreement
 from consensus.pos.effects import (
     Abandon,
@@ -38,9 +37,11 @@ from consensus.pos.effects import (
 from consensus.pos.engine import PosEngine
 from consensus.pos.epochproof import EpochProof
 from consensus.pos.errors import MessageFault
+from consensus.pos.evidence import epoch_of_evidence
 from consensus.pos.fields import read_fields
 from consensus.pos.votes import Certificate, Message, Proposal, message_key, read_message
 from consensus.staking.state import get_validator
+from node.core.accuser import Accuser
 from node.core.audience import Listeners
 from node.core.chain import Chain
 from node.core.earlyheaders import EarlyHeaders
@@ -53,7 +54,6 @@ from node.core.messages import (
     BlockMade,
     HeadChanged,
     HeaderAdmitted,
-    OwnTransaction,
     ProposalWanted,
     StateAdopted,
 )
@@ -85,6 +85,8 @@ class AgreementDesk:
         network: PeerNetwork,
         importer: Importer,
         marks: Waymarks,
+        *,
+        accuses_at_a_loss: bool = False,
     ) -> None:
         self._world = world
         self._engine = engine
@@ -98,6 +100,7 @@ class AgreementDesk:
         self._epochs = Epochs(world, engine, chain, marks)
         self._finality = Finality(world, chain, importer)
         self._grace = Grace(engine.parameters, account)
+        self._accuser = Accuser(world, engine.parameters, chain, at_a_loss=accuses_at_a_loss)
         self._timers: dict[TimerToken, Millis] = {}
         self._early = EarlyHeaders(engine, self._agreement, world.signatures, self._epochs.find_last_view)
         self._ending: Certificate | None = None
@@ -396,9 +399,9 @@ class AgreementDesk:
             turn.wake(timer.at_ms)
 
     def _accuse(self, effect: Accuse, turn: Turn) -> None:
-        """Bring an offence to the chain; who accuses first is paid for it."""
-        if self._signer is not None:
-            turn.tell(OwnTransaction(SubmitEvidence(encode(effect.evidence))))
+        set = self._engine.sets.get(epoch_of_evidence(effect.evidence))
+        if self._signer is not None and set is not None:
+            self._accuser.accuse(effect.evidence, set, turn)
 
     # --- telling ----------------------------------------------------------------------------------
 

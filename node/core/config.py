@@ -72,7 +72,10 @@ class CoreConfig:
     ``checkpoint``: the only block accepted at its height. ``state_blocks``: a node so far behind takes the state of a
     final block from peers instead of executing every block; 0 = never. ``snapshot_blocks``: the states after final
     blocks at multiples of this height are served; 0 = none. ``retention``: what is pruned.
-    ``minimum_work``: headers of a chain that is not proven to weigh that much are not stored. ``has_reorg_limit``:
+    ``minimum_work``: headers of a chain that is not proven to weigh that much are not stored. ``state_networks``: under
+    work, without one and without a checkpoint, dialled peers of so many networks must bear out the chain whose state is
+    taken; 0 = none. ``accuses_at_a_loss``: evidence is brought to the chain though its fee exceeds what it earns.
+    ``has_reorg_limit``:
     False lets the node follow a heavier chain however deep it branches off (proof of work; the operator's decision).
     """
 
@@ -89,5 +92,7 @@ class CoreConfig:
     state_blocks: int = 0
     snapshot_blocks: int = 1_000
     minimum_work: int = 0
+    state_networks: int = 0
+    accuses_at_a_loss: bool = False
     has_reorg_limit: bool = True
     retention: Retention = field(default_factory=Retention)

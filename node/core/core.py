@@ -152,7 +152,8 @@ class NodeCore(Core):
         engine = world.engine
         if not isinstance(engine, PosEngine):
             return None if miner is None else Miner(around, miner), None, None
-        desk = AgreementDesk(world, engine, self.chain, self.network, self._importer, self._marks)
+        to, at_a_loss = (self.chain, self.network, self._importer, self._marks), self.config.accuses_at_a_loss
+        desk = AgreementDesk(world, engine, *to, accuses_at_a_loss=at_a_loss)
         validator = None if miner is None or world.signer is None else Validator(around, engine, lambda: desk.place)
         return None, validator, desk
 

@@ -11,7 +11,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from chain.codec import encode
-from chain.ids import Amount
+from chain.ids import INT_MAX, Amount
 from chain.transaction import Body, JoinPlan, RegisterDevice, SignedTransaction, Transaction, Transfer
 from consensus.fees import get_minimum_fee
 from node.core.chain import AccountReader
@@ -20,6 +20,12 @@ from node.world import World
 
 TRANSACTION_VERSION: Final = 1
 _FREE_KINDS: Final = (RegisterDevice, JoinPlan)
+
+
+def measure_longest(world: World, body: Body) -> int:
+    """Return the bytes of ``body`` as a transaction of this node, at the highest nonce and fee there are."""
+    most = Transaction(TRANSACTION_VERSION, world.genesis.chain_id, world.key.account, INT_MAX, Amount(INT_MAX), body)
+    return len(encode(SignedTransaction(most, bytes(64))))
 
 
 class OwnTransactions:

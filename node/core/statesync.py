@@ -5,8 +5,9 @@
                 root in the block's header, and kept on disk with a mark; a killed node goes on where it was
     done        the state was adopted in one synced step, or is not needed, or nobody serves one that can be trusted
 
-Trusted is a state after a block of the best chain of headers that is final there (``Engine.finalized``) and agrees
-with the operator's checkpoint. Pieces need no trust: they prove themselves. Whoever sends one that does not is let go.
+Trusted is a state after a block of the best chain of headers that is final there (``Engine.finalized``), agrees with
+the operator's checkpoint, and is borne out by enough peers (``node.core.witnesses``). Pieces need no trust: they prove
+themselves. Whoever sends one that does not is let go.
 
 Memory: the topmost node of each piece (some hundred bytes for 64 KiB of state), what is in flight, one large value.
 """
@@ -25,10 +26,11 @@ from node.core.largevalue import LargeValue
 from node.core.messages import StateAdopted, StateGrew
 from node.core.parts import AskChunk, AskValue, read_question, write
 from node.core.turn import Turn
+from node.core.witnesses import Witnesses, Word
 from node.events import Started, Tick
 from node.jobs.results import JobResult, PieceChecked, PieceRefused
 from node.jobs.specs import CheckPiece
-from node.notices import StateSynced
+from node.notices import RoleNotice, StateSynced
 from node.world import World
 from p2p.events import PartArrived, PeerDown, PeerId, PeerServes, PeerUp, StateOffer, Verdict
 from p2p.network import PeerNetwork
@@ -80,6 +82,12 @@ class StateSync:
         self._crumbs: dict[PeerId, int] = {}
         self._resting: dict[PeerId, tuple[int, Millis]] = {}  # who had no answer: how often, and until when it rests
         self._has_given_up = False
+        self._witnesses = Witnesses(config, chain, network)
+
+    @property
+    def witnesses(self) -> Witnesses:
+        """Who bears out the chain whose state is taken, to be read."""
+        return self._witnesses
 
     @property
     def phase(self) -> Phase:
@@ -151,6 +159,14 @@ class StateSync:
             turn.network(self._network.ask_served(turn.now))
         target = self._choose(turn)
         if target is not None:
+            word = self._witnesses.ask(self._chain.tree.height(target), turn.now)
+            if word is Word.DOUBTED:
+                asked = f"of fewer networks than sync.state_networks, {self._witnesses.needed},"
+                text = f"peers {asked} bear out the heaviest chain, and others tell another: every block is executed"
+                turn.publish(RoleNotice("node", b"", text))
+                self._end(turn)
+            if word is not Word.ENOUGH:
+                return
             if self._world.store.staging.sweep(_SWEPT):
                 self._world.store.staging.begin(target)
                 self._gather(target)

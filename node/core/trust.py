@@ -18,6 +18,8 @@ class Trust(Record):
     payloads_above  payloads of blocks up to this height may have been pruned
     gathering       height of the state that is being fetched now, 0 if none is; ``gathered``: how much, in millionths
     light           what a light node trusts, in words: it has no block and no state of its own; empty for full nodes
+    witnesses       networks whose peers bear out the chain whose state is taken, or was in this run, and how many are
+                    asked for; (0, 0) where a checkpoint, the least work or certificates say which chain it is
     """
 
     checkpoint: str
@@ -28,6 +30,7 @@ class Trust(Record):
     gathering: HeightField
     gathered: Natural
     light: str = ""
+    witnesses: tuple[Natural, Natural] = (0, 0)
 
     def sentence(self) -> str:
         """Say it in words."""
@@ -38,6 +41,10 @@ class Trust(Record):
             parts.append(f"fetching the state at {self.gathering}: {self.gathered / 10_000:.1f}%")
         if self.synced_at:
             parts.append(f"state-synced at {self.synced_at}")
+        if self.witnesses[1]:
+            parts.append(
+                "the heaviest chain, as peers of {} networks (of {} asked for) tell it".format(*self.witnesses)
+            )
         if self.blocks_above > self.synced_at:
             parts.append(f"blocks pruned up to {self.blocks_above}")
         if self.payloads_above > max(self.synced_at, self.blocks_above):
@@ -50,6 +57,8 @@ class Trust(Record):
 def get_trust(store: ChainStore, config: CoreConfig, statesync: StateSync) -> Trust:
     """Return what the node trusts now."""
     point: Checkpoint | None = config.checkpoint
+    witnesses = statesync.witnesses
+    is_asked = witnesses.is_waiting or witnesses.count > 0
     height, gathered = statesync.progress() or (Height(0), 0)
     return Trust(
         checkpoint="" if point is None else str(point),
@@ -59,4 +68,5 @@ def get_trust(store: ChainStore, config: CoreConfig, statesync: StateSync) -> Tr
         archive=config.retention.archive,
         gathering=height,
         gathered=gathered,
+        witnesses=(witnesses.count, witnesses.needed if is_asked else 0),
     )

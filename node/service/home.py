@@ -173,6 +173,8 @@ def core_config(config: Config) -> CoreConfig:
         state_blocks=0 if kept.archive else config.sync.state_blocks,
         snapshot_blocks=CoreConfig().snapshot_blocks if config.sync.serve_state else 0,
         minimum_work=int(config.sync.minimum_work),
+        state_networks=config.sync.state_networks,
+        accuses_at_a_loss=config.mining.accuse == "always",
         has_reorg_limit=not config.sync.allow_deep_reorg,
         retention=Retention(kept.archive, kept.payload_blocks, kept.block_blocks),
         pools=PoolLimits(

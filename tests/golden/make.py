@@ -1,7 +1,7 @@
 """Write a golden chain: ``python -m tests.golden.make pow-v1 DIRECTORY`` (``NAMES`` lists those of work; ``pos-v2``).
 
 A directory of stake holds ``genesis.json``, ``chain.export`` and ``home.tar.gz``, the data directory of a validator
-that made it. One of work holds besides ``blocks.bin``, every sealed block in the order in which a node heard of it, each
+that made it. One of work holds besides ``blocks.bin``, every sealed block in the order in which a node heard it, each
 after the payloads it needs, and ``home.tar.gz`` is the data directory of the node that heard. A golden chain is written
 once, by the code of its day, and never again: its worth is that later code did not make it.
 """

@@ -170,4 +170,25 @@ MUTANTS: Final = (
         "    heaviest = entry.source",
         ("tests/node/core/test_mempool_fairness.py",),
     ),
+    Mutant(
+        "a state is taken of a chain that one peer tells",
+        "node/core/witnesses.py",
+        "        if self.count >= self.needed:",
+        "        if self.count >= 1:",
+        ("tests/node/core/test_witnesses.py",),
+    ),
+    Mutant(
+        "who calls bears out a chain as well as who was dialled",
+        "node/core/witnesses.py",
+        "if word and info.outbound})",
+        "if word})",
+        ("tests/node/core/test_witnesses.py",),
+    ),
+    Mutant(
+        "a state is taken though a peer tells another chain",
+        "node/core/witnesses.py",
+        "        return Word.ENOUGH if words and all(word for _, word in words) else Word.DOUBTED",
+        "        return Word.ENOUGH",
+        ("tests/node/core/test_witnesses.py",),
+    ),
 )

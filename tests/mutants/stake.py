@@ -395,4 +395,11 @@ MUTANTS: Final = (
         "    if False:",
         ("tests/node/core/test_upgrades_stake.py",),
     ),
+    Mutant(
+        "evidence is submitted whatever it costs",
+        "node/core/accuser.py",
+        "        if reward < fee and not self._at_a_loss:",
+        "        if False:",
+        ("tests/node/core/test_accuser.py",),
+    ),
 )
