@@ -78,11 +78,11 @@ class ForkChoice:
 
     # What changes it
 
-    def added(self, node: Node) -> None:
-        """Take note of a new node; its parent is known."""
+    def added(self, node: Node, is_on_floors: bool) -> None:
+        """Take note of a new node; its parent is known, and whether that one is on the floors."""
         assert node.parent is not None
         node.is_aside = node.parent.is_aside
-        if not node.is_aside and self.is_on_floors(node.parent):  # it does so too, and nobody has called it invalid
+        if not node.is_aside and is_on_floors:  # it is so too, and nobody has called it invalid
             self._tips.extend(node)
 
     def ready(self, node: Node) -> None:

@@ -117,10 +117,13 @@ class HeaderTree:
             header = self._past.header(node.id) if node.encoded is None else decode(node.encoded, Header)
             if header is None:
                 raise LookupError(f"header {node.id.hex()} is not in the archive")
-            self._recent[node.id] = header
-            if len(self._recent) > _RECENT:
-                self._recent.popitem(last=False)
+            self._keep_at_hand(node.id, header)
         return header
+
+    def _keep_at_hand(self, id: Hash, header: Header) -> None:
+        self._recent[id] = header
+        if len(self._recent) > _RECENT:
+            self._recent.popitem(last=False)
 
     def ancestor(self, id: Hash, height: Height) -> Header | None:
         """Return the ancestor of ``id`` (or itself) at ``height``; None if unknown or lower. O(log n)."""
@@ -195,12 +198,14 @@ class HeaderTree:
             if self.contradicts_checkpoint(id, header.height):
                 results.append(Offered(id, Outcome.INVALID, self.name_checkpoint()))
                 continue
-            outcome = None if header.parent in self._nodes else self._judge_past(header, id, now)
+            is_on_tree = header.parent in self._nodes
+            outcome = None if is_on_tree else self._judge_past(header, id, now)
             if outcome is not None:
                 results.append(Offered(id, outcome))
                 continue
-            verdict = self._engine.check_header(self._other if header.parent in self._other else self, header, now)
-            outcome = self.insert(header, verdict)
+            chain = self if is_on_tree or header.parent not in self._other else self._other
+            verdict = self._engine.check_header(chain, header, now)
+            outcome = self._insert(id, header, verdict)
             results.append(Offered(id, outcome, verdict.reason, verdict.missing))
             if id in self._nodes or id in self._other:
                 queue += self._waiting.take_waiting_for(id)
@@ -238,7 +243,7 @@ class HeaderTree:
         is_next = parent is not None and header.height == parent.height + 1
         if not is_next or id in self._nodes or self.contradicts_checkpoint(id, header.height):
             return self.accept(header, now)
-        results = [Offered(id, self.insert(header, VALID_HEADER))]
+        results = [Offered(id, self._insert(id, header, VALID_HEADER))]
         return results + [each for waiting in self._waiting.take_waiting_for(id) for each in self.accept(waiting, now)]
 
     def accept_due(self, now: Millis) -> list[Offered]:
@@ -252,8 +257,9 @@ class HeaderTree:
     def insert(self, header: Header, verdict: HeaderVerdict) -> Outcome:
         """Take a header that the engine has judged against this tree."""
         id = block_id(header)
-        if id in self._nodes:
-            return Outcome.KNOWN
+        return Outcome.KNOWN if id in self._nodes else self._insert(id, header, verdict)
+
+    def _insert(self, id: Hash, header: Header, verdict: HeaderVerdict) -> Outcome:
         if verdict.verdict in (Verdict.ORPHAN, Verdict.FUTURE):
             self._waiting.put(header, verdict)
             return Outcome.ORPHAN if verdict.verdict is Verdict.ORPHAN else Outcome.FUTURE
@@ -273,7 +279,8 @@ class HeaderTree:
         node = Node(id, encode(header), parent, self._engine.fork_weight(header))
         parent.children = (*parent.children, node)
         self._nodes[id] = node
-        self._choice.added(node)
+        self._keep_at_hand(id, header)  # the next header will be judged by it
+        self._choice.added(node, is_eligible)
         return Outcome.ADDED if is_eligible else Outcome.TOO_DEEP
 
     def mark_complete(self, id: Hash) -> None:
@@ -453,7 +460,6 @@ class HeaderTree:
     def note_newer_final_header(self, header: Header) -> None:
         """Take note that a certificate names the block of this header, which is under newer rules."""
         self._other.note_final_header(header)
-
 
     # Ways through the tree
 
