@@ -7,8 +7,9 @@ from msgspec.structs import replace
 from chain.block import Body as ChainBody
 from chain.fixedpoint import from_bytes, to_float
 from chain.hashing import content_id
-from chain.ids import Hash
+from chain.ids import ZERO_HASH, Hash
 from chain.number import Number
+from chain.payload import PayloadRef
 from chain.transaction import CancelPlan, OpenHoldout
 from chain.update import AttestedUpdate
 from consensus.errors import Invalid, MissingPayload
@@ -440,12 +441,14 @@ def test_wrong_openings_are_refused_by_name():
     asked = expected_opening(chain, plan, chain.context().beacon)
     assert asked is not None
     other = (asked + 1) % 3
+    too_large = PayloadRef(ZERO_HASH, chain.context().rules.max_payload_bytes + 1)
     cases = [
         (chain.sign(OTHER, opening(chain, plan, holdout)), "plan.open_holdout.owner"),
         (chain.sign(OWNER, opening(chain, plan, holdout, round=1)), "plan.open_holdout.step"),
         (chain.sign(OWNER, opening(chain, plan, holdout, other)), "plan.open_holdout.chunk"),
         (chain.sign(OWNER, opening(chain, plan, holdout, salt=bytes(32))), "plan.open_holdout.proof"),
         (chain.sign(OWNER, opening(chain, plan, holdout, payload=chain.keep(b"rows"))), "plan.open_holdout.proof"),
+        (chain.sign(OWNER, opening(chain, plan, holdout, payload=too_large)), "plan.open_holdout.payload"),
     ]
     assert [verdict(chain, signed).rule for signed, _ in cases] == [rule for _, rule in cases]
     chain.send(OWNER, opening(chain, plan, holdout))
@@ -453,6 +456,17 @@ def test_wrong_openings_are_refused_by_name():
     second = chain.transactions[1]
     chain.mine()
     assert chain.rejected[second.id].rule == "plan.open_holdout.known"
+
+
+def test_a_plan_without_a_task_opens_nothing():
+    """While devices still join there is no step to open a chunk in: a verdict, no fault of this machine."""
+    chain, running, holdout = with_holdout()
+    document = get_plan_document(chain, running)
+    assert document is not None
+    plan = chain.submit(replace(document, nonce=1))
+    chain.mine()
+    body = replace(opening(chain, running, holdout, 0), plan=plan)
+    assert verdict(chain, chain.sign(OWNER, body)).rule == "plan.open_holdout.closed"
 
 
 def test_rows_that_are_none_of_the_plans_are_refused():

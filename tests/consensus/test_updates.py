@@ -128,6 +128,16 @@ def test_a_missing_payload_is_asked_for_and_no_verdict():
     execute(chain, context, body, chain)
 
 
+def test_a_payload_beyond_the_rules_is_never_asked_for():
+    """Whatever a device signs: its size alone is the verdict."""
+    chain, plan = started()
+    size = chain.context().rules.max_payload_bytes + 1
+    update = changed(chain, plan, payload=PayloadRef(chain.release(plan, FIRST).release.payload.id, size))
+    chain.store.clear()
+    verdict = refusal(chain, AttestedUpdate(update, ()))
+    assert (verdict.rule, verdict.detail.split("; ")[0]) == ("update.payload", f"payload of {size} bytes")
+
+
 def test_a_stranger_cannot_make_a_node_fetch():
     """Without the device's signature the verdict comes before any payload is asked for."""
     chain, plan = started()
