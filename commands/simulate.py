@@ -45,6 +45,9 @@ def add_to(app: typer.Typer) -> None:
 
 NodesOption = Annotated[int, typer.Option("--nodes", metavar="N", help="Machines without data.")]
 DevicesOption = Annotated[int, typer.Option("--devices", metavar="N", help="Machines with data.")]
+LightOption = Annotated[
+    int, typer.Option("--light", metavar="N", help="How many of the devices, the last ones, have no chain.")
+]
 MinersOption = Annotated[
     int, typer.Option("--miners", metavar="N", help="How many of the nodes mine; 0 = a third, at least two.")
 ]
@@ -101,6 +104,7 @@ MinimiseOption = Annotated[
 def simulate(
     nodes: NodesOption = 8,
     devices: DevicesOption = 4,
+    light: LightOption = 0,
     miners: MinersOption = 0,
     engine: EngineOption = "pow",
     faults: FaultsOption = _ALL,
@@ -134,6 +138,7 @@ def simulate(
             seed=seed,
             nodes=nodes,
             devices=devices,
+            light=light,
             miners=miners,
             engine=engine,
             faults=kinds,
@@ -210,6 +215,11 @@ def _lies(report: "SimulationReport") -> str | None:
     return f"{report.liars} with {report.byzantine:.0%} of the power: {acts}" if report.liars else None
 
 
+def _light(report: "SimulationReport") -> str | None:
+    devices, updates = counted(report.light, "device"), counted(report.light_updates, "update")
+    return f"{devices}, {updates} of these" if report.light else None
+
+
 def _shown(report: "SimulationReport") -> list[RenderableType]:
     agreed = "never" if report.agreed_after_ms < 0 else f"{span(report.agreed_after_ms / 1000)} after the last fault"
     injected = ", ".join(f"{kind}\u00a0×{count}" for kind, count in report.faults.items()) or "none"
@@ -225,6 +235,7 @@ def _shown(report: "SimulationReport") -> list[RenderableType]:
             ("blocks", f"{report.blocks}, {report.stale_blocks} stale; deepest reorganisation {report.deepest_reorg}"),
             ("plans", f"{report.plans_finished} finished, {report.plans_cancelled} cancelled, of {report.plans}"),
             ("learning", f"{counted(report.rounds_settled, 'round')}, {counted(report.updates, 'update')}"),
+            ("without chain", _light(report)),
             ("traffic", f"{counted(report.messages, 'message')}, {size(report.bytes)}"),
             ("checks", f"{sum(report.checks.values())} of {counted(len(report.checks), 'invariant')}"),
             ("head", report.head),

@@ -163,11 +163,12 @@ class LightGuard:
         if light is None:
             self._invariants.fail(machine, "machines live", "its process does not run at the end")
             return
+        heights = sorted({int(core.chain.height) for core in cores})
         self._expect(
             is_at_head(light, cores),
             machine,
             "light: ends at the head",
-            lambda: f"at {light.chain.height} of {light.source.best.height}; others at {cores[0].chain.height}",
+            lambda: f"at {light.chain.height} of {light.source.best.height}; others at {heights}",
         )
         banned = [ban for ban in light.network.bans(Millis(0)) if ban.subject in self._invariants.honest]
         self._expect(not banned, machine, "no honest peer banned", lambda: str(banned[0]))

@@ -35,10 +35,13 @@ def draw_world(seed: int, size: str, engine: str) -> SimulationSettings:
     nodes = random.randint(*ranges.nodes)
     least = 4 if engine == "pos" else 2
     kinds = sorted(FAULTS)
+    devices = random.randint(*ranges.devices)
+    light = source(seed, "light", size, engine).choice((0, 0, 1, devices))  # a draw of its own: the others stay
     return SimulationSettings(
         seed=seed,
         nodes=max(nodes, least),
-        devices=random.randint(*ranges.devices),
+        devices=devices,
+        light=min(devices, light),
         miners=min(random.randint(least, max(least, nodes)), 20),
         engine=engine,
         faults=tuple(sorted(random.sample(kinds, random.randint(0, len(kinds))))),

@@ -9,11 +9,9 @@ from node.core.parts import MAX_VALUE_BYTES, SLICE_BYTES, ProvenValue, ProvenVal
 from node.simulator.byzantine.base import Behaviour, Peer
 from p2p.messages import Message, NoPart, Part
 
-_ODDS = 0.5
-
 
 class StateLie(Behaviour):
-    """Spoils half of its answers to light devices: other values, none, without proof, of another block, too long."""
+    """Spoils its answers to light devices: other values, none, without proof, of another block, too long."""
 
     name = "state-lie"
 
@@ -26,7 +24,7 @@ class StateLie(Behaviour):
         if not isinstance(message, Part):
             return (message,)
         answer = read_values(message.data)
-        if answer is None or not answer.values or self.stage.random.random() > _ODDS:
+        if answer is None or not answer.values:
             return (message,)
         self.acts += 1
         old, self._old = self._old, message.data

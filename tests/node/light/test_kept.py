@@ -118,6 +118,29 @@ def test_the_end_of_a_long_chain_is_kept_and_memory_stays_small() -> None:
     assert again.tail.headers[0].height == kept.tail.headers[0].height == 1
 
 
+def test_the_stale_headers_that_later_ones_are_judged_by_are_kept() -> None:
+    """A header may refer to a sibling that refers to one of before: without that one it could never be judged."""
+    town = work_town(0, 1, miners=3)
+    light = town.lights[0]
+    references = light.core.world.engine.references
+
+    def named() -> list[Hash]:
+        kept = light.core.keep()
+        return [] if kept is None else [id for header in kept.tail.headers for id in references(header)]
+
+    assert town.run(lambda: len(named()) >= 2, 600), "miners' blocks lose races now and then"
+    kept = read_kept(write_kept(kept_by(light)), town.genesis, None)
+    assert isinstance(kept.tail, WorkTail)
+    assert {block_id(sibling) for sibling in kept.tail.siblings} == set(named())
+    town.restart_light(light, kept)
+    tree = light.core.source.tree  # type: ignore[union-attr]
+    assert all(tree.header(id) is not None for id in named())
+    assert town.run(lambda: light.core.chain.height >= kept.best.height + 4, 100)
+    fault = with_fields(kept.tail, siblings=(with_fields(kept.tail.siblings[0], parent=Hash(bytes(32))),))
+    with pytest.raises(KeptError, match="sibling"):
+        read_kept(write_kept(with_fields(kept, tail=fault)), town.genesis, None)
+
+
 def test_what_was_kept_is_no_floor() -> None:
     """A device that comes back on a branch that lost goes over to the heavier one, below where it came back."""
     _, light = grown_town(work_town, 6)
