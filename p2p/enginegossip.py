@@ -34,10 +34,11 @@ class EngineGossip:
         *,
         passing: bool = False,
         again: bool = False,
-    ) -> None:
+    ) -> list[PeerId]:
         """Send a message to these peers (None: to all), but for those that have one with its ``key`` unless ``again``.
 
-        ``passing`` asks them to pass it on: this node does not reach everybody whom it concerns.
+        ``passing`` asks them to pass it on: this node does not reach everybody whom it concerns. Returns the peers that
+        are connected of those named.
         """
         self._heard.add(content_id(data), now)
         message = EngineMessage(data, passing)
@@ -46,6 +47,7 @@ class EngineGossip:
             is_known = session.known.has((None, key), now)
             if (again or not is_known) and self._links.send(session, message):
                 session.known.add((None, key), now)
+        return list(sessions)
 
     def has(self, peer: PeerId, key: Hash, now: Millis) -> None:
         """Note that a peer has a message with this key."""

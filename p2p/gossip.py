@@ -1,13 +1,13 @@
 """Gossip by announcement: telling peers by id what we have, and noting what they have.
 
 Nothing is announced to a peer that is known to have it. A new head travels as its header at once, but to one peer no
-more often than every ``HEAD_MS``, and then only the latest. Updates are announced at once, transactions gathered
-until the next tick.
+more often than every ``HEAD_MS``, and then only the latest; where votes make it final it waits for them. Updates
+are announced at once, transactions gathered until the next tick.
 
 An update gains attestations while it travels, so it is announced with the hash of what the sender has (its version).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -28,6 +28,7 @@ class _Pending:
     """What a peer is to be told."""
 
     head_sent_at: Millis
+    head_due: Millis
     head: Header | None = None
     transactions: dict[Hash, None] = field(default_factory=dict)
 
@@ -46,10 +47,19 @@ class Gossip:
 
     # ── out ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def announce_block(self, header: Header, now: Millis) -> None:
-        """Tell peers our new head."""
+    def announce_block(self, header: Header, now: Millis, patience_ms: int = 0) -> None:
+        """Tell peers our new head, within that time."""
+        due = Millis(now + patience_ms)
         for pending in self._pending.values():
+            pending.head_due = due if pending.head is None else min(due, pending.head_due)
             pending.head = header
+        if not patience_ms:
+            self._send_heads(now)
+
+    def release_head(self, peers: Iterable[PeerId], now: Millis) -> None:
+        """Tell these peers our head now, if it waits."""
+        for peer in peers:
+            self._pending[peer].head_due = now
         self._send_heads(now)
 
     def announce_transaction(self, id: Hash) -> None:
@@ -105,7 +115,7 @@ class Gossip:
         weight = self._chain.weight()
         for peer, pending in self._pending.items():
             header = pending.head
-            if header is None or now - pending.head_sent_at < HEAD_MS:
+            if header is None or now < pending.head_due or now - pending.head_sent_at < HEAD_MS:
                 continue
             pending.head = None
             session = self._links.ready[peer]
@@ -140,7 +150,7 @@ class Gossip:
         return version_of(ours) != notice.version
 
     def _on_up(self, session: Session, now: Millis) -> None:
-        self._pending[session.peer] = _Pending(head_sent_at=Millis(now - HEAD_MS))
+        self._pending[session.peer] = _Pending(head_sent_at=Millis(now - HEAD_MS), head_due=now)
         session.known.add((None, session.head), now)
 
     def _on_down(self, session: Session, now: Millis) -> None:

@@ -283,10 +283,19 @@ class PeerNetwork:
 
     # ── the core ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def announce_block(self, header: Header, now: Millis) -> list[NetworkOutput]:
-        """Tell peers our new head, which ``ChainAccess`` must already call the head. The header travels in full."""
-        self._gossip.announce_block(header, now)
+    def announce_block(self, header: Header, now: Millis, patience_ms: int = 0) -> list[NetworkOutput]:
+        """Tell peers our new head, which ``ChainAccess`` must already call the head. The header travels in full.
+
+        With ``patience_ms`` it waits so long for ``tell_engine`` to bring it, or for peers to show that they have it.
+        """
+        self._gossip.announce_block(header, now, patience_ms)
         return self._outputs(now)
+
+    def has_block(self, peer: PeerId, header: Header, weight: int, now: Millis) -> None:
+        """Take note that a peer has a block, with a chain of this weight: something it said shows it."""
+        session = self._links.ready.get(peer)
+        if session is not None:
+            session.note_head(header, weight, now)
 
     def announce_transaction(self, id: Hash, now: Millis) -> list[NetworkOutput]:
         """Tell peers that we have a transaction (with the next tick, gathered)."""
@@ -360,13 +369,16 @@ class PeerNetwork:
         *,
         passing: bool = False,
         again: bool = False,
+        brings_head: bool = False,
     ) -> list[NetworkOutput]:
         """Send a message of the consensus engine to these peers (None: to all) at once.
 
         Those that are known to have one with this ``key`` are left out unless ``again``; ``passing`` asks them to pass
-        it on.
+        it on. ``brings_head``: an announced head that waits goes out to these peers with it.
         """
-        self._engine.tell(data, key, to, now, passing=passing, again=again)
+        told = self._engine.tell(data, key, to, now, passing=passing, again=again)
+        if brings_head:
+            self._gossip.release_head(told, now)
         return self._outputs(now)
 
     def has_engine_message(self, peer: PeerId, key: Hash, now: Millis) -> None:
@@ -377,6 +389,10 @@ class PeerNetwork:
         """Fetch the proofs of how the epochs from ``first`` on ended; None: no more are wanted."""
         self._epochs.want(first, now)
         return self._outputs(now)
+
+    def connected(self) -> tuple[PeerId, ...]:
+        """Return who is connected."""
+        return tuple(self._links.ready)
 
     def is_connected(self, peer: PeerId) -> bool:
         """Is this peer connected, its handshake done?"""

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from enum import Enum
 from typing import Final, TypeAlias
 
+from chain.block import Header, block_id
 from chain.codec import MAX_OBJECT_BYTES
 from chain.ids import Hash, Height, Millis
 from p2p.budget import Budget
@@ -127,6 +128,13 @@ class Session:
         self.stage = Stage.READY
         status = established.status
         self.height, self.head, self.weight = status.height, status.head, decode_weight(status.weight)
+
+    def note_head(self, header: Header, weight: int, now: Millis) -> None:
+        """Note that the peer has a block; it is its head if it had none that weighs as much."""
+        id = block_id(header)
+        self.known.add((None, id), now)
+        if weight > self.weight:
+            self.head, self.height, self.weight = id, header.height, weight
 
     def note_use(self, kind: Kind, now: Millis) -> None:
         """Note that the peer brought something we had use for."""

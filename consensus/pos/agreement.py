@@ -36,6 +36,7 @@ from consensus.pos.evidence import make_evidence
 from consensus.pos.fields import read_fields
 from consensus.pos.inbox import EarlyMessages, OwnReports
 from consensus.pos.live import AHEAD, PATIENCE_DELTAS, LiveEpoch
+from consensus.pos.sparing import Shown, find_final, shown_by
 from consensus.pos.validators import ValidatorSet
 from consensus.pos.views import KEPT_VIEWS
 from consensus.pos.votes import (
@@ -99,6 +100,13 @@ class Agreement:
     def final_view(self) -> int:
         """The live epoch's last view known to be final; 0 if there is none yet."""
         return 0 if self._live is None else self._live.views.final_view
+
+    def find_shown(self, shown: Shown) -> frozenset[AccountId]:
+        """Return the validators whose votes show it; all of them once the epoch is over."""
+        live = self._live
+        if live is None or shown.epoch != live.epoch:
+            return frozenset() if live is None else frozenset(member.account for member in live.set.members)
+        return frozenset(live.pool.find_shown(shown.view, shown.kind, shown.block))
 
     def bears_out(self, view: int, block: Hash) -> bool:
         """Do certificates speak for a block of this view of the live epoch, or at least not against it?
@@ -188,7 +196,9 @@ class Agreement:
             self._keep_proposal(live, message)
             justification: list[Message] = list(live.views.summary(KEPT_VIEWS))
             audience = self._breadth(live, now)
-            self._out += [Tell(encode(kept), message_key(kept), audience) for kept in justification]
+            for kept in justification:
+                shown = shown_by(kept)
+                self._out.append(Tell(encode(kept), message_key(kept), audience, shown=shown, is_urgent=True))
             self._tell(message, data, now, audience)
         self._act(now)
         return self._taken()
@@ -295,7 +305,9 @@ class Agreement:
             self._learn(live, certificate)
         elif certificate.kind is VoteKind.FINALIZE:  # whoever knows the blocks says whether two are final
             self._out.append(Finalized(certificate, ends_epoch=False))
-        self._out.append(Pass(data, message_key(certificate), self._hearers(live, certificate, now)))
+        hearers = self._hearers(live, certificate, now) if is_news else Audience.ALL
+        shown, final = shown_by(certificate), find_final(certificate)
+        self._out.append(Pass(data, message_key(certificate), hearers, shown, final))
         if live.is_live(certificate.view):  # what its signers signed besides may accuse them
             for vote in unpack_certificate(live.set, certificate):
                 if live.pool.is_news(vote):
@@ -316,7 +328,7 @@ class Agreement:
             self._out.append(OwnVoteSeen(message))
             live.cast(view).is_proposed = True
         self._keep_proposal(live, message)
-        self._out.append(Pass(data, message_key(message), self._breadth(live, now)))
+        self._out.append(Pass(data, message_key(message), self._breadth(live, now), shown_by(message)))
         return True
 
     def _keep_proposal(self, live: LiveEpoch, message: Proposal | Reproposal) -> None:
@@ -335,8 +347,9 @@ class Agreement:
             self._out.append(Accuse(counted.evidence))
         if counted.certificate is not None and live.views.is_news(counted.certificate):
             self._learn(live, counted.certificate)
-            audience = self._hearers(live, counted.certificate, now)
-            self._out.append(Tell(encode(counted.certificate), message_key(counted.certificate), audience))
+            made, audience = counted.certificate, self._hearers(live, counted.certificate, now)
+            shown, final = shown_by(made), find_final(made)
+            self._out.append(Tell(encode(made), message_key(made), audience, shown=shown, final=final))
 
     def _learn(self, live: LiveEpoch, certificate: Certificate) -> None:
         """Take a good certificate that is news."""
@@ -410,8 +423,15 @@ class Agreement:
         return Audience.ALL if self._is_late(live, now) else Audience.EACH_VALIDATOR
 
     def _hearers(self, live: LiveEpoch, certificate: Certificate, now: Millis) -> Audience:
-        """Return who hears of a certificate: that a block is notarised is for those who vote on the next one."""
-        return self._breadth(live, now) if certificate.kind is VoteKind.NOTARIZE else Audience.ALL
+        """Return who hears of a certificate: that a block is notarised is for those who vote on the next one.
+
+        That it is final they know by their votes: who does not vote is told. The last block of an epoch is told to all:
+        nobody may be left behind in it.
+        """
+        if certificate.kind is VoteKind.NOTARIZE:
+            return self._breadth(live, now)
+        is_for_followers = certificate.kind is VoteKind.FINALIZE and not live.is_last(certificate.block)
+        return Audience.FOLLOWERS if is_for_followers and not self._is_late(live, now) else Audience.ALL
 
     def _tell(self, message: Message, data: bytes, now: Millis, audience: Audience | None = None) -> None:
         assert self._live is not None

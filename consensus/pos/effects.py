@@ -11,18 +11,20 @@ from typing import TypeAlias
 from chain.block import Header
 from chain.ids import Hash, Millis
 from consensus.pos.evidence import Evidence
+from consensus.pos.sparing import Shown
 from consensus.pos.votes import Certificate, Signed, VoteKind
 
 
 class Audience(StrEnum):
     """Who shall hear a message.
 
-    ``VALIDATORS`` alone, if a quorum of them is reached directly; ``EACH_VALIDATOR`` alone, if every single one of them
-    is; otherwise everybody passes it on.
+    ``VALIDATORS`` alone, if a quorum of them is reached directly; ``EACH_VALIDATOR`` alone, or ``FOLLOWERS`` alone (who
+    do not vote), if every single validator is; otherwise everybody passes it on.
     """
 
     VALIDATORS = "validators"
     EACH_VALIDATOR = "each validator"
+    FOLLOWERS = "followers"
     ALL = "all"
 
 
@@ -106,22 +108,32 @@ class Abandon:
 class Tell:
     """Send this message of ours. ``again``: it was sent before; send it even to those that had it.
 
-    Who has a message with the same ``key`` needs no other (``consensus.pos.votes.message_key``).
+    Who has a message with the same ``key`` needs no other (``consensus.pos.votes.message_key``), nor does who has
+    ``shown`` to have it; unless ``is_urgent`` it may wait up to Δ/2 for most to show it. ``final`` is the block that it
+    makes final: it may wait so long for that block.
     """
 
     message: bytes
     key: Hash
     audience: Audience
     again: bool = False
+    shown: Shown | None = None
+    is_urgent: bool = False
+    final: Hash | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """Pass on this message of another, which was good and news here, to those of the audience that may lack it."""
+    """Pass on this message of another, which was good and news here, to those of the audience that may lack it.
+
+    It may wait as a ``Tell`` may.
+    """
 
     message: bytes
     key: Hash
     audience: Audience
+    shown: Shown | None = None
+    final: Hash | None = None
 
 
 @dataclass(frozen=True, slots=True)

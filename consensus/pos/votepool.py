@@ -103,6 +103,16 @@ class VotePool:
             if member == position
         ]
 
+    def find_shown(self, view: int, kind: VoteKind, block: Hash) -> set[AccountId]:
+        """Return who voted so, or to finalise the block, or anything in a later view."""
+        kinds = (kind, VoteKind.FINALIZE)
+        ballots = self._views.get(view)
+        now = () if ballots is None else ballots.votes.values()
+        shown = {vote.validator for vote in now if vote.kind in kinds and vote.block == block}
+        for later in [later for later in self._views if later > view]:
+            shown.update(vote.validator for vote in self._views[later].votes.values())
+        return shown
+
     def prune(self, floor: int) -> None:
         """Forget the votes of views below ``floor``."""
         for view in [view for view in self._views if view < floor]:

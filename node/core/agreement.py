@@ -10,7 +10,6 @@ peers and those parts.
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Final, cast
 
 from chain.block import block_id
@@ -57,6 +56,7 @@ from node.core.messages import (
     ProposalWanted,
     StateAdopted,
 )
+from node.core.teller import Teller
 from node.core.turn import Turn
 from node.core.waymarks import Waymarks
 from node.events import Started, Tick
@@ -71,6 +71,8 @@ _REMEDY: Final = (
     "make sure that no other node runs with this key; then start this node again once that epoch is over. Until then "
     "it follows the chain and signs nothing"
 )
+HEAD_DELTAS: Final = 2
+"""A head waits so many Δ for the certificate that makes it final; who does not vote hears of both together."""
 _Handler = Callable[[Effect, Turn], None]
 
 
@@ -109,6 +111,8 @@ class AgreementDesk:
         self._due: deque[Effect] = deque()
         self._is_doing = False
         self._handlers = self._make_table()
+        self._teller = Teller(network, self._listeners, self._agreement, chain, engine.parameters.delta_ms // 2)
+        importer.head_patience_ms = HEAD_DELTAS * engine.parameters.delta_ms
         importer.let_in = self._early.let_in
         importer.find_vouched = self._epochs.find_vouched
 
@@ -226,6 +230,7 @@ class AgreementDesk:
             return
         self._do(effects, turn)
         self._source = None
+        self._teller.heard(arrived.peer, message, turn)
         self._look_for_epochs(message, turn)
 
     def _look_for_epochs(self, message: Message, turn: Turn) -> None:
@@ -278,6 +283,7 @@ class AgreementDesk:
         self._finality.retry(turn)
         for block in changed.connected:
             self._do(self._agreement.on_executed(block.id, block.header, turn.now), turn)
+        self._teller.on_head(changed.connected, turn)
         self._end_epoch(turn)
 
     def on_adopted(self, adopted: StateAdopted, turn: Turn) -> None:
@@ -307,6 +313,7 @@ class AgreementDesk:
                 self._do(self._agreement.allow_votes(turn.now), turn)
         self._finality.retry(turn)
         self._release_early(turn)
+        self._teller.on_tick(turn)
 
     def _release_early(self, turn: Turn) -> None:
         """Let in the headers that certificates bear out now."""
@@ -369,6 +376,7 @@ class AgreementDesk:
         self._world.store.certificates.keep_live(certificate.epoch, certificate.view, encode(certificate))
         self._world.store.certificates.forget_live(certificate.epoch, certificate.view)
         self._finality.finalize(certificate, turn)
+        self._release_early(turn)
         if effect.ends_epoch:
             self._ending = certificate
             self._end_epoch(turn)
@@ -406,17 +414,11 @@ class AgreementDesk:
     # --- telling ----------------------------------------------------------------------------------
 
     def _tell(self, effect: Tell, turn: Turn) -> None:
-        to, passing = self._listeners.of(effect.audience)
-        send = partial(self._network.tell_engine, passing=passing, again=effect.again)
-        turn.network(send(effect.message, effect.key, to, turn.now))
+        self._teller.tell(effect, turn)
 
     def _pass_on(self, effect: Pass, turn: Turn) -> None:
         """Pass on what concerns others too."""
-        is_flooded = self._source is not None and self._source[1]
-        hearers = self._listeners.of_passed(effect.audience, is_flooded=is_flooded)
-        if hearers is not None:
-            to, passing = hearers
-            turn.network(self._network.tell_engine(effect.message, effect.key, to, turn.now, passing=passing))
+        self._teller.pass_on(effect, turn, is_flooded=self._source is not None and self._source[1])
 
     # --- a key that signs elsewhere ---------------------------------------------------------------
 

@@ -26,6 +26,8 @@ class Listeners:
         """Return the peers to send to (None: all), and whether they are to pass it on."""
         if audience is Audience.ALL or self.set is None:
             return None, True
+        if audience is Audience.FOLLOWERS:
+            return self._followers()
         others = [member.account for member in self.set.members if member.account != self._own]
         present = [account for account in others if self._network.is_connected(PeerId(account))]
         reached = self.set.power(self._own) + sum(self.set.power(account) for account in present)
@@ -34,11 +36,20 @@ class Listeners:
             return None, True
         return [PeerId(account) for account in present], False
 
+    def _followers(self) -> tuple[Collection[PeerId] | None, bool]:
+        to, _ = self.of(Audience.EACH_VALIDATOR)
+        if to is None or self.set is None or self._own not in self.set:
+            return None, True
+        voters = set(to)
+        return [peer for peer in self._network.connected() if peer not in voters], True
+
     def of_passed(self, audience: Audience, *, is_flooded: bool) -> tuple[Collection[PeerId] | None, bool] | None:
         """Return the same for what came from a peer, which asked to pass it on if ``is_flooded``; None: nobody.
 
         What each validator is to hear the validators pass on too: a leader may have told it to some of them alone.
         """
+        if audience is Audience.FOLLOWERS:
+            return self.of(audience)
         if audience is Audience.ALL or is_flooded:
             return None, True
         is_member = self.set is not None and self._own in self.set

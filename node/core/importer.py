@@ -74,6 +74,8 @@ class Importer:
         self.is_held: Callable[[], bool] = lambda: False
         """Are the blocks not wanted now, because the state after a later one is being fetched?"""
         self._likely: dict[Hash, tuple[PeerId, ...]] = {}
+        self.head_patience_ms = 0
+        """So long a head may wait for what the engine says of it before peers are told."""
         self.let_in: Callable[[Sequence[Header]], Sequence[Header]] = lambda headers: headers
         self.find_vouched: Callable[[Sequence[Header]], frozenset[Hash]] = lambda headers: frozenset()
         """Which of the headers a peer sent may be judged now? An engine with views lets none in before its view."""
@@ -347,7 +349,8 @@ class Importer:
         self._chain.follow(header)
         self._publish(header, blocks, len(undo), turn)
         if blocks:
-            turn.network(self._network.announce_block(header, turn.now))  # who claims to be ahead is not told
+            announce = self._network.announce_block  # who claims to be ahead is not told
+            turn.network(announce(header, turn.now, self.head_patience_ms))
         turn.tell(HeadChanged(header, blocks, disconnected))
         self._mend(tuple(self._mending), turn)
         self._let_go(turn)

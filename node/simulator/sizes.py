@@ -23,7 +23,7 @@ from consensus.headertree import KEPT_BELOW_FINAL
 from consensus.pos import inbox, live, sets, views
 from consensus.state import get_plan_count
 from consensus.waiting import MAX_WAITING
-from node.core import earlyheaders, headstates, intake, presync, waymarks
+from node.core import earlyheaders, headstates, intake, presync, teller, waymarks
 from node.core.core import NodeCore
 from p2p import limits
 from p2p.access import NetworkConfig
@@ -285,6 +285,7 @@ CAPS: Final[dict[str, Cap]] = {
     "AgreementDesk._timers": 16,
     "AgreementDesk._due": 0,
     "Agreement._out": 0,
+    "Teller._waiting": teller.MAX_WAITING,
     "EarlyHeaders._taken": 16_384,
     "EarlyHeaders._taken[]": earlyheaders.MAX_SIBLINGS,
     "EarlyHeaders._waiting": earlyheaders.MAX_EARLY,

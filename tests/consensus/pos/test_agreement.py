@@ -388,7 +388,7 @@ def test_a_notarised_block_is_finalised_and_the_next_view_begins():
     [final] = [effect for effect in effects if isinstance(effect, Finalized)]
     assert (final.certificate.block, final.ends_epoch) == (ID1, False)
     assert node.agreement.final_view == 1
-    assert [e.audience for e in effects if isinstance(e, Tell)] == [Audience.ALL]
+    assert [(e.audience, e.final) for e in effects if isinstance(e, Tell)] == [(Audience.FOLLOWERS, ID1)]
 
 
 def test_who_voted_for_no_block_does_not_finalise_one():

@@ -200,10 +200,13 @@ class World:
 
     def _spread(self, machine: Machine, effect: Tell | Pass) -> None:
         self.adversary.hear(effect.message, machine.number)
-        for other in range(len(self.scenario.powers) + self.scenario.has_observer):
-            if other == machine.number or (
-                effect.audience is Audience.VALIDATORS and other >= len(self.scenario.powers)
-            ):
+        validators = len(self.scenario.powers)
+        for other in range(validators + self.scenario.has_observer):
+            is_for_other = {
+                Audience.VALIDATORS: other < validators,
+                Audience.FOLLOWERS: other >= validators or machine.number >= validators,
+            }
+            if other == machine.number or not is_for_other.get(effect.audience, True):
                 continue
             known = machine.known.setdefault(other, set())
             if effect.key not in known or (isinstance(effect, Tell) and effect.again):

@@ -25,7 +25,7 @@ class QuietNetwork(PeerNetwork):
         outputs, self.outbox = self.outbox, []
         return outputs
 
-    def announce_block(self, header: Header, now: Millis) -> list[NetworkOutput]:
+    def announce_block(self, header: Header, now: Millis, patience_ms: int = 0) -> list[NetworkOutput]:
         self.blocks.append(header)
         return []
 

@@ -22,7 +22,8 @@ def test_twenty_nodes_and_ten_devices_survive_everything() -> None:
     states = {core.chain.head.state_root for machine in world.machines if (core := machine.core) is not None}
     assert [report.state_root] == [state.hex() for state in states]
     assert all(machine.core is not None for machine in world.machines)
-    assert sum(report.deaths.values()) == report.faults[CRASH]
+    stopped_before = report.faults[RESTART]  # who was to die at a write or effect may be stopped in order before it
+    assert report.faults[CRASH] - stopped_before <= sum(report.deaths.values()) <= report.faults[CRASH]
 
 
 @pytest.mark.parametrize("seed", range(10))
