@@ -79,7 +79,10 @@ async def running_service(
     home: Path, config: Config, *, code: int = 0, record: Path | None = None
 ) -> AsyncIterator[House]:
     """Run a service until the block ends, and see that it ends with ``code`` and its threads with it."""
-    with open_home(home, light=config.device.light) as opened, NodeLog(config.log, home / "logs" / "node.log", io.StringIO()) as log:
+    with (
+        open_home(home, light=config.device.light) as opened,
+        NodeLog(config.log, home / "logs" / "node.log", io.StringIO()) as log,
+    ):
         service = Service(opened, config, log, record=record)
         run = asyncio.create_task(service.run())
         await asyncio.wait({run, service.running}, return_when=asyncio.FIRST_COMPLETED)
