@@ -57,7 +57,8 @@ FaultsOption = Annotated[
     typer.Option(
         "--faults",
         metavar="KINDS",
-        help="What goes wrong, with commas: loss, delay, partition, crash, restart, skew, duplicate; all; or none.",
+        help="What goes wrong, with commas: loss, delay, partition, crash, restart, skew, duplicate, wipe; all; "
+        "or none.",
     ),
 ]
 ByzantineOption = Annotated[
@@ -94,6 +95,12 @@ CrashMachineOption = Annotated[
 CrashWriteOption = Annotated[
     int, typer.Option("--crash-write", metavar="K", help="Die at the Kth moment around a write; 0: at none.")
 ]
+StateBlocksOption = Annotated[
+    int, typer.Option("--state-blocks", metavar="N", help="Who is N blocks behind takes a state from others; 0: none.")
+]
+KeptBlocksOption = Annotated[
+    int, typer.Option("--kept-blocks", metavar="N", help="Half of the plain nodes forget older blocks; 0: none does.")
+]
 MinimiseOption = Annotated[
     int,
     typer.Option("--minimise", metavar="SECONDS", help="If one fails, look so long for a smaller one."),
@@ -120,6 +127,8 @@ def simulate(
     seeds: SeedsOption = 1,
     crash_machine: CrashMachineOption = 0,
     crash_write: CrashWriteOption = 0,
+    state_blocks: StateBlocksOption = 0,
+    kept_blocks: KeptBlocksOption = 0,
     minimise: MinimiseOption = 0,
     as_json: JsonFlag = False,
 ) -> None:
@@ -150,6 +159,8 @@ def simulate(
             tick_ms=tick_ms,
             crash_machine=crash_machine,
             crash_write=crash_write,
+            state_blocks=state_blocks,
+            kept_blocks=kept_blocks,
         )
     except SimulationError as error:
         raise UsageFault(str(error)) from None

@@ -206,12 +206,17 @@ class Disk:
     """What a machine keeps when its process ends."""
 
     def __init__(self, genesis: GenesisData) -> None:
+        self._genesis = genesis
         self.fuse = Fuse()
-        self.chain = VolatileChainStore(genesis, self.fuse)
-        self.payloads = VolatilePayloadStore(self.fuse)
+        self.wipe()
         self.journal = FusedJournal(self.fuse)
         self.signing = FusedSigningJournal(self.fuse)
         self.addresses: tuple[str, ...] = ()
+
+    def wipe(self) -> None:
+        """Begin anew without chain and payloads, as after the loss of a database; journals are files of their own."""
+        self.chain = VolatileChainStore(self._genesis, self.fuse)
+        self.payloads = VolatilePayloadStore(self.fuse)
 
     def lose_unsynced(self, random: Random) -> int:
         """Do what a power cut does to what was not synced; return how many writes are gone."""

@@ -22,6 +22,7 @@ from node.simulator.settings import (
     RESTART,
     SKEW,
     START_MS,
+    WIPE,
     SimulationSettings,
 )
 
@@ -33,6 +34,7 @@ _EVERY_BLOCKS: Final[dict[str, int]] = {
     RESTART: 30,
     SKEW: 40,
     DUPLICATE: 20,
+    WIPE: 60,
 }
 """Blocks' time between two faults of a kind, in a world of ten machines."""
 _PER_MACHINE: Final = (LOSS, DELAY, CRASH, RESTART, DUPLICATE)
@@ -40,6 +42,8 @@ _PER_MACHINE: Final = (LOSS, DELAY, CRASH, RESTART, DUPLICATE)
 _LOSS_ODDS: Final = 0.01
 _MAX_SKEW_MS: Final = 4_000
 _FIRST_BLOCKS: Final = 3
+_ABREAST: Final = 2
+"""Machines whose heads are no further apart have the same blocks, but for the last few."""
 _PATIENCE_MS: Final = 3_000
 """A machine that is to die in a write and writes nothing dies all the same after so long."""
 
@@ -75,6 +79,7 @@ class Faults:
             RESTART: self._restart,
             SKEW: self._set_clock,
             DUPLICATE: self._duplicate,
+            WIPE: self._wipe,
         }
         if LOSS in self.counts:
             self._lines.loss_odds = _LOSS_ODDS
@@ -86,8 +91,9 @@ class Faults:
         for kind in sorted(self.counts):
             crowd = len(self._machines) / 10 if kind in _PER_MACHINE else 1.0
             mean = _EVERY_BLOCKS[kind] * settings.block_ms / crowd
-            for _ in range(max(1, round((settings.duration_ms - first) / mean))):
-                at = START_MS + self._random.randint(first, max(first, settings.duration_ms - settings.block_ms))
+            begin = settings.duration_ms // 2 if kind == WIPE else first  # there is to be something to lose
+            for _ in range(max(1, round((settings.duration_ms - begin) / mean))):
+                at = START_MS + self._random.randint(begin, max(begin, settings.duration_ms - settings.block_ms))
                 self._schedule.at(at, partial(self._strike, kind, strike[kind]))
         self._schedule.at(self._end, self.heal)
 
@@ -99,7 +105,9 @@ class Faults:
         if self.healed_at is not None:
             return
         if strike():
-            self.counts[kind] += 1
+            self.counts[kind] += (
+                kind != CRASH
+            )  # which is counted when it happens: an order to restart may come before it
         else:
             self._schedule.after(self._settings.block_ms, partial(self._strike, kind, strike))
 
@@ -169,6 +177,21 @@ class Faults:
         self._schedule.after(self._span(0, 4), partial(self._come_back, machine))
         return True
 
+    def _wipe(self) -> bool:
+        """Take an honest machine's disk, if most have what was on it: a block must not lose its last copy."""
+        honest = [machine for machine in self._machines if machine.is_honest]
+        heights = {machine.number: core.chain.height for machine in honest if (core := machine.core) is not None}
+        abreast = [
+            each for each in honest if heights.get(each.number, -1) >= max(heights.values(), default=0) - _ABREAST
+        ]
+        if len(abreast) < 2 or 2 * len(abreast) <= len(honest):
+            return False
+        machine = self._random.choice(abreast)
+        machine.die(silently=False)
+        machine.disk.wipe()
+        self._schedule.after(self._span(0, 12), partial(self._come_back, machine))
+        return True
+
     def _crash(self) -> bool:
         """Kill a machine now, between two effects of an event, or at a write soon."""
         living = self._living()
@@ -191,6 +214,8 @@ class Faults:
         if not machine.is_running or self.healed_at is not None or (run is not None and machine.run != run):
             return
         self.deaths[manner] += 1
+        if CRASH in self.counts:
+            self.counts[CRASH] += 1
         has_power_failed = self._random.random() < 0.5
         machine.die(silently=has_power_failed)
         if has_power_failed:

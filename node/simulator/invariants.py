@@ -32,11 +32,11 @@ from consensus.view import Overlay
 from node.core.core import NodeCore
 from node.effects import Effect, Publish
 from node.events import Event, Tick
-from node.notices import BlockMined, BlockRefused, HeadMoved, LedgerNotice, UpdateRefused, UpdateSeen
+from node.notices import BlockMined, BlockRefused, HeadMoved, LedgerNotice, StateSynced, UpdateRefused, UpdateSeen
 from node.simulator.machine import Machine
 from node.simulator.report import Violation
 from node.simulator.schedule import Schedule
-from node.simulator.settings import MAX_REORG, START_MS
+from node.simulator.settings import START_MS, SimulationSettings
 from node.simulator.sizes import find_excess
 from p2p.access import NetworkConfig
 from p2p.limits import CLASSES
@@ -44,6 +44,8 @@ from p2p.limits import CLASSES
 _AUDIT_BLOCKS: Final = 32
 """The whole state is counted at each height that divides by this."""
 _MAX_JOBS: Final = 24
+_SIZES_MS: Final = 5_000
+"""So often at most everything in a machine's memory is compared with its caps."""
 _ENOUGH: Final = 8
 """Violations after which there is no use in going on."""
 _BUFFER_PER_CONNECTION: Final = sum(limits.queue_bytes + limits.answer_bytes for limits in CLASSES.values())
@@ -60,11 +62,11 @@ class _Nothing:
 class Invariants:
     """The watch over a world. ``violations`` are in the order in which they were found."""
 
-    def __init__(self, schedule: Schedule, minted_at_start: Amount, sizes_every_ms: int = 5_000) -> None:
-        """``sizes_every_ms``: so often everything that a machine holds is compared with its caps."""
+    def __init__(self, schedule: Schedule, minted_at_start: Amount, settings: SimulationSettings) -> None:
         self.violations: list[Violation] = []
         self.checks: Counter[str] = Counter()
         self.mined = 0
+        self.synced = 0
         self.reorgs = 0
         self.deepest_reorg = 0
         self.events = 0
@@ -76,7 +78,8 @@ class Invariants:
         self.slashed: set[bytes] = set()
         self._schedule = schedule
         self._minted_at_start = minted_at_start
-        self._sizes_every_ms = sizes_every_ms
+        self._max_reorg = settings.max_reorg
+        self._sizes_every_ms = max(_SIZES_MS, settings.duration_ms // 8)
         self._sizes_at: dict[int, int] = {}
         self._digest = sha256()
         self._undo: dict[Hash, bytes] = {}
@@ -158,6 +161,11 @@ class Invariants:
                 self._expect(validator in self.liars, machine, "no honest validator slashed", offence)
             case BlockMined():
                 self.mined += 1
+            case StateSynced():
+                self.synced += 1
+                self._check_state(machine, core)
+                self._check_final(machine, core)
+                self.audit(machine)
             case BlockRefused(id, height, rule, detail) if self._is_honest_block(core, Hash(id)):
                 self.fail(machine, "honest blocks are valid", f"block {id.hex()[:16]} at {height}: {rule}: {detail}")
             case UpdateRefused(id, _, device, rule, detail) if device not in self.liars:
@@ -209,7 +217,7 @@ class Invariants:
             self.reorgs += 1
             self.deepest_reorg = max(self.deepest_reorg, moved.undone)
             depth = f"{moved.undone} blocks taken back"
-            self._expect(moved.undone <= MAX_REORG, machine, "no reorganisation below finality", depth)
+            self._expect(moved.undone <= self._max_reorg, machine, "no reorganisation below finality", depth)
         for header, id in _connected(core, moved):
             self._check_block(machine, core, header, id)
         self._check_state(machine, core)

@@ -46,7 +46,7 @@ from fl.plan.schema import (
 from fl.plan.validate import check_plan
 from node.errors import SimulationError
 from node.simulator.schedule import source
-from node.simulator.settings import EPOCH_BLOCKS, MAX_REORG, START_MS, SimulationSettings
+from node.simulator.settings import EPOCH_BLOCKS, START_MS, SimulationSettings
 from node.world import OpenedChunk
 from storage.base import GenesisData
 
@@ -84,7 +84,7 @@ def make_genesis(settings: SimulationSettings) -> Genesis:
         block_ms=settings.block_ms,
         hashes_per_block=HASHES_PER_BLOCK,
         half_life_ms=20 * settings.block_ms,
-        max_reorg=MAX_REORG,
+        max_reorg=settings.max_reorg,
         rules=make_rules(),
     )
 

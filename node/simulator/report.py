@@ -27,6 +27,7 @@ class SimulationReport:
     rounds_settled, plans_finished, plans_cancelled, updates   on the final chain
     light_updates     of these updates, those of devices without a chain; ``light``: how many of these there are
     forked_updates    updates that blocks of more than one fork carried: one task, asked twice, the same bytes
+    states_taken      how often a machine took a state from others instead of executing the blocks before it
     faults            how often each kind asked for happened; ``deaths``: how machines died
     lost_writes       unsynced writes that power cuts undid
     agreed_after_ms   from the end of all faults to the first moment with one new head everywhere; -1: never
@@ -51,6 +52,7 @@ class SimulationReport:
     updates: int
     light_updates: int
     forked_updates: int
+    states_taken: int
     faults: dict[str, int]
     deaths: dict[str, int]
     lost_writes: int

@@ -16,6 +16,7 @@ CRASH: Final = "crash"
 RESTART: Final = "restart"
 SKEW: Final = "skew"
 DUPLICATE: Final = "duplicate"
+WIPE: Final = "wipe"
 
 FAULTS: Final[dict[str, str]] = {
     LOSS: "packets are lost (their bytes come late) and connections are reset",
@@ -25,6 +26,7 @@ FAULTS: Final[dict[str, str]] = {
     RESTART: "a process is stopped in order and started again",
     SKEW: "clocks are wrong from the start, and some are set forward",
     DUPLICATE: "a node is told to connect to a peer it is connected to",
+    WIPE: "a machine loses its chain and all payloads, keeps its key and journals, and begins anew from genesis",
 }
 """The kinds of faults, with what they do."""
 
@@ -34,7 +36,10 @@ EPOCH_BLOCKS: Final = 16
 START_MS: Final = Millis(1_700_000_000_000)
 """The moment every simulated world begins."""
 MAX_REORG: Final = 120
-"""Blocks below which a simulated chain is final."""
+"""Blocks below which a simulated chain is final under proof of work,"""
+SHALLOW_REORG: Final = 40
+"""… and in worlds in which states are served: one that is final has to come before they end."""
+_LEAST_STATE_BLOCKS: Final = 4
 
 
 MAX_BYZANTINE: Final = 0.33
@@ -57,6 +62,9 @@ class SimulationSettings:
     plans       plans submitted one after the other while time remains; 0 = as many as fit
     tick_ms     time between two ticks of a node that is busy; idle ones tick up to four times more rarely
     crash_write crash_machine dies at this moment around a write, counted from its first start; 0 = at none
+    state_blocks   a machine so far behind takes the state of a final block from others, of which one in half as many
+                is served; 0 = every block is executed everywhere
+    kept_blocks    every second machine without a role keeps bodies and payloads of so many final blocks; 0 = of all
     share_results  machines share what they would compute alike; without it the run is the same and takes longer
     """
 
@@ -74,6 +82,8 @@ class SimulationSettings:
     tick_ms: int = 500
     crash_machine: int = 0
     crash_write: int = 0
+    state_blocks: int = 0
+    kept_blocks: int = 0
     share_results: bool = True
     light: int = 0
 
@@ -89,10 +99,14 @@ class SimulationSettings:
             *self._out_of_range("tick_ms", 50, 10_000),
             *self._out_of_range("crash_machine", 0, self.machines - 1),
             *self._out_of_range("crash_write", 0, 10**9),
+            *self._out_of_range("state_blocks", 0, 10**6),
+            *self._out_of_range("kept_blocks", 0, 10**6),
             *(f"fault {name!r}: one of {', '.join(FAULTS)}" for name in self.faults if name not in FAULTS),
         ]
         if not 0 <= self.byzantine <= MAX_BYZANTINE:
             problems.append(f"byzantine = {self.byzantine}: must be 0 … {MAX_BYZANTINE}")
+        if 0 < self.state_blocks < _LEAST_STATE_BLOCKS:
+            problems.append(f"state_blocks = {self.state_blocks}: must be 0, or at least {_LEAST_STATE_BLOCKS}")
         if self.engine not in ENGINES:
             problems.append(f"engine {self.engine!r}: one of {', '.join(ENGINES)}")
         if problems:
@@ -123,6 +137,11 @@ class SimulationSettings:
         return 4 if self.machines <= 60 else 3
 
     @property
+    def max_reorg(self) -> int:
+        """Blocks below which the chain is final under proof of work."""
+        return SHALLOW_REORG if self.state_blocks else MAX_REORG
+
+    @property
     def agreement_ms(self) -> int:
         """The stated bound: so long after the network healed all honest nodes have had one head at one moment.
 
@@ -142,8 +161,13 @@ class SimulationSettings:
         return " ".join(parts)
 
     def _extras(self) -> list[str]:
-        light = [f"--light {self.light}"] if self.light else []
-        crash = [f"--crash-machine {self.crash_machine} --crash-write {self.crash_write}"] if self.crash_write else []
-        if not self.byzantine:
-            return light + crash
-        return [*light, *crash, f"--byzantine {self.byzantine:g} --behaviours {','.join(self.behaviours) or 'all'}"]
+        extras = [f"--light {self.light}"] if self.light else []
+        if self.crash_write:
+            extras.append(f"--crash-machine {self.crash_machine} --crash-write {self.crash_write}")
+        if self.state_blocks:
+            extras.append(f"--state-blocks {self.state_blocks}")
+        if self.kept_blocks:
+            extras.append(f"--kept-blocks {self.kept_blocks}")
+        if self.byzantine:
+            extras.append(f"--byzantine {self.byzantine:g} --behaviours {','.join(self.behaviours) or 'all'}")
+        return extras

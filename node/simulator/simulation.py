@@ -17,7 +17,7 @@ from consensus.engines import make_engine
 from consensus.first import count_first_coins
 from consensus.queries import get_history, list_plans
 from consensus.signatures import SignatureCache
-from node.core.config import CoreConfig, DeviceConfig, MinerConfig
+from node.core.config import CoreConfig, DeviceConfig, MinerConfig, Retention
 from node.core.core import NodeCore
 from node.effects import Effect
 from node.events import Event, MiningOrder
@@ -54,8 +54,6 @@ _KNOWN: Final = 4
 _MESH: Final = 40
 """So many validators keep a connection with each other, as their operators would see to."""
 _LIAR_RESTS_MS: Final = 5_000
-_SIZES_MS: Final = 5_000
-"""So often at most everything in a machine's memory is compared with its caps."""
 _GARBAGE: Final = 200_000
 """New objects between two looks for cycles that nobody holds."""
 
@@ -70,7 +68,7 @@ class Simulation:
         self.engine = make_engine(self.genesis)
         self.schedule = Schedule(START_MS)
         minted = count_first_coins(self.genesis)
-        self.invariants = Invariants(self.schedule, minted, max(_SIZES_MS, settings.duration_ms // 8))
+        self.invariants = Invariants(self.schedule, minted, settings)
         self._guard = LightGuard(self.invariants)
         self.watcher: Watcher = self.invariants
         self.population = Population(settings)
@@ -131,6 +129,9 @@ class Simulation:
             miner=MinerConfig() if is_miner else None,
             device=DeviceConfig(consent=True, any_plan=True) if is_device else None,
             owner=number == settings.owner,
+            state_blocks=settings.state_blocks,
+            snapshot_blocks=settings.state_blocks // 2 or CoreConfig().snapshot_blocks,
+            retention=self._retention(number),
         )
         others = [other for other in range(settings.nodes) if other != number]
         known = random.sample(others, min(_KNOWN, len(others)))
@@ -149,6 +150,14 @@ class Simulation:
             data=Rows(f"rows {number}", self.population.rows[number - settings.nodes]) if is_device else None,
             holdout=self.safe if config.owner else None,
         )
+
+    def _retention(self, number: int) -> Retention:
+        """Return what a machine keeps: every second one without a role prunes, if any does."""
+        settings = self.settings
+        is_plain = settings.miner_count <= number < settings.owner
+        if not settings.kept_blocks or not is_plain or (number - settings.miner_count) % 2:
+            return Retention()
+        return Retention(payloads=settings.kept_blocks, bodies=settings.kept_blocks)
 
     def _fellows(self, number: int) -> tuple[str, ...]:
         """Return whom a validator stays connected to: the half of the others that is not to dial it instead."""
@@ -354,6 +363,7 @@ class Simulation:
             updates=len(carried),
             light_updates=count_light_updates(carried, self.machines),
             forked_updates=seen.forked_updates,
+            states_taken=seen.synced,
             faults=dict(self.faults.counts),
             deaths=dict(self.faults.deaths),
             lost_writes=self.faults.lost_writes,

@@ -49,6 +49,7 @@ def _count(report: SimulationReport) -> dict[str, int]:
     acts = {f"behaviour: {name}": count for name, count in report.acts.items()}
     checks = {
         "slashed": report.slashed,
+        "states taken": report.states_taken,
         "checks": sum(report.checks.values()),
         "events": report.events,
         "liars": report.liars,

@@ -15,6 +15,7 @@ from node.jobs.results import JobResult
 from node.jobs.run import run_job
 from node.jobs.specs import (
     BuildBlock,
+    CheckPiece,
     ExecuteBranch,
     FindStamp,
     InspectData,
@@ -34,6 +35,7 @@ _SPANS_MS: Final[dict[type, tuple[int, int]]] = {
     TrainTask: (50, 3_000),
     FindStamp: (1, 200),
     OpenChunk: (1, 30),
+    CheckPiece: (1, 30),
 }
 _BLOCK_MS: Final = (2, 30)
 """To execute one block."""

@@ -8,7 +8,7 @@ from node.simulator.disk import Disk
 from node.simulator.minimise import minimise
 from node.simulator.population import genesis_data, make_genesis
 from node.simulator.report import SimulationReport, Violation
-from node.simulator.settings import ENGINES, FAULTS, PARTITION, SimulationSettings
+from node.simulator.settings import ENGINES, FAULTS, PARTITION, WIPE, SimulationSettings
 from node.simulator.simulation import simulate
 from node.simulator.sweep import count_writes, crash_worlds, run_world
 from node.simulator.worlds import SIZES, draw_world
@@ -35,11 +35,13 @@ def test_drawn_worlds_differ() -> None:
     """Every fault, every share of liars, plans with devices and without: all are drawn, and none is out of range."""
     for engine in ENGINES:
         for size in SIZES:
-            worlds = [draw_world(seed, size, engine) for seed in range(60)]
+            worlds = [draw_world(seed, size, engine) for seed in range(120)]
             assert {kind for world in worlds for kind in world.faults} == set(FAULTS)
             assert len({world.byzantine for world in worlds}) == 4
+            disks = {(WIPE in world.faults, world.state_blocks > 0, world.kept_blocks > 0) for world in worlds}
+            assert disks >= {(False, False, False), (True, False, False), (True, True, False), (True, True, True)}
             assert len({world.nodes for world in worlds}) > 1
-            assert worlds == [draw_world(seed, size, engine) for seed in range(60)]
+            assert worlds == [draw_world(seed, size, engine) for seed in range(120)]
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -1,6 +1,7 @@
 """Everything a core holds in memory has a name and a cap, and what is over its cap is told."""
 
 from dataclasses import replace
+from functools import cache
 
 import pytest
 
@@ -26,17 +27,18 @@ BUSY = SimulationSettings(
 CONFIG = NetworkConfig(outbound=4, max_inbound=64)
 
 
-def cores_of(engine: str, *moments: int) -> list[NodeCore]:
-    """The honest cores of a busy world, as they are when so many milliseconds have passed."""
+@cache
+def cores_of(engine: str) -> list[NodeCore]:
+    """The honest cores of a busy world, as they are in the middle of it. To be looked at alone."""
     world = Simulation(replace(BUSY, engine=engine))
-    world.run_until(moments[0])
+    world.run_until(20_000)
     return [core for machine in world.machines if machine.is_honest and (core := machine.core) is not None]
 
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_everything_a_core_holds_has_a_cap_and_is_under_it(engine: str) -> None:
     """A new list, dictionary or set in any part fails here until somebody has said how long it may become."""
-    cores = cores_of(engine, 20_000)
+    cores = cores_of(engine)
     assert len(cores) > 5
     for core in cores:
         assert find_uncapped(core) == []
@@ -45,7 +47,7 @@ def test_everything_a_core_holds_has_a_cap_and_is_under_it(engine: str) -> None:
 
 def test_the_search_finds_what_the_parts_keep() -> None:
     """The pools, the header tree, the address book, queues and sessions, and nearly all that has a cap, are reached."""
-    found = [measure(core) for engine in ENGINES for core in cores_of(engine, 20_000)]
+    found = [measure(core) for engine in ENGINES for core in cores_of(engine)]
     names = {name for sizes in found for name in sizes}
     rare = {
         "LinkTrial",
@@ -59,7 +61,7 @@ def test_the_search_finds_what_the_parts_keep() -> None:
         "Sender",
     }
     assert {name for name in CAPS if name.split(".")[0] not in rare and "[]" not in name} <= names
-    for core, sized in zip(cores_of("pow", 20_000), found, strict=False):
+    for core, sized in zip(cores_of("pow"), found, strict=False):
         assert sized["HeaderTree._nodes"] == len(core.chain.tree)
         assert sized["AddressBook._entries"] == sum(core.network.address_figures())
         assert sized["Mempool._entries"] == len(core.mempool)
@@ -69,7 +71,7 @@ def test_the_search_finds_what_the_parts_keep() -> None:
 @pytest.mark.parametrize("name", ["HeaderTree._nodes", "AddressBook._entries", "Session.known", "Links.sessions"])
 def test_what_is_over_its_cap_is_told(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a cap just below what is there, that container and no other is named, with both numbers."""
-    core = cores_of("pow", 10_000)[0]
+    core = cores_of("pow")[0]
     held = measure(core)[name]
     assert held > 0
     monkeypatch.setitem(CAPS, name, held - 1)
@@ -79,12 +81,12 @@ def test_what_is_over_its_cap_is_told(name: str, monkeypatch: pytest.MonkeyPatch
 def test_what_has_no_cap_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """A container that nobody has named is a fault by itself."""
     monkeypatch.delitem(CAPS, "Debts._left")
-    assert find_uncapped(cores_of("pow", 3_000)[0]) == ["Debts._left"]
+    assert find_uncapped(cores_of("pow")[0]) == ["Debts._left"]
 
 
 def test_caps_follow_what_they_depend_on() -> None:
     """More connections, more room for them; a longer chain that is not final, more headers; nothing for free."""
-    core = cores_of("pos", 10_000)[0]
+    core = cores_of("pos")[0]
     few, many = get_facts(core, NetworkConfig(outbound=1, max_inbound=1)), get_facts(core, CONFIG)
     assert many.peers - few.peers == 66
     assert many.callers - many.peers == few.callers - few.peers > 0

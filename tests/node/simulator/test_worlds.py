@@ -2,7 +2,18 @@
 
 import pytest
 
-from node.simulator.settings import CRASH, DELAY, FAULTS, LOSS, PARTITION, RESTART, SimulationSettings
+from node.simulator.byzantine.garbage import Garbage
+from node.simulator.settings import (
+    CRASH,
+    DELAY,
+    ENGINES,
+    FAULTS,
+    LOSS,
+    PARTITION,
+    RESTART,
+    WIPE,
+    SimulationSettings,
+)
 from node.simulator.simulation import Simulation, simulate
 
 BROKEN = tuple(FAULTS)
@@ -72,3 +83,45 @@ def test_a_world_of_two_may_have_one_liar() -> None:
     )
     world = Simulation(settings)
     assert len(world.casting.liars) == 1
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_machine_that_lost_its_disk_takes_a_state_among_liars(engine: str) -> None:
+    """It gets to the tip by a state that is checked against the chain, though a peer gives wrong pieces; half prune."""
+    settings = SimulationSettings(
+        seed=2,
+        nodes=8,
+        devices=0,
+        miners=4,
+        engine=engine,
+        faults=(WIPE,),
+        byzantine=0.3,
+        behaviours=("garbage",),
+        duration_ms=100_000 if engine == "pow" else 60_000,
+        block_ms=1_000,
+        plans=1,
+        state_blocks=8,
+        kept_blocks=9,
+    )
+    world = Simulation(settings)
+    report = world.run()
+    assert report.violations == (), report.command
+    assert (report.faults[WIPE], report.states_taken) == (1, 1)
+    masks = [machine.mask for machine in world.machines if machine.mask is not None]
+    assert sum(mask.behaviour.states for mask in masks if isinstance(mask.behaviour, Garbage)) > 0
+    cores = [core for machine in world.machines if (core := machine.core) is not None]
+    assert len([core for core in cores if core.world.store.base() > 0]) == 1
+    assert any(core.world.store.floor("bodies") > 0 for core in cores)
+    assert any(core.world.store.floor("bodies") == 0 for core in cores)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_whoever_kept_its_journals_begins_anew(engine: str) -> None:
+    """Producers and devices whose chain is lost execute it again; nobody signs or releases anything twice."""
+    settings = SimulationSettings(
+        seed=2, nodes=4, devices=2, miners=4, engine=engine, faults=(WIPE,), duration_ms=60_000, block_ms=1_000, plans=1
+    )
+    report = simulate(settings)
+    assert report.violations == (), report.command
+    assert report.faults[WIPE] > 0
+    assert report.states_taken == 0
