@@ -82,6 +82,24 @@ class OpenHoldout(Record, tag="plan.open_holdout"):
     payload: PayloadRef
 
 
+class OpenAudit(Record, tag="plan.open_audit"):
+    """Open the segments of the sender's update that the beacon asked for, to the verifiers it is sealed for."""
+
+    plan: HashField
+    task: HashField
+    payload: PayloadRef
+
+
+class ReportAudit(Record, tag="plan.report_audit"):
+    """Say, as a verifier, whether the opened work of ``device`` is honest; if not, ``reason`` says what is wrong."""
+
+    plan: HashField
+    task: HashField
+    device: AccountField
+    approves: bool
+    reason: ShortText
+
+
 class Bond(Record, tag="stake.bond"):
     """Put ``amount`` coins into the sender's stake: with enough of it, it becomes a validator."""
 
@@ -119,6 +137,8 @@ Body = (
     | SubmitPlan
     | CancelPlan
     | OpenHoldout
+    | OpenAudit
+    | ReportAudit
     | Bond
     | Unbond
     | Unjail
@@ -127,6 +147,8 @@ Body = (
 )
 STAKE_KINDS = (Bond, Unbond, Unjail, SubmitEvidence, PermitDevice)
 """The kinds that exist on chains with validators alone."""
+LEARNING_KINDS = (OpenAudit, ReportAudit)
+"""The kinds that exist from rules version 3 on."""
 
 
 class Transaction(Record):

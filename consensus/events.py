@@ -128,6 +128,25 @@ class TaskOpened(Record, tag="task.opened"):
     deadline: HeightField
 
 
+class AuditOpened(Record, tag="audit.opened"):
+    """An audited device opened what it was asked for, to its verifiers."""
+
+    plan: HashField
+    task: HashField
+    device: AccountField
+
+
+class AuditReported(Record, tag="audit.reported"):
+    """A verifier repeated what a device opened and says whether it is honest work."""
+
+    plan: HashField
+    task: HashField
+    device: AccountField
+    miner: AccountField
+    approves: bool
+    reason: ShortText
+
+
 class UpdateRevealed(Record, tag="update.revealed"):
     """A block carries a device's update for the open task."""
 
@@ -245,6 +264,8 @@ LedgerEvent = (
     | UpdateRevealed
     | StepOpened
     | HoldoutOpened
+    | AuditOpened
+    | AuditReported
     | UpdateRefused
     | PhaseSettled
     | RewardPaid

@@ -12,7 +12,7 @@ from typing import Final
 from chain.genesis import Rules
 from chain.ids import INT_MAX, Amount
 from consensus.records import Funds
-from fl.plan.dimensions import model_bytes, most_selected, phase_count, plan_work, settle_work
+from fl.plan.dimensions import audit_policy, model_bytes, most_selected, phase_count, plan_work, settle_work
 from fl.plan.schema import Plan
 
 JOIN_BYTES: Final = 512
@@ -44,6 +44,12 @@ def get_update_fee(plan: Plan, rules: Rules) -> int:
     return rules.min_fee_per_byte * (UPDATE_BYTES + ATTESTATION_BYTES * plan.verification.attestations)
 
 
+def count_audit_transactions(plan: Plan) -> int:
+    """Return how many transactions the audit of one update may take, each at the price of a join."""
+    policy = audit_policy(plan)
+    return 0 if policy is None else 1 + policy.verifiers
+
+
 def get_selected_count(plan: Plan, enrolled: int) -> int:
     """Return how many of the enrolled devices a drawn phase selects (over-selection, Bonawitz et al. 2019)."""
     return min(enrolled, most_selected(plan))
@@ -63,7 +69,7 @@ def compute_need(plan: Plan, rules: Rules) -> Funds | None:
     attempts = plan.stopping.rounds * (1 + participation.retries)
     updates = attempts * phase_count(plan) * get_selected_count(plan, participation.max_devices)
     fees = get_join_fee(rules) * participation.max_devices + get_update_fee(plan, rules) * updates
-    fees += get_model_fee(plan, rules)
+    fees += get_model_fee(plan, rules) + get_join_fee(rules) * updates * count_audit_transactions(plan)
     work = -(-rules.work_price * plan_work(plan) // WORK_UNIT)
     if plan.rewards.devices + plan.rewards.miners + fees + work > INT_MAX:
         return None

@@ -16,8 +16,10 @@ from consensus.state import (
     carry_key,
     document_key,
     get_account,
+    get_audit,
     get_device,
     get_enrolment,
+    get_first_payloads,
     get_miner,
     get_miners,
     get_opening,
@@ -167,7 +169,7 @@ def expected_opening(view: StateView, plan: Hash, beacon: Hash) -> int | None:
 
 
 def needed_payloads(view: StateView, plan: Hash) -> tuple[PayloadRef, ...]:
-    """Return the payloads that settling the plan's open task will read: keep them until then."""
+    """Return the payloads that settling the plan's open task, or auditing it, will read: keep them until then."""
     state = get_round(view, plan)
     if state is None:
         return ()
@@ -175,7 +177,10 @@ def needed_payloads(view: StateView, plan: Hash) -> tuple[PayloadRef, ...]:
     found = [get_revealed(view, plan, position, digest) for position in range(state.selected)]
     refs = [update.payload for update in found if update is not None]
     opening = get_opening(view, plan, digest)
-    return tuple(refs if opening is None else [*refs, opening.payload])
+    refs += [] if opening is None else [opening.payload]
+    audits = [get_audit(view, plan, position, digest) for position in range(state.selected)]
+    refs += [audit.payload for audit in audits if audit is not None]
+    return (*refs, *get_first_payloads(view, plan))
 
 
 def get_history(view: StateView, plan: Hash, start: int = 0) -> tuple[RoundRecord, ...]:

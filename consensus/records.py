@@ -201,6 +201,35 @@ class Opening(Record):
     payload: PayloadRef
 
 
+class AuditReport(Record):
+    """A verifier's word on an opened update; ``reason`` is empty if it approves."""
+
+    miner: AccountField
+    approves: bool
+    reason: ShortText
+
+
+class UpdateAudit(Record):
+    """The audit of the update at a position: what its device opened (sealed), and the reports so far."""
+
+    task: HashField
+    payload: PayloadRef
+    reports: tuple[AuditReport, ...]
+
+
+class FirstPayload(Record):
+    """The payload of a device's update in the first phase: its feature counts are what later steps are scaled by."""
+
+    device: AccountField
+    payload: PayloadRef
+
+
+class FirstPayloads(Record):
+    """Those of the devices whose first phase settled, for the audits of the next one."""
+
+    entries: tuple[FirstPayload, ...]
+
+
 class DeviceReport(Record):
     """What a device did in a round so far: counted samples are the least, quality (ppm) the product over its phases."""
 

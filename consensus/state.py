@@ -15,7 +15,8 @@
     s/round/PLAN                   RoundState         s/progress/PLAN            RoundProgress
     s/selected/PLAN                Accounts           s/seat/PLAN DEVICE         Seat
     s/revealed/PLAN POSITION       RevealedUpdate     s/opening/PLAN             Opening
-    s/history/PLAN ROUND           RoundRecord
+    s/history/PLAN ROUND           RoundRecord        s/audit/PLAN POSITION      UpdateAudit
+    s/first/PLAN                   FirstPayloads
 
 Numbers in keys are 4 bytes, heights 8, big-endian. Rules of this file: no decision is taken here; a value that does not
 decode is damage to this node's database, so its ``CodecError`` is let through and stops the node.
@@ -26,11 +27,13 @@ from typing import Final, TypeVar
 
 from chain.codec import Record, decode, encode
 from chain.ids import ZERO_HASH, AccountId, Amount, Hash, HashField
+from chain.payload import PayloadRef
 from consensus.records import (
     Account,
     Accounts,
     Device,
     Enrolment,
+    FirstPayloads,
     Link,
     Miner,
     Opening,
@@ -41,6 +44,7 @@ from consensus.records import (
     RoundState,
     Seat,
     Supply,
+    UpdateAudit,
 )
 from consensus.view import MAX_DELTA_BYTES, Overlay, StateView
 
@@ -163,6 +167,16 @@ def opening_key(plan: Hash) -> bytes:
     return b"s/opening/" + plan
 
 
+def audit_key(plan: Hash | bytes, position: int) -> bytes:
+    """Return the key of an ``UpdateAudit``."""
+    return b"s/audit/" + plan + number_key(position)
+
+
+def first_key(plan: Hash) -> bytes:
+    """Return the key of ``FirstPayloads``."""
+    return b"s/first/" + plan
+
+
 def history_key(plan: Hash, round_number: int) -> bytes:
     """Return the key of a ``RoundRecord``."""
     return b"s/history/" + plan + number_key(round_number)
@@ -275,6 +289,25 @@ def get_round(view: StateView, plan: Hash) -> RoundState | None:
 def get_progress(view: StateView, plan: Hash) -> RoundProgress | None:
     """Return what the attempt's settled phases left."""
     return get_record(view, progress_key(plan), RoundProgress)
+
+
+def get_audit(view: StateView, plan: Hash | bytes, position: int, task: Hash | bytes) -> UpdateAudit | None:
+    """Return the audit of the update at a position; None if its device has opened nothing for this task."""
+    audit = get_record(view, audit_key(plan, position), UpdateAudit)
+    return audit if audit is not None and audit.task == task else None
+
+
+def get_first_payload(view: StateView, plan: Hash, device: AccountId) -> PayloadRef | None:
+    """Return the payload of a device's update in the first phase of the attempt, where the plan keeps them."""
+    record = get_record(view, first_key(plan), FirstPayloads)
+    entries = () if record is None else record.entries
+    return next((entry.payload for entry in entries if entry.device == device), None)
+
+
+def get_first_payloads(view: StateView, plan: Hash) -> tuple[PayloadRef, ...]:
+    """Return the payloads of all devices in the first phase of the attempt, where the plan keeps them."""
+    record = get_record(view, first_key(plan), FirstPayloads)
+    return () if record is None else tuple([entry.payload for entry in record.entries])
 
 
 def get_selected(view: StateView, plan: Hash) -> tuple[AccountId, ...]:

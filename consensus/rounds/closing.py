@@ -8,10 +8,13 @@ from msgspec.structs import replace
 from chain.ids import Amount, Hash
 from consensus.events import PlanCancelled, PlanFinished
 from consensus.ledger import Ledger
+from consensus.problems import get_problem
 from consensus.records import Funds, PlanEntry, Status
 from consensus.rounds.queue import leave_active
 from consensus.state import (
+    audit_key,
     carry_key,
+    first_key,
     get_selected,
     opening_key,
     progress_key,
@@ -20,6 +23,7 @@ from consensus.state import (
     seat_key,
     selected_key,
 )
+from fl.plan.dimensions import audit_policy
 
 NO_FUNDS = Funds(Amount(0), Amount(0), Amount(0), Amount(0), Amount(0))
 
@@ -45,14 +49,19 @@ def _close(ledger: Ledger, entry: PlanEntry, status: Status, reason: str) -> int
     ledger.credit(entry.owner, refund)
     leave_active(ledger, entry.plan)
     clear_task(ledger, entry.plan)
+    if audit_policy(get_problem(ledger.view, entry.plan).plan) is not None:
+        ledger.view.put(first_key(entry.plan), None)
     for key in (round_key(entry.plan), carry_key(entry.plan), progress_key(entry.plan)):
         ledger.view.put(key, None)
     return refund
 
 
 def clear_task(ledger: Ledger, plan: Hash) -> None:
-    """Remove what the plan's last task left: its selection, seats, reveals and opening."""
+    """Remove what the plan's last task left: its selection, seats, reveals, audits and opening."""
+    is_audited = audit_policy(get_problem(ledger.view, plan).plan) is not None
     for position, device in enumerate(get_selected(ledger.view, plan)):
+        if is_audited:
+            ledger.view.put(audit_key(plan, position), None)
         ledger.view.put(seat_key(plan, device), None)
         ledger.view.put(revealed_key(plan, position), None)
     ledger.view.put(selected_key(plan), None)

@@ -1,6 +1,6 @@
 """The machine's clock: what every block does to the plans, after its transactions and updates.
 
-    enrolling ──(full, or deadline with enough)──▶ running: reveal ──▶ open? ──▶ settle ──▶ next phase, next round
+    enrolling ──(full, or deadline with enough)──▶ running: reveal ──▶ audit? ──▶ open? ──▶ settle ──▶ next phase, round
         │ too few                                     │ too few: next attempt; none left: cancelled
         ▼                                             ▼ last round, or gradient small enough
     cancelled                                     finished
@@ -19,6 +19,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from chain.ids import ZERO_HASH, Hash, Height
+from consensus.auditing import decide, get_audited
 from consensus.events import RoundRetried, StepOpened
 from consensus.ledger import Ledger
 from consensus.problems import get_problem
@@ -28,6 +29,7 @@ from consensus.rounds.opening import open_attempt, open_next_phase
 from consensus.rounds.queue import drop_ready, put_due, put_ready, take_due
 from consensus.rounds.settling import settle_phase, settle_round
 from consensus.state import (
+    get_audit,
     get_opening,
     get_progress,
     get_ready,
@@ -37,8 +39,11 @@ from consensus.state import (
     put_record,
     round_key,
 )
-from fl.plan.dimensions import STEP_WORK, opening_work, settle_work
+from fl.plan.dimensions import STEP_WORK, audit_policy, opening_work, settle_work
 from fl.steps import PhaseSteps, step_table
+
+_NAMED: Final = ("audit", "open")
+"""Steps whose messages a beacon asks for."""
 
 
 def tick(ledger: Ledger) -> None:
@@ -132,6 +137,20 @@ def _is_open_over(ledger: Ledger, state: RoundState) -> bool:
     return opened or ledger.context.height >= state.deadline
 
 
+def _is_audit_over(ledger: Ledger, state: RoundState) -> bool:
+    """Every audited update is decided, or time is up; who is audited is known in the block after the reveals' last."""
+    if state.chunk_beacon == ZERO_HASH:
+        return False
+    plan = state.task.plan
+    policy = audit_policy(get_problem(ledger.view, plan).plan)
+    assert policy is not None
+    audits = [
+        get_audit(ledger.view, plan, position, state.task.digest)
+        for position in get_audited(ledger.view, state, ledger.context.beacon)
+    ]
+    return ledger.context.height >= state.deadline or all(decide(policy, audit) is not None for audit in audits)
+
+
 def _is_settle_over(ledger: Ledger, state: RoundState) -> bool:
     """Settling has its own queue (``_settle_ready``)."""
     return False
@@ -139,6 +158,7 @@ def _is_settle_over(ledger: Ledger, state: RoundState) -> bool:
 
 _IS_OVER: Final[dict[str, Callable[[Ledger, RoundState], bool]]] = {
     "reveal": _is_reveal_over,
+    "audit": _is_audit_over,
     "open": _is_open_over,
     "settle": _is_settle_over,
 }
@@ -161,14 +181,14 @@ def _advance_task(ledger: Ledger, entry: PlanEntry) -> bool:
     put_record(ledger.view, round_key(entry.plan), state)
     if deadline:
         put_due(ledger, entry.plan, deadline)
-    if following.name == "open":
+    if following.name in _NAMED:
         put_due(ledger, entry.plan, Height(ledger.context.height + 1))
     ledger.tell(StepOpened(entry.plan, state.task.digest, following.name, deadline))
     return following.name == "settle"
 
 
 def _name_chunk(ledger: Ledger, entry: PlanEntry) -> None:
-    """Keep the beacon that names the chunk to open: that of the block that closed the reveal step, known in the next.
+    """Keep the beacon that names the audits and the chunk to open: that of the reveal step's last block, known now.
 
     An earlier one would be known to those who send the last updates, and to the producer who chooses among them.
     """
@@ -176,7 +196,7 @@ def _name_chunk(ledger: Ledger, entry: PlanEntry) -> None:
     if state is None or state.chunk_beacon != ZERO_HASH or state.stepped >= ledger.context.height:
         return
     table = step_table(get_problem(ledger.view, entry.plan).plan)[state.task.phase]
-    if table.steps[state.step].name == "open":
+    if table.steps[state.step].name in _NAMED:
         put_record(ledger.view, round_key(entry.plan), replace(state, chunk_beacon=ledger.context.beacon))
 
 

@@ -4,7 +4,7 @@ An update that a policy refuses now is neither aggregated nor paid; one that set
 phase has settled, for the fewest samples counted and the product of its qualities over the phases.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from math import isqrt
 
@@ -12,8 +12,9 @@ from msgspec.structs import replace
 
 from chain.fixedpoint import from_bytes, to_bytes
 from chain.hashing import content_id
-from chain.ids import INT_MAX, AccountId, Amount
+from chain.ids import INT_MAX, AccountId, Amount, Hash
 from chain.payload import PayloadRef
+from consensus.auditing import Outcome, get_outcomes
 from consensus.errors import MissingPayload
 from consensus.events import PhaseSettled, RewardPaid, RoundSettled, UpdateRefused
 from consensus.fees import get_settle_fee
@@ -21,6 +22,8 @@ from consensus.ledger import Ledger, take_funds
 from consensus.problems import get_problem
 from consensus.records import (
     DeviceReport,
+    FirstPayload,
+    FirstPayloads,
     MinerReport,
     PlanEntry,
     Refusal,
@@ -38,6 +41,7 @@ from consensus.rewards import (
 )
 from consensus.state import (
     carry_key,
+    first_key,
     get_opening,
     get_revealed,
     history_key,
@@ -49,6 +53,8 @@ from consensus.state import (
 )
 from consensus.view import PayloadView
 from fl.algorithms.base import Contribution, PhaseOutcome, Settled
+from fl.envelope import read_contribution
+from fl.plan.dimensions import audit_policy
 from fl.policies import Assessment, Facts, assess_updates
 from fl.problem import Problem
 
@@ -65,18 +71,21 @@ def settle_phase(ledger: Ledger, entry: PlanEntry, state: RoundState) -> PhaseOu
     updates = get_reveals(ledger, state)
     settled, opening = read_contributions(ledger, problem, state, updates)
     model = from_bytes(need_bytes(ledger.view, model_key(entry.plan)), problem.dimension)
-    facts = [Facts(u.samples, u.computation_us, u.elapsed_ms, u.step_blocks) for u in updates]
+    audits = get_outcomes(ledger.view, state)
+    facts = [_facts_of(update, audits) for update in updates]
     verdicts = assess_updates(problem, task.phase, model, settled, facts, opening)
     fee = get_settle_fee(problem.plan, task.phase, entry.work_price)
     ledger.put_plan(take_funds(entry, work=fee))
     ledger.earn(fee)
-    progress = judge(ledger, state, updates, verdicts)
+    progress = judge(ledger, state, updates, verdicts, audits)
     accepted = [each for each, verdict in zip(settled, verdicts, strict=True) if verdict.accepted]
     if len(accepted) < problem.plan.participation.min_devices:
         return (
             f"{len(accepted)} of {len(updates)} updates were accepted, {problem.plan.participation.min_devices} needed"
         )
     carry = need_bytes(ledger.view, carry_key(entry.plan))
+    if task.phase == 0 and audit_policy(problem.plan) is not None:
+        _keep_first_payloads(ledger, entry.plan, accepted, updates)
     outcome = problem.algorithm.settle(problem, task.phase, model, carry, accepted)
     progress = note_outcome(problem, progress, outcome)
     put_record(ledger.view, progress_key(entry.plan), progress)
@@ -92,6 +101,26 @@ def settle_phase(ledger: Ledger, entry: PlanEntry, state: RoundState) -> PhaseOu
         )
     )
     return outcome
+
+
+def _facts_of(update: RevealedUpdate, audits: Mapping[AccountId, Outcome]) -> Facts:
+    audit = audits.get(AccountId(update.device))
+    return Facts(
+        update.samples,
+        update.computation_us,
+        update.elapsed_ms,
+        update.step_blocks,
+        "" if audit is None else audit.fault,
+    )
+
+
+def _keep_first_payloads(
+    ledger: Ledger, plan: Hash, accepted: Sequence[Settled], updates: Sequence[RevealedUpdate]
+) -> None:
+    """Keep where the feature counts of the devices stand that go on to the next phase: its audits scale by them."""
+    devices = {entry.device for entry in accepted}
+    kept = [FirstPayload(update.device, update.payload) for update in updates if update.device in devices]
+    put_record(ledger.view, first_key(plan), FirstPayloads(tuple(kept)))
 
 
 def get_reveals(ledger: Ledger, state: RoundState) -> list[RevealedUpdate]:
@@ -124,7 +153,7 @@ def read_contributions(
 
 def read_update(payloads: PayloadView, problem: Problem, phase: int, ref: PayloadRef) -> Contribution:
     """Return the contribution in a stored payload."""
-    return problem.algorithm.read_payload(problem, phase, read_stored(payloads, ref))
+    return read_contribution(problem, phase, read_stored(payloads, ref))
 
 
 def read_stored(payloads: PayloadView, ref: PayloadRef) -> bytes:
@@ -136,9 +165,16 @@ def read_stored(payloads: PayloadView, ref: PayloadRef) -> bytes:
 
 
 def judge(
-    ledger: Ledger, state: RoundState, updates: Sequence[RevealedUpdate], verdicts: Sequence[Assessment]
+    ledger: Ledger,
+    state: RoundState,
+    updates: Sequence[RevealedUpdate],
+    verdicts: Sequence[Assessment],
+    audits: Mapping[AccountId, Outcome],
 ) -> RoundProgress:
-    """Return the attempt's progress with this phase's verdicts taken in; tell of each refusal."""
+    """Return the attempt's progress with this phase's verdicts taken in; tell of each refusal.
+
+    Who attested an accepted update has verified its samples, and so has who said of an audited one what came of it.
+    """
     task = state.task
     before = need_record(ledger.view, progress_key(task.plan), RoundProgress)
     earlier = {report.device: report for report in before.devices}
@@ -146,6 +182,9 @@ def judge(
     devices: list[DeviceReport] = []
     refused = list(before.refused)
     for update, verdict in zip(updates, verdicts, strict=True):
+        audit = audits.get(AccountId(update.device))
+        for miner in () if audit is None else audit.verifiers:
+            verified[miner] = verified.get(miner, 0) + update.samples
         if not verdict.accepted:
             refused.append(Refusal(update.device, task.phase, verdict.reason[:MAX_REASON]))
             ledger.tell(UpdateRefused(task.plan, task.digest, update.device, verdict.reason[:MAX_REASON]))

@@ -27,6 +27,7 @@ from consensus.state import (
     number_key,
     plan_at_key,
 )
+from fl.envelope import largest_payload
 from fl.errors import FLError
 from fl.models import initial_model
 from fl.plan.dimensions import model_bytes, settle_work
@@ -105,7 +106,7 @@ def check_document(document: bytes, rules: Rules) -> Plan:
         problem = compile_document(document)
     except FLError as error:
         raise Invalid("plan.submit.plan", str(error)[:MAX_DETAIL]) from None
-    largest = 8 * problem.dimension + 8 + 4 * problem.features  # a vector, a loss and counts (fl.payload)
+    largest = largest_payload(problem)
     allowed = min(rules.max_payload_bytes, rules.max_block_payload_bytes)
     if largest > allowed:
         raise Invalid("plan.submit.payload", f"an update has {largest} bytes; payloads may have {allowed}")

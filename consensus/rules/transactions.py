@@ -8,15 +8,18 @@ from typing import Final, cast
 
 from chain.codec import encode
 from chain.transaction import (
+    LEARNING_KINDS,
     STAKE_KINDS,
     Body,
     Bond,
     CancelPlan,
     JoinPlan,
+    OpenAudit,
     OpenHoldout,
     PermitDevice,
     RegisterDevice,
     RegisterMiner,
+    ReportAudit,
     RetireMiner,
     SignedTransaction,
     SubmitEvidence,
@@ -30,12 +33,13 @@ from consensus.context import BlockContext
 from consensus.errors import Invalid
 from consensus.fees import get_minimum_fee
 from consensus.ledger import Ledger
-from consensus.rules import accounts, enrolment, openings, plans, staking
+from consensus.rules import accounts, audits, enrolment, openings, plans, staking
 from consensus.signatures import SignatureCache
 from consensus.state import get_account
+from fl.plan.schema import LEARNING_RULES
 
 TRANSACTION_VERSION: Final = 1
-FREE: Final = (RegisterDevice, JoinPlan)
+FREE: Final = (RegisterDevice, JoinPlan, OpenAudit, ReportAudit)
 
 Rule = Callable[[Ledger, Transaction, Body], None]
 _RULES: Final[dict[type[Body], Rule]] = {
@@ -47,6 +51,8 @@ _RULES: Final[dict[type[Body], Rule]] = {
     JoinPlan: cast(Rule, enrolment.join_plan),
     CancelPlan: cast(Rule, plans.cancel),
     OpenHoldout: cast(Rule, openings.open_holdout),
+    OpenAudit: cast(Rule, audits.open_audit),
+    ReportAudit: cast(Rule, audits.report_audit),
     Bond: cast(Rule, staking.bond),
     Unbond: cast(Rule, staking.unbond),
     Unjail: cast(Rule, staking.unjail),
@@ -66,6 +72,9 @@ def check_form(context: BlockContext, signed: SignedTransaction, signatures: Sig
     if isinstance(transaction.body, STAKE_KINDS) and context.stake is None:
         kind = transaction.body.__struct_config__.tag
         raise Invalid("transaction.kind", f"{kind} exists on chains with validators; this one has none")
+    if isinstance(transaction.body, LEARNING_KINDS) and context.rules.version < LEARNING_RULES:
+        kind = transaction.body.__struct_config__.tag
+        raise Invalid("transaction.kind", f"{kind} exists from rules version {LEARNING_RULES} on", later=True)
     size = len(encode(signed))
     if size > context.rules.max_block_bytes:
         raise Invalid("transaction.size", f"{size} bytes; a block holds {context.rules.max_block_bytes}")

@@ -31,6 +31,7 @@ from consensus.state import (
     round_key,
 )
 from consensus.view import StateView
+from fl.envelope import read_contribution
 from fl.errors import PayloadError
 from fl.plan.schema import NoPrivacy, Plan
 from fl.policies import check_update
@@ -144,7 +145,7 @@ def check_content(problem: Problem, release: Release, payload: bytes, facts: Fac
             "update.payload", f"the payload has {len(payload)} bytes; the release says {release.payload.size}"
         )
     try:
-        contribution = problem.algorithm.read_payload(problem, release.phase, payload)
+        contribution = read_contribution(problem, release.phase, payload)
     except PayloadError as error:
         raise Invalid("update.payload", str(error)) from None
     reason = check_update(problem, release.phase, facts, contribution)

@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import Final
 
 from fl.plan.schema import (
+    Audit,
     CategoricalFeature,
     ClassLabel,
     Dane,
@@ -84,6 +85,11 @@ def parameter_count(plan: Plan) -> int:
 def holdout_policy(plan: Plan) -> Holdout | None:
     """Return the plan's holdout policy, if it has one."""
     return next((policy for policy in plan.verification.policies if isinstance(policy, Holdout)), None)
+
+
+def audit_policy(plan: Plan) -> Audit | None:
+    """Return the plan's audit policy, if it has one."""
+    return next((policy for policy in plan.verification.policies if isinstance(policy, Audit)), None)
 
 
 def model_bytes(plan: Plan) -> int:

@@ -171,6 +171,13 @@ NOTES: Final[Mapping[type[Record], Mapping[str, Note]]] = {
         "rows": Note("rows in each part"),
         "tolerance": Note("an update that raises the loss on the part by this ratio is refused", Decimal("0.1")),
     },
+    schema.Audit: {
+        "percent": Note("of the updates that are audited", 100),
+        "openings": Note("segments of an audited update that are opened", 1),
+        "verifiers": Note("miners who repeat them; more than half must approve", 1),
+        "blocks": Note("for opening and verifying; an update that nobody vouches for by then is refused", 20),
+        "segment_clip": Note("largest norm of what one segment moves the model"),
+    },
     schema.NoPrivacy: {},
     schema.PlainAggregation: {"rule": Note("how updates are combined", "mean")},
     schema.Median: {},
@@ -193,10 +200,11 @@ NOTES: Final[Mapping[type[Record], Mapping[str, Note]]] = {
     schema.BySamples: {},
 }
 
-POLICY_KINDS: Final[Mapping[str, type[schema.Bounds] | type[schema.Timing] | type[schema.Holdout]]] = {
+POLICY_KINDS: Final[Mapping[str, type[schema.Policy]]] = {
     "bounds": schema.Bounds,
     "timing": schema.Timing,
     "holdout": schema.Holdout,
+    "audit": schema.Audit,
 }
 """Policies by their table under ``[verification]``, in the order a plan lists them."""
 TAG_KEYS: Final[Mapping[str, str]] = {"algorithm": "name"}

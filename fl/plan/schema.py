@@ -209,9 +209,9 @@ class Holdout(Record, tag="holdout"):
 class Audit(Record, tag="audit"):
     """Random segments of a training opened to verifiers, on committed rows, and repeated by them bit for bit.
 
-    ``percent`` of the updates are audited, ``openings`` segments of each, by ``verifiers`` miners of whom more than half
-    must approve within ``blocks``. ``segment_clip`` bounds how far a segment may move the model. The verifiers see the
-    opened rows and states.
+    ``percent`` of the updates are audited, ``openings`` segments of each, by ``verifiers`` miners of whom more than
+    half must approve within ``blocks``. ``segment_clip`` bounds how far a segment may move the model. The verifiers see
+    the opened rows and states.
     """
 
     percent: Annotated[int, Meta(ge=1, le=100)]
@@ -221,7 +221,7 @@ class Audit(Record, tag="audit"):
     segment_clip: Number
 
 
-Policy = Bounds | Timing | Holdout
+Policy = Bounds | Timing | Holdout | Audit
 
 
 class Verification(Record):
@@ -326,7 +326,7 @@ class HorizontalPlan(Record, tag="horizontal"):
 Plan = HorizontalPlan
 LATER_SECTIONS: Final = ("training", "contribution")
 """Sections of format 2; plans of format 1 have them as they are by default."""
-LATER_KINDS: Final = (Median, TrimmedMean, MultiKrum, NormClip)
+LATER_KINDS: Final = (Median, TrimmedMean, MultiKrum, NormClip, Audit)
 """Forms of older sections that plans of format 2 alone may name."""
 LEARNING_RULES: Final = 3
 """The rules version from which on a chain takes plans of format 2."""

@@ -19,12 +19,13 @@ from chain.number import Number
 from chain.transaction import MAX_PLAN_BYTES
 from fl.errors import Problem
 from fl.plan.cells import canonical, is_missing
-from fl.plan.dimensions import MAX_PARAMETERS, feature_count, most_selected, parameter_count
+from fl.plan.dimensions import MAX_PARAMETERS, audit_policy, feature_count, most_selected, parameter_count
 from fl.plan.fields import POLICY_KINDS
 from fl.plan.schema import (
     LATER_KINDS,
     LATER_SECTIONS,
     MAX_COORDINATES,
+    Audit,
     Bounds,
     CategoricalFeature,
     ClassLabel,
@@ -228,6 +229,10 @@ def _check_clips(record: Bounds, path: str) -> Problems:
     yield from _above_zero(record.update_clip, f"{path}.update_clip")
 
 
+def _check_segment_clip(policy: Audit, path: str) -> Problems:
+    yield from _above_zero(policy.segment_clip, f"{path}.segment_clip")
+
+
 def _check_holdout(record: Holdout, path: str) -> Problems:
     yield from _above_zero(record.tolerance, f"{path}.tolerance")
     if record.root == ZERO_HASH:
@@ -269,6 +274,7 @@ RECORD_RULES: Final[tuple[tuple[type | tuple[type, ...], Callable[..., Problems]
     (Participation, _check_participation),
     (Bounds, _check_clips),
     (Holdout, _check_holdout),
+    (Audit, _check_segment_clip),
     (Rewards, _check_rewards),
     (Stopping, _check_stopping),
 )
@@ -313,10 +319,22 @@ def _check_format(plan: Plan) -> Problems:
     for name, default in zip(LATER_SECTIONS, Plan.__struct_defaults__, strict=True):
         if getattr(plan, name) != default:
             yield Problem(name, "", _LATER)
-    for name in ("aggregation",):
-        section = getattr(plan, name)
-        if isinstance(section, LATER_KINDS):
-            yield Problem(f"{name}.type", tag_of(section), _LATER)
+    if isinstance(plan.aggregation, LATER_KINDS):
+        yield Problem("aggregation.type", tag_of(plan.aggregation), _LATER)
+    for policy in plan.verification.policies:
+        if isinstance(policy, LATER_KINDS):
+            yield Problem(f"verification.{tag_of(policy)}", "", _LATER)
+
+
+def _check_audit(plan: Plan) -> Problems:
+    """What an audit needs: an algorithm whose steps follow from what is public, and segments to open."""
+    if audit_policy(plan) is None:
+        return
+    if not isinstance(plan.algorithm, FedSvrg):
+        allowed = "can't be audited: its steps need sums over all rows; use fedsvrg, or leave verification.audit out"
+        yield Problem("algorithm.name", tag_of(plan.algorithm), allowed)
+    if not plan.training.segment:
+        yield Problem("training.segment", "0", "must be at least 1 with verification.audit: audits open segments")
 
 
 def _check_robust(plan: Plan) -> Problems:
@@ -383,7 +401,8 @@ def _check_bytes(plan: Plan) -> Problems:
 
 _ALL: Final = frozenset(Plan.__struct_fields__)
 PLAN_RULES: Final[tuple[tuple[frozenset[str], Callable[[Plan], Problems]], ...]] = (
-    (frozenset({"version", "aggregation", *LATER_SECTIONS}), _check_format),
+    (frozenset({"version", "aggregation", "verification", *LATER_SECTIONS}), _check_format),
+    (frozenset({"verification", "algorithm", "training", "privacy"}), _check_audit),
     (frozenset({"roles", "model", "participation", "aggregation"}), _check_robust),
     (frozenset({"title"}), _check_title),
     (frozenset({"roles"}), _check_roles),

@@ -26,12 +26,14 @@ class Facts:
     computation_us  the local computation time the device reported, in microseconds
     elapsed_ms      chain time from the block that opened the task to the block that includes the update
     step_blocks     blocks from the opening of the step to the one that includes the update
+    audit_fault     at settling: why the verifiers of an audited update did not approve it, else empty
     """
 
     samples: int
     computation_us: int
     elapsed_ms: int
     step_blocks: int
+    audit_fault: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,13 @@
 from typing import Final
 
 from fl.plan.schema import Plan
+from fl.policies.audit import AUDIT
 from fl.policies.base import BoundPolicy, VerificationPolicy
 from fl.policies.bounds import BOUNDS
 from fl.policies.holdout import HOLDOUT
 from fl.policies.timing import TIMING
 
-POLICIES: Final[dict[str, VerificationPolicy]] = {policy.name: policy for policy in (BOUNDS, TIMING, HOLDOUT)}
+POLICIES: Final[dict[str, VerificationPolicy]] = {policy.name: policy for policy in (BOUNDS, TIMING, HOLDOUT, AUDIT)}
 """Every policy by its name in plans, cheapest check first."""
 
 

@@ -28,6 +28,7 @@ from consensus.fees import get_required_escrow
 from consensus.problems import compile_document
 from consensus.queries import OpenTask, get_account, get_device, get_enrolment, get_open_task, get_plan
 from consensus.records import PlanEntry
+from consensus.rules.transactions import FREE
 from consensus.stamps import find_stamp
 from consensus.transition import apply, fill, genesis_block, genesis_execution, make_header
 from consensus.undo import apply_undo, decode_undo, make_undo
@@ -241,7 +242,7 @@ class Chain:
         """A transaction with the next nonce (those that wait are counted) and, unless it is free, a fair fee."""
         waiting = sum(each.transaction.sender == key.account for each in self.transactions)
         if fee is None:
-            fee = 0 if isinstance(body, RegisterDevice | JoinPlan) else 5000
+            fee = 0 if isinstance(body, FREE) else 5000
         if nonce is None:
             nonce = get_account(self, key.account).nonce + waiting
         return Transaction(1, CHAIN, key.account, nonce, Amount(fee), body).sign(key)

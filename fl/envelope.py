@@ -1,0 +1,45 @@
+"""Payloads as they travel: what the algorithm makes of a training, and what the plan's policies add to it.
+
+    plain      the algorithm's bytes
+    audited    the same, then the root of the tree over the training's states (32 bytes)
+
+Rules of this file: pure. Whoever writes or reads a payload goes through here.
+"""
+
+import numpy as np
+
+from chain.fixedpoint import Int64Vector
+from chain.ids import Hash
+from fl.algorithms.base import Contribution
+from fl.algorithms.fedsvrg import is_counting
+from fl.audit.opening import ROOT_BYTES, CommittedStates, split_root
+from fl.audit.trace import AuditedTraining
+from fl.dataset import Dataset, rows
+from fl.plan.dimensions import audit_policy
+from fl.presence import feature_presence
+from fl.problem import Problem
+from fl.task import Task
+
+
+def read_contribution(problem: Problem, phase: int, payload: bytes) -> Contribution:
+    """Return what a payload says. ``PayloadError`` on any bytes that are none of this phase's."""
+    core = payload if audit_policy(problem.plan) is None else split_root(payload)[0]
+    return problem.algorithm.read_payload(problem, phase, core)
+
+
+def largest_payload(problem: Problem) -> int:
+    """Return the most bytes that an update of the plan has: a vector, a loss and counts (``fl.payload``), a root."""
+    root = 0 if audit_policy(problem.plan) is None else ROOT_BYTES
+    return 8 * problem.dimension + 8 + 4 * problem.features + root
+
+
+def train_with_states(
+    problem: Problem, task: Task, model: Int64Vector, carry: bytes, data: Dataset, seed: bytes, secret: bytes
+) -> CommittedStates:
+    """Train for an audited plan: its ``payload()`` is the update's, and it can open what an audit asks for.
+
+    ``secret`` is 32 bytes that no other device and plan share (``fl.audit.opening``).
+    """
+    presence = feature_presence(data) if task.phase and is_counting(problem) else np.zeros(0, np.int64)
+    training = AuditedTraining(problem, task.phase, model, carry, rows(data), presence, seed)
+    return CommittedStates.of(training, Hash(task.digest), secret, data)
