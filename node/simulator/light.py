@@ -177,10 +177,13 @@ class LightGuard:
 def is_at_head(light: LightCore, cores: list[NodeCore]) -> bool:
     """Is a light device where the honest full nodes are?
 
-    Under work also if a better header stands whose block nobody has: it died with its miner.
+    Under stake where the last final block is, which may be below their heads when validators rest. Under work also if a
+    better header stands whose block nobody has: it died with its miner.
     """
     if light.chain.head_id in {core.chain.head_id for core in cores}:
         return True
+    if isinstance(light.source, FinalHeaders):
+        return light.chain.height >= max([core.finalized() for core in cores], default=Height(0))
     best = block_id(light.source.best)
     return any(best in core.chain.tree and not core.chain.tree.is_ready(best) for core in cores)
 

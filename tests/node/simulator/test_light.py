@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace as with_fields
 from rich.console import Console
 
-from chain.ids import Hash, Height
+from chain.ids import Hash, Height, Millis
 from commands.simulate import _shown
 from node.errors import SimulationError
 from node.light.core import LightCore
@@ -133,7 +133,7 @@ def test_the_guard_sees_an_honest_node_accused(settled: Simulation) -> None:
     """Who accuses an honest node is wrong about the chain, or about who said what."""
     light = lights_of(settled)[0]
     honest = settled.machines[0].character.key.account
-    light._liars.seen = (Liar(honest, Height(1), "it seemed so", settled.schedule.now),)
+    light._liars.seen = (Liar(honest, Height(1), "it seemed so", Millis(settled.schedule.now)),)
     assert "light: liars alone are accused" in broken_after(settled)
     light._liars.seen = ()
 
