@@ -9,6 +9,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.run
 DEV_STAMP := $(VENV)/.dev
 FUZZ_STAMP := $(VENV)/.fuzz
+KERNEL_PEERS := build/env/kernels
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet
 OUT ?= build/demo
 BENCHES := $(patsubst bench/bench_%.py,%,$(wildcard bench/bench_*.py))
@@ -73,6 +74,15 @@ wheel: $(DEV_STAMP) ## Build the wheel; run a small localnet from it in a clean 
 
 bench: $(addprefix bench-,$(BENCHES)) ## Run every benchmark; each writes build/bench/NAME.json
 
+$(KERNEL_PEERS)/.made: requirements/bench-kernels.lock
+	@echo "Installing the peers of bench-kernels in $(KERNEL_PEERS) …"
+	@rm -rf $(KERNEL_PEERS)
+	@$(PYTHON) -m venv $(KERNEL_PEERS)
+	@if $(KERNEL_PEERS)/bin/python -m pip --disable-pip-version-check --quiet --quiet install --only-binary :all: --require-hashes -r $<; \
+		then touch $@; else echo "There are none for this Python: bench-kernels runs without them."; rm -rf $(KERNEL_PEERS); fi
+
+bench-kernels: $(KERNEL_PEERS)/.made
+
 $(addprefix bench-,$(BENCHES)): bench-%: $(DEV_STAMP)
 	@$(BIN)/python -m bench.bench_$*
 
@@ -87,6 +97,7 @@ lock: $(DEV_STAMP) ## Resolve the dependencies again and pin them with their has
 	@$(COMPILE) --output-file requirements/run.lock pyproject.toml
 	@$(COMPILE) --extra dev --constraint requirements/run.lock --output-file requirements/dev.lock pyproject.toml
 	@$(COMPILE) --extra fuzz --constraint requirements/run.lock --constraint requirements/dev.lock --output-file requirements/fuzz.lock pyproject.toml
+	@$(subst --build-deps-for editable,,$(COMPILE)) --output-file requirements/bench-kernels.lock requirements/bench-kernels.in
 
 clean: ## Remove what make made (the environment too)
 	rm -rf build dist *.egg-info $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

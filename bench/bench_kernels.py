@@ -1,41 +1,43 @@
-"""Learning on one core: an epoch of Federated SVRG's local work against scikit-learn's SAGA, and against reading.
+"""Learning on one core: an epoch of Federated SVRG's local work against SAGA, SVRG and MISO elsewhere, and reading.
 
-An epoch here is what one device does in one round: the gradient over its rows, the draw of a permutation, one
-variance-reduced pass. SAGA has the same objective (no intercept, the same L2) and steps through as many rows an epoch;
-its epoch is a difference of two fits, so that what it checks and sets up once is left out. ``read-once`` is numpy
-reading every byte of the rows once: no method can be faster.
+An epoch here is what one device does in one round: the gradient over its rows, the draw of an order, one
+variance-reduced pass. The peers (``bench.kernel_peers``) have the same objective (no intercept, the same L2) and step
+through as many rows an epoch; ``read-once`` is numpy reading every byte of the rows once: no method can be faster.
 
-Before a figure is published the gradient is compared with numpy's, and both methods' objectives after the same number
+Before a figure is published the gradient is compared with numpy's, and all methods' objectives after the same number
 of epochs are computed by one function.
 """
 
-import time
-import warnings
+from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
-from scipy.sparse import csr_matrix
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
 
+from bench import kernel_peers
 from bench.data import SCHEMAS, MissingDataError, find_set
+from bench.kernel_peers import EPOCHS, Cyanure, Peer, Saga, as_matrix
 from bench.measure import AT_LEAST, Clock, interleaved, timed
 from bench.report import Row, Skipped, publish, row
 from chain.fixedpoint import Float64Vector
 from fl.data.sources import load_dataset
-from fl.dataset import Dataset, DenseData, Float64Matrix, SparseData, features, rows
+from fl.dataset import Dataset, DenseData, SparseData, features, rows, take_rows
 from fl.models import Model, StepRule
 from fl.models.shape import Loss
-from fl.permutation import shuffled
+from fl.parallel import mapped
+from fl.permutation import Order, shuffled
 from fl.plan.schema import ClassLabel
 
-EPOCHS = 5
-"""Epochs after which the two methods' objectives are compared."""
 REPEATS = 7
+BATCH = 8
+"""Devices' updates that are made together, on one thread and on two."""
+GOALS = {"gradient": 100.0, "pass": 40.0}
+"""Million nonzeros a second a core that the project aims at."""
 GRADIENT_TOLERANCE = 1e-9
 """Largest relative difference to numpy's gradient, which adds in another order."""
 OBJECTIVE_TOLERANCE = 0.1
-"""Largest difference of the objectives after ``EPOCHS``, as a part of what the better one gained."""
+"""Largest difference of two objectives after ``EPOCHS``, as a part of what the better one gained."""
 
 
 class WrongFigureError(Exception):
@@ -56,15 +58,6 @@ class Case:
         loss: Loss = "logistic" if self.classes == 1 else "softmax"
         return Model(loss, (features(self.data), self.classes), (), False, 1.0 / rows(self.data))
 
-    @property
-    def matrix(self) -> Float64Matrix | csr_matrix:
-        """The rows as scikit-learn takes them."""
-        if isinstance(self.data, DenseData):
-            return self.data.x
-        return csr_matrix(
-            (self.data.values, self.data.indices, self.data.indptr), shape=(rows(self.data), self.data.columns)
-        )
-
     def read_once(self) -> float:
         """Read every byte of the rows."""
         if isinstance(self.data, DenseData):
@@ -84,8 +77,9 @@ class Case:
 class Learner:
     """Our side: weights, and the epoch that moves them."""
 
-    def __init__(self, case: Case) -> None:
+    def __init__(self, case: Case, order: Order = "full") -> None:
         self._case = case
+        self._order = order
         self._model = case.model
         self._step = case.step()
         self._count = rows(case.data)
@@ -96,10 +90,10 @@ class Learner:
         return self._model.gradient(self.weights, self._case.data).vector / self._count
 
     def run_pass(self, gradient: Float64Vector, number: int) -> Float64Vector:
-        """Return the displacement after one pass over a permutation that is drawn anew."""
+        """Return the displacement after one pass in an order that is drawn anew."""
         penalty = self._model.penalty()
         rule = StepRule(
-            order=shuffled(self._count, b"bench", number),
+            order=shuffled(self._count, b"bench", number, self._order),
             batch=1,
             corrected=True,
             decay=1.0 - self._step * penalty,
@@ -113,36 +107,9 @@ class Learner:
         self.weights = self.weights + self.run_pass(self.gradient(), number)
 
 
-class Saga:
-    """The peer: scikit-learn's SAGA on the same rows."""
-
-    def __init__(self, case: Case) -> None:
-        self._matrix = case.matrix
-        self._y = case.data.y
-        self._inverse_l2 = 1.0 / (case.model.l2 * rows(case.data))
-
-    def fit(self, epochs: int) -> Float64Vector:
-        """Return the weights after so many epochs from zero, in our layout (feature by feature)."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            estimator = LogisticRegression(
-                solver="saga", C=self._inverse_l2, max_iter=epochs, tol=0.0, fit_intercept=False, random_state=0
-            ).fit(self._matrix, self._y)
-        return np.ascontiguousarray(estimator.coef_.T).ravel()
-
-    def epoch_seconds(self) -> float:
-        """Return the seconds of one epoch: what ``EPOCHS`` − 1 more of them cost, divided."""
-        start = time.perf_counter()
-        self.fit(1)
-        middle = time.perf_counter()
-        self.fit(EPOCHS)
-        end = time.perf_counter()
-        return ((end - middle) - (middle - start)) / (EPOCHS - 1)
-
-
 def objective(case: Case, weights: Float64Vector) -> tuple[float, Float64Vector]:
-    """Return the mean objective and its gradient by numpy alone, for the comparison of both sides."""
-    matrix, count = case.matrix, rows(case.data)
+    """Return the mean objective and its gradient by numpy alone, for the comparison of all sides."""
+    matrix, count = as_matrix(case.data), rows(case.data)
     table = weights.reshape(-1, case.classes)
     outputs = np.asarray(matrix @ table)
     picked = case.data.y.astype(np.int64)
@@ -162,9 +129,9 @@ def objective(case: Case, weights: Float64Vector) -> tuple[float, Float64Vector]
     return value, gradient
 
 
-def check(case: Case, saga: Saga) -> tuple[float, float]:
-    """Return both objectives after ``EPOCHS``; ``WrongFigureError`` if the sides do not do the same work."""
-    learner = Learner(case)
+def check(case: Case, peers: Mapping[str, Peer], order: Order = "full") -> tuple[float, dict[str, float]]:
+    """Return our objective after ``EPOCHS`` and the peers'; ``WrongFigureError`` if they do not do the same work."""
+    learner = Learner(case, order)
     start = objective(case, learner.weights)[0]
     for number in range(EPOCHS):
         learner.epoch(number)
@@ -174,38 +141,88 @@ def check(case: Case, saga: Saga) -> tuple[float, float]:
     difference = float(np.abs(found - expected).max()) / scale
     if not difference <= GRADIENT_TOLERANCE:
         raise WrongFigureError(f"{case.name}: the gradient differs from numpy's by {difference:.2e} of its size")
-    theirs = objective(case, saga.fit(EPOCHS))[0]
-    gained = start - min(ours, theirs)
-    if not abs(ours - theirs) <= OBJECTIVE_TOLERANCE * gained:
-        raise WrongFigureError(f"{case.name}: after {EPOCHS} epochs {ours:.6f}, scikit-learn {theirs:.6f}")
+    theirs = {name: objective(case, peer.fit(EPOCHS))[0] for name, peer in peers.items()}
+    for name, value in theirs.items():
+        gained = start - min(ours, value)
+        if not abs(ours - value) <= OBJECTIVE_TOLERANCE * gained:
+            raise WrongFigureError(f"{case.name}: after {EPOCHS} epochs {ours:.6f}, {name} {value:.6f}")
     return ours, theirs
 
 
-def measure(case: Case, repeats: int = REPEATS) -> list[Row]:
-    """Return the rows of one case."""
-    learner, saga = Learner(case), Saga(case)
-    ours, theirs = check(case, saga)
-    gradient = learner.gradient()
+def measure(case: Case, repeats: int = REPEATS, python: Path = kernel_peers.PYTHON) -> list[Row]:
+    """Return the rows of one case; cyanure takes part if the Python of its environment is there."""
+    l2 = case.model.l2
+    peers: dict[str, Peer] = {"sklearn-saga": Saga(case.data, l2)}
+    with ExitStack() as stack:
+        if python.exists():
+            side = stack.enter_context(kernel_peers.started(case.data, python))
+            peers |= {"cyanure-svrg": Cyanure(side, "svrg", l2), "cyanure-miso": Cyanure(side, "miso", l2)}
+        return _rows_of(case, peers, repeats)
+
+
+def _rows_of(case: Case, peers: Mapping[str, Peer], repeats: int) -> list[Row]:
+    ours, theirs = check(case, peers)
+    by_blocks, _ = check(case, {}, "blocks")
+    full, blocks = Learner(case), Learner(case, "blocks")
+    gradient = full.gradient()
     clocks: dict[str, Clock] = {
-        "epoch": timed(lambda: learner.run_pass(learner.gradient(), 1)),
-        "gradient": timed(learner.gradient),
-        "pass": timed(lambda: learner.run_pass(gradient, 1)),
-        "sklearn-saga": saga.epoch_seconds,
+        "epoch": timed(lambda: full.run_pass(full.gradient(), 1)),
+        "epoch by blocks": timed(lambda: blocks.run_pass(blocks.gradient(), 1)),
+        "gradient": timed(full.gradient),
+        "pass": timed(lambda: full.run_pass(gradient, 1)),
+        "order": timed(lambda: shuffled(rows(case.data), b"bench", 1)),
         "read-once": timed(case.read_once),
+        **{name: peer.epoch_seconds for name, peer in peers.items()},
     }
     milliseconds = {name: 1000 * seconds for name, seconds in interleaved(clocks, repeats, at_least=AT_LEAST).items()}
     floor = {"read-once": milliseconds["read-once"]}
-    peers = {"sklearn-saga": milliseconds["sklearn-saga"], **floor}
+    others = {name: milliseconds[name] for name in peers} | floor
     found = [
-        row(case.name, "epoch: gradient + pass", "ms", milliseconds["epoch"], peers),
+        row(case.name, "epoch: gradient + pass", "ms", milliseconds["epoch"], others),
+        row(case.name, "epoch, rows in order of blocks", "ms", milliseconds["epoch by blocks"], others),
         row(case.name, "gradient", "ms", milliseconds["gradient"], floor),
-        row(case.name, "pass", "ms", milliseconds["pass"], floor),
+        row(case.name, "pass, its order drawn", "ms", milliseconds["pass"], floor),
+        row(case.name, "… of it: the order", "ms", milliseconds["order"], {}),
     ]
     if isinstance(case.data, SparseData):
-        for phase in ("gradient", "pass"):
+        for phase, goal in GOALS.items():
             speed = case.data.values.size / milliseconds[phase] / 1000
-            found.append(row(case.name, f"nonzeros, {phase}", "M/s", speed, {}))
-    return [*found, row(case.name, f"objective after {EPOCHS} epochs", "nats", ours, {"sklearn-saga": theirs})]
+            found.append(row(case.name, f"nonzeros, {phase}", "M/s", speed, {"goal": goal}))
+    found.append(row(case.name, f"objective after {EPOCHS} epochs", "nats", ours, theirs))
+    return [*found, row(case.name, "…, rows in order of blocks", "nats", by_blocks, {"any order": ours})]
+
+
+def measure_batch(case: Case, repeats: int = REPEATS) -> list[Row]:
+    """Return what a second core is worth to a batch of updates: each made, then judged on the rows of a holdout."""
+    learners = [Learner(Case(case.name, part, case.classes)) for part in _parts(case)]
+    updates = [learner.run_pass(learner.gradient(), 1) for learner in learners]
+
+    def make(threads: int) -> bytes:
+        made = mapped(lambda learner: learner.run_pass(learner.gradient(), 1), learners, threads)
+        return b"".join([update.tobytes() for update in made])
+
+    def judge(threads: int) -> list[float]:
+        return list(mapped(lambda update: case.model.loss_sum(update, case.data), updates, threads))
+
+    if make(1) != make(2) or judge(1) != judge(2):
+        raise WrongFigureError(f"{case.name}: two threads give other bits than one")
+    clocks = {
+        f"{name} {threads}": timed(lambda work=work, threads=threads: work(threads))  # type: ignore[misc]
+        for name, work in (("made", make), ("judged", judge))
+        for threads in (1, 2)
+    }
+    seconds = interleaved(clocks, repeats, at_least=AT_LEAST)
+    return [
+        row(case.name, f"{BATCH} updates {name}, 2 threads", "ms", 1000 * seconds[f"{name} 2"], {
+            "1 thread": 1000 * seconds[f"{name} 1"]
+        })
+        for name in ("made", "judged")
+    ]  # fmt: skip
+
+
+def _parts(case: Case) -> list[Dataset]:
+    """Return the rows dealt to ``BATCH`` devices."""
+    return [take_rows(case.data, np.arange(k, rows(case.data), BATCH)) for k in range(BATCH)]
 
 
 def generated(count: int = 50_000, columns: int = 100) -> Case:
@@ -227,8 +244,10 @@ def stored(name: str) -> Case:
 
 def main() -> None:
     """Measure every case there are data for."""
-    found, skipped = measure(generated()), []
-    for name, case, repeats in (
+    case = generated()
+    found, skipped = measure(case), []
+    found += measure_batch(case)
+    for name, title, repeats in (
         ("a9a", "sparse a9a", REPEATS),
         ("w8a", "sparse w8a", REPEATS),
         ("mnist", "dense mnist", 3),
@@ -236,8 +255,19 @@ def main() -> None:
         try:
             found += measure(stored(name), repeats)
         except MissingDataError as error:
-            skipped.append(Skipped(case, str(error)))
-    publish("kernels", found, ("scikit-learn", "scipy"), skipped=skipped, note="One thread on every side.")
+            skipped.append(Skipped(title, str(error)))
+    if not kernel_peers.PYTHON.exists():
+        skipped.append(Skipped("cyanure-svrg, cyanure-miso", f"no {kernel_peers.PYTHON}: no wheels for this Python"))
+    note = "One thread on every side, where not said otherwise. Peers of other environments: cyanure " + (
+        _pinned_version() if kernel_peers.PYTHON.exists() else "absent"
+    )
+    publish("kernels", found, ("scikit-learn", "scipy"), skipped=skipped, note=f"{note}.")
+
+
+def _pinned_version() -> str:
+    """Return the version of cyanure that is locked."""
+    lines = Path("requirements/bench-kernels.lock").read_text().splitlines()
+    return next(line.split("==")[1].split()[0] for line in lines if line.startswith("cyanure=="))
 
 
 if __name__ == "__main__":
