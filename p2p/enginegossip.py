@@ -18,6 +18,11 @@ from p2p.recent import RecentSet
 from p2p.session import Session
 
 
+def _from_them(key: Hash) -> Hash:
+    """Return what is remembered under when a peer has a message for certain: it sent it."""
+    return content_id(key)
+
+
 class EngineGossip:
     """Engine messages out and in."""
 
@@ -35,7 +40,9 @@ class EngineGossip:
         passing: bool = False,
         again: bool = False,
     ) -> list[PeerId]:
-        """Send a message to these peers (None: to all), but for those that have one with its ``key`` unless ``again``.
+        """Send a message to these peers (None: to all), but for those that have one with its ``key``.
+
+        With ``again`` only who sent one itself counts as having it: what was sent to a peer may not have come to it.
 
         ``passing`` asks them to pass it on: this node does not reach everybody whom it concerns. Returns the peers that
         are connected of those named.
@@ -44,16 +51,18 @@ class EngineGossip:
         message = EngineMessage(data, passing)
         sessions = self._links.ready if to is None else {peer: self._links.ready[peer] for peer in self._present(to)}
         for session in sessions.values():
-            is_known = session.known.has((None, key), now)
-            if (again or not is_known) and self._links.send(session, message):
+            is_known = session.known.has((None, _from_them(key) if again else key), now)
+            if not is_known and self._links.send(session, message):
                 session.known.add((None, key), now)
         return list(sessions)
 
-    def has(self, peer: PeerId, key: Hash, now: Millis) -> None:
-        """Note that a peer has a message with this key."""
+    def has(self, peer: PeerId, key: Hash, now: Millis, *, sent: bool = False) -> None:
+        """Note that a peer has a message with this key: it ``sent`` it, or something else shows it."""
         session = self._links.ready.get(peer)
         if session is not None:
             session.known.add((None, key), now)
+            if sent:
+                session.known.add((None, _from_them(key)), now)
 
     def _present(self, peers: Collection[PeerId]) -> list[PeerId]:
         return [peer for peer in peers if peer in self._links.ready]

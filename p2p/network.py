@@ -381,9 +381,9 @@ class PeerNetwork:
             self._gossip.release_head(told, now)
         return self._outputs(now)
 
-    def has_engine_message(self, peer: PeerId, key: Hash, now: Millis) -> None:
-        """Note that a peer has an engine message with this key: it sent one."""
-        self._engine.has(peer, key, now)
+    def has_engine_message(self, peer: PeerId, key: Hash, now: Millis, *, sent: bool = False) -> None:
+        """Note that a peer has an engine message with this key: it ``sent`` one, or something else shows it."""
+        self._engine.has(peer, key, now, sent=sent)
 
     def want_epochs(self, first: int | None, now: Millis) -> list[NetworkOutput]:
         """Fetch the proofs of how the epochs from ``first`` on ended; None: no more are wanted."""

@@ -56,6 +56,7 @@ from node.core.messages import (
     ProposalWanted,
     StateAdopted,
 )
+from node.core.repeats import Repeats
 from node.core.teller import Teller
 from node.core.turn import Turn
 from node.core.waymarks import Waymarks
@@ -108,6 +109,7 @@ class AgreementDesk:
         self._ending: Certificate | None = None
         self._boundary = Height(0)
         self._source: tuple[PeerId, bool] | None = None
+        self._repeats = Repeats()
         self._due: deque[Effect] = deque()
         self._is_doing = False
         self._handlers = self._make_table()
@@ -221,7 +223,7 @@ class AgreementDesk:
             return
         try:
             message = read_message(arrived.data)
-            self._network.has_engine_message(arrived.peer, message_key(message), turn.now)
+            self._network.has_engine_message(arrived.peer, message_key(message), turn.now, sent=True)
             self._source = arrived.peer, arrived.passing
             effects = self._agreement.on_message(arrived.data, turn.now)
         except MessageFault as fault:
@@ -305,6 +307,8 @@ class AgreementDesk:
         for token in [token for token, at in self._timers.items() if at <= turn.now]:
             self._timers.pop(token, None)
             self._do(self._agreement.on_timer(token, turn.now), turn)
+        for effect in self._repeats.take():
+            self._teller.tell(effect, turn)
         if self._epochs.is_below_checkpoint:
             self._want_epochs(turn)
         elif self._signer is not None and not self._grace.is_over and self._grace.is_due(turn.now):
@@ -414,7 +418,10 @@ class AgreementDesk:
     # --- telling ----------------------------------------------------------------------------------
 
     def _tell(self, effect: Tell, turn: Turn) -> None:
-        self._teller.tell(effect, turn)
+        if effect.again:
+            self._repeats.put(effect)
+        else:
+            self._teller.tell(effect, turn)
 
     def _pass_on(self, effect: Pass, turn: Turn) -> None:
         """Pass on what concerns others too."""

@@ -402,4 +402,25 @@ MUTANTS: Final = (
         "        if False:",
         ("tests/node/core/test_accuser.py",),
     ),
+    Mutant(
+        "what is said again has no bound",
+        "node/core/repeats.py",
+        "            if left < 0:\n                break\n",
+        "",
+        ("tests/node/core/test_repeats.py",),
+    ),
+    Mutant(
+        "the same certificates are said again each time",
+        "node/core/repeats.py",
+        "        self._next = start + sum(id(effect) in chosen for effect in large)",
+        "        self._next = start",
+        ("tests/node/core/test_repeats.py",),
+    ),
+    Mutant(
+        "what a peer sent itself is said to it again",
+        "p2p/enginegossip.py",
+        "_from_them(key) if again else key",
+        "Hash(bytes(32)) if again else key",
+        ("tests/p2p/test_engine_messages.py",),
+    ),
 )

@@ -75,6 +75,22 @@ def test_what_is_heard_again_at_once_is_left_out_and_later_is_not(seed: int) -> 
     assert len(heard) == 2
 
 
+def test_what_is_said_again_is_left_out_for_whoever_said_it(seed: int) -> None:
+    """Who only shows to have a message, or was sent it, may have missed it: it is told again; who sent it is not."""
+    town, middle, rest = star(seed, 2)
+    heard = [listen(node) for node in rest]
+
+    def repeat() -> list[int]:
+        town.perform(middle, middle.network.tell_engine(b"vote", KEY, None, town.now, again=True))
+        town.run(ENGINE_REPEAT_MS + 100)
+        return [len(each) for each in heard]
+
+    assert repeat() == [1, 1]
+    middle.network.has_engine_message(rest[0].key.account, KEY, town.now)
+    middle.network.has_engine_message(rest[1].key.account, KEY, town.now, sent=True)
+    assert repeat() == [2, 1]
+
+
 def test_a_rejected_message_costs_the_connection(seed: int) -> None:
     """The core's verdict on an engine message disconnects whoever sent it."""
     town, middle, rest = star(seed, 1)
