@@ -208,7 +208,6 @@ class MiningSettings:
     )
 
 
-
 @dataclass(frozen=True, slots=True)
 class DeviceSettings:
     """Training on this machine's private data."""

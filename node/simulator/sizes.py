@@ -286,7 +286,6 @@ CAPS: Final[dict[str, Cap]] = {
     "AgreementDesk._timers": 16,
     "AgreementDesk._due": 0,
     "Repeats._due": 0,
-    "Repeats._due": 0,
     "Agreement._out": 0,
     "Teller._waiting": teller.MAX_WAITING,
     "EarlyHeaders._taken": 16_384,
