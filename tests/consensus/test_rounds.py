@@ -37,7 +37,7 @@ from consensus.queries import (
 from consensus.rounds import machine, queue
 from consensus.rounds.selection import draw_numbers, get_selected_digest
 from consensus.state import READY_KEY
-from consensus.transition import check_transaction, execute, fill
+from consensus.transition import check_local_update, check_transaction, execute, fill
 from fl.dataset import DenseData
 from fl.holdout import HoldoutSet, chunk_of, commit_holdout
 from fl.payload import write_payload
@@ -389,6 +389,23 @@ def test_nobody_knows_the_chunk_before_the_reveal_step_has_closed():
         document = replace(document, nonce=nonce + 1)
         plan = chain.start(document, FOUR[:3])
     pytest.fail("every beacon named the chunk its parent named")
+
+
+def test_no_update_comes_in_once_the_chunk_can_be_known():
+    """A device that waits for the rows it is judged by, and is selected, is refused all the same."""
+    chain, plan, _ = with_holdout()
+    chain.reveal(plan, *FOUR[:2])
+    while chain.task(plan).step == "reveal":
+        assert chain.height < 40, "the reveal step never closes"
+        chain.mine()
+    assert expected_opening(chain, plan, chain.context().beacon) is not None
+    update = chain.release(plan, FOUR[2])
+    with pytest.raises(Invalid) as caught:
+        check_local_update(chain, chain.context(), update, chain.store[update.release.payload.id])
+    assert caught.value.rule == "update.step"
+    chain.updates.append(AttestedUpdate(update, ()))
+    chain.mine()
+    assert chain.rejected[update.id].rule == "update.step"
 
 
 def test_an_owner_who_does_not_open_settles_nothing_but_its_own_doubt():

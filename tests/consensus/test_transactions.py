@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from chain.codec import encode
-from chain.ids import ZERO_HASH, AccountId, Amount
+from chain.ids import INT_MAX, ZERO_HASH, AccountId, Amount
 from chain.keys import KeyPair
 from chain.number import Number
 from chain.transaction import (
@@ -257,6 +257,15 @@ def test_an_underfunded_plan_is_told_what_it_needs():
         f"escrow {need.total - 1}; the plan needs {need.total}: rewards {need.devices + need.miners}, "
         f"fees of its devices' joins and updates {need.fees}, work {need.work}"
     )
+
+
+def test_a_plan_that_may_cost_more_than_can_exist_is_refused():
+    """Its rewards alone could be; with the fees they are a number that no field holds."""
+    chain, plan = Chain(), make_plan()
+    dear = replace(plan, rewards=replace(plan.rewards, devices=INT_MAX - 1, miners=0))
+    assert compute_need(dear, chain.genesis.rules_at(1)) is None
+    verdict = refusal(chain, submission(chain, encode_plan(dear), 10**9))
+    assert (verdict.rule, verdict.detail) == ("plan.submit.escrow", "the plan may cost more coins than can exist")
 
 
 def test_an_invalid_plan_is_refused_with_its_problems():

@@ -9,11 +9,11 @@ from msgspec.structs import replace
 from chain.ids import INT_MAX, ZERO_HASH, Amount, Hash
 from chain.keys import KeyPair
 from chain.payload import PayloadRef
-from chain.transaction import RegisterMiner, Transfer
+from chain.transaction import CancelPlan, RegisterMiner, Transfer
 from chain.update import Attestation, AttestedUpdate, LocalUpdate, PrivacyCharge, Release
 from consensus.assignment import get_miner_order
 from consensus.errors import Invalid, MissingPayload
-from consensus.queries import attestations_needed, eligible_miners, get_device, get_miners
+from consensus.queries import attestations_needed, eligible_miners, get_device, get_miners, get_plan_document
 from consensus.transition import check_local_update, execute, fill
 from fl.payload import write_payload
 from fl.plan.schema import Timing
@@ -101,6 +101,21 @@ def refusal_rule(chain: Chain, update: LocalUpdate) -> str:
     chain.updates.append(AttestedUpdate(update, ()))
     chain.mine()
     return chain.rejected[update.id].rule
+
+
+def test_a_plan_without_a_task_takes_no_update():
+    """While devices still join, or when all is over: a verdict, no fault of this machine."""
+    chain, plan = started()
+    document = get_plan_document(chain, plan)
+    assert document is not None
+    enrolling = chain.submit(replace(document, nonce=1))
+    chain.mine()
+    early = refusal(chain, AttestedUpdate(changed(chain, plan, plan=enrolling), ()))
+    assert (early.rule, early.later) == ("update.plan", True)
+    chain.send(OWNER, CancelPlan(enrolling))
+    chain.mine()
+    late = refusal(chain, AttestedUpdate(changed(chain, plan, plan=enrolling), ()))
+    assert (late.rule, late.later) == ("update.plan", False)
 
 
 def test_bytes_that_are_not_the_payload_are_refused_in_the_pool():

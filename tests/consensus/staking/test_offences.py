@@ -280,6 +280,19 @@ def test_who_makes_the_block_was_here_whatever_it_missed_before() -> None:
         assert entry.standing == ("jailed" if key.account in others else "good")
 
 
+def test_who_has_taken_its_stake_away_stays_in_jail():
+    """Good standing without a stake would be a validator's for nothing."""
+    chain = StakeChain(jail_blocks=2)
+    chain.absent = {SECOND.account}
+    while get_validator(chain, SECOND.account).standing == "good":  # type: ignore[union-attr]
+        assert chain.height < 40, "nobody is jailed"
+        chain.mine()
+    chain.do(SECOND, Unbond(Amount(STAKES[1])))
+    while chain.height + 1 < get_validator(chain, SECOND.account).free_from:  # type: ignore[union-attr]
+        chain.mine()
+    assert chain.refusal(SECOND, Unjail()) == "stake.unjail.stake"
+
+
 def test_who_leaves_jail_votes_again_after_the_next_epoch() -> None:
     """Jailed in one epoch, out of the next set; free after its time, chosen then, and in the set after that."""
     chain = StakeChain(jail_blocks=11)
