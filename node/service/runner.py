@@ -147,6 +147,7 @@ class Runner:
         self._is_busy = False
         self._has_tick = False
         self._has_ended = False
+        self._is_closed = False
         self._is_over = False
         self._room = asyncio.Event()
         self._room.set()
@@ -181,7 +182,7 @@ class Runner:
 
     async def look(self, question: Callable[[], T]) -> T:
         """Return what ``question`` reads of the core, between two events; what it raises is raised here."""
-        if self._is_over:
+        if self._is_closed:
             return question()
         answer: asyncio.Future[T] = self._loop.create_future()
 
@@ -320,14 +321,17 @@ class Runner:
             reply.set_result(outcome)
 
     async def finish(self, last: Event) -> None:
-        """Let the core handle this after all that waits, carry out what comes of it, and hear of nothing more."""
+        """Let the core handle this after all that waits, carry out what comes of it, and hear of nothing more.
+
+        After a fault too the core rests when this returns: its stores can be closed.
+        """
         self.deliver(last)
         await self.look(lambda: None)
         self.stop()
 
     def stop(self) -> None:
         """Hear of nothing more. Twice does no harm."""
-        self._is_over = True
+        self._is_over = self._is_closed = True
         self._room.set()
         self._thread.shutdown(wait=False)
         for timer in self._timers:

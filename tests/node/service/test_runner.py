@@ -304,6 +304,38 @@ async def test_the_last_event_is_handled_and_carried_out_before_the_end():
     assert len(desk.core.seen) == 6
 
 
+async def test_after_a_fault_the_core_rests_before_anything_is_closed():
+    """What carries out effects fails while the core is at its next turn already: the end waits for that turn."""
+    began, go_on = threading.Event(), threading.Event()
+    left: list[float] = []
+
+    def answer(event: Event) -> list[Effect]:
+        if event == Started():
+            return [Send(1, b"x")]
+        began.set()
+        go_on.wait(10)
+        left.append(time.monotonic())
+        return []
+
+    def fail() -> None:
+        began.wait(10)
+        raise OSError("no socket")
+
+    desk = Desk(answer)
+    desk.hands.on_send = fail
+    desk.runner.deliver(Started())
+    desk.runner.deliver(Received(1, b"x"))
+    await until(lambda: bool(desk.faults))
+    ending = asyncio.create_task(desk.runner.finish(Tick()))
+    await asyncio.sleep(0.02)
+    assert not ending.done()
+    go_on.set()
+    await asyncio.wait_for(ending, 10)
+    assert left
+    assert left[0] <= time.monotonic()
+    assert desk.core.events() == [Started(), Received(1, b"x")]
+
+
 def test_the_clock_neither_goes_back_nor_stands_still():
     """A machine's clock that is set back an hour: time goes on at half pace until it has caught up, then with it."""
     wall, steady = 5_000_000, 0
