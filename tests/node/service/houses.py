@@ -16,17 +16,22 @@ from pathlib import Path
 
 from chain.genesis import Genesis
 from chain.genesis_default import default_genesis
+from chain.genesis_default_stake import default_stake_genesis
 from chain.keys import KeyPair
+from consensus.engines import make_engine
 from node.client import Client
 from node.config import Config, LogSettings, MiningSettings, NetworkSettings, RpcSettings
 from node.core.core import NodeCore
 from node.eventlog import EventLog
 from node.home import create_home
+from node.light.core import LightCore
 from node.logs import NodeLog
-from node.service.home import core_config, first_data, make_world, network_config, open_home
+from node.service.home import core_config, first_data, light_config, make_world, network_config, open_home
 from node.service.service import Running, Service
+from node.signer import ValidatorSigner
+from p2p.access import ChainAccess
 from p2p.network import PeerNetwork
-from storage.memory import MemoryChainStore, MemoryPayloadStore, MemoryReleaseJournal
+from storage.memory import MemoryChainStore, MemoryPayloadStore, MemoryReleaseJournal, MemorySigningJournal
 
 ROOT = Path(__file__).resolve().parents[3]
 RICH = KeyPair(b"r" * 32)
@@ -42,6 +47,19 @@ def make_genesis(chain_id: str = "house", *, block_ms: int = 1000) -> Genesis:
         block_ms=block_ms,
         hashes_per_block=16,
         half_life_ms=20_000,
+    )
+
+
+def make_stake_genesis(chain_id: str = "house", *, block_ms: int = 400) -> Genesis:
+    """A network whose one validator is ``RICH``."""
+    return default_stake_genesis(
+        chain_id,
+        {RICH.account: 10**15},
+        {RICH.account: 10**15},
+        time_ms=int(time.time() * 1000) - 60_000,
+        block_ms=block_ms,
+        delta_ms=block_ms // 4,
+        epoch_blocks=4,
     )
 
 
@@ -96,20 +114,31 @@ async def running_service(
             assert service.jobs_ended
 
 
-def make_replaying_core(home: Path, config: Config, log: EventLog) -> NodeCore:
+def make_replaying_core(home: Path, config: Config, log: EventLog) -> NodeCore | LightCore:
     """A core over a world as the recording node's was at its start, but in memory."""
-    with open_home(home) as opened:
+    is_light = config.device.light
+    with open_home(home, light=is_light) as opened:
         genesis, key, real = opened.genesis, opened.key, make_world(opened, config, log.header.seed)
+    signer = None if real.signer is None else ValidatorSigner(key, MemorySigningJournal())
     world = replace(
         real,
         store=MemoryChainStore(first_data(genesis)),
         payloads=MemoryPayloadStore(),
         journal=MemoryReleaseJournal(),
+        signer=signer,
+        engine=make_engine(genesis, signer, real.signatures),
     )
     line = next(line for line in read_log_lines(home) if line["event"] == "node started")
-    port = int(str(line["listening"]).rpartition(":")[2])
-    network = network_config(config, genesis, f"fedchain/{log.header.version}", port)
-    return NodeCore(world, core_config(config), lambda chain: PeerNetwork(network, key, chain, world.random))
+    port = 0 if is_light else int(str(line["listening"]).rpartition(":")[2])
+    agent = f"fedchain{'-light' if is_light else ''}/{log.header.version}"
+    network = network_config(config, genesis, agent, port)
+
+    def connect(chain: ChainAccess) -> PeerNetwork:
+        return PeerNetwork(network, key, chain, world.random)
+
+    if is_light:
+        return LightCore(world, light_config(config), connect)
+    return NodeCore(world, core_config(config), connect)
 
 
 def read_log_lines(home: Path) -> list[dict[str, object]]:

@@ -3,15 +3,21 @@
 import asyncio
 import json
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from chain.codec import encode
+from chain.genesis import Genesis
 from chain.keys import KeyPair
+from node.client import Client
+from node.config import DeviceSettings
+from node.core.core import NodeCore
 from node.errors import EventLogError
 from node.eventlog import LoggedStep, read_log, replay
-from node.events import Started, Tick
+from node.events import Received, Started, Tick
+from node.light.core import LightCore
 from node.service.home import open_home, read_settings
 from tests.node.service.houses import (
     RICH,
@@ -20,6 +26,7 @@ from tests.node.service.houses import (
     make_genesis,
     make_home,
     make_replaying_core,
+    make_stake_genesis,
     read_log_lines,
     running_service,
     until,
@@ -80,10 +87,13 @@ async def test_killed_with_nine_it_starts_again_where_it_was(tmp_path: Path):
 # --- the event log ---------------------------------------------------------------------------------
 
 
-async def record_a_run(tmp_path: Path) -> tuple[Path, Path]:
-    """Record a process that mines, has a peer, is asked for a transfer, and is stopped; return its home and log."""
-    home = make_home(tmp_path / "home", GENESIS, make_config(mine=True), key=RICH)
-    peer = make_home(tmp_path / "peer", GENESIS)
+GENESES = {"pow": GENESIS, "pos": make_stake_genesis()}
+
+
+async def record_a_run(tmp_path: Path, genesis: Genesis) -> tuple[Path, Path]:
+    """Record a process that makes blocks, has a peer, is asked for a transfer, and is stopped; return home and log."""
+    home = make_home(tmp_path / "home", genesis, make_config(mine=True), key=RICH)
+    peer = make_home(tmp_path / "peer", genesis)
     record = tmp_path / "events.log"
     with NodeProcess(home, record=record) as node:
         async with await node.client() as client:
@@ -98,11 +108,13 @@ async def record_a_run(tmp_path: Path) -> tuple[Path, Path]:
     return home, record
 
 
-async def test_a_recorded_process_is_repeated_to_the_bit(tmp_path: Path):
-    """Every event of a real process, given to another core, leads to the same effects and the same state."""
-    home, record = await record_a_run(tmp_path)
+@pytest.mark.parametrize("engine", GENESES)
+async def test_a_recorded_process_is_repeated_to_the_bit(tmp_path: Path, engine: str):
+    """Every event of a real miner or validator, given to another core, leads to the same effects and state."""
+    home, record = await record_a_run(tmp_path, GENESES[engine])
     log = read_log(record)
     core = make_replaying_core(home, read_settings(home), log)
+    assert isinstance(core, NodeCore)
     steps = list(log.steps())
     kinds = {step.event.__struct_config__.tag for step in steps}
     assert {"started", "tick", "connected", "received", "job-done", "submit-body", "shutdown"} <= kinds
@@ -111,11 +123,34 @@ async def test_a_recorded_process_is_repeated_to_the_bit(tmp_path: Path):
     assert mismatch is None, str(mismatch)
     with open_home(home) as opened:
         assert core.world.store.tip() == opened.store.tip()
+        if opened.signing is not None:
+            assert core.world.signer is not None
+            assert core.world.signer.journal.entries() == opened.signing.entries() != ()
     assert KeyPair(RICH.seed).seed not in record.read_bytes()
 
     changed = make_replaying_core(home, read_settings(home), log)
     changed.world.random.seed(b"another chance")
     assert replay(log, changed) is not None
+
+
+@pytest.mark.parametrize("engine", GENESES)
+async def test_a_recorded_light_device_is_repeated_to_the_bit(tmp_path: Path, engine: str):
+    """What it heard of a full node, its proofs among it, leads another light core to the same head."""
+    full = make_home(tmp_path / "full", GENESES[engine], key=RICH)
+    home, record = tmp_path / "light", tmp_path / "events.log"
+    async with running_service(full, make_config(mine=True)) as other:
+        settings = make_config(connect=[other.running.listening])
+        settings = replace(settings, device=DeviceSettings(light=True))
+        make_home(home, GENESES[engine], settings)
+        async with running_service(home, settings, record=record), Client.from_home(home) as client:
+            await until(lambda: _is_at(client, 3))
+    log = read_log(record)
+    core = make_replaying_core(home, settings, log)
+    assert isinstance(core, LightCore)
+    assert sum(1 for step in log.steps() if isinstance(step.event, Received)) > 5
+    mismatch = replay(log, core)
+    assert mismatch is None, str(mismatch)
+    assert core.chain.height >= 3
 
 
 def test_a_log_that_is_cut_is_named_unless_the_process_was_killed(tmp_path: Path):
