@@ -287,8 +287,8 @@ MUTANTS: Final = (
     Mutant(
         "the holdout chunk is named while devices still reveal",
         "consensus/rounds/machine.py",
-        '    if table.steps[state.step].name == "open":\n        put_record',
-        '    if table.steps[state.step].name in ("reveal", "open"):\n        put_record',
+        "    if table.steps[state.step].name in _NAMED:",
+        '    if table.steps[state.step].name in ("reveal", *_NAMED):',
         ("tests/consensus/test_rounds.py::test_nobody_knows_the_chunk_before_the_reveal_step_has_closed",),
     ),
     Mutant(
@@ -297,5 +297,43 @@ MUTANTS: Final = (
         "        if settled and spent + work > ledger.context.rules.max_block_work:",
         "        if False:",
         ("tests/consensus/test_rounds.py::test_the_work_limit_settles_plans_in_turn",),
+    ),
+    Mutant(
+        "an update comes in when the holdout chunk is known",
+        "consensus/rules/updates.py",
+        '    if steps[state.step].message != "update":',
+        "    if False:",
+        ("tests/consensus/test_rounds.py::test_no_update_comes_in_once_the_chunk_can_be_known",),
+    ),
+    Mutant(
+        "an update for a plan without a task stops the node",
+        "consensus/rules/updates.py",
+        '    if state is None:\n        raise Invalid(\n            "update.plan"',
+        '    if False:\n        raise Invalid(\n            "update.plan"',
+        ("tests/consensus/test_updates.py::test_a_plan_without_a_task_takes_no_update",),
+    ),
+    Mutant(
+        "a chunk for a plan without a task stops the node",
+        "consensus/rules/openings.py",
+        "    if state is None:",
+        "    if False:",
+        ("tests/consensus/test_rounds.py::test_a_plan_without_a_task_opens_nothing",),
+    ),
+    Mutant(
+        "payloads of any size are asked for",
+        "consensus/rules/common.py",
+        "    if size > rules.max_payload_bytes:",
+        "    if False:",
+        (
+            "tests/consensus/test_updates.py::test_a_payload_beyond_the_rules_is_never_asked_for",
+            "tests/consensus/test_rounds.py::test_wrong_openings_are_refused_by_name",
+        ),
+    ),
+    Mutant(
+        "a plan that may cost more than all coins stops the node",
+        "consensus/rules/plans.py",
+        "    if need is None:",
+        "    if False:",
+        ("tests/consensus/test_transactions.py::test_a_plan_that_may_cost_more_than_can_exist_is_refused",),
     ),
 )

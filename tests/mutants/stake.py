@@ -423,4 +423,11 @@ MUTANTS: Final = (
         "Hash(bytes(32)) if again else key",
         ("tests/p2p/test_engine_messages.py",),
     ),
+    Mutant(
+        "who has taken its stake away leaves jail",
+        "consensus/rules/staking.py",
+        "    if before.stake < stake.parameters.min_stake:",
+        "    if False:",
+        ("tests/consensus/staking/test_offences.py::test_who_has_taken_its_stake_away_stays_in_jail",),
+    ),
 )
