@@ -7,6 +7,7 @@ from chain.codec import encode
 from chain.ids import Amount, Hash
 from chain.transaction import Body, CancelPlan, JoinPlan, RegisterDevice, SignedTransaction, Transaction, Transfer
 from node.core.config import CoreConfig, DeviceConfig, PoolLimits
+from node.core.waitingroom import WaitingRoom
 from node.effects import Accepted, Refused
 from node.events import SubmitBody, SubmitTransaction
 from node.mempool import replacement_fee
@@ -263,3 +264,17 @@ def test_what_is_final_or_given_up_is_kept_no_longer() -> None:
     assert len(blocks) == 4
     assert lonely.world.store.kept_transactions() == ()
     assert Lonely(shallow, lonely.world).core.pending_transactions() == ()
+
+
+def test_a_full_waiting_room_is_judged_in_turns() -> None:
+    """So many at a head, those first that have waited longest; who has to wait on stands behind the others."""
+    room = WaitingRoom()
+    all_ = [pay(amount, 9) for amount in range(1, 101)]
+    for signed in all_:
+        room.put(signed)
+    first = room.take(64)
+    assert list(first) == all_[:64]
+    for signed in first:
+        room.put(signed)
+    assert list(room.take(64)) == all_[64:] + all_[:28]
+    assert len(room) == 36
