@@ -300,6 +300,48 @@ MUTANTS: Final = (
         "        if False:",
         ("tests/node/light/test_lies.py",),
     ),
+    Mutant(
+        "a light device takes any length a liar names",
+        "node/core/largevalue.py",
+        "        if piece.total > self.most:",
+        "        if False:",
+        ("tests/node/light/test_caps.py",),
+    ),
+    Mutant(
+        "a node without bodies takes answers as long as bodies",
+        "p2p/session.py",
+        "        return min(limits.answer_bytes, self._longest) if self.owed[message_class] else limits.frame_bytes",
+        "        return limits.answer_bytes if self.owed[message_class] else limits.frame_bytes",
+        ("tests/p2p/test_hostile.py",),
+    ),
+    Mutant(
+        "a light device goes on from headers without their checksum",
+        "node/light/kept.py",
+        "    if sha256(data[head:]).digest() != data[len(MAGIC) : head]:",
+        "    if False:",
+        ("tests/node/light/test_kept.py",),
+    ),
+    Mutant(
+        "a light device goes on from another network's headers",
+        "node/light/kept.py",
+        "    if kept.genesis != genesis.id:",
+        "    if False:",
+        ("tests/node/light/test_kept.py",),
+    ),
+    Mutant(
+        "a light device keeps no stale siblings",
+        "node/light/workheaders.py",
+        "        siblings = self._siblings_of(headers)",
+        "        siblings: tuple[Header, ...] = ()",
+        ("tests/node/light/test_kept.py",),
+    ),
+    Mutant(
+        "a device compiles its kernels in its own process",
+        "fl/models/warm.py",
+        "        with cached_only():",
+        "        with suppress():",
+        ("tests/fl/test_warm.py",),
+    ),
     # --- devices ---------------------------------------------------------------------------------------
     Mutant(
         "a device trains without consent",

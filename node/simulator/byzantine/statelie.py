@@ -6,7 +6,7 @@ from chain.codec import encode
 from chain.ids import Hash
 from consensus.tree import StateProof
 from node.core.parts import MAX_VALUE_BYTES, SLICE_BYTES, ProvenValue, ProvenValues, ValueSlice, read_values
-from node.simulator.byzantine.base import Behaviour, Peer
+from node.simulator.byzantine.base import PRODUCER, Behaviour, Peer
 from p2p.messages import Message, NoPart, Part
 
 
@@ -14,6 +14,7 @@ class StateLie(Behaviour):
     """Spoils its answers to light devices: other values, none, without proof, of another block, too long."""
 
     name = "state-lie"
+    role = PRODUCER  # any full node can; of what all can, little is drawn where few lie
 
     def started(self) -> None:
         """Remember nothing of an earlier run."""
