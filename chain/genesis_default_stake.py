@@ -6,13 +6,11 @@ Amounts are in the smallest unit; spans that people think of in hours or days ar
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from msgspec.structs import replace
-
 from chain.address import DEFAULT_PREFIX
 from chain.errors import GenesisError
 from chain.genesis import Allocation, Genesis, GenesisValidator, PosParameters, Rules
-from chain.genesis_check import STAKE_VERSION, validate_genesis
-from chain.genesis_default import COIN, default_rules
+from chain.genesis_check import validate_genesis
+from chain.genesis_default import COIN, newest_rules
 from chain.ids import AccountId, Amount, Millis
 
 DELTA_MS: Final = 1000
@@ -31,8 +29,8 @@ _ABSENT_SLOTS: Final = 16
 
 
 def stake_rules() -> Rules:
-    """Return the default rules of a chain with validators, from height 0 on."""
-    return replace(default_rules(), version=STAKE_VERSION)
+    """Return the rules that a chain with validators made today begins with."""
+    return newest_rules()
 
 
 def default_stake_genesis(

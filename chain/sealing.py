@@ -1,8 +1,9 @@
 """Sealed payloads: bytes that travel by any hands and that only the named accounts can read.
 
-The data are encrypted once under a fresh key (XSalsa20-Poly1305); the key is put into one box for each reader, made
-with a throw-away key and the reader's own (X25519, derived from the Ed25519 key that is its account). libsodium does
-all of it. Whoever can't read learns who can, and how long the data are.
+The data are encrypted once (XSalsa20-Poly1305); their key is put into one box for each reader, made with a throw-away
+key and the reader's own (X25519, derived from the Ed25519 key that is its account). libsodium does all of it. Both keys
+are digests of a secret of the sender and of the data, so that the same seal is made again from the same things, and
+never one key for two messages. Whoever can't read learns who can, and how long the data are.
 
 Rules of this file: what strangers send gives ``None``, never an exception.
 """
@@ -12,40 +13,46 @@ from typing import Annotated, Final
 
 from msgspec import Meta
 from nacl.exceptions import CryptoError
-from nacl.public import SealedBox
+from nacl.public import Box, PrivateKey, PublicKey
 from nacl.secret import SecretBox
 from nacl.signing import SigningKey, VerifyKey
-from nacl.utils import random
 
 from chain.codec import Record, decode, encode
 from chain.errors import CodecError
+from chain.hashing import content_id, digest
 from chain.ids import AccountField, AccountId
 from chain.keys import KeyPair
 
 MAX_READERS: Final = 32
-OVERHEAD: Final = 256 + MAX_READERS * (32 + 80 + 8)
-"""Bytes that sealing adds at most."""
+_DOMAIN: Final = b"fedchain/seal"
+_NONCE: Final = bytes(24)
+"""Each key encrypts one message: a constant nonce is as good as any."""
 
 
 class KeyBox(Record):
     """The data's key for one reader."""
 
     reader: AccountField
-    box: Annotated[bytes, Meta(min_length=80, max_length=80)]
+    box: Annotated[bytes, Meta(min_length=48, max_length=48)]
 
 
 class Sealed(Record):
-    """Data for some readers."""
+    """Data for some readers; ``sender`` is the throw-away key's public half."""
 
+    sender: Annotated[bytes, Meta(min_length=32, max_length=32)]
     keys: Annotated[tuple[KeyBox, ...], Meta(min_length=1, max_length=MAX_READERS)]
     data: bytes
 
 
-def seal(data: bytes, readers: Sequence[AccountId]) -> bytes:
-    """Return ``data`` sealed for these accounts, 1 … ``MAX_READERS`` of them. Every call gives other bytes."""
-    key = random(SecretBox.KEY_SIZE)
-    boxes = [KeyBox(reader, SealedBox(VerifyKey(reader).to_curve25519_public_key()).encrypt(key)) for reader in readers]
-    return encode(Sealed(tuple(boxes), bytes(SecretBox(key).encrypt(data))))
+def seal(data: bytes, readers: Sequence[AccountId], secret: bytes) -> bytes:
+    """Return ``data`` sealed for these accounts, 1 … ``MAX_READERS`` of them. ``secret``: 32 bytes of the sender's."""
+    name = content_id(data)
+    key, throw_away = digest(_DOMAIN, secret, name, b"data"), PrivateKey(digest(_DOMAIN, secret, name, b"sender"))
+    boxes = [
+        KeyBox(reader, _box(throw_away, _public_half(reader), reader).encrypt(key, _NONCE).ciphertext)
+        for reader in readers
+    ]
+    return encode(Sealed(bytes(throw_away.public_key), tuple(boxes), SecretBox(key).encrypt(data, _NONCE).ciphertext))
 
 
 def read_sealed(sealed: bytes) -> Sealed | None:
@@ -62,8 +69,18 @@ def unseal(sealed: bytes, key: KeyPair) -> bytes | None:
     own = None if frame is None else next((each for each in frame.keys if each.reader == key.account), None)
     if frame is None or own is None:
         return None
+    private = SigningKey(key.seed).to_curve25519_private_key()
     try:
-        secret = SealedBox(SigningKey(key.seed).to_curve25519_private_key()).decrypt(own.box)
-        return bytes(SecretBox(secret).decrypt(frame.data))
-    except (CryptoError, ValueError, TypeError):  # a box that does not open, or that holds no key
+        secret = _box(private, PublicKey(frame.sender), key.account).decrypt(own.box, _NONCE)
+        return bytes(SecretBox(secret).decrypt(frame.data, _NONCE))
+    except (CryptoError, ValueError, RuntimeError):  # a box that does not open, holds no key, or is of no real sender
         return None
+
+
+def _public_half(account: AccountId) -> PublicKey:
+    return VerifyKey(account).to_curve25519_public_key()
+
+
+def _box(private: PrivateKey, public: PublicKey, reader: AccountId) -> SecretBox:
+    """Return the box between two keys, its key bound to the reader it is for."""
+    return SecretBox(digest(_DOMAIN, Box(private, public).shared_key(), reader))

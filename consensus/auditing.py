@@ -20,7 +20,7 @@ from chain.ids import ZERO_HASH, AccountId, Hash
 from consensus.assignment import get_eligible_count
 from consensus.problems import get_problem
 from consensus.records import Miner, RevealedUpdate, RoundState, UpdateAudit
-from consensus.state import get_audit, get_miners, get_revealed, miner_key, need_record
+from consensus.state import get_audit, get_miners, get_revealed, get_seat, miner_key, need_record
 from consensus.view import StateView
 from fl.audit.challenge import draw_segments, is_audited
 from fl.plan.dimensions import audit_policy
@@ -65,6 +65,18 @@ def get_audited(view: StateView, state: RoundState, beacon: Hash) -> dict[int, R
         for position, update in found.items()
         if update is not None and is_audited(policy, asks, task, AccountId(update.device))
     }
+
+
+def is_asked_to_open(view: StateView, state: RoundState, device: AccountId) -> bool:
+    """Must this device open segments of its update for the open task, and has it not done so?"""
+    plan, task = Hash(state.task.plan), Hash(state.task.digest)
+    if state.chunk_beacon == ZERO_HASH or not is_in_audit(view, state):
+        return False
+    position = get_seat(view, plan, device, task)
+    if position is None or get_revealed(view, plan, position, task) is None:
+        return False
+    is_chosen = is_audited(need_policy(view, plan), Hash(state.chunk_beacon), task, device)
+    return is_chosen and get_audit(view, plan, position, task) is None
 
 
 def get_asked(view: StateView, state: RoundState, update: RevealedUpdate, beacon: Hash) -> tuple[int, ...]:

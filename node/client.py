@@ -23,9 +23,10 @@ from chain.genesis_file import read_genesis
 from chain.hashing import content_id
 from chain.ids import AccountId, Amount, Hash
 from chain.keys import KeyPair
-from chain.transaction import Body, JoinPlan, RegisterDevice, SignedTransaction, SubmitPlan, Transaction, Transfer
+from chain.transaction import Body, SignedTransaction, SubmitPlan, Transaction, Transfer
 from chain.upgrades import read_upgrades
 from consensus.fees import compute_need, get_minimum_fee
+from consensus.rules.transactions import FREE
 from fl.plan.schema import Plan, decode_plan, encode_plan, plan_id
 from node.rpc.connection import DEFAULT_TIMEOUT_S, RpcConnection
 from node.rpc.failures import (
@@ -243,7 +244,7 @@ class Client(RpcConnection):
             fee=Amount(0 if fee is None else fee),
             body=body,
         )
-        if fee is None and not isinstance(body, RegisterDevice | JoinPlan):  # a stamp, or the plan's escrow, pays these
+        if fee is None and not isinstance(body, FREE):  # a stamp, or the plan's escrow, pays these
             unsigned = _with_lowest_fee(unsigned, genesis.rules_at(account.height + 1))
         return await self.submit(unsigned.sign(key))
 

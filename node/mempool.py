@@ -24,14 +24,13 @@ from msgspec.structs import replace
 
 from chain.codec import encode
 from chain.ids import AccountId, Hash, Millis
-from chain.transaction import JoinPlan, RegisterDevice, SignedTransaction
-from consensus.rules.transactions import get_spending
+from chain.transaction import SignedTransaction
+from consensus.rules.transactions import FREE, get_spending
 from node.core.config import PoolLimits
 from node.poolentry import GONE, Entry, PoolSnapshot, Sender, Shares, Source
 
 UNPAID: Final = "mempool.balance"
 """The rule that refuses what a sender's coins do not pay for together."""
-_FREE_KINDS = (RegisterDevice, JoinPlan)
 _REPLACEMENT_DIVISOR: Final = 10
 
 
@@ -152,7 +151,7 @@ class Mempool:
         return Admitted(Admission.ADDED if held is None else Admission.REPLACED, removed=removed)
 
     def _entry(self, signed: SignedTransaction, id: Hash, now: Millis, source: Source) -> Entry:
-        free = isinstance(signed.transaction.body, _FREE_KINDS) and signed.transaction.fee == 0
+        free = isinstance(signed.transaction.body, FREE) and signed.transaction.fee == 0
         self._order += 1
         spending = signed.transaction.fee + get_spending(signed.transaction.body)[1]
         return Entry(signed, id, len(encode(signed)), free, now, self._order, source, spending)

@@ -333,6 +333,12 @@ def _check_audit(plan: Plan) -> Problems:
     if not isinstance(plan.algorithm, FedSvrg):
         allowed = "can't be audited: its steps need sums over all rows; use fedsvrg, or leave verification.audit out"
         yield Problem("algorithm.name", tag_of(plan.algorithm), allowed)
+    policy, deadlines = audit_policy(plan), plan.deadlines
+    if policy is not None and policy.blocks <= deadlines.confirmations + 1:
+        allowed = (
+            f"must be above deadlines.confirmations + 1 = {deadlines.confirmations + 1}, or no device answers in time"
+        )
+        yield Problem("verification.audit.blocks", str(policy.blocks), allowed)
     if not plan.training.segment:
         yield Problem("training.segment", "0", "must be at least 1 with verification.audit: audits open segments")
 
@@ -402,7 +408,7 @@ def _check_bytes(plan: Plan) -> Problems:
 _ALL: Final = frozenset(Plan.__struct_fields__)
 PLAN_RULES: Final[tuple[tuple[frozenset[str], Callable[[Plan], Problems]], ...]] = (
     (frozenset({"version", "aggregation", "verification", *LATER_SECTIONS}), _check_format),
-    (frozenset({"verification", "algorithm", "training", "privacy"}), _check_audit),
+    (frozenset({"verification", "algorithm", "training", "deadlines"}), _check_audit),
     (frozenset({"roles", "model", "participation", "aggregation"}), _check_robust),
     (frozenset({"title"}), _check_title),
     (frozenset({"roles"}), _check_roles),

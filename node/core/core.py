@@ -12,6 +12,7 @@ together here from small parts; which part hears which message is one table (``_
 from chain.ids import AccountId, Height, Millis
 from consensus.pos.engine import PosEngine
 from node.core.agreement import AgreementDesk
+from node.core.audits import connect_audits
 from node.core.base import Connect, Core
 from node.core.chain import Chain
 from node.core.config import CoreConfig
@@ -145,6 +146,7 @@ class NodeCore(Core):
         self._owner = Owner(around) if config.owner else None
         self._connect_parts(self._routes)
         self._connect_roles(self._routes)
+        connect_audits(self._routes, config, around)
 
     def _make_producers(self, around: Surroundings) -> tuple[Miner | None, Validator | None, AgreementDesk | None]:
         """Return what makes blocks under this network's engine, if this node does, and what decides on them."""

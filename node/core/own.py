@@ -12,14 +12,14 @@ from msgspec.structs import replace
 
 from chain.codec import encode
 from chain.ids import INT_MAX, Amount
-from chain.transaction import Body, JoinPlan, RegisterDevice, SignedTransaction, Transaction, Transfer
+from chain.transaction import Body, SignedTransaction, Transaction, Transfer
 from consensus.fees import get_minimum_fee
+from consensus.rules.transactions import FREE
 from node.core.chain import AccountReader
 from node.mempool import Mempool, replacement_fee
 from node.world import World
 
 TRANSACTION_VERSION: Final = 1
-_FREE_KINDS: Final = (RegisterDevice, JoinPlan)
 
 
 def measure_longest(world: World, body: Body) -> int:
@@ -48,7 +48,7 @@ class OwnTransactions:
             nonce = held.transaction.nonce
         unsigned = Transaction(TRANSACTION_VERSION, self._world.genesis.chain_id, account, nonce, Amount(0), body)
         signed = unsigned.sign(self._world.key)
-        if isinstance(body, _FREE_KINDS) and held is None:
+        if isinstance(body, FREE) and held is None:
             return signed
         while signed.transaction.fee < (fee := self._least_fee(len(encode(signed)), held)):
             signed = replace(unsigned, fee=Amount(fee)).sign(self._world.key)

@@ -11,7 +11,13 @@ from chain.keys import KeyPair
 from fl.dataset import Dataset, DenseData
 
 _DOMAIN_COMMITMENT: Final = b"fedchain/data-commitment"
+_DOMAIN_AUDIT: Final = b"fedchain/audit-secret"
 _DOMAIN_SALT: Final = b"fedchain/data-salt"
+
+
+def audit_secret(key: KeyPair, plan: Hash) -> bytes:
+    """Return the 32 bytes behind the salts of a device's rows and states under an audited plan."""
+    return digest(_DOMAIN_AUDIT, key.seed, plan)
 
 
 def commit_to_data(data: Dataset, key: KeyPair, plan: Hash) -> Hash:

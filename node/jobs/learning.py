@@ -7,13 +7,17 @@ exception passes through.
 from chain.fixedpoint import from_bytes
 from consensus.problems import compile_document
 from consensus.stamps import find_stamp
-from fl.dataset import Dataset, rows
+from fl.audit.rows import CommittedRows
+from fl.dataset import rows
 from fl.errors import DataError, DivergenceError
 from fl.models.warm import warm_up_lightly
-from fl.plan.schema import Plan, Role, decode_plan
+from fl.plan.dimensions import audit_policy
+from fl.plan.schema import decode_plan
 from fl.task import device_seed
-from node.jobs.commitment import commit_to_data
+from node.jobs.auditing import train_audited
+from node.jobs.commitment import audit_secret, commit_to_data
 from node.jobs.control import JobControl
+from node.jobs.data import load_data
 from node.jobs.results import (
     Cancelled,
     ChunkOpened,
@@ -31,20 +35,22 @@ def inspect_data(spec: InspectData, world: World, control: JobControl) -> JobRes
     """Read the device's data under the plan's role, count it, commit to it; load the kernels training will need."""
     problem = compile_document(spec.plan)
     try:
-        data = _load(world, problem.plan, spec.role)
+        data = load_data(world, problem.plan, spec.role)
     except (DataError, OSError) as error:
         return Declined(str(error))
     warm_up_lightly(problem, data, control.is_cancelled)
     if control.is_cancelled():
         return Cancelled()
-    return DataInspected(rows(data), commit_to_data(data, world.key, problem.plan_id))
+    if audit_policy(problem.plan) is None:
+        return DataInspected(rows(data), commit_to_data(data, world.key, problem.plan_id))
+    return DataInspected(rows(data), CommittedRows.of(data, audit_secret(world.key, problem.plan_id)).root)
 
 
 def train_task(spec: TrainTask, world: World, control: JobControl) -> JobResult:
     """Train; the computation's time counts the algorithm alone, not the reading of files."""
     problem = compile_document(spec.plan)
     try:
-        data = _load(world, problem.plan, spec.role)
+        data = load_data(world, problem.plan, spec.role)
     except (DataError, OSError) as error:
         return Declined(str(error))
     warm_up_lightly(problem, data, control.is_cancelled)  # nothing is left to do if the inspection did it here
@@ -54,23 +60,13 @@ def train_task(spec: TrainTask, world: World, control: JobControl) -> JobResult:
     seed = device_seed(spec.task.digest, spec.device)
     began = control.clock_us()
     try:
-        payload = problem.algorithm.train(problem, spec.task, spec.task.phase, model, spec.carry, data, seed)
+        if audit_policy(problem.plan) is None:
+            payload = problem.algorithm.train(problem, spec.task, spec.task.phase, model, spec.carry, data, seed)
+        else:
+            payload = train_audited(world, problem, spec.task, spec.model, spec.carry, data).payload()
     except DivergenceError as error:
         return Declined(str(error))
     return Trained(payload, rows(data), control.clock_us() - began)
-
-
-def _load(world: World, plan: Plan, name: str) -> Dataset:
-    if world.data is None:
-        raise DataError("this node has no data to train on")
-    return world.shelf.load(world.data, _role(plan, name))
-
-
-def _role(plan: Plan, name: str) -> Role:
-    for role in plan.roles:
-        if role.name == name:
-            return role
-    raise DataError(f"the plan has no role {name!r}; it has {', '.join(role.name for role in plan.roles)}")
 
 
 def find_device_stamp(spec: FindStamp, world: World, control: JobControl) -> JobResult:

@@ -100,6 +100,18 @@ class Trained(Record, tag="trained"):
     computation_us: Natural
 
 
+class SegmentsOpened(Record, tag="segments-opened"):
+    """What an audit asked for, sealed for its verifiers."""
+
+    sealed: bytes
+
+
+class OpeningVerified(Record, tag="opening-verified"):
+    """What is wrong with an audited update; empty if its opened work was repeated bit for bit."""
+
+    fault: str
+
+
 class StampFound(Record, tag="stamp-found"):
     """The stamp of a device's registration."""
 
@@ -154,6 +166,8 @@ JobResult = (
     | UpdateVerified
     | DataInspected
     | Trained
+    | SegmentsOpened
+    | OpeningVerified
     | StampFound
     | ChunkOpened
     | PieceChecked

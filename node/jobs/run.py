@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Final, cast
 
+from node.jobs.auditing import open_segments, verify_opening
 from node.jobs.blocks import build_block, execute_branch
 from node.jobs.control import JobControl
 from node.jobs.learning import find_device_stamp, inspect_data, open_chunk, train_task
@@ -16,8 +17,10 @@ from node.jobs.specs import (
     InspectData,
     JobSpec,
     OpenChunk,
+    OpenSegments,
     SealBlock,
     TrainTask,
+    VerifyOpening,
     VerifyUpdate,
 )
 from node.jobs.states import check_piece
@@ -33,6 +36,8 @@ JOBS: Final[dict[type, _Job]] = {
     VerifyUpdate: cast(_Job, verify_update),
     InspectData: cast(_Job, inspect_data),
     TrainTask: cast(_Job, train_task),
+    OpenSegments: cast(_Job, open_segments),
+    VerifyOpening: cast(_Job, verify_opening),
     FindStamp: cast(_Job, find_device_stamp),
     OpenChunk: cast(_Job, open_chunk),
     CheckPiece: cast(_Job, check_piece),

@@ -75,6 +75,39 @@ class TrainTask(Record, tag="train-task"):
     carry: bytes
 
 
+class OpenSegments(Record, tag="open-segments"):
+    """Open these segments of the training for a task, sealed for these readers."""
+
+    plan: bytes
+    role: ShortText
+    task: Task
+    device: AccountField
+    model: bytes
+    carry: bytes
+    segments: tuple[Natural, ...]
+    readers: tuple[AccountField, ...]
+
+
+class VerifyOpening(Record, tag="verify-opening"):
+    """Repeat what an audited device opened. ``release`` is its update's id; the last ids but one are payloads'.
+
+    ``first``: the payload of its update in the round's first phase, None in that phase itself.
+    """
+
+    plan: bytes
+    task: Task
+    device: AccountField
+    samples: Natural
+    commitment: HashField
+    model: bytes
+    carry: bytes
+    release: HashField
+    update: HashField
+    first: HashField | None
+    opening: HashField
+    segments: tuple[Natural, ...]
+
+
 class FindStamp(Record, tag="find-stamp"):
     """Find the proof-of-work stamp of a device's registration."""
 
@@ -99,5 +132,15 @@ class CheckPiece(Record, tag="check-piece"):
 
 
 JobSpec = (
-    CheckPiece | ExecuteBranch | BuildBlock | SealBlock | VerifyUpdate | InspectData | TrainTask | FindStamp | OpenChunk
+    CheckPiece
+    | ExecuteBranch
+    | BuildBlock
+    | SealBlock
+    | VerifyUpdate
+    | InspectData
+    | TrainTask
+    | OpenSegments
+    | VerifyOpening
+    | FindStamp
+    | OpenChunk
 )

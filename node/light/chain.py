@@ -108,6 +108,11 @@ class LightSurroundings:
         return self.source.final_height
 
     @property
+    def opens_audits(self) -> bool:
+        """Can this node open its training? Who is drawn to verify it takes reading the whole register of miners."""
+        return False
+
+    @property
     def may_act(self) -> bool:
         """Is there a state worth acting on, and somebody to tell?"""
         is_followed = self.source.is_past_checkpoint and self.source.find_stop() is None

@@ -82,6 +82,11 @@ class DeviceSurroundings(Protocol):
         """Is the state worth acting on?"""
         ...
 
+    @property
+    def opens_audits(self) -> bool:
+        """Can this node open its training when a plan audits it?"""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
@@ -112,6 +117,11 @@ class Surroundings:
     def final_height(self) -> Height:
         """The height up to which the head's chain is final."""
         return self.world.engine.finalized(self.chain.tree, self.chain.head_id)
+
+    @property
+    def opens_audits(self) -> bool:
+        """Can this node open its training when a plan audits it?"""
+        return True
 
     @property
     def may_act(self) -> bool:

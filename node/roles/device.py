@@ -30,6 +30,7 @@ from consensus.state import (
     get_seat,
     need_bytes,
 )
+from fl.plan.dimensions import audit_policy
 from fl.plan.schema import Plan
 from node.core.config import DeviceConfig
 from node.core.messages import FinalMoved, HeadChanged, OwnTransaction, PayloadStored, StateChanged, UpdateReleased
@@ -77,6 +78,10 @@ class DeviceStatus(Record):
 _NO_PERMIT: Final = (
     "not permitted yet: this network's registrars say which devices may register; "
     "send one of them this node's account, for fedchain device permit"
+)
+
+_NO_AUDITS: Final = (
+    "the plan audits its devices, and a light device can't answer audits: run a full node (without --light)"
 )
 
 
@@ -228,6 +233,8 @@ class Device:
         if role is None:
             names = ", ".join(role.name for role in plan.roles)
             self._decline(id, "", f"the plan has the roles {names}; name the one to take", turn)
+        elif audit_policy(plan) is not None and not self._around.opens_audits:
+            self._decline(id, role, _NO_AUDITS, turn)
         elif self._job is None:
             self._working = f"reading the data for plan {id.hex()[:16]}"
             self._job = turn.start(InspectData(need_bytes(self._around.chain.view, document_key(id)), role))

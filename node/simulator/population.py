@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from chain.codec import encode
 from chain.genesis import Genesis, Rules
-from chain.genesis_default import COIN, default_genesis, default_rules
+from chain.genesis_default import COIN, default_genesis, newest_rules
 from chain.genesis_default_stake import default_stake_genesis, stake_rules
 from chain.ids import AccountId, Amount
 from chain.keys import KeyPair
@@ -20,6 +20,7 @@ from fl.dataset import DenseData
 from fl.holdout import HoldoutSet, commit_holdout
 from fl.plan.schema import (
     AlgorithmSpec,
+    Audit,
     Bounds,
     ClassLabel,
     Dane,
@@ -40,6 +41,7 @@ from fl.plan.schema import (
     Role,
     Stopping,
     Timing,
+    Training,
     Verification,
     plan_id,
 )
@@ -66,8 +68,8 @@ def key_of(seed: int, machine: int) -> KeyPair:
 
 
 def make_rules() -> Rules:
-    """Return the default rules with stamps that cost nothing to find."""
-    return replace(default_rules(), stamp_bits=_STAMP_BITS)
+    """Return the newest rules with stamps that cost nothing to find."""
+    return replace(newest_rules(), stamp_bits=_STAMP_BITS)
 
 
 def make_genesis(settings: SimulationSettings) -> Genesis:
@@ -183,8 +185,10 @@ class Population:
             policies.append(Holdout(holdout.root, _HOLDOUT_CHUNKS, holdout.rows, Number.of(2)))
         devices = self._settings.devices
         least = max(1, devices // 4)
+        audit = self._draw_audit(number) if isinstance(algorithm, FedSvrg) else None
+        policies += [] if audit is None else [audit]
         plan = HorizontalPlan(
-            version=1,
+            version=1 if audit is None else 2,
             title=f"plan {number}",
             description="",
             nonce=number,
@@ -200,11 +204,20 @@ class Population:
             rewards=Rewards(Amount(1000 * COIN + 7), Amount(100 * COIN + 3)),
             stopping=Stopping(random.randint(2, 3), Number.of(0)),
             fraction_bits=24,
+            training=Training("full", 0 if audit is None else 8),
         )
         problems = check_plan(plan)
         if problems:
             raise SimulationError("the simulator drew a plan that is none: " + "; ".join(map(str, problems)))
         return Commission(plan, holdout)
+
+    def _draw_audit(self, number: int) -> Audit | None:
+        """Return the audits of a plan, if it has any: in one world of three."""
+        random = source(self._settings.seed, "audit", number)
+        if random.random() > 1 / 3 or not self._settings.miner_count:
+            return None
+        percent, openings, verifiers = random.choice((30, 100)), random.randint(1, 3), random.randint(1, 3)
+        return Audit(percent, openings, min(verifiers, self._settings.miner_count), 12, Number.of(100))
 
     def _features(self) -> tuple[NumericFeature, ...]:
         one = Number.of(1)

@@ -21,8 +21,10 @@ from node.jobs.specs import (
     InspectData,
     JobSpec,
     OpenChunk,
+    OpenSegments,
     SealBlock,
     TrainTask,
+    VerifyOpening,
     VerifyUpdate,
 )
 from node.simulator.memo import Memo
@@ -33,6 +35,8 @@ _SPANS_MS: Final[dict[type, tuple[int, int]]] = {
     VerifyUpdate: (1, 60),
     InspectData: (10, 400),
     TrainTask: (50, 3_000),
+    OpenSegments: (20, 2_000),
+    VerifyOpening: (10, 1_000),
     FindStamp: (1, 200),
     OpenChunk: (1, 30),
     CheckPiece: (1, 30),

@@ -98,7 +98,7 @@ class AuditedChain(Chain):
         state = self.state_of_round
         update = get_audited(self, state, self.beacon)[self.position(device)]
         opening = self.trained[device].open(self.rows(device), get_asked(self, state, update, self.beacon))
-        sealed = seal(opening, get_readers(self, state, device.account, self.beacon))
+        sealed = seal(opening, get_readers(self, state, device.account, self.beacon), content_id(device.seed))
         self.send(device, OpenAudit(self.plan, state.task.digest, self.keep(sealed)))
 
     def verify(self, miner: KeyPair, device: KeyPair) -> str:
@@ -334,7 +334,7 @@ def test_more_than_half_decide_and_nothing_changes_a_decision(verifiers: int, wo
 def test_only_those_it_is_sealed_for_read_it(data: bytes, readers: int) -> None:
     """Others, and whoever gets it spoilt, read nothing."""
     keys = DEVICES[:readers]
-    sealed = seal(data, [key.account for key in keys])
+    sealed = seal(data, [key.account for key in keys], bytes(32))
     assert [unseal(sealed, key) for key in keys] == [data] * readers
     assert unseal(sealed, MINERS[0]) is None
     assert unseal(sealed[:-1] + bytes([sealed[-1] ^ 1]), keys[0]) is None

@@ -14,7 +14,8 @@ from msgspec.structs import replace as with_fields
 
 from chain.codec import encode
 from chain.genesis import Genesis
-from chain.genesis_default_stake import default_stake_genesis, stake_rules
+from chain.genesis_default import default_rules
+from chain.genesis_default_stake import default_stake_genesis
 from chain.hashing import digest
 from chain.ids import Amount, Hash
 from chain.keys import KeyPair
@@ -51,7 +52,7 @@ def make_stake_genesis() -> Genesis:
         "golden", dict.fromkeys([*accounts, LATE.account], 10**12), dict.fromkeys(accounts, STAKE),
         time_ms=START, block_ms=1000, epoch_blocks=EPOCH, unbonding_blocks=10, jail_blocks=7, absent_slots=2,
         min_stake=STAKE // 10,
-        rules=with_fields(stake_rules(), version=2, subsidy=Amount(1_000_003), subsidy_halving=20),
+        rules=with_fields(default_rules(), version=2, subsidy=Amount(1_000_003), subsidy_halving=20),
     )  # fmt: skip
 
 
