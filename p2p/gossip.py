@@ -113,6 +113,7 @@ class Gossip:
 
     def _send_heads(self, now: Millis) -> None:
         weight = self._chain.weight()
+        message: Head | None = None  # one for all: nearly always they wait for the same header
         for peer, pending in self._pending.items():
             header = pending.head
             if header is None or now < pending.head_due or now - pending.head_sent_at < HEAD_MS:
@@ -122,7 +123,9 @@ class Gossip:
             id = block_id(header)
             if session.weight > weight or session.known.has((None, id), now):
                 continue  # it is ahead of us, or had the block before us
-            if self._links.send(session, Head(header, encode_weight(weight))):
+            if message is None or message.header is not header:
+                message = Head(header, encode_weight(weight))
+            if self._links.send(session, message):
                 session.known.add((None, id), now)
                 pending.head_sent_at = now
 

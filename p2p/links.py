@@ -24,6 +24,7 @@ class Links:
         self.on_closed: list[Callable[[Session, Millis], None]] = []  # of every connection, whatever its stage was
         self._outputs: list[NetworkOutput] = []
         self._unsent: dict[int, Session] = {}  # those whose queue may have something to send
+        self._framed: tuple[Message, bytes] | None = None  # the message sent last: it goes to many
 
     def emit(self, output: NetworkOutput) -> None:
         """Add an output."""
@@ -37,12 +38,17 @@ class Links:
                 session.bytes_sent += len(data)
                 self._outputs.append(Send(session.connection, data))
         self._unsent.clear()
+        self._framed = None
         outputs, self._outputs = self._outputs, []
         return outputs
 
     def send(self, session: Session, message: Message) -> bool:
         """Queue a message to a peer; False if it is dropped."""
-        if session.stage is Stage.CLOSED or not session.put(message):
+        if session.stage is Stage.CLOSED:
+            return False
+        if self._framed is None or self._framed[0] is not message:
+            self._framed = message, encode_message(message)
+        if not session.put(message, self._framed[1]):
             return False
         self._unsent[session.connection] = session
         return True

@@ -27,7 +27,6 @@ from p2p.messages import (
     ServerProof,
     decode_message,
     decode_weight,
-    encode_message,
 )
 from p2p.recent import RecentSet
 from p2p.sendqueue import SendQueue
@@ -218,9 +217,9 @@ class Session:
 
     # ── out ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def put(self, message: Message) -> bool:
-        """Queue a message; False if its queue was full and it is dropped."""
-        return self.queue.put(CLASS_OF[type(message)], encode_message(message))
+    def put(self, message: Message, frame: bytes) -> bool:
+        """Queue a message's frame; False if its queue was full and it is dropped."""
+        return self.queue.put(CLASS_OF[type(message)], frame)
 
     def has_room(self, message_class: MessageClass, size: int) -> bool:
         """Would a message of about ``size`` bytes be queued?"""

@@ -6,6 +6,7 @@ are pure; a memory of good signatures (``consensus.signatures.SignatureCache``) 
 
 from collections.abc import Sequence
 from enum import StrEnum
+from functools import lru_cache
 from typing import Annotated, Final, Protocol, TypeAlias
 
 from msgspec import Meta
@@ -21,6 +22,9 @@ from consensus.pos.validators import MAX_MEMBERS, ValidatorSet
 
 MAX_MESSAGE_BYTES: Final = 24 * 1024
 """Largest consensus message: a certificate signed by ``MAX_MEMBERS`` validators takes 17 KiB."""
+_REMEMBERED: Final = 256
+_REMEMBERED_BYTES: Final = 4 * 1024
+"""So many messages of at most so many bytes, seen last, are not decoded again: the same ones come from every side."""
 DOMAIN_VOTE: Final = b"fedchain/pos-vote"
 DOMAIN_KEY: Final = b"fedchain/pos-message-key"
 DOMAIN_REPROPOSAL: Final = b"fedchain/pos-reproposal"
@@ -94,6 +98,15 @@ class SignatureJudge(Protocol):
 
 def read_message(data: bytes) -> Message:
     """Return the message that these bytes are. ``MessageFault`` if they are none, or larger than any."""
+    return _read_again(data) if len(data) <= _REMEMBERED_BYTES else _read(data)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _read_again(data: bytes) -> Message:
+    return _read(data)
+
+
+def _read(data: bytes) -> Message:
     try:
         return decode(data, Message, MAX_MESSAGE_BYTES)  # type: ignore[arg-type]  # the codec takes unions too
     except CodecError as error:

@@ -27,6 +27,7 @@ from p2p.limits import (
 from p2p.messages import (
     AnnounceTransactions,
     BlockBody,
+    EngineMessage,
     GetBodies,
     GetHeaders,
     GetPayload,
@@ -284,9 +285,33 @@ def test_a_head_is_told_to_those_who_lack_it() -> None:
     assert [(each.header, each.weight) for each in heard(behind, Head)] == [(blocks[3][0], encode_weight(4))]
 
 
-def announce(stage: Stage, blocks: list[tuple[Header, Body]]) -> None:
+def test_a_head_may_wait_for_the_certificate_that_brings_it() -> None:
+    """Certificate and head come together; who has shown to have the block hears of no head; who hears of nothing else
+    hears of the head when its time is over."""
+    stage = Stage()
+    told, knowing, other = (Puppet(stage, number, KEYS[19 + number]).greet() for number in (1, 2, 3))
+    blocks = make_chain(2)
+    announce(stage, blocks[:1], patience_ms=1_000)
+    stage.network.has_block(knowing.key.account, blocks[0][0], 1, stage.now)
+    stage.tick(500)
+    assert not any(heard(puppet, Head) for puppet in (told, knowing, other))
+    tell = stage.network.tell_engine
+    stage.take(tell(b"final", Hash(b"k" * 32), [told.key.account], stage.now, brings_head=True))
+    assert [type(message) for message in told.heard] == [EngineMessage, Head]
+    stage.tick(500)
+    assert [each.header for each in heard(other, Head)] == [blocks[0][0]]
+    assert not heard(knowing, Head)
+    assert [info.height for info in stage.network.peers()] == [0, 1, 0]
+    announce(stage, blocks[1:], patience_ms=1_000)
+    stage.tick(500)
+    told.heard.clear()
+    stage.tick(500)
+    assert [[each.header for each in heard(puppet, Head)] for puppet in (told, knowing, other)] == [[blocks[1][0]]] * 3
+
+
+def announce(stage: Stage, blocks: list[tuple[Header, Body]], patience_ms: int = 0) -> None:
     stage.chain.mine(blocks)
-    stage.take(stage.network.announce_block(blocks[-1][0], stage.now))
+    stage.take(stage.network.announce_block(blocks[-1][0], stage.now, patience_ms))
     assert stage.chain.head() == block_id(blocks[-1][0])
     assert stage.chain.height() == Height(blocks[-1][0].height)
 
