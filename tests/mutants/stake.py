@@ -430,4 +430,11 @@ MUTANTS: Final = (
         "    if False:",
         ("tests/consensus/staking/test_offences.py::test_who_has_taken_its_stake_away_stays_in_jail",),
     ),
+    Mutant(
+        "a signature that comes late counts in the next epoch",
+        "consensus/pos/agreement.py",
+        "        if live is None or epoch_of_message(message) != live.epoch or isinstance(message, Certificate):",
+        "        if live is None or isinstance(message, Certificate):",
+        ("tests/consensus/pos/test_agreement.py::test_a_signature_that_comes_when_its_epoch_is_over_is_nobodys",),
+    ),
 )

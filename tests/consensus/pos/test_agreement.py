@@ -479,6 +479,20 @@ def test_the_next_epoch_begins_with_its_own_validators_and_what_came_early():
     assert encode(finalized(2, ID2)) in node.agreement.on_peer(), "it helps whoever is still in the old epoch"
 
 
+def test_a_signature_that_comes_when_its_epoch_is_over_is_nobodys():
+    """A vote takes a while to be journalled; of the next epoch, whose views begin at 1 again, it says nothing."""
+    node = Node(ME)
+    node.execute(BLOCK1)
+    node.execute(BLOCK2)
+    node.tell(finalized(2, ID2))
+    node.agreement.on_epoch(NEXT, BLOCK2, Millis(node.now))
+    view = node.agreement.view
+    for kind in (VoteKind.NOTARIZE, VoteKind.NULLIFY):
+        late, own = (sign_vote(set, ME, view, kind, ZERO_HASH) for set in (SET, NEXT))
+        assert node.agreement.on_signed(encode(late), Millis(node.now)) == []
+        assert node.agreement.on_signed(encode(own), Millis(node.now)) != []
+
+
 # Telling
 
 
