@@ -8,7 +8,7 @@ from msgspec.structs import replace as replace_fields
 from chain.block import Header, block_id
 from chain.codec import encode
 from chain.genesis import Genesis
-from chain.genesis_default_stake import default_stake_genesis
+from chain.genesis_default_stake import default_stake_genesis, stake_rules
 from chain.ids import Height
 from chain.keys import KeyPair
 from chain.upgrades import read_upgrades, write_upgrades
@@ -32,7 +32,7 @@ def make_genesis() -> Genesis:
     accounts = [key.account for key in VALIDATORS]
     return default_stake_genesis(
         "town", dict.fromkeys(accounts, 10**12), dict.fromkeys(accounts, 10**9), time_ms=START, block_ms=1000,
-        epoch_blocks=EPOCH, unbonding_blocks=200, jail_blocks=100,
+        epoch_blocks=EPOCH, unbonding_blocks=200, jail_blocks=100, rules=replace_fields(stake_rules(), version=2),
     )  # fmt: skip
 
 
