@@ -73,6 +73,21 @@ def decode(data: bytes, kind: type[R], max_bytes: int = MAX_OBJECT_BYTES, encode
     return value
 
 
+def decode_own(data: bytes, kind: type[R]) -> R:
+    """Return the ``kind`` that ``encode`` wrote on this machine, or that a checked state root commits to.
+
+    So it is canonical, and that is not looked at again. ``CodecError`` if it is damaged so that it can't be read.
+    """
+    decoder = _decoders.get(kind)
+    if decoder is None:
+        return decode(data, kind)
+    try:
+        value: R = decoder.decode(data)
+    except msgspec.MsgspecError:
+        return decode(data, kind)  # which says what is wrong
+    return value
+
+
 def _name(kind: object) -> str:
     return getattr(kind, "__name__", str(kind))
 

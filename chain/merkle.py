@@ -32,10 +32,11 @@ def merkle_root(leaves: Sequence[bytes]) -> Hash:
 
 
 def _root(hashes: Sequence[bytes]) -> bytes:
-    if len(hashes) == 1:
-        return hashes[0]
-    half = _split(len(hashes))
-    return _node(_root(hashes[:half]), _root(hashes[half:]))
+    # Joined in pairs from the left, an odd one handed up, level by level: the same tree as by splitting at ``_split``.
+    while len(hashes) > 1:
+        odd = hashes[len(hashes) & ~1 :]
+        hashes = [*map(_node, hashes[::2], hashes[1::2]), *odd]
+    return hashes[0]
 
 
 def merkle_proof(leaves: Sequence[bytes], index: int) -> tuple[Hash, ...]:

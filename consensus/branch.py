@@ -20,10 +20,12 @@ from consensus.view import Overlay, PayloadView, StateView
 class BranchOutcome:
     """How far a branch runs: the executions of the blocks that are valid, in order, and why it stops if it does.
 
+    undone    what the undos wrote, the last of several writes to a key
     invalid   index of the first block that a rule refuses, and the refusal: it and all after it are condemned
     missing   index of the first block that lacks payloads, and which: fetch them and run again
     """
 
+    undone: tuple[tuple[bytes, bytes | None], ...]
     executions: tuple[Execution, ...]
     invalid: tuple[int, Invalid] | None
     missing: tuple[int, tuple[PayloadRef, ...]] | None
@@ -48,15 +50,16 @@ def run_branch(
     for undo in undos:
         apply_undo(overlay, undo)
         site = overlay
+    undone = overlay.writes()
     executions: list[Execution] = []
     for index, (block, context) in enumerate(blocks):
         try:
             execution = apply(site, block, context, payloads, signatures=signatures)
         except Invalid as verdict:
-            return BranchOutcome(tuple(executions), (index, verdict), None)
+            return BranchOutcome(undone, tuple(executions), (index, verdict), None)
         except MissingPayload as missing:
-            return BranchOutcome(tuple(executions), None, (index, missing.refs))
+            return BranchOutcome(undone, tuple(executions), None, (index, missing.refs))
         overlay.lay(execution.delta)
         site = overlay
         executions.append(execution)
-    return BranchOutcome(tuple(executions), None, None)
+    return BranchOutcome(undone, tuple(executions), None, None)

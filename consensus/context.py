@@ -40,7 +40,7 @@ class BlockContext(Record):
 
 
 class Execution(Record):
-    """What a block does: the state's changes (tree nodes included), the root after them, the events in order."""
+    """What a block does: the state's changes (those of the tree's nodes last), the root after them, the events."""
 
     delta: Delta
     state_root: HashField

@@ -25,7 +25,7 @@ decode is damage to this node's database, so its ``CodecError`` is let through a
 from functools import lru_cache
 from typing import Final, TypeVar
 
-from chain.codec import Record, decode, encode
+from chain.codec import Record, decode, decode_own, encode
 from chain.ids import ZERO_HASH, AccountId, Amount, Hash, HashField
 from chain.payload import PayloadRef
 from consensus.records import (
@@ -221,7 +221,7 @@ def get_account(view: StateView, account: AccountId) -> Account:
 @lru_cache(maxsize=4096)
 def _decode_account(data: bytes) -> Account:
     """Return the account these bytes say. A transaction reads its sender's again and again."""
-    return decode(data, Account)
+    return decode_own(data, Account)
 
 
 def get_device(view: StateView, device: AccountId) -> Device | None:

@@ -140,6 +140,10 @@ class Overlay:
         """Write the new values of a delta that was made over this overlay as it is."""
         self._writes.update(zip(delta.keys, delta.news, strict=True))
 
+    def writes(self) -> tuple[tuple[bytes, bytes | None], ...]:
+        """Return what was written."""
+        return tuple(self._writes.items())
+
     def fold(self) -> None:
         """Write everything into the overlay below, and start afresh."""
         if not isinstance(self._base, Overlay):

@@ -7,26 +7,27 @@ then the new blocks, and of several writes to one key the last stands.
 from collections.abc import Sequence
 
 from chain.ids import Hash
-from consensus.undo import Undo, decode_undo
+from consensus.undo import Undo, apply_undo, decode_undo
+from consensus.view import Overlay
 from node.core.messages import ConnectedBlock as Connected
 from node.jobs.results import ExecutedBlock
-from storage.base import ChainStore, CommitBatch, ConnectedBlock
+from storage.base import ChainStore, CommitBatch, ConnectedBlock, StateChange
 
 
 def make_batch(
-    store: ChainStore,
     tip: Hash,
     undo: Sequence[Hash],
+    undone: Sequence[StateChange],
     executed: Sequence[ExecutedBlock],
     blocks: Sequence[Connected],
 ) -> CommitBatch:
     """Return the batch that disconnects ``undo`` (the old tip first) and connects ``blocks``, executed one by one.
 
+    ``undone`` are the changes that take back the former.
+
     It is made on the event loop: what takes time, encoding above all, the job has done that executed them.
     """
-    changes: dict[bytes, bytes | None] = {}
-    for id in undo:
-        lay_undo(changes, store, id)
+    changes: dict[bytes, bytes | None] = dict(undone)
     connected: list[ConnectedBlock] = []
     for outcome, block in zip(executed, blocks, strict=True):
         changes.update(outcome.changes)
@@ -43,13 +44,17 @@ def make_batch(
     return CommitBatch(tip, tuple(changes.items()), tuple(connected), tuple(undo))
 
 
-def lay_undo(changes: dict[bytes, bytes | None], store: ChainStore, id: Hash) -> None:
-    """Put what takes a block of the main chain back over changes that were made before it is."""
-    undo = _stored_undo(store, id)
-    changes.update(zip(undo.keys, undo.values, strict=True))
+def take_back(store: ChainStore, blocks: Sequence[Hash]) -> tuple[StateChange, ...]:
+    """Return the changes that take these blocks back, the tip first. Of many, a job does it (``ExecuteBranch``)."""
+    with store.view() as view:
+        overlay = Overlay(view)
+        for id in blocks:
+            apply_undo(overlay, stored_undo(store, id))
+        return overlay.writes()
 
 
-def _stored_undo(store: ChainStore, id: Hash) -> Undo:
+def stored_undo(store: ChainStore, id: Hash) -> Undo:
+    """Return the undo of a block of the main chain."""
     data = store.undo(id)
     if data is None:
         raise LookupError(f"connected block {id.hex()} has no undo")

@@ -19,7 +19,7 @@ from consensus.headertree import Offered, Outcome
 from consensus.queries import needed_payloads
 from consensus.state import get_active
 from node.core.chain import Chain
-from node.core.commit import make_batch
+from node.core.commit import make_batch, take_back
 from node.core.completeness import Completeness
 from node.core.config import CoreConfig
 from node.core.messages import (
@@ -40,6 +40,7 @@ from node.notices import BlockMined, BlockRefused, HeadMoved, LedgerNotice
 from node.world import World
 from p2p.events import BodyArrived, HeadersArrived, Kind, PayloadArrived, PeerId, Verdict, Want
 from p2p.network import PeerNetwork
+from storage.base import StateChange
 
 CALL_PEOPLE: Final = (
     "more than a third of the stake broke the protocol, or a node has a fault: keep this data directory as it is, and "
@@ -290,7 +291,7 @@ class Importer:
         else:
             # The head was set aside, and nothing stands yet on what it stood on. What is taken back here is short:
             # nobody builds on a block that no certificate bears out.
-            self._commit(undo, (), target, turn)
+            self._commit(undo, take_back(self._world.store, undo), (), target, turn)
 
     def _stretch_to(self, target: Hash) -> Hash:
         """Return the block to go to now: a batch further on, and one that weighs more than the head if there is one.
@@ -323,7 +324,7 @@ class Importer:
         if not isinstance(result, BranchExecuted):
             raise TypeError(f"the state moved under an execution: {type(result).__name__}")
         if result.executed and self._is_better(spec, result):
-            self._commit(spec.undo, result.executed, result.executed[-1].id, turn)
+            self._commit(spec.undo, result.undone, result.executed, result.executed[-1].id, turn)
         if result.invalid is not None:
             self._condemn(result.invalid, turn)
         if result.lacking is not None:
@@ -339,11 +340,18 @@ class Importer:
             return False
         return end == spec.blocks[-1] or self._tree.weight(end) > self._tree.weight(self._chain.head_id)
 
-    def _commit(self, undo: tuple[Hash, ...], executed: tuple[ExecutedBlock, ...], tip: Hash, turn: Turn) -> None:
+    def _commit(
+        self,
+        undo: tuple[Hash, ...],
+        undone: Sequence[StateChange],
+        executed: tuple[ExecutedBlock, ...],
+        tip: Hash,
+        turn: Turn,
+    ) -> None:
         """Move the head to ``tip``. Invariant: disk first, memory after it, then everybody hears of it."""
         disconnected = self._taken_back(undo)
         blocks = tuple([self._connected(block) for block in executed])
-        self._world.store.commit(make_batch(self._world.store, tip, undo, executed, blocks))
+        self._world.store.commit(make_batch(tip, undo, undone, executed, blocks))
         self._tree.set_head(tip)
         header = self._header(tip)
         self._chain.follow(header)

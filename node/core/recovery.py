@@ -12,7 +12,7 @@ from consensus.engine import VALID_HEADER
 from consensus.headertree import KEPT_BELOW_FINAL, HeaderTree
 from consensus.otherrules import find_rules_gap
 from node.core.checkpoint import Checkpoint
-from node.core.commit import lay_undo
+from node.core.commit import take_back
 from node.core.payloads import body_payloads
 from node.errors import StartupError
 from node.world import World
@@ -139,7 +139,6 @@ def rewind_other_rules(world: World) -> int:
     A node that learns late of an upgrade has gone on under the old rules; the network has not.
     """
     undone: list[Hash] = []
-    changes: dict[bytes, bytes | None] = {}
     tip, floor = world.store.tip(), find_floor(world)
     for height in range(world.store.height(), 0, -1):
         id = world.store.block_id_at(Height(height))
@@ -156,8 +155,7 @@ def rewind_other_rules(world: World) -> int:
                 "directory away and sync again",
             )
         undone.append(id)
-        lay_undo(changes, world.store, id)
         tip = header.parent
     if undone:
-        world.store.commit(CommitBatch(tip, tuple(changes.items()), (), tuple(undone)))
+        world.store.commit(CommitBatch(tip, take_back(world.store, undone), (), tuple(undone)))
     return len(undone)

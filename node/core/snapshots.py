@@ -15,7 +15,8 @@ from typing import Final
 from chain.codec import encode
 from chain.ids import Hash, Height
 from consensus.snapshot import VALUE_PREFIX, make_chunk
-from consensus.undo import decode_undo
+from consensus.undo import Undo, apply_undo, decode_undo
+from consensus.view import Overlay
 from node.core.chain import Chain
 from node.core.config import CoreConfig
 from node.core.messages import HeadChanged
@@ -29,7 +30,7 @@ from storage.base import StateSnapshot
 
 _SERVED: Final = 2
 _MAX_HELD: Final = 6
-_MAX_REWIND_BYTES: Final = 32 * 1024 * 1024
+_MAX_REWIND_BYTES: Final = 4 * 1024 * 1024
 """Of undo, to find an earlier state."""
 
 
@@ -139,16 +140,19 @@ class SnapshotDesk:
         store, size = self._world.store, 0
         if not max(store.base(), store.floor("undo"), 1) <= height < self._chain.height:
             return
-        changes: dict[bytes, bytes | None] = {}
+        undos: list[Undo] = []
         for above in range(self._chain.height, height, -1):
             id = store.block_id_at(Height(above))
             data = None if id is None else store.undo(id)
             size += 0 if data is None else len(data)
             if data is None or size > _MAX_REWIND_BYTES:
                 return
-            undo = decode_undo(data)
-            changes.update(zip(undo.keys, undo.values, strict=True))
-        self._put(height, RewoundState(store.view(), changes))
+            undos.append(decode_undo(data))
+        view = store.view()
+        overlay = Overlay(view)
+        for undo in undos:
+            apply_undo(overlay, undo)
+        self._put(height, RewoundState(view, dict(overlay.writes())))
 
     # --- what is served ---------------------------------------------------------------------------
 

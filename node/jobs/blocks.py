@@ -94,7 +94,7 @@ def _branch_result(spec: ExecuteBranch, outcome: BranchOutcome, bodies: Sequence
     if outcome.missing is not None:
         index, refs = outcome.missing
         lacking = LackingPayloads(spec.blocks[index], refs)
-    return BranchExecuted(executed, broken, lacking)
+    return BranchExecuted(executed, broken, lacking, outcome.undone)
 
 
 def _executed(id: Hash, execution: Execution, body: Body) -> ExecutedBlock:

@@ -52,11 +52,15 @@ class LackingPayloads(Record):
 
 
 class BranchExecuted(Record, tag="branch-executed"):
-    """The blocks that applied, up to the first that is invalid or lacks payloads (if any); of long ones only some."""
+    """The blocks that applied, up to the first that is invalid or lacks payloads (if any); of long ones only some.
+
+    ``undone``: what taking the head's blocks back writes, before them.
+    """
 
     executed: tuple[ExecutedBlock, ...]
     invalid: BrokenRule | None
     lacking: LackingPayloads | None
+    undone: tuple[tuple[bytes, bytes | None], ...] = ()
 
 
 class BlockBuilt(Record, tag="block-built"):

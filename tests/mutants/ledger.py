@@ -29,8 +29,8 @@ MUTANTS: Final = (
     Mutant(
         "a block is taken back by what it wrote",
         "consensus/undo.py",
-        "    return Undo(execution.state_root, execution.delta.keys, execution.delta.olds)",
-        "    return Undo(execution.state_root, execution.delta.keys, execution.delta.news)",
+        "    return Undo(execution.state_root, delta.keys[:count], delta.olds[:count])",
+        "    return Undo(execution.state_root, delta.keys[:count], delta.news[:count])",
         _STATE,
     ),
     Mutant(

@@ -7,8 +7,7 @@ import pytest
 from chain.codec import decode, encode
 from chain.ids import Amount, Height, Millis
 from consensus.records import Account
-from consensus.undo import Undo
-from node.core import commit, headstates
+from node.core import commit, headstates, importer
 from node.core.core import NodeCore
 from node.effects import Effect
 from node.events import Event, MiningOrder
@@ -67,7 +66,8 @@ def _richer(value: bytes | None) -> bytes | None:
 
 def test_a_reorganisation_that_undoes_nothing_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     """Undo data that are left out of a commit leave the old branch's changes in the state."""
-    monkeypatch.setattr(commit, "_stored_undo", lambda store, id: Undo(None, (), ()))
+    whole = commit.make_batch
+    monkeypatch.setattr(importer, "make_batch", lambda tip, undo, undone, *rest: whole(tip, undo, (), *rest))
     found = broken(simulate(FORKING))
     assert found & {"state root", "one state a head", "honest blocks are valid", "no fault"}
 
