@@ -89,11 +89,52 @@ def show(
     if toml and not as_json:
         console.out(detail.toml, end="", highlight=False)
         return
-    document = {"standing": detail.standing, "task": task, "rounds": history.rounds, "toml": detail.toml}
-    emit(as_json, document, _standing(detail.standing, task), *_rounds(history.rounds))
+    audit = _audit(detail)
+    document = {
+        "standing": detail.standing,
+        "task": task,
+        "rounds": history.rounds,
+        "audit": audit,
+        "toml": detail.toml,
+    }
+    emit(as_json, document, _standing(detail.standing, task, audit), *_rounds(history.rounds))
 
 
-def _standing(view: "PlanView", task: "TaskView | None") -> RenderableType:
+def _audit(detail: "PlanDetail") -> dict[str, float] | None:
+    """Return what a forger risks under the plan's audits, for a device of mean size; None without audits."""
+    from fractions import Fraction
+
+    from fl.audit.challenge import escape_chance
+    from fl.plan.dimensions import audit_policy
+    from fl.plan.parse import parse_plan
+
+    plan, view = parse_plan(detail.toml), detail.standing
+    policy = audit_policy(plan)
+    if policy is None:
+        return None
+    samples = view.samples // view.enrolled if view.enrolled else plan.participation.max_samples
+    segments = max(1, -(-samples // plan.training.segment))
+    return {
+        "percent": policy.percent,
+        "openings": min(policy.openings, segments),
+        "segments": segments,
+        "verifiers": policy.verifiers,
+        "escape_one_segment": float(escape_chance(policy, segments, 1)),
+        "escape_quarter": float(escape_chance(policy, segments, Fraction(1, 4))),
+    }
+
+
+def _audit_line(audit: "dict[str, float] | None") -> str | None:
+    if audit is None:
+        return None
+    return (
+        f"{audit['percent']:.0f} % of the updates, {audit['openings']:.0f} of {audit['segments']:.0f} segments, "
+        f"{audit['verifiers']:.0f} to verify; one forged segment escapes with {100 * audit['escape_one_segment']:.1f} %, "
+        f"a quarter of them with {100 * audit['escape_quarter']:.1f} %"
+    )
+
+
+def _standing(view: "PlanView", task: "TaskView | None", audit: "dict[str, float] | None") -> RenderableType:
     ended = view.closed > 0
     return facts(
         [
@@ -107,6 +148,7 @@ def _standing(view: "PlanView", task: "TaskView | None") -> RenderableType:
             ("devices", f"{view.enrolled}, with {counted(view.samples, 'sample')}"),
             ("rounds", f"{view.rounds} of at most {view.max_rounds}"),
             ("escrow left", coins(_left(view))),
+            ("audits", _audit_line(audit)),
             ("open task", None if task is None else _task(task)),
         ]
     )
