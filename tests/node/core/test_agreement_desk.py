@@ -180,7 +180,7 @@ def test_a_validator_dies_at_every_write_of_its_journal_and_never_contradicts_it
 
 def test_a_validator_from_an_old_backup_refuses_to_sign_and_says_what_to_do() -> None:
     """Its peers report votes that its journal does not have: it signs nothing, tells so, and follows the chain."""
-    court = Court(seed=6, seconds=30)
+    court = Court(seed=6, seconds=40)
     old: list[MemorySigningJournal] = []
     machine = court.machine(0)
 
