@@ -129,8 +129,8 @@ def _audit_line(audit: "dict[str, float] | None") -> str | None:
         return None
     return (
         f"{audit['percent']:.0f} % of the updates, {audit['openings']:.0f} of {audit['segments']:.0f} segments, "
-        f"{audit['verifiers']:.0f} to verify; one forged segment escapes with {100 * audit['escape_one_segment']:.1f} %, "
-        f"a quarter of them with {100 * audit['escape_quarter']:.1f} %"
+        f"{audit['verifiers']:.0f} to verify; a forged segment escapes with "
+        f"{100 * audit['escape_one_segment']:.1f} %, a quarter of them with {100 * audit['escape_quarter']:.1f} %"
     )
 
 
