@@ -254,7 +254,7 @@ class Simulation:
         if self.faults.healed_at is None:
             self.faults.heal()
         healed, end = self.schedule.now, self.schedule.now + self.settings.agreement_ms
-        self._healed_height = max(core.chain.height for core in self._cores())
+        self._healed_height = max((core.chain.height for core in self._cores()), default=0)
         if not self.schedule.run(end, self._has_new_head):
             heights = sorted({core.chain.height for core in self._cores()})
             self.invariants.fail(
