@@ -30,6 +30,13 @@ MUTANTS: Final = (
         ("tests/storage/test_chain_store.py",),
     ),
     Mutant(
+        "a new value has no place in the order of digests",
+        "storage/layout.py",
+        "(new is not None and has_value(key))",
+        "new is not None",
+        ("tests/storage/test_staging.py", "tests/storage/test_check_and_export.py"),
+    ),
+    Mutant(
         "a commit may start anywhere",
         "storage/commit.py",
         "        if id != tip or header is None:",
