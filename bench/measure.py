@@ -13,13 +13,13 @@ AT_LEAST: Final = 3.0
 """Seconds to give to a comparison whose turns are short."""
 
 
-def timed(run: Callable[[], object]) -> Clock:
-    """Return the clock of a function that needs no preparation."""
+def timed(run: Callable[[], object], now: Callable[[], float] = time.perf_counter) -> Clock:
+    """Return the clock of a function that needs no preparation; ``now`` tells the time in seconds."""
 
     def clock() -> float:
-        start = time.perf_counter()
+        start = now()
         run()
-        return time.perf_counter() - start
+        return now() - start
 
     return clock
 

@@ -17,7 +17,7 @@ from chain.fixedpoint import Float64Vector
 from fl.dataset import Float64Matrix
 from fl.kernels.compiled import kernel
 from fl.kernels.lanes import fetch_row, fold, load, load_row, splat, store
-from fl.kernels.losses import judge_block, residual_of_one
+from fl.kernels.losses import judge_block, residual_soon
 
 Order = NDArray[np.int64]
 
@@ -130,7 +130,7 @@ def steps(
         output = base_outputs[i] + inner
         if moved.size > p:
             output = output + moved[p]
-        delta = residual_of_one(kind, output, y[i]) - base_residuals[i]
+        delta = residual_soon(kind, output, y[i]) - base_residuals[i]
         deltas = splat(delta)
         lanes = splat(0.0)
         for j in range(0, whole, 8):

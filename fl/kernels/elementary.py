@@ -18,6 +18,8 @@ EXP_HIGH = 709.782712893384
 """exp of anything above is over the largest float64."""
 EXP_LOW = -745.1332191019412
 """exp of anything below rounds to 0."""
+EXP_NORMAL = -700.0
+"""exp of anything between this and 0 is a normal number."""
 SQRT_2 = 1.4142135623730951
 
 
@@ -28,12 +30,8 @@ def power_of_two(k: np.int32) -> float:
 
 
 @kernel
-def exp(x: float) -> float:
-    """Return e**x: x = k·log 2 + r with |r| <= 0.35, a polynomial in r, times 2**k.
-
-    Special arguments are sorted out at the end, by choices and no jumps, so that a loop over rows becomes vectors.
-    """
-    k = np.floor(x * LOG2_E + 0.5)
+def exp_of_rest(x: float, k: float) -> float:
+    """Return e**(x − k·log 2) for a whole k that leaves at most 0.35 of x."""
     r = (x - k * LN2_HIGH) - k * LN2_LOW
     s = r * r
     # Even and odd powers apart, 1/2! … 1/13!: two short chains instead of a long one.
@@ -47,13 +45,31 @@ def exp(x: float) -> float:
     odd = 1.0 / 5040.0 + s * odd
     odd = 1.0 / 120.0 + s * odd
     odd = 1.0 / 6.0 + s * odd
-    value = 1.0 + (r + s * (even + r * odd))
+    return 1.0 + (r + s * (even + r * odd))
+
+
+@kernel
+def exp(x: float) -> float:
+    """Return e**x: x = k·log 2 + r with |r| <= 0.35, a polynomial in r, times 2**k.
+
+    Special arguments are sorted out at the end, by choices and no jumps, so that a loop over rows becomes vectors.
+    """
+    k = np.floor(x * LOG2_E + 0.5)
     whole = np.int32(k)
     half = whole >> 1  # 2**k in two exact factors: neither leaves the range of normal numbers
-    value = value * power_of_two(half) * power_of_two(whole - half)
+    value = exp_of_rest(x, k) * power_of_two(half) * power_of_two(whole - half)
     value = value if x <= EXP_HIGH else np.inf
     value = value if x >= EXP_LOW else 0.0
     return value if x == x else x
+
+
+@kernel
+def exp_soon(x: float) -> float:
+    """Return ``exp(x)`` for x <= 0, sooner: what is not special needs no choice, and 2**k is one factor."""
+    if not x >= EXP_NORMAL:
+        return exp(x)
+    k = np.floor(x * LOG2_E + 0.5)
+    return exp_of_rest(x, k) * power_of_two(np.int32(k))
 
 
 @kernel
@@ -133,12 +149,19 @@ def expm1_small(y: float) -> float:
 @kernel
 def sigmoid(m: float) -> float:
     """Return 1/(1+e^−m) without overflow."""
-    e = exp(-m if m >= 0.0 else m)
+    e = exp(-abs(m))
+    return (1.0 if m >= 0.0 else e) / (1.0 + e)
+
+
+@kernel
+def sigmoid_soon(m: float) -> float:
+    """Return ``sigmoid(m)`` for one step that waits for it: by jumps that are nearly never taken."""
+    e = exp_soon(-abs(m))
     return (1.0 if m >= 0.0 else e) / (1.0 + e)
 
 
 @kernel
 def softplus(m: float) -> float:
     """Return log(1+e^m) without overflow."""
-    rest = log1p(exp(-m if m >= 0.0 else m))
+    rest = log1p(exp(-abs(m)))
     return m + rest if m >= 0.0 else rest

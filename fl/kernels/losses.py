@@ -14,7 +14,7 @@ import numpy as np
 from chain.fixedpoint import Float64Vector
 from fl.dataset import Float64Matrix
 from fl.kernels.compiled import kernel
-from fl.kernels.elementary import exp, log, sigmoid, softplus
+from fl.kernels.elementary import exp, log, sigmoid, sigmoid_soon, softplus
 
 LINEAR: Final = 0
 LOGISTIC: Final = 1
@@ -28,6 +28,14 @@ def residual_of_one(kind: int, output: float, label: float) -> float:
     """Return the derivative of a one-output loss by its output."""
     if kind == LOGISTIC:
         return sigmoid(output) - label
+    return output - label
+
+
+@kernel
+def residual_soon(kind: int, output: float, label: float) -> float:
+    """Return ``residual_of_one`` for one step that waits for it."""
+    if kind == LOGISTIC:
+        return sigmoid_soon(output) - label
     return output - label
 
 

@@ -21,7 +21,7 @@ from chain.fixedpoint import Float64Vector
 from fl.dataset import Float64Matrix
 from fl.kernels.compiled import kernel
 from fl.kernels.lanes import any_left, fetch, halved, load, splat, store, where_odd
-from fl.kernels.losses import BLOCK, judge_block, residual_of_one, row_residuals
+from fl.kernels.losses import BLOCK, judge_block, residual_soon, row_residuals
 
 Order = NDArray[np.int64]
 Starts = NDArray[np.int64]
@@ -230,7 +230,7 @@ def steps(
             output += base_outputs[i]
             if moved.size > columns:
                 output += moved[columns]
-            delta = residual_of_one(kind, output, y[i]) - base_residuals[i]
+            delta = residual_soon(kind, output, y[i]) - base_residuals[i]
             for e in range(starts[i], starts[i + 1]):
                 j = indices[e]
                 moved[j] = decay[j] * moved[j] - (gain[j] * (values[e] * delta) + drift[j])

@@ -251,6 +251,15 @@ def test_elementary_functions_are_right_to_the_last_places(
     assert found[:1000].tolist() == [twin(float(x)) for x in values[:1000]]
 
 
+@given(st.floats(allow_nan=True, width=64) | st.floats(-760.0, 760.0))
+def test_the_short_way_to_a_step_is_the_long_way(m: float) -> None:
+    """The pass takes a sigmoid with fewer roundings by powers of two; they are exact, down to the smallest floats."""
+    soon, usual = elementary.sigmoid_soon(m), elementary.sigmoid(m)
+    assert np.float64(soon).tobytes() == np.float64(usual).tobytes() or np.isnan([soon, usual]).all()
+    down = elementary.exp_soon(-abs(m)), elementary.exp(-abs(m))
+    assert down[0] == down[1] or np.isnan(down).all()
+
+
 def test_exp_keeps_to_the_edges_of_float64() -> None:
     """Zero, underflow into subnormals and to zero, overflow, NaN."""
     for x in (0.0, -0.0, -740.0, -745.2, -1e9, 709.7, 709.8, 1e9, float("inf"), float("-inf")):
