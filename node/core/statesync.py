@@ -106,8 +106,17 @@ class StateSync:
         return self._chain.tree.height(self._target), parts * 1_000_000 >> 64
 
     def _is_far_behind(self) -> bool:
+        """Is the head far below the best headers? On a stale branch it is not: it has to come off that first.
+
+        The importer sees to it. A state is adopted on top of the head, for nothing is taken back there.
+        """
         tree = self._chain.tree
-        return tree.height(tree.best()) - self._chain.height >= self._config.state_blocks
+        best = tree.best()
+        is_far = tree.height(best) - self._chain.height >= self._config.state_blocks
+        return is_far and self._leads_to(best)
+
+    def _leads_to(self, id: Hash) -> bool:
+        return self._chain.tree.ancestor_id(id, self._chain.height) == self._chain.head_id
 
     # --- what comes in ----------------------------------------------------------------------------
 
@@ -210,6 +219,8 @@ class StateSync:
         best = tree.best()
         if offer.height <= self._chain.height or tree.ancestor_id(best, offer.height) != offer.block:
             return False
+        if not self._leads_to(offer.block):
+            return False  # the head left the best chain meanwhile
         point = self._config.checkpoint
         if point is not None and tree.ancestor_id(best, point.height) != point.block:
             return False  # the chain that the operator trusts has not been seen yet
@@ -225,6 +236,8 @@ class StateSync:
         self._has_given_up = True
         self._phase, self._target, self._lonely_since, self._asked_at = Phase.WAITING, None, None, None
         self._done, self._pending, self._unfinished, self._value = {}, {}, {}, None
+        if not self.is_holding():
+            self._importer.resume(turn)
 
     def _end(self, turn: Turn) -> None:
         self._phase, self._target = Phase.DONE, None

@@ -34,9 +34,23 @@ def shallow_genesis() -> Genesis:
     return replace(genesis, engine=replace(genesis.engine, max_reorg=DEPTH))
 
 
-@cache
 def make_chain(length: int) -> tuple[Block, ...]:
     """Blocks on genesis, each with three transfers to accounts that nobody had heard of."""
+    return _strike(length)[1]
+
+
+def make_stale_branch(length: int, above: int, count: int) -> tuple[Block, ...]:
+    """Empty blocks beside those of such a chain, the first at the height after ``above``."""
+    mint, chain = _strike(length)
+    parent, blocks = chain[above - 1].id, list[Block]()
+    for _ in range(count):
+        blocks.append(mint.block(parent, producer=key_of(7)))
+        parent = blocks[-1].id
+    return tuple(blocks)
+
+
+@cache
+def _strike(length: int) -> tuple[Mint, tuple[Block, ...]]:
     mint = Mint(shallow_genesis())
     draw = Random(1)
     blocks: list[Block] = []
@@ -48,7 +62,7 @@ def make_chain(length: int) -> tuple[Block, ...]:
             transfers.append(mint.transfer(RICH, to, 10 + number, 3 * number + each))
         blocks.append(mint.block(parent, transfers, producer=key_of(2)))
         parent = blocks[-1].id
-    return tuple(blocks)
+    return mint, tuple(blocks)
 
 
 @cache

@@ -27,9 +27,11 @@ from tests.node.core.chains import (
     executed,
     make_chain,
     make_holder,
+    make_stale_branch,
     shallow_genesis,
     state_of,
 )
+from tests.node.core.lonely import Lonely
 from tests.node.core.plans import OWNER, device_key, is_over, models, submit
 from tests.node.core.quiet import QuietNetwork
 from tests.node.core.town import House, Rows, Town, key_of, make_genesis, make_world
@@ -66,6 +68,21 @@ def test_a_newcomer_takes_the_state_and_executes_only_what_comes_after() -> None
     assert not any(store.has_body(block.id) for block in chain[:SYNCED])
     assert late.core.status(town.now).state == "synced"
     assert len(town.heads()) == 1
+
+
+@pytest.mark.parametrize("depth", [1, 4])
+def test_whose_head_was_left_behind_on_a_stale_branch_comes_off_it_and_takes_the_state(depth: int) -> None:
+    """Nothing is taken back by adopting a state: it gathered one after the other for ever, and executed nothing."""
+    town = make_town()
+    stale = make_stale_branch(LENGTH, 20, depth)
+    world = make_world(town.genesis, key_of(50))
+    known = 20 if depth == 1 else 21  # the second stale block names its uncle on the main chain
+    Lonely(town.genesis, world, SERVER).give(*make_chain(LENGTH)[:known], *stale)
+    assert world.store.tip() == stale[-1].id
+    late = town.add(world, NEWCOMER, connect=[0, 1])
+    assert town.run(lambda: is_there(town), 120)
+    assert late.core.world.store.base() == SYNCED
+    assert state_of(late.core.world) == state_of(town.houses[0].core.world)
 
 
 def test_a_large_value_comes_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
