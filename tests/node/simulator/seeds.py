@@ -43,4 +43,17 @@ KEPT: Final[dict[str, SimulationSettings]] = {
         plans=1,
         tick_ms=500,
     ),
+    # who stood on a stale branch gathered states for ever: adopting one takes nothing back
+    "a state for a stale branch": SimulationSettings(
+        seed=22682,
+        nodes=4,
+        devices=1,
+        miners=2,
+        faults=tuple(kind for kind in FAULTS if kind != "crash"),
+        byzantine=0.2,
+        duration_ms=90_000,
+        block_ms=1_000,
+        plans=1,
+        state_blocks=7,
+    ),
 }
