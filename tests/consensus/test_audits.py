@@ -249,6 +249,21 @@ def test_only_what_the_beacon_picks_is_audited() -> None:
     assert len(get_history(chain, chain.plan)) == 1
 
 
+def test_what_is_asked_was_not_known_when_the_work_was_committed() -> None:
+    """It hangs on the beacon of the block that closed the reveals, and on nothing before: another one asks otherwise."""
+    chain = AuditedChain(MINERS[0])
+    chain.send_update(HONEST)
+    chain.send_update(LIAR)
+    chain.mine()
+    state, other = chain.state_of_round, content_id(b"another draw")
+    update = get_audited(chain, state, chain.beacon)[chain.position(HONEST)]
+    draws = {get_asked(chain, state, update, content_id(bytes([number]))) for number in range(20)}
+    assert len(draws) > 1
+    asked = get_asked(chain, state, update, chain.beacon)
+    chain.mine()
+    assert get_asked(chain, chain.state_of_round, update, other) == asked, "from the next block on it is written down"
+
+
 def test_silent_verifiers_are_stood_in_for() -> None:
     """Every ``miner_fallback_blocks`` one more of those for whom it is sealed may report."""
     chain = AuditedChain(*MINERS)
