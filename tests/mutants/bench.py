@@ -146,7 +146,7 @@ class Progress:
         spent = sum(self._expected[name] for name in self._done)
         rest = sum(self._expected.values()) - spent
         stretch = (time.monotonic() - self._began) / spent if len(self._done) > 5 else 1 / self._workers
-        return f"{rest * stretch / 60:4.1f} min left"
+        return f"{max(0.0, rest) * stretch / 60:4.1f} min left"
 
 
 def seconds_of(tests: Sequence[str], passed: Mapping[str, float]) -> float:
