@@ -17,8 +17,8 @@ MUTANTS: Final = (
     Mutant(
         "aggregation does not scale by the holders of a feature",
         "fl/algorithms/fedsvrg.py",
-        "        if spec_of(problem).scale_aggregate:",
-        "        if False:",
+        "if spec_of(problem).scale_aggregate:",
+        "if False:",
         _FL,
     ),
     Mutant(
