@@ -96,6 +96,46 @@ def weighted_sum(vectors: Iterable[Int64Vector], weights: Sequence[int]) -> list
     return _joined(low, middle, high)
 
 
+class ScatteredSum:
+    """Σ weight·value per coordinate, exactly, of vectors that each have values at some of the coordinates.
+
+    Adding one costs as much as it has values. The limbs are those of ``weighted_sum``.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._low, self._middle, self._high = (np.zeros(size, dtype=np.int64) for _ in range(3))
+        self._gathered = 0
+
+    def add(self, coordinates: Int64Vector, values: Int64Vector, weight: int) -> None:
+        """Add weight·values at these coordinates, none of them twice; 0 <= weight < 2**32, values within range."""
+        if not 0 <= weight <= _WEIGHT_MAX:
+            raise FixedPointError(f"weight {weight} is not within 0 … {_WEIGHT_MAX}")
+        check_range(values)
+        self._gather(weight)
+        self._low[coordinates] += (values & _LIMB_MASK) * weight
+        self._middle[coordinates] += (values >> _LIMB_BITS) * weight
+
+    def add_limbs(self, low: Int64Vector, middle: Int64Vector, weights: int) -> None:
+        """Add low + 2**27·middle, sums of weighted values whose weights together are ``weights``, at most 2**35."""
+        if not 0 <= weights <= _CARRY_AT:
+            raise FixedPointError(f"weights of {weights} together are not within 0 … {_CARRY_AT}")
+        self._gather(weights)
+        self._low += low
+        self._middle += middle
+
+    def total(self) -> list[int]:
+        """Return the sums so far as exact Python integers."""
+        _carry(self._low, self._middle, self._high)
+        self._gathered = 0
+        return _joined(self._low, self._middle, self._high)
+
+    def _gather(self, weight: int) -> None:
+        if self._gathered + weight > _CARRY_AT:
+            _carry(self._low, self._middle, self._high)
+            self._gathered = 0
+        self._gathered += weight
+
+
 def _carry(low: Int64Vector, middle: Int64Vector, high: Int64Vector) -> None:
     """Bring ``low`` and ``middle`` back within 27 bits, in place; floor shifts keep negative sums exact.
 

@@ -1,6 +1,6 @@
 """Payloads as they travel: what the algorithm makes of a training, and what the plan's policies add to it.
 
-    plain      the algorithm's bytes
+    plain      the algorithm's bytes: a full vector (``fl.payload``), or its support alone (``fl.support``)
     audited    the same, then the root of the tree over the training's states (32 bytes)
 
 Rules of this file: pure. Whoever writes or reads a payload goes through here.
@@ -12,6 +12,7 @@ from chain.fixedpoint import Int64Vector
 from chain.ids import Hash
 from fl.algorithms.base import Contribution
 from fl.algorithms.fedsvrg import is_counting
+from fl.algorithms.support import form_of, support_of
 from fl.audit.opening import ROOT_BYTES, CommittedStates, split_root
 from fl.audit.trace import AuditedTraining
 from fl.dataset import Dataset, rows
@@ -29,6 +30,8 @@ def read_contribution(problem: Problem, phase: int, payload: bytes) -> Contribut
 
 def largest_payload(problem: Problem) -> int:
     """Return the most bytes that an update of the plan has: a vector, a loss and counts (``fl.payload``), a root."""
+    if support_of(problem) is not None:
+        return form_of(problem, 0).most_bytes()
     root = 0 if audit_policy(problem.plan) is None else ROOT_BYTES
     return 8 * problem.dimension + 8 + 4 * problem.features + root
 

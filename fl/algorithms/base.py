@@ -40,11 +40,14 @@ class Contribution:
     """A decoded payload: fixed-point ``vector`` (d,), per-feature ``counts`` n_k^j (p,) where the phase sends them.
 
     ``loss`` is the fixed-point Σ_i f_i(w) over the device's samples in a round's first phase, else 0.
+    ``features``, where the plan lets only the support travel: the features, int64 (m,) and rising, that ``vector`` and
+    ``counts`` are about, followed in ``vector`` by the parameters that read none (``fl.support``).
     """
 
     vector: Int64Vector
     counts: NDArray[np.int64] | None
     loss: int
+    features: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from chain.fixedpoint import Float64Vector, Int64Vector, to_float
 from fl.aggregate import moved, moved_scaled, update_sums
+from fl.algorithms import support
 from fl.algorithms.base import Contribution, PhaseOutcome, PhaseSpec, Settled
 from fl.algorithms.carry import Carry, read_carry, settle_gradients
 from fl.algorithms.exchange import (
@@ -57,10 +58,18 @@ class FederatedSvrg:
         weights = to_float(model, problem.fraction_bits)
         if phase == 0:
             gradient = sum_gradients(problem, weights, data)
+            if support.support_of(problem) is not None:
+                return support.release_gradient(problem, gradient, data.y.size, feature_presence(data))
             return release_gradient(problem, gradient, data, with_counts=is_counting(problem))
-        presence = feature_presence(data) if spec_of(problem).scale_gradients else np.zeros(0, np.int64)
-        rule = self.step_rule(problem, read_carry(carry), data.y.size, presence, seed)
-        return release_update(problem, problem.model.steps(weights, data, rule))
+        is_support = support.support_of(problem) is not None
+        is_asked = is_support or spec_of(problem).scale_gradients
+        presence = feature_presence(data) if is_asked else np.zeros(0, np.int64)
+        displacement = problem.model.steps(
+            weights, data, self.step_rule(problem, read_carry(carry), data.y.size, presence, seed)
+        )
+        if is_support:
+            return support.release_update(problem, displacement, presence)
+        return release_update(problem, displacement)
 
     def step_rule(
         self, problem: Objective, carry: Carry, count: int, presence: NDArray[np.int64], seed: bytes
@@ -85,6 +94,8 @@ class FederatedSvrg:
 
     def read_payload(self, problem: Objective, phase: int, payload: bytes) -> Contribution:
         """Return what a payload says, or raise ``PayloadError``."""
+        if support.support_of(problem) is not None:
+            return support.read_payload(problem, phase, payload)
         if phase == 0:
             count_size = problem.features if is_counting(problem) else 0
             return parse_payload(payload, problem.dimension, has_loss=True, count_size=count_size)
@@ -94,16 +105,24 @@ class FederatedSvrg:
         self, problem: Objective, phase: int, model: Int64Vector, carry: bytes, settled: Sequence[Settled]
     ) -> PhaseOutcome:
         """Return the global gradient after exchange 1, the new global model after exchange 2."""
+        is_support = support.support_of(problem) is not None
         if phase == 0:
-            return settle_gradients(problem, settled)
+            return (
+                support.settle_gradients(problem, model, settled) if is_support else settle_gradients(problem, settled)
+            )
         known = read_carry(carry)
-        sums, samples = update_sums(problem, settled, known.samples)
-        if spec_of(problem).scale_aggregate:
-            holders = _holders(problem, known)
-            new = moved_scaled(model, sums, samples, known.devices, holders)
+        if is_support:
+            sums, samples = support.update_sums(problem, known, settled), max(known.samples, 1)
         else:
-            new = moved(model, sums, samples)
-        return PhaseOutcome(b"", new, None, None)
+            sums, samples = update_sums(problem, settled, known.samples)
+        return PhaseOutcome(b"", moved_by(problem, known, model, sums, samples), None, None)
+
+
+def moved_by(problem: Objective, known: Carry, model: Int64Vector, sums: Sequence[int], samples: int) -> Int64Vector:
+    """Return the new global model: moved by sums / samples, scaled by A where the plan wants it."""
+    if spec_of(problem).scale_aggregate:
+        return moved_scaled(model, sums, samples, known.devices, _holders(problem, known))
+    return moved(model, sums, samples)
 
 
 FEDSVRG: Final = FederatedSvrg()

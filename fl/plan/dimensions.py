@@ -23,6 +23,7 @@ from fl.plan.schema import (
     PlainAggregation,
     Plan,
     Role,
+    Support,
 )
 
 MAX_PARAMETERS: Final = 1 << 22
@@ -92,6 +93,14 @@ def audit_policy(plan: Plan) -> Audit | None:
     return next((policy for policy in plan.verification.policies if isinstance(policy, Audit)), None)
 
 
+def update_values(plan: Plan) -> int:
+    """Return the most values of an update's vector: d, or those of as many features as one may name."""
+    if not isinstance(plan.compression, Support):
+        return parameter_count(plan)
+    inputs, units = layer_sizes(plan)[:2]
+    return parameter_count(plan) - max(inputs - plan.compression.features, 0) * units
+
+
 def model_bytes(plan: Plan) -> int:
     """Return the bytes of the plan's model, as the state holds it."""
     return 8 * parameter_count(plan)
@@ -116,7 +125,7 @@ def settle_work(plan: Plan, phase: int | None = None) -> int:
     update and of the model before it on one holdout chunk. ``phase`` None: the costliest phase.
     """
     d, devices = parameter_count(plan), most_selected(plan)
-    work = opening_work(plan) + VALUE_WORK * devices * d + PARAMETER_WORK * d + _robust_work(plan)
+    work = opening_work(plan) + VALUE_WORK * devices * update_values(plan) + PARAMETER_WORK * d + _robust_work(plan)
     holdout = holdout_policy(plan)
     if holdout is not None and (phase is None or phase == phase_count(plan) - 1):
         row = ROW_WORK + UNIT_WORK * sum(layer_sizes(plan)[1:]) + d

@@ -185,6 +185,7 @@ NOTES: Final[Mapping[type[Record], Mapping[str, Note]]] = {
     schema.MultiKrum: {"percent": Note("of the devices taken to be hostile", 30)},
     schema.NormClip: {"percent": Note("of the median length that an update may have", 100)},
     schema.NoCompression: {},
+    schema.Support: {"features": Note("the most features that one update may name; a device with more sends none")},
     schema.Rewards: {
         "devices": Note("for the devices, in units of 10^-6 coin: by counted samples × quality", 0),
         "miners": Note("for the miners who verify updates, in units of 10^-6 coin", 0),

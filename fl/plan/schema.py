@@ -271,6 +271,18 @@ class NoCompression(Record, tag="none"):
     """Updates travel as full vectors."""
 
 
+class Support(Record, tag="support"):
+    """A device sends what concerns the features its rows have; of all others every device's part is the same.
+
+    ``features`` is the most that one update may name: what settling may cost follows from it.
+    """
+
+    features: Annotated[int, Meta(ge=1, le=MAX_COORDINATES)]
+
+
+Compression = NoCompression | Support
+
+
 class Rewards(Record):
     """Coins escrowed for the whole plan: a pool for devices, one for verifying miners; each round gets its share."""
 
@@ -315,7 +327,7 @@ class HorizontalPlan(Record, tag="horizontal"):
     verification: Verification
     privacy: NoPrivacy
     aggregation: Aggregation
-    compression: NoCompression
+    compression: Compression
     rewards: Rewards
     stopping: Stopping
     fraction_bits: Annotated[int, Meta(ge=8, le=48)]
@@ -326,7 +338,7 @@ class HorizontalPlan(Record, tag="horizontal"):
 Plan = HorizontalPlan
 LATER_SECTIONS: Final = ("training", "contribution")
 """Sections of format 2; plans of format 1 have them as they are by default."""
-LATER_KINDS: Final = (Median, TrimmedMean, MultiKrum, NormClip, Audit)
+LATER_KINDS: Final = (Median, TrimmedMean, MultiKrum, NormClip, Support, Audit)
 """Forms of older sections that plans of format 2 alone may name."""
 LEARNING_RULES: Final = 3
 """The rules version from which on a chain takes plans of format 2."""

@@ -43,6 +43,7 @@ from fl.plan.schema import (
     Rewards,
     Role,
     Stopping,
+    Support,
     VectorFeature,
     encode_plan,
 )
@@ -321,6 +322,8 @@ def _check_format(plan: Plan) -> Problems:
             yield Problem(name, "", _LATER)
     if isinstance(plan.aggregation, LATER_KINDS):
         yield Problem("aggregation.type", tag_of(plan.aggregation), _LATER)
+    if isinstance(plan.compression, LATER_KINDS):
+        yield Problem("compression.type", tag_of(plan.compression), _LATER)
     for policy in plan.verification.policies:
         if isinstance(policy, LATER_KINDS):
             yield Problem(f"verification.{tag_of(policy)}", "", _LATER)
@@ -351,6 +354,27 @@ def _check_robust(plan: Plan) -> Problems:
     if held > MAX_HELD_BYTES:
         allowed = f"holds the vectors of all selected devices, at most {MAX_HELD_BYTES} bytes; these have {held}"
         yield Problem("aggregation.type", tag_of(plan.aggregation), allowed)
+
+
+def _check_support(plan: Plan) -> Problems:
+    """Updates of the support need a step whose part outside of it is public, and a mean that adds that up at once."""
+    if not isinstance(plan.compression, Support):
+        return
+    if not isinstance(plan.algorithm, FedSvrg):
+        yield Problem("algorithm.name", tag_of(plan.algorithm), 'must be "fedsvrg" with compression.type = "support"')
+    if not isinstance(plan.aggregation, PlainAggregation):
+        allowed = 'must be "plain" with compression.type = "support": others compare whole vectors'
+        yield Problem("aggregation.type", tag_of(plan.aggregation), allowed)
+    if audit_policy(plan) is not None:
+        allowed = 'must be left out with compression.type = "support": audits commit to whole vectors'
+        yield Problem("verification.audit", "", allowed)
+    if plan.model.l2.fraction() > 1:
+        allowed = 'must be at most 1 with compression.type = "support"'
+        yield Problem("model.l2", str(plan.model.l2), allowed)
+    known = feature_count(plan.roles[0]) if plan.roles else 0
+    if plan.compression.features > known:
+        allowed = f"must be at most {known}, the features there are"
+        yield Problem("compression.features", str(plan.compression.features), allowed)
 
 
 def _check_deadlines(plan: Plan) -> Problems:
@@ -407,9 +431,13 @@ def _check_bytes(plan: Plan) -> Problems:
 
 _ALL: Final = frozenset(Plan.__struct_fields__)
 PLAN_RULES: Final[tuple[tuple[frozenset[str], Callable[[Plan], Problems]], ...]] = (
-    (frozenset({"version", "aggregation", "verification", *LATER_SECTIONS}), _check_format),
+    (frozenset({"version", "aggregation", "compression", "verification", *LATER_SECTIONS}), _check_format),
     (frozenset({"verification", "algorithm", "training", "deadlines"}), _check_audit),
     (frozenset({"roles", "model", "participation", "aggregation"}), _check_robust),
+    (
+        frozenset({"roles", "model", "algorithm", "aggregation", "compression", "verification"}),
+        _check_support,
+    ),
     (frozenset({"title"}), _check_title),
     (frozenset({"roles"}), _check_roles),
     (frozenset({"roles", "model"}), _check_label),

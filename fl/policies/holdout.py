@@ -2,7 +2,8 @@
 
 Every node evaluates the loss of w and of w + Δ_k on the opened chunk with the deterministic kernels. Proves that the
 update does not hurt there, and how good it is; not whose data it came from. An update that raises the loss by
-``tolerance`` (a ratio) or more is refused; quality falls linearly from 1 (no worse) to 0 (at the tolerance).
+``tolerance`` (a ratio) or more is refused; quality falls linearly from 1 (no worse) to 0 (at the tolerance). Where only
+the support travels, Δ_k is what the device sent: what all devices share is no merit or fault of one.
 """
 
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ import numpy as np
 
 from chain.fixedpoint import Int64Vector
 from fl.algorithms.base import Contribution, Settled
+from fl.algorithms.support import expanded
 from fl.dataset import Dataset, features
 from fl.holdout import decode_chunk
 from fl.objective import Objective
@@ -59,7 +61,7 @@ class HoldoutPolicy:
             return accepted_in_full(facts)
         rows = decode_chunk(problem, opening)
         before = _loss(problem, model, rows)
-        vectors = (entry.contribution.vector for entry in settled)
+        vectors = (expanded(problem, entry.contribution) for entry in settled)
         afters = mapped(lambda vector: _loss(problem, model + vector, rows), vectors, _threads(rows, len(settled)))
         limit = spec.tolerance.fraction()
         return [judge(before, after, limit, fact) for after, fact in zip(afters, facts, strict=True)]

@@ -1,0 +1,135 @@
+"""The payload of an update that says only what concerns the features its rows have.
+
+    features   1 × uint32     m, the features named: at most what the plan allows
+    gaps       m varints      the first feature, then each one's distance to the one before, less 1
+    counts     m varints      n_k^j > 0, first phase only, where the algorithm scales by counts
+    vector     int64 each     the parameters that read the features, feature after feature, then those that read none
+    loss       1 × int64      first phase of a round only, 0 … 2**62
+
+A varint has 7 bits a byte, the low ones first, the top bit of all but the last set; it is as short as can be. So each
+contribution has one encoding. Little-endian, nothing before, between or after.
+
+Rules of this file: sizes are checked before memory is taken; no plan, no model, only bytes and numbers.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chain.errors import FixedPointError
+from chain.fixedpoint import Int64Vector, from_bytes, to_bytes
+from fl.algorithms.base import Contribution
+from fl.errors import PayloadError
+from fl.payload import LOSS_MAX
+
+_HEAD: Final = 4
+_VARINT_BYTES: Final = 5
+_COUNT_MAX: Final = 2**32 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What a payload of the support has to have: sizes of the model, and what the phase sends.
+
+    features  p, that there are
+    limit     most that one payload may name
+    units     parameters that read a feature
+    rest      parameters that read none
+    """
+
+    features: int
+    limit: int
+    units: int
+    rest: int
+    has_loss: bool
+    has_counts: bool
+
+    def most_bytes(self) -> int:
+        """Return the most bytes that a payload of this form has."""
+        varints = _VARINT_BYTES * self.limit * (1 + self.has_counts)
+        return _HEAD + varints + 8 * (self.limit * self.units + self.rest) + 8 * self.has_loss
+
+
+def coordinates(features: NDArray[np.int64], form: Form) -> NDArray[np.int64]:
+    """Return the parameters that an update naming these features has values of, in the payload's order, int64."""
+    read = features[:, np.newaxis] * form.units + np.arange(form.units)
+    first = form.features * form.units
+    return np.concatenate([read.ravel(), np.arange(first, first + form.rest)])
+
+
+def write_support(
+    features: NDArray[np.int64], vector: Int64Vector, loss: int | None = None, counts: NDArray[np.int64] | None = None
+) -> bytes:
+    """Return the payload; ``vector`` as ``coordinates`` orders it, ``counts`` one a feature."""
+    parts = [features.size.to_bytes(_HEAD, "little"), pack_varints(np.diff(features, prepend=-1) - 1)]
+    if counts is not None:
+        parts.append(pack_varints(counts))
+    parts.append(to_bytes(vector))
+    if loss is not None:
+        parts.append(loss.to_bytes(8, "little", signed=True))
+    return b"".join(parts)
+
+
+def parse_support(payload: bytes, form: Form) -> Contribution:
+    """Return the contribution that payload bytes hold. ``PayloadError`` on bytes that ``write_support`` never gives."""
+    named = int.from_bytes(payload[:_HEAD], "little")
+    if len(payload) < _HEAD or named > form.limit:
+        raise PayloadError(f"payload of {len(payload)} bytes that names {named} features; at most {form.limit} may be")
+    values = named * form.units + form.rest
+    least = _HEAD + named * (1 + form.has_counts) + 8 * values + 8 * form.has_loss
+    if len(payload) < least:
+        raise PayloadError(f"payload of {len(payload)} bytes; {named} features need {least} at least")
+    gaps, at = unpack_varints(payload, _HEAD, named)
+    features = np.cumsum(gaps + 1) - 1
+    if named and int(features[-1]) >= form.features:
+        raise PayloadError(f"payload names feature {int(features[-1])}; there are {form.features}")
+    counts = None
+    if form.has_counts:
+        counts, at = unpack_varints(payload, at, named)
+        if named and not 1 <= int(counts.min()) <= int(counts.max()) <= _COUNT_MAX:
+            raise PayloadError("payload counts are 1 … 2**32 - 1 for every feature named")
+    if len(payload) != at + 8 * values + 8 * form.has_loss:
+        raise PayloadError(f"payload of {len(payload)} bytes; {at + 8 * values + 8 * form.has_loss} are needed")
+    try:
+        vector = from_bytes(payload[at : at + 8 * values], values)
+    except FixedPointError as error:
+        raise PayloadError(f"payload vector: {error}") from None
+    loss = int.from_bytes(payload[at + 8 * values :], "little", signed=True)
+    if not 0 <= loss <= LOSS_MAX:
+        raise PayloadError(f"loss sum {loss}; 0 … 2**62 is allowed")
+    return Contribution(vector, counts, loss, features)
+
+
+def pack_varints(values: NDArray[np.int64]) -> bytes:
+    """Return integers 0 … 2**35 - 1 as varints."""
+    sizes = np.ones(values.size, np.int64)
+    for place in range(1, _VARINT_BYTES):
+        sizes += values >> 7 * place > 0
+    starts = np.cumsum(sizes) - sizes
+    packed = np.zeros(int(sizes.sum()), np.uint8)
+    for place in range(_VARINT_BYTES):
+        reach = sizes > place
+        more = np.where(sizes[reach] > place + 1, 0x80, 0)
+        packed[starts[reach] + place] = (values[reach] >> 7 * place & 0x7F) | more
+    return packed.tobytes()
+
+
+def unpack_varints(payload: bytes, at: int, count: int) -> tuple[NDArray[np.int64], int]:
+    """Return ``count`` integers that begin at byte ``at``, and where they end. ``PayloadError`` if there are fewer."""
+    if not count:
+        return np.zeros(0, np.int64), at
+    window = np.frombuffer(payload, np.uint8, min(_VARINT_BYTES * count, len(payload) - at), at)
+    ends = np.flatnonzero(window < 0x80)[:count]
+    if ends.size < count:
+        raise PayloadError(f"payload has {ends.size} of {count} varints")
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    sizes = ends - starts + 1
+    if int(sizes.max()) > _VARINT_BYTES or bool(((window[ends] == 0) & (sizes > 1)).any()):
+        raise PayloadError("payload has a varint that is longer than it needs to be")
+    values = np.zeros(count, np.int64)
+    for place in range(_VARINT_BYTES):
+        reach = sizes > place
+        values[reach] |= (window[starts[reach] + place].astype(np.int64) & 0x7F) << 7 * place
+    return values, at + int(ends[-1]) + 1
