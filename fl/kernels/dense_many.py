@@ -21,6 +21,8 @@ from fl.kernels.losses import row_residuals
 
 Columns = NDArray[np.int64]
 
+TILE: Final = 32
+"""Parameters that take their steps together: in registers, and enough of them that no step waits for the last."""
 PLACES: Final = np.array(
     [sorted(range(8), key=lambda lane: not mask >> lane & 1) for mask in range(256)], dtype=np.int64
 )
@@ -170,28 +172,74 @@ def steps(
     drift: Float64Vector,
     moved: Float64Vector,
 ) -> None:
-    """Run one step a row: the parameters of its columns move by the rule, all others by decay and drift alone."""
-    p = x.shape[1]
+    """Run one step a row: the parameters of its columns move by the rule, all others by decay and drift alone.
+
+    The others wait until a row has a column of their tile, and then take their steps one after the other: the same
+    steps, while they are in registers. ``u`` holds a tile after its last step, ``now`` before it.
+    """
     classes = base_outputs.shape[1]
-    weights = p * classes
-    u, sums = padded(moved), np.zeros(classes + 16)
-    deltas, biases = sums[:classes], u[weights : moved.size]
-    idle = gain * 0.0 + drift
-    columns = np.zeros(p + 8, dtype=np.int64)
-    fresh = np.zeros(weights)
+    weights = x.shape[1] * classes
+    tiles = (weights + TILE - 1) // TILE
+    done = np.zeros(tiles, dtype=np.int64)
+    ratio, idle = in_tiles(decay, weights), in_tiles(gain * 0.0 + drift, weights)
+    pull, drag = in_tiles(gain, weights), in_tiles(drift, weights)
+    u, now, sums = in_tiles(moved, weights), np.zeros(tiles * TILE + 16), np.zeros(classes + 16)
+    deltas, biases = sums[:classes], moved[weights:]
+    columns, fresh = np.zeros(x.shape[1] + 8, dtype=np.int64), np.zeros(x.shape[1] * room_of(classes))
     for step in range(order.size):
         i = order[step]
         fetch_lines(x, order[min(step + AHEAD, order.size - 1)])
         count = find_nonzeros(x, i, columns)
-        inner_products(x, i, columns, count, u, sums)
+        tile = 0
+        for e in range(count):
+            at = columns[e] * classes
+            tile = max(tile, at // TILE)
+            while tile * TILE < at + classes:
+                run_tile(tile * TILE, step - done[tile], ratio, idle, u, now)
+                done[tile] = step + 1
+                tile += 1
+        inner_products(x, i, columns, count, now, sums)
         row_deltas(kind, y[i], base_outputs[i], base_residuals[i], biases, deltas)
-        move_columns(x, i, columns, count, deltas, decay, gain, drift, u, fresh)
-        move_idle(weights, decay, idle, u)
+        move_columns(x, i, columns, count, classes, sums, ratio, pull, drag, now, fresh)
         put_columns(columns, count, classes, fresh, u)
         for c in range(biases.size):
             k = weights + c
-            u[k] = decay[k] * u[k] - (gain[k] * (0.0 + deltas[c]) + drift[k])
-    moved[:] = u[: moved.size]
+            biases[c] = decay[k] * biases[c] - (gain[k] * (0.0 + deltas[c]) + drift[k])
+    for tile in range(tiles):
+        if done[tile] < order.size:
+            run_tile(tile * TILE, order.size - done[tile] - 1, ratio, idle, u, now)
+    moved[:weights] = u[:weights]
+
+
+@kernel
+def in_tiles(vector: Float64Vector, size: int) -> Float64Vector:
+    """Return a copy of the first ``size`` values, then zeros to the end of a tile and sixteen more."""
+    copy = np.zeros((size + TILE - 1) // TILE * TILE + 16)
+    copy[:size] = vector[:size]
+    return copy
+
+
+@kernel
+def run_tile(
+    at: int, missed: int, ratio: Float64Vector, idle: Float64Vector, u: Float64Vector, now: Float64Vector
+) -> None:
+    """Take the steps that a tile missed, write it to ``now``, and take one more."""
+    ratio0, ratio1, ratio2, ratio3 = load(ratio, at), load(ratio, at + 8), load(ratio, at + 16), load(ratio, at + 24)
+    idle0, idle1, idle2, idle3 = load(idle, at), load(idle, at + 8), load(idle, at + 16), load(idle, at + 24)
+    u0, u1, u2, u3 = load(u, at), load(u, at + 8), load(u, at + 16), load(u, at + 24)
+    for _ in range(missed):
+        u0 = ratio0 * u0 - idle0
+        u1 = ratio1 * u1 - idle1
+        u2 = ratio2 * u2 - idle2
+        u3 = ratio3 * u3 - idle3
+    store(now, at, u0)
+    store(now, at + 8, u1)
+    store(now, at + 16, u2)
+    store(now, at + 24, u3)
+    store(u, at, ratio0 * u0 - idle0)
+    store(u, at + 8, ratio1 * u1 - idle1)
+    store(u, at + 16, ratio2 * u2 - idle2)
+    store(u, at + 24, ratio3 * u3 - idle3)
 
 
 @kernel
@@ -200,6 +248,7 @@ def move_columns(
     row: int,
     columns: Columns,
     count: int,
+    classes: int,
     deltas: Float64Vector,
     decay: Float64Vector,
     gain: Float64Vector,
@@ -207,43 +256,38 @@ def move_columns(
     u: Float64Vector,
     fresh: Float64Vector,
 ) -> None:
-    """Write to ``fresh``, column after column, where the step takes the parameters of a row's columns."""
-    classes = deltas.size
-    whole = classes - classes % 8
+    """Write to ``fresh``, ``room_of`` values a column, where the step takes the parameters of a row's columns.
+
+    All vectors are padded; what lies behind a column's last output is not used.
+    """
+    room = room_of(classes)
     zeros = splat(0.0)
     for e in range(count):
         at = columns[e] * classes
-        value = x[row, columns[e]]
-        values = splat(value)
-        for c in range(0, whole, 8):
+        values = splat(x[row, columns[e]])
+        for c in range(0, room, 8):
             k = at + c
             pull = load(gain, k) * (zeros + values * load(deltas, c)) + load(drift, k)
-            store(fresh, e * classes + c, load(decay, k) * load(u, k) - pull)
-        for c in range(whole, classes):
-            k = at + c
-            fresh[e * classes + c] = decay[k] * u[k] - (gain[k] * (0.0 + value * deltas[c]) + drift[k])
+            store(fresh, e * room + c, load(decay, k) * load(u, k) - pull)
 
 
 @kernel
-def move_idle(size: int, decay: Float64Vector, idle: Float64Vector, u: Float64Vector) -> None:
-    """Take a step of parameters whose features a row does not have."""
-    whole = size - size % 8
-    for k in range(0, whole, 8):
-        store(u, k, load(decay, k) * load(u, k) - load(idle, k))
-    for k in range(whole, size):
-        u[k] = decay[k] * u[k] - idle[k]
+def room_of(classes: int) -> int:
+    """Return the outputs rounded up to whole lanes."""
+    return (classes + 7) // 8 * 8
 
 
 @kernel
 def put_columns(columns: Columns, count: int, classes: int, fresh: Float64Vector, u: Float64Vector) -> None:
     """Write what ``move_columns`` found."""
+    room = room_of(classes)
     whole = classes - classes % 8
     for e in range(count):
         at = columns[e] * classes
         for c in range(0, whole, 8):
-            store(u, at + c, load(fresh, e * classes + c))
+            store(u, at + c, load(fresh, e * room + c))
         for c in range(whole, classes):
-            u[at + c] = fresh[e * classes + c]
+            u[at + c] = fresh[e * room + c]
 
 
 @kernel
