@@ -55,9 +55,9 @@ chaos: $(DEV_STAMP) ## Kill, freeze, part, slow down, fill 12 nodes and 8 device
 seeds: $(STAMP) ## Thousands of little simulated worlds under both engines (SEEDS=1000, FIRST=0)
 	@$(BIN)/python -m node.simulator.sweep --seeds $(or $(SEEDS),1000) --first $(or $(FIRST),0) --out build/seeds.json
 
-soak: $(STAMP) ## Large simulated worlds, and little ones that die at each write in turn (SEEDS=20, FIRST=0)
+soak: $(STAMP) ## Large simulated worlds, and little ones that die at each write in turn (SEEDS=16, FIRST=0)
 	@$(BIN)/python -m node.simulator.sweep --crashes 1 --first $(or $(FIRST),0) --out build/soak-crashes.json
-	@$(BIN)/python -m node.simulator.sweep --size large --seeds $(or $(SEEDS),20) --first $(or $(FIRST),0) --out build/soak.json
+	@$(BIN)/python -m node.simulator.sweep --size large --seeds $(or $(SEEDS),16) --first $(or $(FIRST),0) --out build/soak.json
 
 lint: $(DEV_STAMP) ## Style, format, types, import contracts
 	@$(BIN)/ruff check .

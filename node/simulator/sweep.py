@@ -26,6 +26,7 @@ from node.simulator.simulation import Simulation, simulate
 from node.simulator.worlds import SIZES, draw_world
 
 _MINIMISE_SECONDS: Final = 120.0
+_TELL_SECONDS: Final = 10.0
 _BESIDE: Final = 4
 """Worlds a process has waiting for it."""
 
@@ -143,7 +144,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--crashes", type=int, default=0, metavar="STEP", help="instead: die at each STEP-th write")
     parser.add_argument("--out", type=Path, default=Path("build/seeds.json"))
     options = parser.parse_args(arguments)
-    began, failed, counts, done = time.monotonic(), list[Result](), Counter[str](), 0
+    failed, counts, done = list[Result](), Counter[str](), 0
+    began = told = time.monotonic()
     for result in run_all(_worlds(options), options.jobs):
         done += 1
         counts.update(result.counts)
@@ -151,8 +153,9 @@ def main(arguments: list[str] | None = None) -> int:
         if not result.is_good:
             failed.append(result)
             print(f"seed {result.seed} failed: {'; '.join(result.broken)}\n  again: {result.command}", flush=True)
-        if done % 50 == 0:
-            print(f"{done} worlds, {len(failed)} failed, {time.monotonic() - began:.0f} s", flush=True)
+        if time.monotonic() - told >= _TELL_SECONDS:
+            told = time.monotonic()
+            print(f"{done} worlds, {len(failed)} failed, {told - began:.0f} s", flush=True)
     document = {
         "worlds": done,
         "failed": [asdict(result) for result in failed],
