@@ -251,7 +251,7 @@ def main() -> None:
     for name, title, repeats in (
         ("a9a", "sparse a9a", REPEATS),
         ("w8a", "sparse w8a", REPEATS),
-        ("mnist", "dense mnist", 3),
+        ("mnist", "dense mnist", 1),
     ):
         try:
             found += measure(stored(name), repeats)
