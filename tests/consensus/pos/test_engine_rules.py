@@ -1,5 +1,7 @@
 """What proof of stake asks of a header beyond what every engine does."""
 
+from dataclasses import dataclass
+
 import pytest
 from msgspec.structs import replace
 
@@ -202,3 +204,24 @@ def test_a_validators_header_under_newer_rules_is_heard():
     assert judge(header).verdict is Verdict.NEWER_RULES
     assert judge(replace(header, seal=bytes(64))).verdict is Verdict.INVALID
     assert first_set((1, 2, 3)).seed != SET.seed, "another genesis, another seed"
+
+
+def test_a_strangers_header_under_newer_rules_is_not():
+    """However well it is sealed; and while an epoch's validators are not known, nobody's is bad."""
+    assert judge(first_block(version=3, producer=KEYS[9].account)).verdict is Verdict.INVALID
+    engine, tree = new_tree()
+    ahead = replace(ROOT, height=Height(3))
+    other = replace(first_block(version=3), height=Height(4), parent=block_id(ahead))
+    verdict = engine.check_header(View(tree, ahead), other, Millis(START + 10_000))
+    assert (verdict.verdict, verdict.reason) == (Verdict.ORPHAN, "the validators of epoch 1 are not known yet")
+
+
+@dataclass
+class View:
+    """The tree's headers, and one more."""
+
+    tree: HeaderTree
+    more: Header
+
+    def header(self, id: Hash) -> Header | None:
+        return self.more if id == block_id(self.more) else self.tree.header(id)
