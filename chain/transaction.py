@@ -100,6 +100,18 @@ class ReportAudit(Record, tag="plan.report_audit"):
     reason: ShortText
 
 
+class JoinSharing(Record, tag="plan.join_sharing"):
+    """Enrol the sending device in a plan that repeats trainings; the payload is what it shares, for everybody to read.
+
+    Its id is the device's commitment, so one set of ``samples`` rows stands behind all its updates.
+    """
+
+    plan: HashField
+    role: ShortText
+    samples: Natural
+    payload: PayloadRef
+
+
 class Bond(Record, tag="stake.bond"):
     """Put ``amount`` coins into the sender's stake: with enough of it, it becomes a validator."""
 
@@ -139,6 +151,7 @@ Body = (
     | OpenHoldout
     | OpenAudit
     | ReportAudit
+    | JoinSharing
     | Bond
     | Unbond
     | Unjail
@@ -147,7 +160,7 @@ Body = (
 )
 STAKE_KINDS = (Bond, Unbond, Unjail, SubmitEvidence, PermitDevice)
 """The kinds that exist on chains with validators alone."""
-LEARNING_KINDS = (OpenAudit, ReportAudit)
+LEARNING_KINDS = (OpenAudit, ReportAudit, JoinSharing)
 """The kinds that exist from rules version 3 on."""
 
 

@@ -29,6 +29,7 @@ from consensus.state import (
     get_round,
     get_round_record,
     get_selected,
+    get_shared,
     get_supply,
     model_key,
     need_bytes,
@@ -37,7 +38,7 @@ from consensus.state import (
     plan_key,
 )
 from consensus.view import StateView
-from fl.plan.dimensions import holdout_policy
+from fl.plan.dimensions import holdout_policy, replay_policy
 from fl.plan.schema import Plan, decode_plan
 from fl.steps import step_table
 from fl.task import Task
@@ -169,10 +170,11 @@ def expected_opening(view: StateView, plan: Hash, beacon: Hash) -> int | None:
 
 
 def needed_payloads(view: StateView, plan: Hash) -> tuple[PayloadRef, ...]:
-    """Return the payloads that settling the plan's open task, or auditing it, will read: keep them until then."""
+    """Return the payloads that settling the plan's open task, auditing or repeating it, will read: keep them."""
+    shared = _get_all_shared(view, plan)
     state = get_round(view, plan)
     if state is None:
-        return ()
+        return shared
     digest = state.task.digest
     found = [get_revealed(view, plan, position, digest) for position in range(state.selected)]
     refs = [update.payload for update in found if update is not None]
@@ -180,7 +182,18 @@ def needed_payloads(view: StateView, plan: Hash) -> tuple[PayloadRef, ...]:
     refs += [] if opening is None else [opening.payload]
     audits = [get_audit(view, plan, position, digest) for position in range(state.selected)]
     refs += [audit.payload for audit in audits if audit is not None]
-    return (*refs, *get_first_payloads(view, plan))
+    return (*refs, *get_first_payloads(view, plan), *shared)
+
+
+def _get_all_shared(view: StateView, plan: Hash) -> tuple[PayloadRef, ...]:
+    """Return what the devices of a plan share that goes on, to those who repeat their trainings."""
+    entry = get_plan(view, plan)
+    if entry is None or entry.status not in ("enrolling", "running"):
+        return ()
+    if replay_policy(get_problem(view, plan).plan) is None:
+        return ()
+    found = [get_shared(view, plan, number) for number in range(entry.enrolled)]
+    return tuple([ref for ref in found if ref is not None])
 
 
 def get_history(view: StateView, plan: Hash, start: int = 0) -> tuple[RoundRecord, ...]:

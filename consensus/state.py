@@ -16,7 +16,7 @@
     s/selected/PLAN                Accounts           s/seat/PLAN DEVICE         Seat
     s/revealed/PLAN POSITION       RevealedUpdate     s/opening/PLAN             Opening
     s/history/PLAN ROUND           RoundRecord        s/audit/PLAN POSITION      UpdateAudit
-    s/first/PLAN                   FirstPayloads
+    s/first/PLAN                   FirstPayloads      s/shared/PLAN NUMBER       PayloadRef
 
 Numbers in keys are 4 bytes, heights 8, big-endian. Rules of this file: no decision is taken here; a value that does not
 decode is damage to this node's database, so its ``CodecError`` is let through and stops the node.
@@ -177,6 +177,11 @@ def first_key(plan: Hash) -> bytes:
     return b"s/first/" + plan
 
 
+def shared_key(plan: Hash | bytes, number: int) -> bytes:
+    """Return the key of where the data stand that the device shares which joined as number ``number``."""
+    return b"s/shared/" + plan + number_key(number)
+
+
 def history_key(plan: Hash, round_number: int) -> bytes:
     """Return the key of a ``RoundRecord``."""
     return b"s/history/" + plan + number_key(round_number)
@@ -308,6 +313,11 @@ def get_first_payloads(view: StateView, plan: Hash) -> tuple[PayloadRef, ...]:
     """Return the payloads of all devices in the first phase of the attempt, where the plan keeps them."""
     record = get_record(view, first_key(plan), FirstPayloads)
     return () if record is None else tuple([entry.payload for entry in record.entries])
+
+
+def get_shared(view: StateView, plan: Hash | bytes, number: int) -> PayloadRef | None:
+    """Return the data that the device shares which joined as number ``number``, where the plan asks for it."""
+    return get_record(view, shared_key(plan, number), PayloadRef)
 
 
 def get_selected(view: StateView, plan: Hash) -> tuple[AccountId, ...]:

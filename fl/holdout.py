@@ -102,30 +102,40 @@ def encode_chunk(data: Dataset) -> bytes:
 
 def decode_chunk(problem: Objective, payload: bytes) -> Dataset:
     """Return the rows of a chunk's payload. ``PayloadError`` if they are not rows of this plan's holdout set."""
-    if len(payload) < _HEAD.size:
-        raise PayloadError(f"holdout chunk of {len(payload)} bytes; its head alone has {_HEAD.size}")
-    kind, count, columns, entries = _HEAD.unpack_from(payload)
     spec = holdout_policy(problem.plan)
-    if kind > 1 or columns != problem.features or spec is None or count != spec.rows:
-        raise PayloadError(f"holdout chunk of kind {kind}, {count} rows, {columns} columns does not belong to the plan")
+    if spec is None:
+        raise PayloadError("holdout chunk: the plan has no holdout set")
+    return decode_table(problem, payload, spec.rows, "holdout chunk")
+
+
+def decode_table(problem: Objective, payload: bytes, needed: int, what: str) -> Dataset:
+    """Return rows that ``encode_chunk`` wrote. ``PayloadError`` if they are not ``needed`` rows of the plan's schema.
+
+    ``what`` names the payload in errors.
+    """
+    if len(payload) < _HEAD.size:
+        raise PayloadError(f"{what} of {len(payload)} bytes; its head alone has {_HEAD.size}")
+    kind, count, columns, entries = _HEAD.unpack_from(payload)
+    if kind > 1 or columns != problem.features or count != needed:
+        raise PayloadError(f"{what} of kind {kind}, {count} rows, {columns} columns does not belong to the plan")
     if (kind == 0 and entries != count * columns) or entries > count * columns:
-        raise PayloadError(f"holdout chunk of {entries} entries for {count} rows of {columns} columns")
+        raise PayloadError(f"{what} of {entries} entries for {count} rows of {columns} columns")
     expected = _HEAD.size + 8 * count + (8 * entries if kind == 0 else 8 * (count + 1) + 12 * entries)
     if len(payload) != expected:
-        raise PayloadError(f"holdout chunk of {len(payload)} bytes; {expected} are needed")
+        raise PayloadError(f"{what} of {len(payload)} bytes; {expected} are needed")
     labels = _read(payload, "<f8", _HEAD.size, count).astype(np.float64)
-    _check_labels(problem, labels)
+    _check_labels(problem, labels, what)
     offset = _HEAD.size + 8 * count
     if kind == 0:
         values = _read(payload, "<f8", offset, entries).astype(np.float64)
-        _check_values(values)
+        _check_values(values, what)
         return DenseData(values.reshape(count, columns), labels)
     starts = _read(payload, "<i8", offset, count + 1).astype(np.int64)
     offset += 8 * (count + 1)
     indices = _read(payload, "<i4", offset, entries).astype(np.int32)
     values = _read(payload, "<f8", offset + 4 * entries, entries).astype(np.float64)
-    _check_values(values)
-    _check_structure(starts, indices, columns)
+    _check_values(values, what)
+    _check_structure(starts, indices, columns, what)
     return SparseData(starts, indices, values, columns, labels)
 
 
@@ -133,28 +143,28 @@ def _read(payload: bytes, kind: str, offset: int, count: int) -> NDArray[np.gene
     return np.frombuffer(payload, dtype=kind, count=count, offset=offset)
 
 
-def _check_values(values: NDArray[np.float64]) -> None:
+def _check_values(values: NDArray[np.float64], what: str) -> None:
     if not bool((np.abs(values) <= _VALUE_LIMIT).all()):  # NaN fails this too
-        raise PayloadError("a holdout value is not a number within ±2**20")
+        raise PayloadError(f"{what}: a value is not a number within ±2**20")
 
 
-def _check_labels(problem: Objective, labels: NDArray[np.float64]) -> None:
+def _check_labels(problem: Objective, labels: NDArray[np.float64], what: str) -> None:
     label = problem.plan.roles[0].label
     if isinstance(label, ClassLabel):
         if not bool(((labels >= 0) & (labels < len(label.classes)) & (labels == np.floor(labels))).all()):
-            raise PayloadError(f"a holdout label is no class number 0 … {len(label.classes) - 1}")
+            raise PayloadError(f"{what}: a label is no class number 0 … {len(label.classes) - 1}")
     else:
-        _check_values(labels)
+        _check_values(labels, what)
 
 
-def _check_structure(starts: NDArray[np.int64], indices: NDArray[np.int32], columns: int) -> None:
+def _check_structure(starts: NDArray[np.int64], indices: NDArray[np.int32], columns: int, what: str) -> None:
     """Raise unless rows start at 0, never run backwards, end at the last entry, and rise strictly within a row."""
     # Neighbours are compared: their difference may wrap around, and kernels read where row starts point.
     if starts[0] != 0 or starts[-1] != indices.size or bool((starts[1:] < starts[:-1]).any()):
-        raise PayloadError("holdout chunk: row starts must rise from 0 to the number of entries")
+        raise PayloadError(f"{what}: row starts must rise from 0 to the number of entries")
     if indices.size and not (int(indices.min()) >= 0 and int(indices.max()) < columns):
-        raise PayloadError(f"holdout chunk: a column is not within 0 … {columns - 1}")
+        raise PayloadError(f"{what}: a column is not within 0 … {columns - 1}")
     rises = np.diff(indices) > 0
     rises[starts[1:-1][(starts[1:-1] > 0) & (starts[1:-1] < indices.size)] - 1] = True  # a new row may start lower
     if not bool(rises.all()):
-        raise PayloadError("holdout chunk: columns must rise within a row")
+        raise PayloadError(f"{what}: columns must rise within a row")

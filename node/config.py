@@ -224,6 +224,12 @@ class DeviceSettings:
         "Whether the data's holder agrees that what is learnt from them is released to everybody, for ever. "
         "Without it nothing is joined or trained.",
     )
+    share: bool = _setting(
+        False,
+        _FLAG,
+        "Whether the data's holder agrees that THE ROWS THEMSELVES are published to everybody, for ever, as plans with "
+        "verification.replay ask: for public data. Without it such plans are stayed away from.",
+    )
     light: bool = _setting(
         False,
         _FLAG,

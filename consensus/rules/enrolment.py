@@ -1,20 +1,48 @@
-"""Rules of enrolment: a device joins a plan, and what it brings is frozen for the plan."""
+"""Rules of enrolment: a device joins a plan, and what it brings is frozen for the plan.
+
+Where the plan repeats trainings, the device brings the data that it shares: its commitment is their content id.
+"""
 
 from msgspec.structs import replace
 
-from chain.transaction import JoinPlan, Transaction
-from consensus.errors import Invalid
+from chain.ids import Hash
+from chain.transaction import JoinPlan, JoinSharing, Transaction
+from consensus.errors import Invalid, MissingPayload
 from consensus.events import DeviceJoined
 from consensus.ledger import Ledger, take_funds
 from consensus.problems import get_problem
 from consensus.records import Enrolment
-from consensus.rules.common import need_plan
-from consensus.state import enrolled_key, enrolment_key, get_device, get_enrolment, put_record
+from consensus.rules.common import check_payload_size, need_plan
+from consensus.state import enrolled_key, enrolment_key, get_device, get_enrolment, put_record, shared_key
+from fl.errors import PayloadError
+from fl.plan.dimensions import replay_policy
 from fl.plan.schema import NoPrivacy, Plan
+from fl.shared import decode_shared
 
 
 def join_plan(ledger: Ledger, transaction: Transaction, body: JoinPlan) -> None:
     """Enrol the sending device, its samples frozen for the plan; the plan pays the producer."""
+    _enrol(ledger, transaction, body, Hash(body.commitment))
+
+
+def join_sharing(ledger: Ledger, transaction: Transaction, body: JoinSharing) -> None:
+    """Enrol the sending device with the data that it shares; the payload is read last, when all else fits."""
+    number = _enrol(ledger, transaction, body, Hash(body.payload.id))
+    check_payload_size(ledger.context.rules, body.payload.size, "plan.join_sharing.payload")
+    payload = ledger.payloads.payload(body.payload.id)
+    if payload is None:
+        raise MissingPayload([body.payload])
+    if len(payload) != body.payload.size:
+        raise Invalid("plan.join_sharing.payload", f"{len(payload)} bytes; the transaction says {body.payload.size}")
+    try:
+        decode_shared(get_problem(ledger.view, body.plan), payload, body.samples)
+    except PayloadError as error:
+        raise Invalid("plan.join_sharing.payload", str(error)) from None
+    put_record(ledger.view, shared_key(body.plan, number), body.payload)
+
+
+def _enrol(ledger: Ledger, transaction: Transaction, body: JoinPlan | JoinSharing, commitment: Hash) -> int:
+    """Enrol the sending device and return its number. ``Invalid`` by the rule that it breaks."""
     view, device = ledger.view, transaction.sender
     entry = need_plan(view, body.plan, "plan.join.plan")
     if entry.status != "enrolling" or ledger.context.height > entry.enrol_deadline:
@@ -33,7 +61,11 @@ def join_plan(ledger: Ledger, transaction: Transaction, body: JoinPlan) -> None:
         raise Invalid("plan.join.known", "this device has joined the plan already")
     if entry.enrolled >= participation.max_devices:
         raise Invalid("plan.join.full", f"{entry.enrolled} devices have joined, the plan takes no more")
-    enrolment = Enrolment(entry.enrolled, body.role, body.samples, body.commitment, ledger.context.height)
+    is_shared = replay_policy(plan) is not None
+    if is_shared is not isinstance(body, JoinSharing):
+        told = "repeats trainings: join with the data to share (plan.join_sharing)" if is_shared else "shares no data"
+        raise Invalid("plan.join.sharing", f"the plan {told}")
+    enrolment = Enrolment(entry.enrolled, body.role, body.samples, commitment, ledger.context.height)
     put_record(view, enrolment_key(body.plan, device), enrolment)
     view.put(enrolled_key(body.plan, entry.enrolled), device)
     paid = take_funds(entry, fees=entry.join_fee)
@@ -41,6 +73,7 @@ def join_plan(ledger: Ledger, transaction: Transaction, body: JoinPlan) -> None:
     ledger.put_plan(replace(paid, enrolled=entry.enrolled + 1, samples=entry.samples + body.samples))
     ledger.stir(body.plan)
     ledger.tell(DeviceJoined(body.plan, device, body.samples, entry.enrolled + 1))
+    return entry.enrolled
 
 
 def check_device(ledger: Ledger, transaction: Transaction, plan: Plan) -> None:

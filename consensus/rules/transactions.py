@@ -14,6 +14,7 @@ from chain.transaction import (
     Bond,
     CancelPlan,
     JoinPlan,
+    JoinSharing,
     OpenAudit,
     OpenHoldout,
     PermitDevice,
@@ -39,7 +40,7 @@ from consensus.state import get_account
 from fl.plan.schema import LEARNING_RULES
 
 TRANSACTION_VERSION: Final = 1
-FREE: Final = (RegisterDevice, JoinPlan, OpenAudit, ReportAudit)
+FREE: Final = (RegisterDevice, JoinPlan, JoinSharing, OpenAudit, ReportAudit)
 
 Rule = Callable[[Ledger, Transaction, Body], None]
 _RULES: Final[dict[type[Body], Rule]] = {
@@ -49,6 +50,7 @@ _RULES: Final[dict[type[Body], Rule]] = {
     RetireMiner: cast(Rule, accounts.retire_miner),
     SubmitPlan: cast(Rule, plans.submit_plan),
     JoinPlan: cast(Rule, enrolment.join_plan),
+    JoinSharing: cast(Rule, enrolment.join_sharing),
     CancelPlan: cast(Rule, plans.cancel),
     OpenHoldout: cast(Rule, openings.open_holdout),
     OpenAudit: cast(Rule, audits.open_audit),

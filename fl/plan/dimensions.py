@@ -22,6 +22,7 @@ from fl.plan.schema import (
     NumericFeature,
     PlainAggregation,
     Plan,
+    Replay,
     Role,
     Support,
 )
@@ -91,6 +92,11 @@ def holdout_policy(plan: Plan) -> Holdout | None:
 def audit_policy(plan: Plan) -> Audit | None:
     """Return the plan's audit policy, if it has one."""
     return next((policy for policy in plan.verification.policies if isinstance(policy, Audit)), None)
+
+
+def replay_policy(plan: Plan) -> Replay | None:
+    """Return the plan's replay policy, if it has one."""
+    return next((policy for policy in plan.verification.policies if isinstance(policy, Replay)), None)
 
 
 def update_values(plan: Plan) -> int:

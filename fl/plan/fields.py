@@ -178,6 +178,9 @@ NOTES: Final[Mapping[type[Record], Mapping[str, Note]]] = {
         "blocks": Note("for opening and verifying; an update that nobody vouches for by then is refused", 20),
         "segment_clip": Note("largest norm of what one segment moves the model"),
     },
+    schema.Replay: {
+        "source": Note("what each device publishes when it joins. open: ITS ROWS AS THEY ARE, for public data"),
+    },
     schema.NoPrivacy: {},
     schema.PlainAggregation: {"rule": Note("how updates are combined", "mean")},
     schema.Median: {},
@@ -206,6 +209,7 @@ POLICY_KINDS: Final[Mapping[str, type[schema.Policy]]] = {
     "timing": schema.Timing,
     "holdout": schema.Holdout,
     "audit": schema.Audit,
+    "replay": schema.Replay,
 }
 """Policies by their table under ``[verification]``, in the order a plan lists them."""
 TAG_KEYS: Final[Mapping[str, str]] = {"algorithm": "name"}

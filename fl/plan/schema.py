@@ -221,7 +221,16 @@ class Audit(Record, tag="audit"):
     segment_clip: Number
 
 
-Policy = Bounds | Timing | Holdout | Audit
+class Replay(Record, tag="replay"):
+    """Whole trainings repeated bit for bit by the miners who attest them, from data that each device publishes.
+
+    ``source`` "open": the data as they are, so everybody may read every row for ever. For public data.
+    """
+
+    source: Literal["open"]
+
+
+Policy = Bounds | Timing | Holdout | Audit | Replay
 
 
 class Verification(Record):
@@ -338,7 +347,7 @@ class HorizontalPlan(Record, tag="horizontal"):
 Plan = HorizontalPlan
 LATER_SECTIONS: Final = ("training", "contribution")
 """Sections of format 2; plans of format 1 have them as they are by default."""
-LATER_KINDS: Final = (Median, TrimmedMean, MultiKrum, NormClip, Support, Audit)
+LATER_KINDS: Final = (Median, TrimmedMean, MultiKrum, NormClip, Support, Audit, Replay)
 """Forms of older sections that plans of format 2 alone may name."""
 LEARNING_RULES: Final = 3
 """The rules version from which on a chain takes plans of format 2."""

@@ -19,7 +19,14 @@ from chain.number import Number
 from chain.transaction import MAX_PLAN_BYTES
 from fl.errors import Problem
 from fl.plan.cells import canonical, is_missing
-from fl.plan.dimensions import MAX_PARAMETERS, audit_policy, feature_count, most_selected, parameter_count
+from fl.plan.dimensions import (
+    MAX_PARAMETERS,
+    audit_policy,
+    feature_count,
+    most_selected,
+    parameter_count,
+    replay_policy,
+)
 from fl.plan.fields import POLICY_KINDS
 from fl.plan.schema import (
     LATER_KINDS,
@@ -346,6 +353,18 @@ def _check_audit(plan: Plan) -> Problems:
         yield Problem("training.segment", "0", "must be at least 1 with verification.audit: audits open segments")
 
 
+def _check_replay(plan: Plan) -> Problems:
+    """What a replay needs: somebody who repeats, and payloads that follow from the shared data alone."""
+    if replay_policy(plan) is None:
+        return
+    if plan.verification.attestations < 1:
+        allowed = "must be at least 1 with verification.replay: the miners who attest repeat the training"
+        yield Problem("verification.attestations", str(plan.verification.attestations), allowed)
+    if audit_policy(plan) is not None:
+        allowed = "must be left out beside verification.audit: what is repeated as a whole needs no audit"
+        yield Problem("verification.replay", "", allowed)
+
+
 def _check_robust(plan: Plan) -> Problems:
     """A robust rule looks at a phase's vectors together, so they must fit memory."""
     if isinstance(plan.aggregation, PlainAggregation):
@@ -433,6 +452,7 @@ _ALL: Final = frozenset(Plan.__struct_fields__)
 PLAN_RULES: Final[tuple[tuple[frozenset[str], Callable[[Plan], Problems]], ...]] = (
     (frozenset({"version", "aggregation", "compression", "verification", *LATER_SECTIONS}), _check_format),
     (frozenset({"verification", "algorithm", "training", "deadlines"}), _check_audit),
+    (frozenset({"verification"}), _check_replay),
     (frozenset({"roles", "model", "participation", "aggregation"}), _check_robust),
     (
         frozenset({"roles", "model", "algorithm", "aggregation", "compression", "verification"}),

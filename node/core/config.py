@@ -24,6 +24,7 @@ class DeviceConfig:
     ``consent`` must be given by the data's holder: without it nothing is ever trained or joined. ``plans`` lists
     plan ids; ``any_plan`` serves every open plan whose schema the data fit. ``role`` is the plan role it takes,
     empty = the plan's only one. ``resend_blocks``: gossip an update again if no block took it for so long.
+    ``share``: the holder agrees that the rows themselves are published, for plans that repeat trainings.
     """
 
     consent: bool
@@ -32,6 +33,7 @@ class DeviceConfig:
     role: str = ""
     lifetime_budget: int = 0
     resend_blocks: int = 6
+    share: bool = False
 
 
 @dataclass(frozen=True, slots=True)

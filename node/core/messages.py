@@ -129,6 +129,13 @@ class UpdateReady:
 
 
 @dataclass(frozen=True, slots=True)
+class UpdateRepeated:
+    """This node's miner repeated the training of an update; what came of it, its verdict says."""
+
+    id: Hash
+
+
+@dataclass(frozen=True, slots=True)
 class AttestationMade:
     """This node's miner vouches for an update in the pool."""
 

@@ -5,14 +5,16 @@ exception passes through.
 """
 
 from chain.fixedpoint import from_bytes
+from chain.hashing import content_id
 from consensus.problems import compile_document
 from consensus.stamps import find_stamp
 from fl.audit.rows import CommittedRows
 from fl.dataset import rows
 from fl.errors import DataError, DivergenceError
 from fl.models.warm import warm_up_lightly
-from fl.plan.dimensions import audit_policy
+from fl.plan.dimensions import audit_policy, replay_policy
 from fl.plan.schema import decode_plan
+from fl.shared import encode_shared
 from fl.task import device_seed
 from node.jobs.auditing import train_audited
 from node.jobs.commitment import audit_secret, commit_to_data
@@ -41,6 +43,9 @@ def inspect_data(spec: InspectData, world: World, control: JobControl) -> JobRes
     warm_up_lightly(problem, data, control.is_cancelled)
     if control.is_cancelled():
         return Cancelled()
+    if replay_policy(problem.plan) is not None:
+        shared = encode_shared(data)
+        return DataInspected(rows(data), content_id(shared), shared)
     if audit_policy(problem.plan) is None:
         return DataInspected(rows(data), commit_to_data(data, world.key, problem.plan_id))
     return DataInspected(rows(data), CommittedRows.of(data, audit_secret(world.key, problem.plan_id)).root)

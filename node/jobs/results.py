@@ -90,10 +90,14 @@ class UpdateVerified(Record, tag="update-verified"):
 
 
 class DataInspected(Record, tag="data-inspected"):
-    """How many samples the device's data hold under a plan's role, and a salted digest that commits to them."""
+    """How many samples the device's data hold under a plan's role, and a salted digest that commits to them.
+
+    ``shared``: the payload that publishes them, where the plan repeats trainings (the commitment is its content id).
+    """
 
     samples: Natural
     commitment: HashField
+    shared: bytes = b""
 
 
 class Trained(Record, tag="trained"):
@@ -114,6 +118,12 @@ class OpeningVerified(Record, tag="opening-verified"):
     """What is wrong with an audited update; empty if its opened work was repeated bit for bit."""
 
     fault: str
+
+
+class TrainingRepeated(Record, tag="training-repeated"):
+    """Whether a training that was repeated gave the update's payload, bit for bit."""
+
+    is_true: bool
 
 
 class StampFound(Record, tag="stamp-found"):
@@ -172,6 +182,7 @@ JobResult = (
     | Trained
     | SegmentsOpened
     | OpeningVerified
+    | TrainingRepeated
     | StampFound
     | ChunkOpened
     | PieceChecked

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Final, cast
 
+from node.jobs import replaying
 from node.jobs.auditing import open_segments, verify_opening
 from node.jobs.blocks import build_block, execute_branch
 from node.jobs.control import JobControl
@@ -18,6 +19,7 @@ from node.jobs.specs import (
     JobSpec,
     OpenChunk,
     OpenSegments,
+    RepeatTraining,
     SealBlock,
     TrainTask,
     VerifyOpening,
@@ -38,6 +40,7 @@ JOBS: Final[dict[type, _Job]] = {
     TrainTask: cast(_Job, train_task),
     OpenSegments: cast(_Job, open_segments),
     VerifyOpening: cast(_Job, verify_opening),
+    RepeatTraining: cast(_Job, replaying.repeat),
     FindStamp: cast(_Job, find_device_stamp),
     OpenChunk: cast(_Job, open_chunk),
     CheckPiece: cast(_Job, check_piece),

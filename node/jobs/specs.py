@@ -108,6 +108,24 @@ class VerifyOpening(Record, tag="verify-opening"):
     segments: tuple[Natural, ...]
 
 
+class RepeatTraining(Record, tag="repeat-training"):
+    """Repeat a training from the data that its device shares. ``release`` is the update's id.
+
+    ``update`` and ``shared`` are the ids of its payload and of the shared data; ``plan``, ``model`` and ``carry`` bytes
+    as the state holds them.
+    """
+
+    plan: bytes
+    task: Task
+    device: AccountField
+    samples: Natural
+    model: bytes
+    carry: bytes
+    release: HashField
+    update: HashField
+    shared: HashField
+
+
 class FindStamp(Record, tag="find-stamp"):
     """Find the proof-of-work stamp of a device's registration."""
 
@@ -141,6 +159,7 @@ JobSpec = (
     | TrainTask
     | OpenSegments
     | VerifyOpening
+    | RepeatTraining
     | FindStamp
     | OpenChunk
 )

@@ -108,6 +108,11 @@ class LightSurroundings:
         return self.source.final_height
 
     @property
+    def shares_data(self) -> bool:
+        """Can this node publish its data when a plan repeats trainings? A payload of a join needs a full node."""
+        return False
+
+    @property
     def opens_audits(self) -> bool:
         """Can this node open its training? Who is drawn to verify it takes reading the whole register of miners."""
         return False

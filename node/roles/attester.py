@@ -9,14 +9,17 @@ from chain.ids import Amount, Height
 from chain.transaction import RegisterMiner
 from chain.update import Attestation
 from consensus.fees import get_minimum_fee
+from consensus.problems import get_problem
 from consensus.queries import attestations_needed
 from consensus.state import get_account, get_miner
+from fl.plan.dimensions import replay_policy
 from node.core.config import MinerConfig
-from node.core.messages import AttestationMade, HeadChanged, OwnTransaction, UpdateReady
+from node.core.messages import AttestationMade, HeadChanged, OwnTransaction, UpdateReady, UpdateRepeated
 from node.core.turn import Turn
 from node.events import Started
 from node.roles.attesting import get_attesters
 from node.roles.base import Surroundings
+from node.roles.replayer import Claim, Replayer
 from node.updatepool import PooledUpdate, Stage
 
 _REGISTRATION_BYTES: Final = 400
@@ -26,8 +29,9 @@ _REGISTRATION_BYTES: Final = 400
 class Attester:
     """The part of the miner role that vouches. ``attestations`` counts those since the start."""
 
-    def __init__(self, around: Surroundings, config: MinerConfig) -> None:
+    def __init__(self, around: Surroundings, config: MinerConfig, replayer: Replayer) -> None:
         self._around = around
+        self._replayer = replayer
         self._config = config
         self.attestations = 0
 
@@ -53,6 +57,12 @@ class Attester:
         if entry is not None:
             self._attest(entry, turn)
 
+    def on_repeated(self, repeated: UpdateRepeated, turn: Turn) -> None:
+        """Attest an update whose training was repeated, if it proved true and is this miner's to attest."""
+        entry = self._around.updates.get(repeated.id)
+        if entry is not None and entry.stage is Stage.VERIFIED:
+            self._attest(entry, turn)
+
     def _register(self, turn: Turn) -> None:
         """Register as a miner once the bond and the fee can be paid."""
         around, view, rules = self._around, self._around.chain.view, self._around.chain.rules
@@ -73,5 +83,17 @@ class Attester:
         present = [miner for miner in attesters if miner in entry.attestations]
         if account not in attesters or len(present) >= needed:
             return
+        if not self._is_repeated(entry, turn):
+            return
         self.attestations += 1
         turn.tell(AttestationMade(entry.id, Attestation.of(entry.id, self._around.world.key)))
+
+    def _is_repeated(self, entry: PooledUpdate, turn: Turn) -> bool:
+        """Is the update what its training gives? True where the plan asks nobody to repeat it; else it is looked at."""
+        release = entry.update.release
+        if replay_policy(get_problem(self._around.chain.view, release.plan).plan) is None:
+            return True
+        verdict = self._replayer.verdict(entry.id)
+        if verdict is None:
+            self._replayer.want(Claim(entry.id, release.plan, release.task, release.device, release.payload.id), turn)
+        return verdict is True

@@ -87,6 +87,11 @@ class DeviceSurroundings(Protocol):
         """Can this node open its training when a plan audits it?"""
         ...
 
+    @property
+    def shares_data(self) -> bool:
+        """Can this node publish its data when a plan repeats trainings?"""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
@@ -121,6 +126,11 @@ class Surroundings:
     @property
     def opens_audits(self) -> bool:
         """Can this node open its training when a plan audits it?"""
+        return True
+
+    @property
+    def shares_data(self) -> bool:
+        """Can this node publish its data when a plan repeats trainings?"""
         return True
 
     @property

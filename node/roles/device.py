@@ -13,7 +13,7 @@ from chain.codec import Record
 from chain.genesis import PosParameters
 from chain.ids import Hash, HashField, Natural
 from chain.payload import PayloadRef
-from chain.transaction import JoinPlan, RegisterDevice
+from chain.transaction import JoinPlan, JoinSharing, RegisterDevice
 from chain.update import AttestedUpdate, PrivacyCharge, Release
 from consensus.problems import compile_document, get_problem
 from consensus.queries import get_open_task, takes_updates
@@ -30,7 +30,7 @@ from consensus.state import (
     get_seat,
     need_bytes,
 )
-from fl.plan.dimensions import audit_policy
+from fl.plan.dimensions import audit_policy, replay_policy
 from fl.plan.schema import Plan
 from node.core.config import DeviceConfig
 from node.core.messages import FinalMoved, HeadChanged, OwnTransaction, PayloadStored, StateChanged, UpdateReleased
@@ -53,6 +53,7 @@ class _Standing:
     role: str
     samples: int = 0
     commitment: Hash | None = None
+    shared: PayloadRef | None = None
     declined: str = ""
 
 
@@ -82,6 +83,15 @@ _NO_PERMIT: Final = (
 
 _NO_AUDITS: Final = (
     "the plan audits its devices, and a light device can't answer audits: run a full node (without --light)"
+)
+
+_NO_SHARING: Final = (
+    "the plan repeats trainings, so its devices publish their data; a light device can't: run a full node "
+    "(without --light)"
+)
+_NO_CONSENT_TO_SHARE: Final = (
+    "the plan repeats trainings: it asks for the rows themselves, published to everybody, for ever. If they are public "
+    "data, set share = true under [device] in the configuration"
 )
 
 
@@ -221,11 +231,16 @@ class Device:
         standing = self._standings.get(entry.plan)
         if standing is None:
             self._inspect(entry.plan, turn)
-        elif standing.commitment is not None and not around.is_waiting(JoinPlan, entry.plan):
+        elif standing.commitment is not None and not self._is_joining(entry.plan):
             plan = get_problem(around.chain.view, entry.plan).plan
             if entry.enrolled < plan.participation.max_devices and around.chain.height < entry.enrol_deadline:
-                join = JoinPlan(entry.plan, standing.role, standing.samples, standing.commitment)
-                turn.tell(OwnTransaction(join))
+                role, samples, shared = standing.role, standing.samples, standing.shared
+                join = JoinPlan(entry.plan, role, samples, standing.commitment)
+                turn.tell(OwnTransaction(join if shared is None else JoinSharing(entry.plan, role, samples, shared)))
+
+    def _is_joining(self, plan: Hash) -> bool:
+        """Does a join of this plan wait for a block?"""
+        return self._around.is_waiting(JoinPlan, plan) or self._around.is_waiting(JoinSharing, plan)
 
     def _inspect(self, id: Hash, turn: Turn) -> None:
         plan = get_problem(self._around.chain.view, id).plan
@@ -235,6 +250,10 @@ class Device:
             self._decline(id, "", f"the plan has the roles {names}; name the one to take", turn)
         elif audit_policy(plan) is not None and not self._around.opens_audits:
             self._decline(id, role, _NO_AUDITS, turn)
+        elif replay_policy(plan) is not None and not self._around.shares_data:
+            self._decline(id, role, _NO_SHARING, turn)
+        elif replay_policy(plan) is not None and not self._config.share:
+            self._decline(id, role, _NO_CONSENT_TO_SHARE, turn)
         elif self._job is None:
             self._working = f"reading the data for plan {id.hex()[:16]}"
             self._job = turn.start(InspectData(need_bytes(self._around.chain.view, document_key(id)), role))
@@ -256,8 +275,23 @@ class Device:
             allowed = f"{limits.min_samples} … {limits.max_samples}"
             self._decline(id, spec.role, f"the data have {result.samples} samples; the plan takes {allowed}", turn)
         elif isinstance(result, DataInspected):
-            self._standings[id] = _Standing(spec.role, result.samples, result.commitment)
+            self._take_in(id, spec.role, result, turn)
         self._step(turn)
+
+    def _take_in(self, plan: Hash, role: str, result: DataInspected, turn: Turn) -> None:
+        """Keep what the data are; what the plan wants published goes into the store, for peers to fetch."""
+        if not result.shared:
+            self._standings[plan] = _Standing(role, result.samples, Hash(result.commitment))
+            return
+        allowed = self._around.chain.rules.max_payload_bytes
+        if len(result.shared) > allowed:
+            reason = f"the plan wants the data published; they have {len(result.shared)} bytes, {allowed} are allowed"
+            self._decline(plan, role, reason, turn)
+            return
+        self._around.world.payloads.put(result.shared, sync=True)
+        ref = PayloadRef.of(result.shared)
+        self._standings[plan] = _Standing(role, result.samples, Hash(result.commitment), ref)
+        turn.tell(PayloadStored(ref.id))
 
     def _decline(self, plan: Hash, role: str, reason: str, turn: Turn) -> None:
         self._standings[plan] = _Standing(role, declined=reason)

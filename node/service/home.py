@@ -165,6 +165,7 @@ def core_config(config: Config) -> CoreConfig:
             any_plan=device.any_plan,
             role=device.role,
             lifetime_budget=device.lifetime_budget,
+            share=device.share,
         )
         if device.data
         else None,

@@ -127,7 +127,7 @@ class Simulation:
         is_miner, is_device = number < settings.miner_count, number >= settings.nodes
         config = CoreConfig(
             miner=MinerConfig() if is_miner else None,
-            device=DeviceConfig(consent=True, any_plan=True) if is_device else None,
+            device=DeviceConfig(consent=True, any_plan=True, share=True) if is_device else None,
             owner=number == settings.owner,
             state_blocks=settings.state_blocks,
             snapshot_blocks=settings.state_blocks // 2 or CoreConfig().snapshot_blocks,

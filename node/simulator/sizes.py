@@ -25,6 +25,7 @@ from consensus.state import get_plan_count
 from consensus.waiting import MAX_WAITING
 from node.core import earlyheaders, headstates, intake, presync, teller, waymarks
 from node.core.core import NodeCore
+from node.roles import replayer
 from p2p import limits
 from p2p.access import NetworkConfig
 from p2p.inventory import Inventory
@@ -308,6 +309,9 @@ CAPS: Final[dict[str, Cap]] = {
     "_Ballots.power": _ballots,
     "_Ballots.accused": lambda facts: facts.members,
     # roles
+    "Replayer._verdicts": replayer.MAX_VERDICTS,
+    "Replayer._wanted": replayer.MAX_WANTED,
+    "Replayer._jobs": 16,
     "Device._failed": _plans,
     "Device._roles": _plans,
     "Device._sent": _plans,

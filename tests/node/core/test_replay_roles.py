@@ -1,0 +1,161 @@
+"""Replays by whole nodes: devices share their rows, miners repeat every training before they vouch for it."""
+
+import dataclasses
+
+import pytest
+from msgspec.structs import replace
+
+from chain.ids import AccountId, Millis
+from chain.keys import KeyPair
+from consensus.events import LedgerEvent, UpdateRevealed
+from consensus.queries import get_history, list_plans
+from consensus.records import PlanEntry, RoundRecord
+from fl.dataset import DenseData
+from fl.plan.schema import Audit, Replay, Training
+from node.core.core import NodeCore
+from node.effects import Effect, Publish, StartJob
+from node.events import Event
+from node.jobs.control import JobControl
+from node.jobs.results import JobResult
+from node.jobs.run import JOBS
+from node.jobs.shelf import DataShelf
+from node.jobs.specs import InspectData, JobSpec, TrainTask
+from node.notices import LedgerNotice, RoleNotice
+from node.simulator.machine import Machine
+from node.simulator.population import Commission, Rows
+from node.simulator.settings import SimulationSettings
+from node.simulator.simulation import Simulation
+from node.world import World
+from tests.consensus.harness import make_data, make_rules
+from tests.consensus.test_replays import replayed_plan
+from tests.node.core.lonely import Lonely
+from tests.node.core.mint import Mint
+from tests.node.core.test_device import ALICE, ONE, founding
+from tests.node.core.town import DEVICE, make_genesis, make_world
+from tests.node.core.town import Rows as TownRows
+
+RULES = make_rules(version=3, policies=("bounds", "replay"))
+GENESIS = replace(make_genesis([ALICE]), schedule=(RULES,))
+PLAN = replayed_plan()
+
+
+class Town:
+    """A small world with one plan that repeats trainings, and what its nodes told."""
+
+    def __init__(self, engine: str, seed: int = 5, attestations: int = 1, **replay: object) -> None:
+        self.world = Simulation(
+            SimulationSettings(
+                seed=seed,
+                nodes=5,
+                devices=4,
+                miners=3,
+                engine=engine,
+                duration_ms=60_000,
+                block_ms=1_000,
+                plans=1,
+            )
+        )
+        commission = self.world.population.commission
+        self.world.population.commission = lambda number: make_replayed(  # type: ignore[method-assign]
+            commission(number), attestations, replay
+        )
+        self.invariants, self.world.watcher = self.world.watcher, self
+        self.events: list[LedgerEvent] = []
+        self.told: list[RoleNotice] = []
+
+    def on_started(self, machine: Machine) -> None:
+        self.invariants.on_started(machine)
+
+    def on_step(self, machine: Machine, event: Event, now: Millis, effects: list[Effect]) -> None:
+        self.invariants.on_step(machine, event, now, effects)
+        notices = [effect.notice for effect in effects if isinstance(effect, Publish)]
+        self.told += [notice for notice in notices if isinstance(notice, RoleNotice)]
+        if machine.number == 0:
+            self.events += [notice.event for notice in notices if isinstance(notice, LedgerNotice)]
+
+    def on_fault(self, machine: Machine, reason: str) -> None:
+        self.invariants.on_fault(machine, reason)
+
+    @property
+    def core(self) -> NodeCore:
+        core = self.world.machines[0].core
+        assert core is not None
+        return core
+
+    def key(self, number: int) -> KeyPair:
+        return self.world.machines[number].character.key
+
+    def run(self) -> tuple[PlanEntry, tuple[RoundRecord, ...]]:
+        """Run to the end, where nothing may be broken; return the plan and its rounds."""
+        report = self.world.run()
+        assert report.violations == (), report.violations
+        [entry] = list_plans(self.core.chain.view)
+        return entry, get_history(self.core.chain.view, entry.plan)
+
+
+def make_replayed(commission: Commission, attestations: int, replay: dict[str, object]) -> Commission:
+    """Return the plan with its trainings repeated, and no audits."""
+    plan = commission.plan
+    policies = (*[each for each in plan.verification.policies if not isinstance(each, Audit)], Replay("open"))
+    policies = (*policies[:-1], replace(policies[-1], **replay))
+    checks = replace(plan.verification, policies=policies, attestations=attestations)
+    plan = replace(plan, version=2, verification=checks, training=Training("full", 0))
+    return Commission(plan, commission.holdout)
+
+
+def forge(monkeypatch: pytest.MonkeyPatch, liar: AccountId) -> None:
+    """Let one device learn from other rows than those it shares."""
+    honest = JOBS[TrainTask]
+
+    def train(spec: JobSpec, world: World, control: JobControl) -> JobResult:
+        assert isinstance(spec, TrainTask)
+        if spec.device == liar:
+            assert isinstance(world.data, Rows)
+            data = world.data.data
+            forged = Rows("forged", DenseData(data.x * 0.5, 1.0 - data.y))
+            world = dataclasses.replace(world, data=forged, shelf=DataShelf())
+        return honest(spec, world, control)
+
+    monkeypatch.setitem(JOBS, TrainTask, train)
+
+
+@pytest.mark.parametrize("engine", ["pow", "pos"])
+def test_every_update_is_repeated_and_attested(engine: str) -> None:
+    """Under both engines, whatever is reorganised: rounds settle, and the miners who repeated are paid."""
+    town = Town(engine)
+    entry, records = town.run()
+    assert entry.status == "finished"
+    assert sum(isinstance(event, UpdateRevealed) for event in town.events) >= 8
+    assert not any(record.refused for record in records)
+    miners = {bytes(machine.character.key.account) for machine in town.world.machines[:3]}
+    credited = {report.miner for record in records for report in record.miners if report.samples}
+    assert credited
+    assert credited <= miners
+
+
+@pytest.mark.parametrize("engine", ["pow", "pos"])
+def test_nobody_vouches_for_a_device_that_trains_on_other_rows(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its updates wait for attestations in vain, and the others settle without it."""
+    town = Town(engine)
+    liar = town.key(5).account
+    forge(monkeypatch, liar)
+    entry, records = town.run()
+    assert entry.status == "finished"
+    paid = {report.device for record in records for report in record.devices if report.reward}
+    assert paid
+    assert liar not in paid
+    assert not any(isinstance(event, UpdateRevealed) and event.device == liar for event in town.events)
+    assert any("is not what its training gives" in notice.text for notice in town.told)
+
+
+def test_a_device_whose_holder_does_not_share_stays_away_and_says_why() -> None:
+    """Consent to learning is no consent to publish the rows: without it no plan of these has them."""
+    lonely = Lonely(GENESIS, make_world(GENESIS, ONE, data=TownRows(make_data(ONE))), DEVICE)
+    mint = Mint(GENESIS)
+    lonely.give(mint.block(mint.root, founding(PLAN), producer=ALICE))
+    status = lonely.core.device_status()
+    assert status is not None
+    [standing] = status.plans
+    assert "share = true" in standing.declined
+    started = [effect.spec for effect in lonely.effects if isinstance(effect, StartJob)]
+    assert not any(isinstance(spec, InspectData) for spec in started), "the rows are not even read"
