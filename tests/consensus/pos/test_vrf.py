@@ -108,9 +108,11 @@ def test_a_gamma_outside_the_prime_order_subgroup_is_refused():
     assert vrf.verify(bindings.crypto_core_ed25519_add(KEYS[0].account, torsion), b"alpha", proof) is None
 
 
-def test_a_key_of_another_length_is_no_key():
+def test_a_key_or_a_proof_of_another_length_is_none():
     """Refused, not raised: a stranger chose it."""
     proof = vrf.prove(KEYS[0].seed, b"alpha")
+    for other in (b"", proof[:-1], proof + b"\0"):
+        assert vrf.verify(KEYS[0].account, b"alpha", other) is None
     for key in (b"", KEYS[0].account[:31], KEYS[0].account + b"\0"):
         assert vrf.verify(key, b"alpha", proof) is None
 
