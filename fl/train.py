@@ -17,8 +17,10 @@ from chain.fixedpoint import Float64Vector, Int64Vector, to_bytes, to_fixed, to_
 from chain.hashing import DOMAIN_DRAW, content_id, digest
 from chain.ids import AccountId, Hash
 from fl.algorithms.base import Settled
+from fl.algorithms.support import support_of
 from fl.dataset import Dataset, concatenate, rows, take_rows
 from fl.errors import FLError
+from fl.fleet import Fleet, FleetExchanges, fits
 from fl.models import StepRule, initial_model
 from fl.parallel import mapped
 from fl.permutation import shuffled
@@ -88,10 +90,11 @@ def train_federated(
 
     ``seed`` stands for the chain's randomness. ``on_round`` is called after each round; ``drops(round, phase, name)``
     tells whether a device fails to send in a phase. Devices train in ``threads`` threads; the result is the same with
-    any number. Raises ``FLError`` if fewer than ``min_devices`` are left in a phase, or an update is refused (the
-    chain would retry; here it is a fault of the plan).
+    any number. Sparse devices of a plan whose updates are supports are trained in batches (``fl.fleet``): the same
+    bits, much sooner. Raises ``FLError`` if fewer than ``min_devices`` are left in a phase, or an update is refused
+    (the chain would retry; here it is a fault of the plan).
     """
-    federation = _Federation(problem, dict(sorted(devices.items())), seed, drops, threads)
+    federation = _Federation.of(problem, devices, seed, drops, threads)
     model, history = initial_model(problem.plan), []
     for number in range(problem.plan.stopping.rounds):
         model, report, is_converged = federation.run_round(number, model)
@@ -100,7 +103,7 @@ def train_federated(
             on_round(report)
         if is_converged:
             break
-    return FederatedRun(model, tuple(history), mean_objective(problem, model, list(devices.values())))
+    return FederatedRun(model, tuple(history), federation.mean_objective(model, devices))
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +113,27 @@ class _Federation:
     seed: bytes
     drops: Drops | None
     threads: int
+    accounts: Mapping[str, AccountId]
+    fleet: FleetExchanges | None
+
+    @classmethod
+    def of(
+        cls, problem: Problem, devices: Mapping[str, Dataset], seed: bytes, drops: Drops | None, threads: int
+    ) -> "_Federation":
+        """Return the federation, as a fleet where the plan and the rows let it be one."""
+        ordered = devices if isinstance(devices, Fleet) else dict(sorted(devices.items()))
+        accounts = {name: account_of(name) for name in ordered}
+        exchanges, fleet = None, Fleet.of(ordered) if support_of(problem) is not None else None
+        if fleet is not None and fits(problem, fleet):
+            exchanges = FleetExchanges(problem, fleet, list(accounts.values()), threads)
+        return cls(problem, ordered, seed, drops, threads, accounts, exchanges)
+
+    def mean_objective(self, model: Int64Vector, devices: Mapping[str, Dataset]) -> float:
+        """Return the mean of f_i at a model over all rows of the devices."""
+        if self.fleet is None:
+            return mean_objective(self.problem, model, list(devices.values()))
+        losses = dict(zip(self.devices, self.fleet.losses(model), strict=True))
+        return sum(losses[name] for name in devices) / self.fleet.rows
 
     def run_round(self, number: int, model: Int64Vector) -> tuple[Int64Vector, RoundReport, bool]:
         """Return the next model, the report, and whether the gradient says that this round was the last."""
@@ -128,9 +152,13 @@ class _Federation:
                 selected=content_id("\n".join(cohort).encode()),
                 beacon=beacon,
             )
-            settled = self._collect(task, cohort, model, carry)
-            cohort = [name for name in cohort if name in settled]
-            outcome = problem.algorithm.settle(problem, phase, model, carry, list(settled.values()))
+            cohort = self._senders(task, cohort)
+            if self.fleet is not None:
+                outcome = self.fleet.run(task, cohort, model, carry)
+            else:
+                outcome = problem.algorithm.settle(
+                    problem, phase, model, carry, self._collect(task, cohort, model, carry)
+                )
             carry = outcome.carry
             loss = loss if outcome.loss is None else outcome.loss
             norm_squared = norm_squared if outcome.gradient_norm_squared is None else outcome.gradient_norm_squared
@@ -142,17 +170,26 @@ class _Federation:
 
     def _drawn(self, beacon: Hash) -> list[str]:
         """Return the devices of a round: the goal count, in the beacon's order."""
-        order = sorted(self.devices, key=lambda name: draw(beacon, b"device", account_of(name)))
+        order = sorted(self.devices, key=lambda name: draw(beacon, b"device", self.accounts[name]))
         return order[: self.problem.plan.participation.goal_devices]
 
-    def _collect(self, task: Task, cohort: Sequence[str], model: Int64Vector, carry: bytes) -> dict[str, Settled]:
-        """Return what each device that does not drop out sends, read back and checked as a miner would."""
-        problem, settled = self.problem, {}
-        drops = self.drops or (lambda _, __, ___: False)
-        senders = [name for name in cohort if not drops(task.round, task.phase, name)]
+    def _senders(self, task: Task, cohort: list[str]) -> list[str]:
+        """Return the devices that do not drop out of a phase. ``FLError`` if they are too few."""
+        drops = self.drops
+        senders = cohort if drops is None else [name for name in cohort if not drops(task.round, task.phase, name)]
+        if len(senders) < self.problem.plan.participation.min_devices:
+            raise FLError(
+                f"round {task.round}, phase {task.phase}: {len(senders)} devices sent an update, "
+                f"participation.min_devices is {self.problem.plan.participation.min_devices}"
+            )
+        return senders
+
+    def _collect(self, task: Task, senders: Sequence[str], model: Int64Vector, carry: bytes) -> list[Settled]:
+        """Return what each of these devices sends, read back and checked as a miner would."""
+        problem, settled = self.problem, []
 
         def payload_of(name: str) -> bytes:
-            seed = device_seed(task.digest, account_of(name))
+            seed = device_seed(task.digest, self.accounts[name])
             return problem.algorithm.train(problem, task, task.phase, model, carry, self.devices[name], seed)
 
         for name, payload in zip(senders, mapped(payload_of, senders, self.threads), strict=True):
@@ -161,12 +198,7 @@ class _Federation:
             refusal = check_update(problem, task.phase, Facts(samples, 0, 0, 1), contribution)
             if refusal is not None:
                 raise FLError(f"round {task.round}, device {name}: {refusal}")
-            settled[name] = Settled.of(account_of(name), samples, contribution)
-        if len(settled) < problem.plan.participation.min_devices:
-            raise FLError(
-                f"round {task.round}, phase {task.phase}: {len(settled)} devices sent an update, "
-                f"participation.min_devices is {problem.plan.participation.min_devices}"
-            )
+            settled.append(Settled.of(self.accounts[name], samples, contribution))
         return settled
 
 

@@ -1,0 +1,247 @@
+"""Many sparse devices of one output in one call: Federated SVRG's two exchanges, quantised and added up exactly.
+
+All rows of all devices stand in one set of arrays. A device's entries name its own features 0 … m_k − 1, the ``local``
+numbers of the features it has, so that its pass works on m_k values that stay in the nearest cache. The arithmetic is
+that of ``fl.kernels.sparse``, which is called on each device's part: coordinate by coordinate the bits are the same.
+
+Sums are kept as ``low + 2**27·middle`` in int64, exact while the weights of a call add up to 2**35 at most. A device
+whose vector may be over its bound, or is no number, is left out and named in ``left``: it goes the ordinary way.
+"""
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chain.fixedpoint import Float64Vector
+from fl.kernels.compiled import kernel
+from fl.kernels.shuffle import shuffle, shuffle_blocks
+from fl.kernels.sparse import gradient, steps
+
+LIMB_BITS: Final = 27
+LIMB_MASK: Final = 2**27 - 1
+VALUE_MAX: Final = 2.0**53
+NEARLY: Final = 1.0 - 2.0**-30
+"""What is below this share of a bound is below it, whatever rounding did to the sum of squares."""
+
+Ints = NDArray[np.int64]
+Local = NDArray[np.uint32]
+Words = NDArray[np.uint64]
+Flags = NDArray[np.bool_]
+
+
+@kernel
+def count_features(
+    devices: Ints, offsets: Ints, starts: Ints, indices: NDArray[np.int32], sizes: Ints, features: int
+) -> None:
+    """Write m_k, the number of different features, of these devices to ``sizes``."""
+    seen = np.full(features, -1, dtype=np.int64)
+    for k in devices:
+        count = 0
+        for e in range(starts[offsets[k]], starts[offsets[k + 1]]):
+            j = indices[e]
+            if seen[j] != k:
+                seen[j] = k
+                count += 1
+        sizes[k] = count
+
+
+@kernel
+def name_features(
+    devices: Ints,
+    offsets: Ints,
+    starts: Ints,
+    indices: NDArray[np.int32],
+    spans: Ints,
+    own: Ints,
+    presence: Ints,
+    local: Local,
+    features: int,
+) -> None:
+    """Write each device's features, rising, with n_k^j behind ``spans[k]``, and the entries' local numbers."""
+    counts = np.zeros(features, dtype=np.int64)
+    place = np.zeros(features, dtype=np.uint32)
+    for k in devices:
+        counts[:] = 0
+        first, last = starts[offsets[k]], starts[offsets[k + 1]]
+        for e in range(first, last):
+            counts[indices[e]] += 1
+        at = spans[k]
+        for j in range(features):
+            if counts[j] > 0:
+                own[at] = j
+                presence[at] = counts[j]
+                place[j] = at - spans[k]
+                at += 1
+        for e in range(first, last):
+            local[e] = place[indices[e]]
+
+
+@kernel
+def quantise(vector: Float64Vector, scale: float, bound: float) -> bool:
+    """Round ``vector`` to whole numbers of 1/scale, ties to even; False if it may be longer than ``bound``."""
+    square = 0.0
+    is_good = True
+    for i in range(vector.size):
+        is_good = is_good and abs(vector[i]) <= bound  # NaN fails this too
+        value = np.rint(vector[i] * scale)
+        is_good = is_good and abs(value) <= VALUE_MAX
+        square = square + value * value
+        vector[i] = value
+    return is_good and square <= (bound * scale) * (bound * scale) * NEARLY
+
+
+@kernel
+def add_up(
+    vector: Float64Vector,
+    own: Ints,
+    biases: int,
+    features: int,
+    weight: int,
+    low: Ints,
+    middle: Ints,
+    rows: Ints,
+    count: int,
+) -> None:
+    """Add weight·vector, whole numbers, at a device's own coordinates; and its rows to those of its features."""
+    for i in range(own.size):
+        value = np.int64(vector[i])
+        j = own[i]
+        low[j] += (value & LIMB_MASK) * weight
+        middle[j] += (value >> LIMB_BITS) * weight
+        rows[j] += count
+    if biases:
+        value = np.int64(vector[own.size])
+        low[features] += (value & LIMB_MASK) * weight
+        middle[features] += (value >> LIMB_BITS) * weight
+
+
+@kernel
+def gather(source: Float64Vector, own: Ints, features: int, out: Float64Vector) -> None:
+    """Write the values at a device's features, and at the bias if there is one, to ``out``."""
+    for i in range(own.size):
+        out[i] = source[own[i]]
+    if source.size > features:
+        out[own.size] = source[features]
+
+
+@kernel
+def sum_gradients(
+    kind: int,
+    devices: Ints,
+    offsets: Ints,
+    starts: Ints,
+    local: Local,
+    values: Float64Vector,
+    y: Float64Vector,
+    spans: Ints,
+    own: Ints,
+    presence: Ints,
+    features: int,
+    weights: Float64Vector,
+    l2: float,
+    scale: float,
+    clip: float,
+    outputs: Float64Vector,
+    residuals: Float64Vector,
+    low: Ints,
+    middle: Ints,
+    rows: Ints,
+    counts: Ints,
+    holders: Ints,
+    losses: Float64Vector,
+    left: Flags,
+) -> None:
+    """Run exchange 1 of these devices: add Σ ∇f_i, n_k, n_k^j and 1 at their features; write Σ l_i to ``losses``.
+
+    ``outputs`` and ``residuals`` of all rows are kept for exchange 2.
+    """
+    biases = weights.size - features
+    for k in devices:
+        first, last = offsets[k], offsets[k + 1]
+        mine = own[spans[k] : spans[k + 1]]
+        count = last - first
+        here = np.empty(mine.size + biases)
+        gather(weights, mine, features, here)
+        vector = np.zeros(mine.size + biases)
+        losses[k] = gradient(
+            kind, starts[first : last + 1], local, values, mine.size, y[first:last], here,
+            outputs[first:last], residuals[first:last], vector,
+        )  # fmt: skip
+        for i in range(mine.size):
+            vector[i] += float(count) * (l2 * here[i])
+        left[k] = not quantise(vector, scale, clip * float(count))
+        if left[k]:
+            continue
+        add_up(vector, mine, biases, features, 1, low, middle, rows, count)
+        for i in range(mine.size):
+            counts[mine[i]] += presence[spans[k] + i]
+            holders[mine[i]] += 1
+
+
+@kernel
+def sum_updates(
+    kind: int,
+    devices: Ints,
+    offsets: Ints,
+    starts: Ints,
+    local: Local,
+    values: Float64Vector,
+    y: Float64Vector,
+    spans: Ints,
+    own: Ints,
+    presence: Ints,
+    features: int,
+    mean: Float64Vector,
+    everywhere: Float64Vector,
+    samples: float,
+    is_scaled: bool,
+    length: float,
+    l2: float,
+    scale: float,
+    clip: float,
+    states: Words,
+    block: int,
+    outputs: Float64Vector,
+    residuals: Float64Vector,
+    low: Ints,
+    middle: Ints,
+    rows: Ints,
+    left: Flags,
+) -> None:
+    """Run exchange 2 of these devices: add n_k·(w_k − w) and n_k at their features.
+
+    ``mean`` is ∇f(w), ``everywhere`` n^j; ``length`` is the plan's step h. ``states[i]`` draws the order of
+    ``devices[i]``, by blocks of so many rows if ``block`` is not 0.
+    """
+    biases = mean.size - features
+    for number in range(devices.size):
+        k = devices[number]
+        first, last = offsets[k], offsets[k + 1]
+        mine = own[spans[k] : spans[k + 1]]
+        count = last - first
+        step = length / float(count)
+        size = mine.size + biases
+        decay, gain, drift = np.ones(size), np.full(size, step), np.empty(size)
+        gather(mean, mine, features, drift)
+        for i in range(size):
+            drift[i] = step * drift[i]
+        for i in range(mine.size):
+            s = 1.0
+            if is_scaled:
+                s = (everywhere[mine[i]] * float(count)) / (float(presence[spans[k] + i]) * samples)
+            decay[i] = 1.0 - step * (s * l2)
+            gain[i] = step * s
+        order = np.arange(count)
+        if block:
+            shuffle_blocks(order, block, states[number])
+        else:
+            shuffle(order, states[number])
+        vector = np.zeros(size)
+        steps(
+            kind, starts[first : last + 1], local, values, mine.size, y[first:last], outputs[first:last],
+            residuals[first:last], order, decay, gain, drift, vector,
+        )  # fmt: skip
+        left[k] = not quantise(vector, scale, clip)
+        if not left[k]:
+            add_up(vector, mine, biases, features, count, low, middle, rows, count)
