@@ -147,7 +147,7 @@ async def test_a_recorded_light_device_is_repeated_to_the_bit(tmp_path: Path, en
     log = read_log(record)
     core = make_replaying_core(home, settings, log)
     assert isinstance(core, LightCore)
-    assert sum(1 for step in log.steps() if isinstance(step.event, Received)) > 5
+    assert any(isinstance(step.event, Received) for step in log.steps())
     mismatch = replay(log, core)
     assert mismatch is None, str(mismatch)
     assert core.chain.height >= 3

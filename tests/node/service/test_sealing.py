@@ -134,7 +134,10 @@ async def test_a_search_stops_within_fifty_milliseconds_of_a_new_head(threads: i
 
 
 async def test_the_event_loop_does_not_wait_for_the_search() -> None:
-    """Two threads search as fast as they can; what the loop was to do comes hardly later than without them."""
+    """Two threads search as fast as they can; what the loop was to do comes hardly later than without them.
+
+    A search that held the interpreter would be a second late; 50 ms are what a machine with other work may take.
+    """
     warm_up()
     world, header = world_of(HARD)
     bench = Bench(world)
@@ -153,4 +156,4 @@ async def test_the_event_loop_does_not_wait_for_the_search() -> None:
     bench.workers.cancel(1)
     await bench.ended.wait()
     await bench.workers.stop(5)
-    assert busy[len(busy) * 9 // 10] < idle[len(idle) * 9 // 10] + 15, (idle[-5:], busy[-5:])
+    assert busy[len(busy) * 9 // 10] < idle[len(idle) * 9 // 10] + 50, (idle[-5:], busy[-5:])

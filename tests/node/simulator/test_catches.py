@@ -124,7 +124,9 @@ def test_a_network_that_does_not_go_on_is_caught(engine: str, share: float, monk
     def tiring(self: Faults) -> None:
         honest(self)
         for machine in self._machines:
-            if machine.character.config.miner is not None:
+            if not machine.is_honest:
+                machine.die(silently=False)  # it may have kept blocks back, and show them now
+            elif machine.character.config.miner is not None:
                 machine.ask(lambda request: MiningOrder(request, False))
                 if not machine.is_honest:
                     machine.die(silently=False)  # some take no orders, and a block of theirs would be progress
