@@ -250,7 +250,7 @@ def test_only_what_the_beacon_picks_is_audited() -> None:
 
 
 def test_what_is_asked_was_not_known_when_the_work_was_committed() -> None:
-    """It hangs on the beacon of the block that closed the reveals, and on nothing before: another one asks otherwise."""
+    """It hangs on the beacon of the block that closed the reveals, and on nothing before: another asks otherwise."""
     chain = AuditedChain(MINERS[0])
     chain.send_update(HONEST)
     chain.send_update(LIAR)
