@@ -112,6 +112,18 @@ class JoinSharing(Record, tag="plan.join_sharing"):
     payload: PayloadRef
 
 
+class DisputeUpdate(Record, tag="plan.dispute"):
+    """Say that the update of ``device`` is not what its training gives, and let every node repeat it.
+
+    ``amount``: the plan's deposit and the price of the work.
+    """
+
+    plan: HashField
+    task: HashField
+    device: AccountField
+    amount: AmountField
+
+
 class Bond(Record, tag="stake.bond"):
     """Put ``amount`` coins into the sender's stake: with enough of it, it becomes a validator."""
 
@@ -152,6 +164,7 @@ Body = (
     | OpenAudit
     | ReportAudit
     | JoinSharing
+    | DisputeUpdate
     | Bond
     | Unbond
     | Unjail
@@ -160,7 +173,7 @@ Body = (
 )
 STAKE_KINDS = (Bond, Unbond, Unjail, SubmitEvidence, PermitDevice)
 """The kinds that exist on chains with validators alone."""
-LEARNING_KINDS = (OpenAudit, ReportAudit, JoinSharing)
+LEARNING_KINDS = (OpenAudit, ReportAudit, JoinSharing, DisputeUpdate)
 """The kinds that exist from rules version 3 on."""
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from chain.codec import Record, decode
 from chain.ids import Amount
-from consensus.records import Account, Miner, PlanEntry, Supply
+from consensus.records import Account, Dispute, Miner, PlanEntry, Supply
 from consensus.staking.records import Unbonding, Validator
 from consensus.state import SUPPLY_KEY
 
@@ -38,6 +38,8 @@ def audit_supply(items: Iterable[tuple[bytes, bytes]]) -> Audit:
             bonded += decode(value, Miner).bond
         elif key.startswith(b"s/validator/"):
             bonded += decode(value, Validator).stake
+        elif key.startswith(b"s/dispute/"):
+            bonded += decode(value, Dispute).deposit
         elif key.startswith(b"s/unbonding/"):
             bonded += decode(value, Unbonding).total
         elif key == SUPPLY_KEY:

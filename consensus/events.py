@@ -147,6 +147,36 @@ class AuditReported(Record, tag="audit.reported"):
     reason: ShortText
 
 
+class DisputeOpened(Record, tag="dispute.opened"):
+    """Somebody says that an update is not what its training gives; ``deposit`` is what that costs who is wrong."""
+
+    plan: HashField
+    task: HashField
+    device: AccountField
+    disputer: AccountField
+    deposit: AmountField
+
+
+class DisputeDecided(Record, tag="dispute.decided"):
+    """Every node repeated a disputed update. ``reward``: what the disputer got beside its deposit, if it was right."""
+
+    plan: HashField
+    task: HashField
+    device: AccountField
+    disputer: AccountField
+    is_true: bool
+    reward: AmountField
+
+
+class MinerSlashed(Record, tag="miner.slashed"):
+    """A miner attested a false update; ``is_registered`` says whether what is left of its bond is enough to go on."""
+
+    miner: AccountField
+    plan: HashField
+    amount: AmountField
+    is_registered: bool
+
+
 class UpdateRevealed(Record, tag="update.revealed"):
     """A block carries a device's update for the open task."""
 
@@ -266,6 +296,9 @@ LedgerEvent = (
     | HoldoutOpened
     | AuditOpened
     | AuditReported
+    | DisputeOpened
+    | DisputeDecided
+    | MinerSlashed
     | UpdateRefused
     | PhaseSettled
     | RewardPaid

@@ -12,7 +12,15 @@ from typing import Final
 from chain.genesis import Rules
 from chain.ids import INT_MAX, Amount
 from consensus.records import Funds
-from fl.plan.dimensions import audit_policy, model_bytes, most_selected, phase_count, plan_work, settle_work
+from fl.plan.dimensions import (
+    audit_policy,
+    model_bytes,
+    most_selected,
+    phase_count,
+    plan_work,
+    replay_work,
+    settle_work,
+)
 from fl.plan.schema import Plan
 
 JOIN_BYTES: Final = 512
@@ -58,6 +66,11 @@ def get_selected_count(plan: Plan, enrolled: int) -> int:
 def get_settle_fee(plan: Plan, phase: int, work_price: int) -> int:
     """Return what a plan pays the producer of the block that settles a phase."""
     return work_price * settle_work(plan, phase) // WORK_UNIT
+
+
+def get_replay_fee(plan: Plan, samples: int, work_price: int) -> int:
+    """Return what a dispute pays the producer for the work of repeating a training of so many rows."""
+    return -(-work_price * replay_work(plan, samples) // WORK_UNIT)
 
 
 def compute_need(plan: Plan, rules: Rules) -> Funds | None:

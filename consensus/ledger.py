@@ -5,7 +5,7 @@ another, a plan's funds, somebody's bond or the producer's income, and at the bl
 are made by the subsidy and destroyed by slashing alone.
 
 Rules of this file: it knows no transaction and no round. Reads go to ``ledger.view``; writes of accounts, plan
-entries, miners, validators and what is unbonding go through the methods here.
+entries, miners, disputes, validators and what is unbonding go through the methods here.
 """
 
 from collections.abc import Iterator
@@ -17,14 +17,16 @@ from chain.ids import INT_MAX, AccountId, Amount, Hash
 from consensus.context import BlockContext
 from consensus.errors import Invalid
 from consensus.events import LedgerEvent
-from consensus.records import Account, Funds, Miner, PlanEntry, Supply
+from consensus.records import Account, Dispute, Funds, Miner, PlanEntry, Supply
 from consensus.signatures import SignatureCache
 from consensus.staking.records import Unbonding, Validator
 from consensus.staking.state import BURNED_KEY, get_burned, get_unbonding, get_validator, unbonding_key, validator_key
 from consensus.state import (
     SUPPLY_KEY,
     account_key,
+    dispute_key,
     get_account,
+    get_dispute,
     get_miner,
     get_plan,
     get_supply,
@@ -149,6 +151,15 @@ class Ledger:
             self.view.put(unbonding_key(account), None)
         else:
             put_record(self.view, unbonding_key(account), unbonding)
+
+    def put_dispute(self, plan: Hash, position: int, dispute: Dispute | None) -> None:
+        """Write a dispute, ``None`` to remove it; its deposit is bonded until it is decided."""
+        before = get_dispute(self.view, plan, position)
+        self._bonded += (0 if dispute is None else dispute.deposit) - (0 if before is None else before.deposit)
+        if dispute is None:
+            self.view.put(dispute_key(plan, position), None)
+        else:
+            put_record(self.view, dispute_key(plan, position), dispute)
 
     def burn(self, amount: int) -> None:
         """Destroy coins that were taken out of a bond."""

@@ -217,6 +217,28 @@ class UpdateAudit(Record):
     reports: tuple[AuditReport, ...]
 
 
+class Dispute(Record):
+    """A dispute about the update at a position. ``deposit`` is 0 once it is decided; ``verdict`` is of the update."""
+
+    task: HashField
+    disputer: AccountField
+    deposit: AmountField
+    verdict: Literal["waiting", "true", "false"]
+
+
+class DisputePlace(Record):
+    """Where a dispute stands that waits to be decided."""
+
+    plan: HashField
+    position: Natural
+
+
+class DisputeQueue(Record):
+    """The disputes that wait, in the order in which they came."""
+
+    entries: tuple[DisputePlace, ...]
+
+
 class FirstPayload(Record):
     """The payload of a device's update in the first phase: its feature counts are what later steps are scaled by."""
 

@@ -17,6 +17,8 @@
     s/revealed/PLAN POSITION       RevealedUpdate     s/opening/PLAN             Opening
     s/history/PLAN ROUND           RoundRecord        s/audit/PLAN POSITION      UpdateAudit
     s/first/PLAN                   FirstPayloads      s/shared/PLAN NUMBER       PayloadRef
+    s/dispute/PLAN POSITION        Dispute            s/disputes                 DisputeQueue
+    s/vouched/ACCOUNT              how many updates that can be disputed a miner attested
 
 Numbers in keys are 4 bytes, heights 8, big-endian. Rules of this file: no decision is taken here; a value that does not
 decode is damage to this node's database, so its ``CodecError`` is let through and stops the node.
@@ -32,6 +34,9 @@ from consensus.records import (
     Account,
     Accounts,
     Device,
+    Dispute,
+    DisputePlace,
+    DisputeQueue,
     Enrolment,
     FirstPayloads,
     Link,
@@ -54,6 +59,7 @@ SUPPLY_KEY: Final = b"s/supply"
 MINERS_KEY: Final = b"s/miners"
 PLANS_KEY: Final = b"s/plans"
 READY_KEY: Final = b"s/ready"
+DISPUTES_KEY: Final = b"s/disputes"
 
 R = TypeVar("R", bound=Record)
 
@@ -175,6 +181,16 @@ def audit_key(plan: Hash | bytes, position: int) -> bytes:
 def first_key(plan: Hash) -> bytes:
     """Return the key of ``FirstPayloads``."""
     return b"s/first/" + plan
+
+
+def dispute_key(plan: Hash | bytes, position: int) -> bytes:
+    """Return the key of a ``Dispute``."""
+    return b"s/dispute/" + plan + number_key(position)
+
+
+def vouched_key(miner: AccountId) -> bytes:
+    """Return the key of how many updates a miner answers for with its bond."""
+    return b"s/vouched/" + miner
 
 
 def shared_key(plan: Hash | bytes, number: int) -> bytes:
@@ -313,6 +329,22 @@ def get_first_payloads(view: StateView, plan: Hash) -> tuple[PayloadRef, ...]:
     """Return the payloads of all devices in the first phase of the attempt, where the plan keeps them."""
     record = get_record(view, first_key(plan), FirstPayloads)
     return () if record is None else tuple([entry.payload for entry in record.entries])
+
+
+def get_dispute(view: StateView, plan: Hash | bytes, position: int) -> Dispute | None:
+    """Return the dispute about the update at a position of the plan's open task; None if nobody disputes it."""
+    return get_record(view, dispute_key(plan, position), Dispute)
+
+
+def get_waiting_disputes(view: StateView) -> tuple[DisputePlace, ...]:
+    """Return the disputes that wait to be decided, in their order."""
+    record = get_record(view, DISPUTES_KEY, DisputeQueue)
+    return () if record is None else record.entries
+
+
+def get_vouched(view: StateView, miner: AccountId) -> int:
+    """Return how many updates that can be disputed still a miner attested."""
+    return int.from_bytes(view.get(vouched_key(miner)) or b"", "big")
 
 
 def get_shared(view: StateView, plan: Hash | bytes, number: int) -> PayloadRef | None:

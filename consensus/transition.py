@@ -118,7 +118,7 @@ def fill(
 ) -> Filling:
     """Return a body of what applies, in the order given and within the block's limits, and its execution.
 
-    Raises ``MissingPayload`` only if a phase that is due to settle lacks payloads: no block can be built then.
+    Raises ``MissingPayload`` only if a phase that is due to settle or a dispute lacks payloads: no block can be built.
     """
     ledger = Ledger(view, context, payloads, signatures)
     rejected: dict[Hash, Invalid] = {}

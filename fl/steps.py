@@ -2,6 +2,7 @@
 
     reveal    devices send their updates; closes at the goal count or its deadline
     audit     devices open segments of their training to verifiers, who report; only where the plan asks for audits
+    dispute   anybody may dispute updates, which every node repeats; only where the plan repeats trainings
     open      the plan's owner opens a holdout chunk; only where a policy asks for one
     settle    the round machine itself, in the block in which the step before has closed
 
@@ -14,11 +15,11 @@ from typing import Literal
 
 from fl.algorithms.base import PhaseSpec
 from fl.algorithms.registry import algorithm_of
-from fl.plan.dimensions import audit_policy
+from fl.plan.dimensions import audit_policy, replay_policy
 from fl.plan.schema import Plan
 from fl.policies.registry import policies_of
 
-StepName = Literal["reveal", "audit", "open", "settle"]
+StepName = Literal["reveal", "audit", "dispute", "open", "settle"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +43,14 @@ def step_table(plan: Plan) -> tuple[PhaseSteps, ...]:
     """Return the phases of a round with their steps."""
     phases = algorithm_of(plan).phases
     opens = any(bound.policy.needs_opening for bound in policies_of(plan))
-    audit = audit_policy(plan)
+    audit, replay = audit_policy(plan), replay_policy(plan)
     table = []
     for number, phase in enumerate(phases):
         steps = [StepSpec("reveal", plan.deadlines.reveal_blocks, "update")]
         if audit is not None:
             steps.append(StepSpec("audit", audit.blocks, "transaction"))
+        if replay is not None:
+            steps.append(StepSpec("dispute", replay.dispute_blocks, "transaction"))
         if opens and number == len(phases) - 1:
             steps.append(StepSpec("open", plan.deadlines.open_blocks, "transaction"))
         steps.append(StepSpec("settle", 0, None))

@@ -6,6 +6,7 @@ What stays for ever: the plan, its standing, its model, its enrolments and its s
 from msgspec.structs import replace
 
 from chain.ids import Amount, Hash
+from consensus.disputes import release_attesters
 from consensus.events import PlanCancelled, PlanFinished
 from consensus.ledger import Ledger
 from consensus.problems import get_problem
@@ -23,7 +24,7 @@ from consensus.state import (
     seat_key,
     selected_key,
 )
-from fl.plan.dimensions import audit_policy
+from fl.plan.dimensions import audit_policy, replay_policy
 
 NO_FUNDS = Funds(Amount(0), Amount(0), Amount(0), Amount(0), Amount(0))
 
@@ -57,11 +58,15 @@ def _close(ledger: Ledger, entry: PlanEntry, status: Status, reason: str) -> int
 
 
 def clear_task(ledger: Ledger, plan: Hash) -> None:
-    """Remove what the plan's last task left: its selection, seats, reveals, audits and opening."""
-    is_audited = audit_policy(get_problem(ledger.view, plan).plan) is not None
+    """Remove what the plan's last task left: its selection, seats, reveals, audits, disputes and opening."""
+    document = get_problem(ledger.view, plan).plan
+    is_audited, is_replayed = audit_policy(document) is not None, replay_policy(document) is not None
     for position, device in enumerate(get_selected(ledger.view, plan)):
         if is_audited:
             ledger.view.put(audit_key(plan, position), None)
+        if is_replayed:
+            release_attesters(ledger.view, plan, position)
+            ledger.put_dispute(plan, position, None)
         ledger.view.put(seat_key(plan, device), None)
         ledger.view.put(revealed_key(plan, position), None)
     ledger.view.put(selected_key(plan), None)

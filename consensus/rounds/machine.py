@@ -1,6 +1,6 @@
 """The machine's clock: what every block does to the plans, after its transactions and updates.
 
-    enrolling ──(full, or deadline with enough)──▶ running: reveal ──▶ audit? ──▶ open? ──▶ settle ──▶ next phase, round
+    enrolling ──(full, or deadline with enough)──▶ running: reveal ─▶ audit? dispute? open? ─▶ settle ─▶ next phase
         │ too few                                     │ too few: next attempt; none left: cancelled
         ▼                                             ▼ last round, or gradient small enough
     cancelled                                     finished
@@ -25,6 +25,7 @@ from consensus.ledger import Ledger
 from consensus.problems import get_problem
 from consensus.records import PlanEntry, RoundState
 from consensus.rounds.closing import cancel_plan, finish_plan
+from consensus.rounds.disputing import decide_disputes
 from consensus.rounds.opening import open_attempt, open_next_phase
 from consensus.rounds.queue import drop_ready, put_due, put_ready, take_due
 from consensus.rounds.settling import settle_phase, settle_round
@@ -34,6 +35,7 @@ from consensus.state import (
     get_progress,
     get_ready,
     get_round,
+    get_waiting_disputes,
     need_record,
     plan_key,
     put_record,
@@ -47,26 +49,31 @@ _NAMED: Final = ("audit", "open")
 
 
 def tick(ledger: Ledger) -> None:
-    """Move the plans whose step is over, then settle, both within the work limit; what has no room waits a block."""
+    """Decide disputes, move the plans whose step is over, settle, within the work limit; what has no room waits."""
+    spent = decide_disputes(ledger)
     over: list[tuple[Height, Hash]] = []
     for plan in get_plans_to_move(ledger):
         entry = need_record(ledger.view, plan_key(plan), PlanEntry)
         _name_chunk(ledger, entry)
         if _is_over(ledger, entry):
             over.append((_get_deadline(ledger, entry), plan))
-    _settle_ready(ledger, _move(ledger, sorted(over)))
+    _settle_ready(ledger, _move(ledger, sorted(over), spent))
 
 
-def _move(ledger: Ledger, over: Sequence[tuple[Height, Hash]]) -> int:
-    """Move plans on, the earliest deadline first, so that none waits for ever; return the work that took."""
-    spent = 0
+def _move(ledger: Ledger, over: Sequence[tuple[Height, Hash]], spent: int) -> int:
+    """Move plans on, the earliest deadline first, so that none waits for ever; return the work done by then.
+
+    The first moves on whatever was ``spent`` before, as the first that settles does.
+    """
+    has_moved = False
     ready: list[Hash] = []
     for _, plan in over:
         entry = need_record(ledger.view, plan_key(plan), PlanEntry)
         work = _get_move_work(ledger, entry)
-        if spent and spent + work > ledger.context.rules.max_block_work:
+        if has_moved and spent + work > ledger.context.rules.max_block_work:
             put_due(ledger, plan, Height(ledger.context.height + 1))
             continue
+        has_moved = True
         spent += work
         if entry.status == "enrolling":
             _advance_enrolment(ledger, entry)
@@ -151,6 +158,12 @@ def _is_audit_over(ledger: Ledger, state: RoundState) -> bool:
     return ledger.context.height >= state.deadline or all(decide(policy, audit) is not None for audit in audits)
 
 
+def _is_dispute_over(ledger: Ledger, state: RoundState) -> bool:
+    """Time is up, and nothing waits to be decided: the queue moves with every block, so this comes."""
+    is_waiting = any(place.plan == state.task.plan for place in get_waiting_disputes(ledger.view))
+    return ledger.context.height >= state.deadline and not is_waiting
+
+
 def _is_settle_over(ledger: Ledger, state: RoundState) -> bool:
     """Settling has its own queue (``_settle_ready``)."""
     return False
@@ -159,6 +172,7 @@ def _is_settle_over(ledger: Ledger, state: RoundState) -> bool:
 _IS_OVER: Final[dict[str, Callable[[Ledger, RoundState], bool]]] = {
     "reveal": _is_reveal_over,
     "audit": _is_audit_over,
+    "dispute": _is_dispute_over,
     "open": _is_open_over,
     "settle": _is_settle_over,
 }

@@ -4,7 +4,7 @@ An update that a policy refuses now is neither aggregated nor paid; one that set
 phase has settled, for the fewest samples counted and the product of its qualities over the phases.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from functools import partial
 from math import isqrt
 
@@ -15,6 +15,7 @@ from chain.hashing import content_id
 from chain.ids import INT_MAX, AccountId, Amount, Hash
 from chain.payload import PayloadRef
 from consensus.auditing import Outcome, get_outcomes
+from consensus.disputes import get_refuted
 from consensus.errors import MissingPayload
 from consensus.events import PhaseSettled, RewardPaid, RoundSettled, UpdateRefused
 from consensus.fees import get_settle_fee
@@ -72,7 +73,8 @@ def settle_phase(ledger: Ledger, entry: PlanEntry, state: RoundState) -> PhaseOu
     settled, opening = read_contributions(ledger, problem, state, updates)
     model = from_bytes(need_bytes(ledger.view, model_key(entry.plan)), problem.dimension)
     audits = get_outcomes(ledger.view, state)
-    facts = [_facts_of(update, audits) for update in updates]
+    refuted = get_refuted(ledger.view, state)
+    facts = [_facts_of(update, audits, refuted) for update in updates]
     verdicts = assess_updates(problem, task.phase, model, settled, facts, opening)
     fee = get_settle_fee(problem.plan, task.phase, entry.work_price)
     ledger.put_plan(take_funds(entry, work=fee))
@@ -103,7 +105,7 @@ def settle_phase(ledger: Ledger, entry: PlanEntry, state: RoundState) -> PhaseOu
     return outcome
 
 
-def _facts_of(update: RevealedUpdate, audits: Mapping[AccountId, Outcome]) -> Facts:
+def _facts_of(update: RevealedUpdate, audits: Mapping[AccountId, Outcome], refuted: Set[AccountId]) -> Facts:
     audit = audits.get(AccountId(update.device))
     return Facts(
         update.samples,
@@ -111,6 +113,7 @@ def _facts_of(update: RevealedUpdate, audits: Mapping[AccountId, Outcome]) -> Fa
         update.elapsed_ms,
         update.step_blocks,
         "" if audit is None else audit.fault,
+        update.device in refuted,
     )
 
 

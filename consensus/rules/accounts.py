@@ -11,7 +11,7 @@ from consensus.records import Accounts, Device, Miner
 from consensus.rules.staking import use_permit
 from consensus.staking.unbonding import check_room, start_unbonding
 from consensus.stamps import is_stamp
-from consensus.state import MINERS_KEY, device_key, get_device, get_miner, get_miners, put_record
+from consensus.state import MINERS_KEY, device_key, get_device, get_miner, get_miners, get_vouched, put_record
 
 NOBODY = AccountId(ZERO_HASH)
 """No key has this account: coins sent there would be lost by mistake, not by will."""
@@ -62,6 +62,10 @@ def retire_miner(ledger: Ledger, transaction: Transaction, body: RetireMiner) ->
     entry = get_miner(ledger.view, miner)
     if entry is None:
         raise Invalid("miner.retire.unknown", "this account is not a registered miner")
+    vouched = get_vouched(ledger.view, miner)
+    if vouched:
+        told = f"{vouched} updates that this miner attested can still be disputed; its bond answers for them"
+        raise Invalid("miner.retire.vouched", told, later=True)
     if stake is not None:
         check_room(ledger, miner, "miner.retire.waiting")
     ledger.put_miner(miner, None)

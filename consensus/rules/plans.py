@@ -30,7 +30,7 @@ from consensus.state import (
 from fl.envelope import largest_payload
 from fl.errors import FLError
 from fl.models import initial_model
-from fl.plan.dimensions import model_bytes, settle_work
+from fl.plan.dimensions import model_bytes, replay_policy, replay_work, settle_work
 from fl.plan.schema import LEARNING_RULES, Plan, decode_plan, plan_id
 from fl.plan.validate import check_plan
 
@@ -101,6 +101,12 @@ def check_document(document: bytes, rules: Rules) -> Plan:
     if work > rules.max_block_work:
         raise Invalid(
             "plan.submit.work", f"settling a phase may cost {work} work units; a block allows {rules.max_block_work}"
+        )
+    if replay_policy(plan) is not None and replay_work(plan) > rules.max_block_work:
+        raise Invalid(
+            "plan.submit.work",
+            f"repeating a training may cost {replay_work(plan)} work units; a block allows {rules.max_block_work}: "
+            "lower participation.max_samples",
         )
     try:
         problem = compile_document(document)

@@ -13,6 +13,7 @@ from chain.transaction import (
     Body,
     Bond,
     CancelPlan,
+    DisputeUpdate,
     JoinPlan,
     JoinSharing,
     OpenAudit,
@@ -34,7 +35,7 @@ from consensus.context import BlockContext
 from consensus.errors import Invalid
 from consensus.fees import get_minimum_fee
 from consensus.ledger import Ledger
-from consensus.rules import accounts, audits, enrolment, openings, plans, staking
+from consensus.rules import accounts, audits, disputes, enrolment, openings, plans, staking
 from consensus.signatures import SignatureCache
 from consensus.state import get_account
 from fl.plan.schema import LEARNING_RULES
@@ -55,6 +56,7 @@ _RULES: Final[dict[type[Body], Rule]] = {
     OpenHoldout: cast(Rule, openings.open_holdout),
     OpenAudit: cast(Rule, audits.open_audit),
     ReportAudit: cast(Rule, audits.report_audit),
+    DisputeUpdate: cast(Rule, disputes.dispute_update),
     Bond: cast(Rule, staking.bond),
     Unbond: cast(Rule, staking.unbond),
     Unjail: cast(Rule, staking.unjail),
@@ -116,4 +118,6 @@ def get_spending(body: Body) -> tuple[str, int]:
         return "bond", body.bond
     if isinstance(body, SubmitPlan):
         return "escrow", body.escrow
+    if isinstance(body, DisputeUpdate):
+        return "deposit", body.amount
     return "", 0

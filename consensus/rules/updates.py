@@ -12,6 +12,7 @@ from chain.payload import PayloadRef
 from chain.update import AttestedUpdate, LocalUpdate, Release
 from consensus.assignment import get_eligible
 from consensus.context import BlockContext
+from consensus.disputes import vouch
 from consensus.errors import Invalid, MissingPayload
 from consensus.events import UpdateRevealed
 from consensus.ledger import Ledger, take_funds
@@ -33,6 +34,7 @@ from consensus.state import (
 from consensus.view import StateView
 from fl.envelope import read_contribution
 from fl.errors import PayloadError
+from fl.plan.dimensions import replay_policy
 from fl.plan.schema import NoPrivacy, Plan
 from fl.policies import check_update
 from fl.policies.base import Facts
@@ -206,6 +208,8 @@ def reveal(
     )
     put_record(view, revealed_key(plan, position), revealed)
     put_record(view, round_key(plan), replace(state, revealed=state.revealed + 1))
+    if replay_policy(get_problem(view, plan).plan) is not None:
+        vouch(ledger.view, credited, 1)
     device = get_device(view, release.device)
     if device is not None and release.privacy.total > device.privacy_total:
         put_record(view, device_key(release.device), replace(device, privacy_total=release.privacy.total))

@@ -43,6 +43,8 @@ RANK_WORK: Final = 150
 """Of a value that a robust rule puts in order with the other devices', or compares its vector by."""
 PAIR_WORK: Final = 8
 """Of a coordinate of two vectors whose distance is taken."""
+REPEAT_WORK: Final = 8
+"""Of a coordinate in one pass over one row, when a training is repeated."""
 ROW_WORK: Final = 50
 UNIT_WORK: Final = 40
 """Of an output or hidden unit on one row: an exponential, and what is made of it."""
@@ -137,6 +139,22 @@ def settle_work(plan: Plan, phase: int | None = None) -> int:
         row = ROW_WORK + UNIT_WORK * sum(layer_sizes(plan)[1:]) + d
         work += holdout.rows * row * (devices + 1)
     return work
+
+
+def replay_work(plan: Plan, samples: int | None = None) -> int:
+    """Return what repeating one training of ``samples`` rows may cost; None: of as many as the plan allows.
+
+    Its data are read and hashed, it passes over the rows so many times, and its vector is rounded and hashed.
+    """
+    count = plan.participation.max_samples if samples is None else samples
+    sizes, d, algorithm = layer_sizes(plan), parameter_count(plan), plan.algorithm
+    passes = 3
+    if isinstance(algorithm, FedAvg):
+        passes = algorithm.epochs + 1
+    elif isinstance(algorithm, Dane):
+        passes = 3 * algorithm.passes + 1
+    row = passes * (ROW_WORK + UNIT_WORK * sum(sizes[1:]) + REPEAT_WORK * d)
+    return SETTLE_WORK + PARAMETER_WORK * d + count * (VALUE_WORK * (sizes[0] + 1) + row)
 
 
 def _robust_work(plan: Plan) -> int:

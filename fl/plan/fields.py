@@ -180,6 +180,8 @@ NOTES: Final[Mapping[type[Record], Mapping[str, Note]]] = {
     },
     schema.Replay: {
         "source": Note("what each device publishes when it joins. open: ITS ROWS AS THEY ARE, for public data"),
+        "dispute_blocks": Note("for disputes, after the reveals; every phase waits so long", 3),
+        "deposit": Note("coins that who disputes an update loses if it is true", 1_000_000),
     },
     schema.NoPrivacy: {},
     schema.PlainAggregation: {"rule": Note("how updates are combined", "mean")},

@@ -224,10 +224,13 @@ class Audit(Record, tag="audit"):
 class Replay(Record, tag="replay"):
     """Whole trainings repeated bit for bit by the miners who attest them, from data that each device publishes.
 
-    ``source`` "open": the data as they are, so everybody may read every row for ever. For public data.
+    ``source`` "open": the data as they are, so everybody may read every row for ever. For public data. For
+    ``dispute_blocks`` after the reveals anybody may dispute an update, for a ``deposit``: every node repeats it.
     """
 
     source: Literal["open"]
+    dispute_blocks: Annotated[int, Meta(ge=1, le=10**6)]
+    deposit: AmountField
 
 
 Policy = Bounds | Timing | Holdout | Audit | Replay

@@ -27,6 +27,7 @@ class Facts:
     elapsed_ms      chain time from the block that opened the task to the block that includes the update
     step_blocks     blocks from the opening of the step to the one that includes the update
     audit_fault     at settling: why the verifiers of an audited update did not approve it, else empty
+    is_refuted      at settling: did a dispute show that the update is not what its training gives?
     """
 
     samples: int
@@ -34,6 +35,7 @@ class Facts:
     elapsed_ms: int
     step_blocks: int
     audit_fault: str = ""
+    is_refuted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,9 @@
 """``replay``: was the whole training the honest one, bit for bit, on the data that the device shares?
 
 The miners who attest repeat it before they do (``fl.shared``), so there is nothing left to check when a block carries
-the update. Proves that the update is what the algorithm makes of the shared data, as far as one of its attesters is
-honest. Not that the shared data are real.
+the update. What they all vouched for falsely anybody can dispute before the phase settles: every node repeats it then.
+Proves that the update is what the algorithm makes of the shared data, as far as somebody looks. Not that the shared
+data are real.
 """
 
 from collections.abc import Sequence
@@ -13,7 +14,9 @@ from chain.fixedpoint import Int64Vector
 from fl.algorithms.base import Contribution, Settled
 from fl.objective import Objective
 from fl.plan.schema import Policy
-from fl.policies.base import Assessment, Facts, accepted_in_full
+from fl.policies.base import FULL_QUALITY, Assessment, Facts
+
+REFUTED: Final = "the update is not what its training gives, as a dispute showed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +46,13 @@ class ReplayPolicy:
         facts: Sequence[Facts],
         opening: bytes | None,
     ) -> list[Assessment]:
-        """Return full verdicts."""
-        return accepted_in_full(facts)
+        """Return verdicts from the disputes: who lost one is refused."""
+        return [
+            Assessment(False, 0, 0, f"replay: {REFUTED}")
+            if fact.is_refuted
+            else Assessment(True, fact.samples, FULL_QUALITY, "")
+            for fact in facts
+        ]
 
 
 REPLAY: Final = ReplayPolicy()

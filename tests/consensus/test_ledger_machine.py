@@ -25,7 +25,15 @@ from chain.keys import KeyPair
 from chain.number import Number
 from chain.transaction import CancelPlan, OpenHoldout, RegisterMiner, RetireMiner, Transfer
 from chain.update import Attestation, AttestedUpdate
-from consensus.events import AuditOpened, AuditReported, LedgerEvent, StakeEvent
+from consensus.events import (
+    AuditOpened,
+    AuditReported,
+    DisputeDecided,
+    DisputeOpened,
+    LedgerEvent,
+    MinerSlashed,
+    StakeEvent,
+)
 from consensus.queries import (
     attestations_needed,
     eligible_miners,
@@ -246,5 +254,6 @@ def test_the_ledger_holds_whatever_accounts_do():
     SEEN.clear()
     run_state_machine_as_test(LedgerMachine, settings=settings(max_examples=60, stateful_step_count=25, deadline=None))
     elsewhere = {*get_args(StakeEvent), AuditOpened, AuditReported}  # tests/consensus/staking, test_audits.py
+    elsewhere |= {DisputeOpened, DisputeDecided, MinerSlashed}  # test_replays.py
     assert set(get_args(LedgerEvent)) - elsewhere <= SEEN.keys()
     assert {"finished", "cancelled", "undone"} <= SEEN.keys()

@@ -1,5 +1,7 @@
 """Plans that repeat trainings: what devices share is frozen, kept, and enough to repeat every update."""
 
+from typing import TypeVar
+
 import pytest
 from msgspec.structs import replace
 
@@ -7,17 +9,37 @@ from chain.hashing import content_id
 from chain.ids import ZERO_HASH, Amount, Hash
 from chain.keys import KeyPair
 from chain.payload import PayloadRef
-from chain.transaction import JoinPlan, JoinSharing, RegisterMiner
+from chain.transaction import DisputeUpdate, JoinPlan, JoinSharing, RegisterMiner, RetireMiner
+from chain.update import Attestation, AttestedUpdate
+from consensus.disputes import get_dispute_price
 from consensus.errors import Invalid, MissingPayload
+from consensus.events import DisputeDecided, LedgerEvent, MinerSlashed, UpdateRefused
 from consensus.problems import compile_document
 from consensus.queries import get_history, needed_payloads
-from consensus.records import RoundState
-from consensus.state import get_enrolment, get_round, get_shared
+from consensus.records import RevealedUpdate, RoundState
+from consensus.rules import disputes
+from consensus.rules.plans import check_document
+from consensus.staking.state import get_burned
+from consensus.state import (
+    get_enrolment,
+    get_miner,
+    get_miners,
+    get_revealed,
+    get_round,
+    get_seat,
+    get_shared,
+    get_supply,
+    get_vouched,
+    get_waiting_disputes,
+)
 from consensus.transition import check_transaction
-from fl.plan.schema import Plan, Replay
+from fl.plan.dimensions import replay_work
+from fl.plan.schema import Plan, Replay, encode_plan
+from fl.policies.replay import REFUTED
 from fl.shared import encode_shared, repeat_training
-from tests.consensus.harness import DEVICES, MINERS, Chain, make_data, make_plan, make_rules
+from tests.consensus.harness import DEVICES, MINERS, OTHER, Chain, make_data, make_plan, make_rules
 
+E = TypeVar("E", bound=LedgerEvent)
 HONEST, LIAR = DEVICES[0], DEVICES[1]
 SHARED = {device: encode_shared(make_data(device)) for device in DEVICES}
 
@@ -25,7 +47,7 @@ SHARED = {device: encode_shared(make_data(device)) for device in DEVICES}
 def replayed_plan(attestations: int = 1, rounds: int = 1, **replay: object) -> Plan:
     """Two devices, both asked in every phase; every update attested after a repetition."""
     plan = make_plan(devices=(1, 2, 2), over_select=100, rounds=rounds, attestations=attestations)
-    policies = (*plan.verification.policies, replace(Replay("open"), **replay))
+    policies = (*plan.verification.policies, replace(Replay("open", 2, Amount(600)), **replay))
     return replace(plan, version=2, verification=replace(plan.verification, policies=policies))
 
 
@@ -126,6 +148,222 @@ def test_each_rule_of_sharing_refuses_by_name() -> None:
     assert chain.refusal(LIAR, replace(joining, plan=other)).rule == "plan.join.sharing"
     chain.change_rules(version=2)
     assert chain.refusal(LIAR, joining).rule == "transaction.kind"
+
+
+# --- disputes ---------------------------------------------------------------------------------------
+
+ATTESTERS = MINERS[:2]
+BOND, DEPOSIT, FEE = 1000, 600, 5000
+
+
+class DisputedChain(ReplayedChain):
+    """A running plan whose liar's updates two miners vouch for falsely."""
+
+    def __init__(self, **options: object) -> None:
+        super().__init__(*ATTESTERS, attestations=2, **options)  # type: ignore[arg-type]
+        self.share(HONEST, LIAR)
+
+    def reveal_all(self) -> None:
+        """The honest update, and one that is a copy of it, attested by both; the dispute step begins."""
+        honest = self.release(self.plan, HONEST)
+        forged = self.release(self.plan, LIAR, self.train(self.plan, HONEST))
+        for update in (honest, forged):
+            keys = sorted(ATTESTERS, key=lambda key: key.account)
+            self.updates.append(AttestedUpdate(update, tuple(Attestation.of(update.id, key) for key in keys)))
+        self.mine()
+        assert self.task(self.plan).step == "dispute"
+
+    def update_of(self, device: KeyPair) -> RevealedUpdate:
+        task = Hash(self.round.task.digest)
+        position = get_seat(self, self.plan, device.account, task)
+        assert position is not None
+        update = get_revealed(self, self.plan, position, task)
+        assert update is not None
+        return update
+
+    def price(self, device: KeyPair = LIAR) -> int:
+        return get_dispute_price(self, self.entry(self.plan), self.update_of(device))
+
+    def dispute_of(self, device: KeyPair = LIAR) -> DisputeUpdate:
+        return DisputeUpdate(self.plan, self.round.task.digest, device.account, Amount(self.price(device)))
+
+    def bond(self, miner: KeyPair) -> int:
+        entry = get_miner(self, miner.account)
+        assert entry is not None
+        return entry.bond
+
+    def settle(self) -> None:
+        """Let the dispute step of the first phase run out."""
+        while self.round.task.phase == 0:
+            self.mine()
+
+    def told(self, kind: type[E]) -> list[E]:
+        return [event for execution in self.executions for event in execution.events if isinstance(event, kind)]
+
+
+def test_a_false_update_is_refused_and_costs_its_attesters_half_their_bonds() -> None:
+    """The disputer has its deposit back and half of what was slashed; the rest is burnt; the honest device goes on."""
+    chain = DisputedChain()
+    chain.reveal_all()
+    minted, before = get_supply(chain).minted, chain.balance(OTHER)
+    work = chain.price() - DEPOSIT
+    assert work > 0
+    chain.send(OTHER, chain.dispute_of())
+    chain.mine()
+    slashed = 2 * (BOND // 2)
+    assert [chain.bond(miner) for miner in ATTESTERS] == [BOND // 2] * 2
+    assert chain.balance(OTHER) == before - FEE - work + slashed // 2
+    assert get_supply(chain).minted == minted + 1000 - slashed // 2, "a subsidy more, half of the slash less"
+    assert get_burned(chain) == slashed // 2
+    [decided] = chain.told(DisputeDecided)
+    assert (decided.is_true, decided.reward) == (False, slashed // 2)
+    assert chain.audit().is_conserved
+    chain.settle()
+    [refusal] = chain.told(UpdateRefused)
+    assert (refusal.device, refusal.reason) == (LIAR.account, f"replay: {REFUTED}")
+    assert chain.task(chain.plan).selected == (HONEST.account,)
+    assert chain.audit().is_conserved
+
+
+def test_a_true_update_costs_the_disputer_its_deposit() -> None:
+    """In equal parts to those who vouched for it, an odd coin to the producer; and it settles."""
+    chain = DisputedChain(deposit=Amount(601))
+    chain.reveal_all()
+    before, attesters = chain.balance(OTHER), [chain.balance(miner) for miner in ATTESTERS]
+    price = chain.price(HONEST)
+    chain.send(OTHER, chain.dispute_of(HONEST))
+    chain.mine()
+    assert chain.balance(OTHER) == before - FEE - price
+    assert [chain.balance(miner) for miner in ATTESTERS] == [each + 300 for each in attesters]
+    assert [chain.bond(miner) for miner in ATTESTERS] == [BOND] * 2
+    assert chain.audit().is_conserved
+    chain.settle()
+    assert not chain.told(UpdateRefused), "nobody disputed the other"
+    assert not chain.told(MinerSlashed)
+
+
+def test_a_miner_answers_for_what_it_attested_and_leaves_the_register_when_too_little_is_left() -> None:
+    """It can't retire before the task is over; struck off, it has the rest of its bond locked until then."""
+    chain = DisputedChain()
+    assert get_vouched(chain, MINERS[0].account) == 0
+    chain.reveal_all()
+    assert get_vouched(chain, MINERS[0].account) == 2
+    verdict = chain.refusal(MINERS[0], RetireMiner())
+    assert (verdict.rule, verdict.later) == ("miner.retire.vouched", True)
+    chain.change_rules(min_bond=Amount(BOND // 2 + 1))
+    chain.send(OTHER, chain.dispute_of())
+    chain.mine()
+    assert get_miners(chain) == ()
+    assert [event.is_registered for event in chain.told(MinerSlashed)] == [False, False]
+    assert chain.refusal(MINERS[0], RetireMiner()).rule == "miner.retire.vouched"
+    chain.settle()
+    assert get_vouched(chain, MINERS[0].account) == 0
+    before = chain.balance(MINERS[0])
+    chain.send(MINERS[0], RetireMiner())
+    chain.mine()
+    assert chain.balance(MINERS[0]) == before - FEE + BOND // 2
+    assert chain.audit().is_conserved
+
+
+def test_each_rule_of_disputes_refuses_by_name() -> None:
+    """What can't be disputed, when, and for how much."""
+    chain = DisputedChain()
+    early = DisputeUpdate(chain.plan, chain.round.task.digest, LIAR.account, Amount(1))
+    verdict = chain.refusal(OTHER, early)
+    assert (verdict.rule, verdict.later) == ("plan.dispute.step", True), "the reveals are not over"
+    chain.reveal_all()
+    body = chain.dispute_of()
+    nowhere = Hash(bytes(32))
+    assert chain.refusal(OTHER, replace(body, plan=nowhere)).rule == "plan.dispute.plan"
+    assert chain.refusal(OTHER, replace(body, task=nowhere)).rule == "plan.dispute.step"
+    assert chain.refusal(OTHER, replace(body, device=OTHER.account)).rule == "plan.dispute.device"
+    for amount in (body.amount - 1, body.amount + 1):
+        assert chain.refusal(OTHER, replace(body, amount=Amount(amount))).rule == "plan.dispute.deposit"
+    assert chain.refusal(HONEST, body).rule == "plan.dispute.balance", "no plan pays for it"
+    chain.send(OTHER, body)
+    chain.mine()
+    assert chain.refusal(OTHER, body).rule == "plan.dispute.known"
+    chain.settle()
+    assert chain.refusal(OTHER, body).rule == "plan.dispute.step"
+
+
+def test_no_more_disputes_wait_than_a_queue_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next is told to come later."""
+    chain = DisputedChain()
+    chain.reveal_all()
+    monkeypatch.setattr(disputes, "MAX_WAITING", 0)
+    verdict = chain.refusal(OTHER, chain.dispute_of())
+    assert (verdict.rule, verdict.later) == ("plan.dispute.full", True)
+
+
+def test_disputes_queue_while_the_work_limit_is_full_and_the_step_waits_for_them() -> None:
+    """One a block, if no two fit; the phase settles when the last is decided, though the deadline has passed."""
+    chain = DisputedChain(dispute_blocks=1)
+    chain.reveal_all()
+    document = compile_document(chain.state[b"s/document/" + chain.plan]).plan
+    chain.change_rules(max_block_work=2 * replay_work(document, 20) - 1)
+    third = chain.dispute_of()
+    for device in (LIAR, HONEST):
+        chain.send(OTHER, chain.dispute_of(device))
+    chain.mine()
+    assert len(get_waiting_disputes(chain)) == 1
+    assert [decided.device for decided in chain.told(DisputeDecided)] == [LIAR.account], "the older first"
+    assert chain.task(chain.plan).step == "dispute"
+    assert chain.height >= chain.round.deadline
+    assert chain.audit().is_conserved, "a deposit waits"
+    assert chain.refusal(OTHER, third).rule == "plan.dispute.step", "the deadline holds for new ones"
+    chain.mine()
+    assert get_waiting_disputes(chain) == ()
+    assert [decided.is_true for decided in chain.told(DisputeDecided)] == [False, True]
+    chain.settle()
+    assert chain.audit().is_conserved
+
+
+def test_a_plan_whose_disputes_no_block_could_decide_is_refused() -> None:
+    """The first dispute in the queue is always decided, so one must fit."""
+    chain = ReplayedChain(MINERS[0])
+    plan = replace(replayed_plan(), nonce=9)
+    chain.change_rules(max_block_work=replay_work(plan) - 1)
+    with pytest.raises(Invalid, match="repeating a training") as caught:
+        check_document(encode_plan(plan), chain.context().rules)
+    assert caught.value.rule == "plan.submit.work"
+
+
+def test_a_decided_dispute_is_taken_back_whole() -> None:
+    """Bonds, deposit, burnt coins and the queue are as before."""
+    chain = DisputedChain()
+    chain.reveal_all()
+    before = dict(chain.state)
+    chain.send(OTHER, chain.dispute_of())
+    chain.mine()
+    chain.undo()
+    assert chain.state == before
+
+
+def test_a_block_with_a_dispute_waits_for_the_shared_data() -> None:
+    """A node without them can't judge the block, and says what it lacks."""
+    chain = DisputedChain()
+    chain.reveal_all()
+    chain.send(OTHER, chain.dispute_of())
+    kept = chain.store.pop(content_id(SHARED[LIAR]))
+    with pytest.raises(MissingPayload) as caught:
+        chain.mine()
+    assert [ref.id for ref in caught.value.refs] == [content_id(SHARED[LIAR])]
+    chain.keep(kept)
+    chain.mine()
+    assert chain.told(DisputeDecided)
+
+
+def test_a_plan_that_repeats_settles_without_disputes_when_the_step_is_over() -> None:
+    """Both phases, each with its dispute step; bonds are free again at the end."""
+    chain = DisputedChain(dispute_blocks=3)
+    for _ in range(2):
+        chain.reveal(chain.plan, HONEST, LIAR, miners=ATTESTERS)
+        chain.mine()
+        chain.mine(3)
+    assert len(get_history(chain, chain.plan)) == 1
+    assert get_vouched(chain, MINERS[0].account) == 0
+    assert not [key for key in chain.state if key.startswith((b"s/dispute", b"s/vouched"))]
 
 
 def test_an_enrolment_with_shared_data_can_be_taken_back() -> None:

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from chain.fixedpoint import to_bytes
 from chain.hashing import content_id
-from chain.ids import AccountId
+from chain.ids import AccountId, Amount
 from fl.algorithms.base import Settled
 from fl.dataset import DenseData, rows
 from fl.errors import PayloadError
@@ -19,7 +19,7 @@ from fl.task import Task, device_seed
 from tests.fl.problems import ONE, SVRG, make_plan, make_problem, random_data
 
 DEVICE = AccountId(content_id(b"device"))
-OPEN = Replay("open")
+OPEN = Replay("open", 3, Amount(500))
 ALGORITHMS = (SVRG, FedAvg(ONE, 2, 5), Dane(ONE, ONE, ONE, 2))
 
 

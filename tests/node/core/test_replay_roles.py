@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 from msgspec.structs import replace
 
-from chain.ids import AccountId, Millis
+from chain.ids import AccountId, Amount, Millis
 from chain.keys import KeyPair
 from consensus.events import LedgerEvent, UpdateRevealed
 from consensus.queries import get_history, list_plans
@@ -96,8 +96,8 @@ class Town:
 def make_replayed(commission: Commission, attestations: int, replay: dict[str, object]) -> Commission:
     """Return the plan with its trainings repeated, and no audits."""
     plan = commission.plan
-    policies = (*[each for each in plan.verification.policies if not isinstance(each, Audit)], Replay("open"))
-    policies = (*policies[:-1], replace(policies[-1], **replay))
+    others = [each for each in plan.verification.policies if not isinstance(each, Audit)]
+    policies = (*others, replace(Replay("open", 3, Amount(500)), **replay))
     checks = replace(plan.verification, policies=policies, attestations=attestations)
     plan = replace(plan, version=2, verification=checks, training=Training("full", 0))
     return Commission(plan, commission.holdout)
