@@ -5,12 +5,14 @@ Rules of this file: no float anywhere; the order of devices never matters. That 
 """
 
 from collections.abc import Iterable, Sequence
+from operator import mul
 from typing import Final
 
 import numpy as np
 
 from chain.fixedpoint import Float64Vector, Int64Vector, divide_half_even, weighted_sum
 from fl.algorithms.base import Settled
+from fl.exact import divided, narrowed
 from fl.objective import Objective
 from fl.plan.schema import PlainAggregation
 from fl.robust import Member, locate, mean_vector
@@ -69,10 +71,7 @@ def mean_loss(settled: Sequence[Settled]) -> int:
 
 def moved(model: Int64Vector, sums: Sequence[int], samples: int) -> Int64Vector:
     """Return model + sums / samples, each coordinate divided once."""
-    n = max(samples, 1)
-    return np.array(
-        [old + divide_half_even(total, n) for old, total in zip(model.tolist(), sums, strict=True)], dtype=np.int64
-    )
+    return model + np.array(divided(sums, 1, max(samples, 1)), dtype=np.int64)
 
 
 def moved_scaled(
@@ -82,28 +81,31 @@ def moved_scaled(
 
     ``holders`` has ω^j for every parameter; where it is 0, a^j = 1.
     """
-    n = max(samples, 1)
-    return np.array(
-        [
-            old + (divide_half_even(devices * total, omega * n) if omega else divide_half_even(total, n))
-            for old, total, omega in zip(model.tolist(), sums, holders, strict=True)
-        ],
-        dtype=np.int64,
-    )
+    # a^j = K/ω^j, and 1 = K/K where there is no holder.
+    shares = np.array([omega or devices for omega in holders], dtype=np.int64)
+    return model + np.array(divided(sums, devices, shares, max(samples, 1)), dtype=np.int64)
 
 
 def mean_norm_squared(sums: Iterable[int], samples: int) -> int:
     """Return ‖sums / samples‖², in squared fixed-point units, rounded half to even."""
-    return divide_half_even(sum(total * total for total in sums), max(samples, 1) ** 2)
+    known = list(sums)
+    return divide_half_even(sum(map(mul, known, known)), max(samples, 1) ** 2)
 
 
 def pack_wide(values: Sequence[int]) -> bytes:
     """Return signed integers below 2**127 as 16 little-endian bytes each."""
+    narrow = narrowed(values)
+    if narrow is not None:
+        return np.stack([narrow, narrow >> 63], axis=1).astype("<i8").tobytes()
     return b"".join([value.to_bytes(_WIDE_BYTES, "little", signed=True) for value in values])
 
 
 def unpack_wide(data: bytes) -> list[int]:
     """Return the integers ``pack_wide`` packed."""
+    words = np.frombuffer(data, dtype="<i8").reshape(-1, 2)
+    if bool((words[:, 1] == words[:, 0] >> 63).all()):
+        narrow: list[int] = words[:, 0].tolist()
+        return narrow
     return [
         int.from_bytes(data[at : at + _WIDE_BYTES], "little", signed=True) for at in range(0, len(data), _WIDE_BYTES)
     ]

@@ -15,6 +15,7 @@ Rules of this file: integers only but for the device's own training; the order o
 """
 
 from collections.abc import Sequence
+from operator import add, mul
 from typing import Final
 
 import numpy as np
@@ -27,6 +28,7 @@ from fl.algorithms.base import Contribution, PhaseOutcome, Settled
 from fl.algorithms.carry import Carry
 from fl.algorithms.exchange import bounds_of
 from fl.errors import DataError
+from fl.exact import divided
 from fl.models.shape import Gradient
 from fl.objective import Objective
 from fl.payload import clipped, fixed_loss
@@ -99,12 +101,7 @@ def read_payload(problem: Objective, phase: int, payload: bytes) -> Contribution
 def shared_gradient(problem: Objective, model: Int64Vector) -> list[int]:
     """Return q per parameter: a row's gradient where no loss depends on it. 0 for biases, which have no L2 term."""
     rate = problem.plan.model.l2.fraction()
-    numerator, denominator = rate.numerator, rate.denominator
-    weights = problem.model.penalty() > 0.0
-    return [
-        divide_half_even(value * numerator, denominator) if is_weight else 0
-        for value, is_weight in zip(model.tolist(), weights.tolist(), strict=True)
-    ]
+    return divided(np.where(problem.model.penalty() > 0.0, model, 0), rate.numerator, rate.denominator)
 
 
 def shared_update(problem: Objective, sums: Sequence[int], samples: int) -> list[int]:
@@ -118,7 +115,10 @@ def shared_update(problem: Objective, sums: Sequence[int], samples: int) -> list
     factor = step / (1 + step * problem.plan.model.l2.fraction() / 2)
     numerator, denominator = factor.numerator, factor.denominator * max(samples, 1)
     most = int(bounds_of(problem).update_clip.fraction() * (1 << problem.fraction_bits))
-    return [max(-most, min(most, -divide_half_even(total * numerator, denominator))) for total in sums]
+    found = divided(sums, -numerator, denominator)
+    if -most <= min(found) <= max(found) <= most:
+        return found
+    return [max(-most, min(most, value)) for value in found]
 
 
 def settle_gradients(problem: Objective, model: Int64Vector, settled: Sequence[Settled]) -> PhaseOutcome:
@@ -200,10 +200,5 @@ def _completed(problem: Objective, sums: list[int], rows: list[int], samples: in
     """Return the sums with what the devices share added, once for each row of a device that left the feature out."""
     units = problem.model.sizes[1]
     first = problem.features * units
-    if units == 1:
-        silent = [samples - own for own in rows]
-    else:
-        silent = [samples - own for own in rows for _ in range(units)]
-    return [
-        total + left * value for total, left, value in zip(sums[:first], silent, shared[:first], strict=True)
-    ] + sums[first:]
+    silent = [samples - own for own in rows for _ in range(units)]
+    return [*map(add, sums[:first], map(mul, silent, shared[:first])), *sums[first:]]

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from chain.fixedpoint import Float64Vector
 from fl.kernels.compiled import kernel
+from fl.kernels.losses import residual_soon
 from fl.kernels.shuffle import shuffle, shuffle_blocks
-from fl.kernels.sparse import gradient, steps
+from fl.kernels.sparse import PORTION, find_factors, gradient, most_entries
 
 LIMB_BITS: Final = 27
 LIMB_MASK: Final = 2**27 - 1
@@ -180,6 +181,82 @@ def sum_gradients(
 
 
 @kernel
+def go_through(
+    kind: int,
+    starts: Ints,
+    local: Local,
+    values: Float64Vector,
+    columns: int,
+    y: Float64Vector,
+    outputs: Float64Vector,
+    residuals: Float64Vector,
+    order: Ints,
+    decay: Float64Vector,
+    gain: Float64Vector,
+    drift: Float64Vector,
+    moved: Float64Vector,
+    done: Ints,
+    missed: Ints,
+    ratio: Float64Vector,
+    power: Float64Vector,
+    total: Float64Vector,
+) -> None:
+    """Run ``fl.kernels.sparse.steps`` on a device all of whose features occur: its last catch-up too goes by lanes.
+
+    The last five arrays are room to work in.
+    """
+    done[:columns] = 0
+    first = 0
+    while first < order.size:
+        last = first
+        count = 0
+        while last < order.size and count < PORTION:
+            for e in range(starts[order[last]], starts[order[last] + 1]):
+                j = local[e]
+                missed[count] = last - done[j]
+                ratio[count] = decay[j]
+                done[j] = last + 1
+                count += 1
+            last += 1
+        missed[count : count + 16] = 0
+        find_factors(ratio, missed, count, power, total)
+        entry = 0
+        for step in range(first, last):
+            i = order[step]
+            back = entry - starts[i]
+            output = 0.0
+            for e in range(starts[i], starts[i + 1]):
+                j = local[e]
+                u = moved[j]
+                late = power[back + e] * u - total[back + e] * drift[j]
+                u = late if missed[back + e] > 0 else u
+                moved[j] = u
+                output += values[e] * u
+            output += outputs[i]
+            if moved.size > columns:
+                output += moved[columns]
+            delta = residual_soon(kind, output, y[i]) - residuals[i]
+            for e in range(starts[i], starts[i + 1]):
+                j = local[e]
+                moved[j] = decay[j] * moved[j] - (gain[j] * (values[e] * delta) + drift[j])
+            if moved.size > columns:
+                moved[columns] = decay[columns] * moved[columns] - (gain[columns] * delta + drift[columns])
+            entry += starts[i + 1] - starts[i]
+        first = last
+    for begin in range(0, columns, PORTION):
+        count = min(PORTION, columns - begin)
+        for q in range(count):
+            missed[q] = order.size - done[begin + q]
+            ratio[q] = decay[begin + q]
+        missed[count : count + 16] = 0
+        find_factors(ratio, missed, count, power, total)
+        for q in range(count):
+            j = begin + q
+            if missed[q] > 0:
+                moved[j] = power[q] * moved[j] - total[q] * drift[j]
+
+
+@kernel
 def sum_updates(
     kind: int,
     devices: Ints,
@@ -215,6 +292,9 @@ def sum_updates(
     ``devices[i]``, by blocks of so many rows if ``block`` is not 0.
     """
     biases = mean.size - features
+    room = PORTION + most_entries(starts) + 16
+    done, missed = np.zeros(features, dtype=np.int64), np.zeros(room, dtype=np.int64)
+    ratio, power, total = np.zeros(room), np.zeros(room), np.zeros(room)
     for number in range(devices.size):
         k = devices[number]
         first, last = offsets[k], offsets[k + 1]
@@ -238,9 +318,9 @@ def sum_updates(
         else:
             shuffle(order, states[number])
         vector = np.zeros(size)
-        steps(
+        go_through(
             kind, starts[first : last + 1], local, values, mine.size, y[first:last], outputs[first:last],
-            residuals[first:last], order, decay, gain, drift, vector,
+            residuals[first:last], order, decay, gain, drift, vector, done, missed, ratio, power, total,
         )  # fmt: skip
         left[k] = not quantise(vector, scale, clip)
         if not left[k]:
