@@ -69,7 +69,7 @@ def measure_execution(ledger: TransferChain, step: Step, repeats: int = REPEATS)
     transfers = len(signed)
     known = SignatureCache()
     ledger.execute(step, known)
-    writes = [(key, new) for key, new in step.execution.delta.writes if key.startswith(STATE_PREFIX)]
+    writes = [(key, new) for key, new in step.execution.delta.writes.items() if key.startswith(STATE_PREFIX)]
     messages = [(each.transaction.sender, each.signature, each.id) for each in signed]
 
     def root() -> bytes:
@@ -279,7 +279,7 @@ def scratch(path: Path) -> Iterator[Path]:
 def stored_bytes(step: Step) -> bytes:
     """Return all bytes that a block leaves on disk, one after another: what the raw write writes."""
     batch = commit_batch(step)
-    state = joined.from_iterable((key, new or b"") for key, new in batch.changes)
+    state = joined.from_iterable((key, new or b"") for key, new in batch.changes.items())
     connected = batch.connected[0]
     ends = (encode(step.block.header), encode(step.block.body), connected.undo, connected.events, batch.tip)
     return b"".join([*state, *ends])

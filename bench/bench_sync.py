@@ -85,7 +85,7 @@ class Builder:
                     connected: list[ConnectedBlock] = []
                     for height in range(start, min(start + BATCH, self.blocks + 1)):
                         parent = self._add(tree, overlay, parent, height, connected, store)
-                    changes = [(change.key, change.new) for change in overlay.changes()]
+                    changes = overlay.delta().writes
                 store.commit(CommitBatch(parent.id, changes, connected))
                 print(f"\rchain of {parent.header.height} blocks", end="", file=sys.stderr, flush=True)
             store.close()

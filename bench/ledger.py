@@ -19,7 +19,7 @@ from consensus.signatures import SignatureCache
 from consensus.transition import apply, fill, genesis_block, genesis_execution, make_header
 from consensus.undo import make_undo
 from consensus.view import Delta, EmptyView
-from storage.base import CommitBatch, ConnectedBlock, GenesisData, StateChange
+from storage.base import CommitBatch, ConnectedBlock, GenesisData, StateChanges
 
 CHAIN_ID = "bench"
 START = 1_700_000_000_000
@@ -66,7 +66,7 @@ class TransferChain:
         return self.state.get(key)
 
     def _write(self, delta: Delta) -> None:
-        for key, new in delta.writes:
+        for key, new in delta.writes.items():
             if new is None:
                 del self.state[key]
             else:
@@ -116,7 +116,7 @@ class TransferChain:
         self.tip = step.block
 
 
-def state_changes(delta: Delta) -> tuple[StateChange, ...]:
+def state_changes(delta: Delta) -> StateChanges:
     """Return a delta's new values as a store takes them."""
     return delta.writes
 

@@ -24,11 +24,10 @@ DOMAIN_HOLDOUT: Final = b"fedchain/holdout"
 
 def digest(domain: bytes, *parts: bytes) -> Hash:
     """Return SHA-256 over the length-prefixed domain and every length-prefixed part."""
-    state = sha256(len(domain).to_bytes(1, "big") + domain)
+    framed = [len(domain).to_bytes(1, "big"), domain]
     for part in parts:
-        state.update(len(part).to_bytes(8, "big"))
-        state.update(part)
-    return Hash(state.digest())
+        framed += len(part).to_bytes(8, "big"), part
+    return Hash(sha256(b"".join(framed)).digest())
 
 
 def content_id(payload: bytes) -> Hash:

@@ -177,8 +177,11 @@ LEARNING_KINDS = (OpenAudit, ReportAudit, JoinSharing, DisputeUpdate)
 """The kinds that exist from rules version 3 on."""
 
 
-class Transaction(Record):
-    """The unsigned transaction; its canonical bytes are what is hashed and signed."""
+class Transaction(Record, dict=True, gc=True):
+    """The unsigned transaction; its canonical bytes are what is hashed and signed.
+
+    Its id, once computed, is kept beside the fields: no part of the encoding, nor of what is compared.
+    """
 
     version: Natural
     chain_id: ShortText
@@ -190,7 +193,11 @@ class Transaction(Record):
     @property
     def id(self) -> Hash:
         """SHA-256 of the canonical bytes under the transaction domain."""
-        return digest(DOMAIN_TRANSACTION, encode(self))
+        known: dict[str, Hash] = self.__dict__
+        id = known.get("id")
+        if id is None:
+            id = known["id"] = digest(DOMAIN_TRANSACTION, encode(self))
+        return id
 
     def sign(self, key: KeyPair) -> "SignedTransaction":
         """Return this transaction with the signature of ``key`` over its id."""

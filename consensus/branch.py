@@ -3,7 +3,7 @@
 One block on the head is the branch with no undo. The caller commits the deltas in one batch, or none of them.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from chain.block import Block
@@ -25,7 +25,7 @@ class BranchOutcome:
     missing   index of the first block that lacks payloads, and which: fetch them and run again
     """
 
-    undone: tuple[tuple[bytes, bytes | None], ...]
+    undone: Mapping[bytes, bytes | None]
     executions: tuple[Execution, ...]
     invalid: tuple[int, Invalid] | None
     missing: tuple[int, tuple[PayloadRef, ...]] | None

@@ -33,7 +33,7 @@ def genesis_execution(genesis: Genesis) -> Execution:
     supply = Supply(Amount(minted + bonded), Amount(minted), Amount(0), Amount(bonded))
     put_record(overlay, SUPPLY_KEY, supply)
     values = overlay.delta()
-    root, nodes = compute_update(EmptyView(), values.writes)
+    root, nodes = compute_update(EmptyView(), values.writes.items())
     return Execution(join_deltas(values, nodes), root, ())
 
 

@@ -99,12 +99,11 @@ class Ledger:
             before = get_account(self.view, account)
             self._put_account(account, before, Account(Amount(before.balance + amount), before.nonce))
 
-    def charge(self, account: AccountId, amount: int, purpose: str, fee: int, rule: str) -> None:
+    def charge(self, account: AccountId, before: Account, amount: int, purpose: str, fee: int, rule: str) -> None:
         """Take ``amount`` and a fee for the producer out of a balance, and move the account on to its next nonce.
 
-        ``Invalid`` if it has not got them.
+        ``before`` is the account as it stands. ``Invalid`` if it has not got them.
         """
-        before = get_account(self.view, account)
         if before.balance < amount + fee:
             what = f"{purpose} {amount} + fee {fee}" if purpose else f"fee {fee}"
             raise Invalid(rule, f"balance {before.balance} cannot pay {what}", later=True)

@@ -16,7 +16,7 @@ from chain.block import Block, Body, Header, has_matching_body, transactions_roo
 from chain.codec import encode
 from chain.errors import CodecError
 from chain.ids import ZERO_HASH, Hash
-from chain.transaction import JoinSharing, OpenAudit, OpenHoldout, SignedTransaction, SubmitPlan
+from chain.transaction import JoinSharing, OpenAudit, OpenHoldout, SignedTransaction, SubmitPlan, Transfer
 from chain.update import AttestedUpdate, LocalUpdate
 from consensus.context import BlockContext, Execution, StakeContext
 from consensus.errors import BodyMismatch, Invalid, MissingPayload
@@ -29,7 +29,7 @@ from consensus.rules.transactions import check_form, check_nonce, run_transactio
 from consensus.rules.updates import check_release, run_update
 from consensus.signatures import SignatureCache
 from consensus.staking.clock import tick_stake
-from consensus.state import get_account
+from consensus.state import account_key, get_account
 from consensus.treeupdate import compute_update
 from consensus.view import EmptyView, PayloadView, StateView, join_deltas
 
@@ -75,6 +75,7 @@ def execute(
     """Return what a body does to the state in a context. Raises ``Invalid`` or ``MissingPayload``."""
     _check_sizes(context, body)
     ledger = Ledger(view, context, payloads, signatures)
+    ledger.overlay.get_all(_expect_keys(body))  # they may lie on disk: read at once, they come sooner
     for transaction in body.transactions:
         run_transaction(ledger, transaction)
     for update in body.updates:
@@ -204,8 +205,15 @@ def _finish(ledger: Ledger) -> Execution:
     tick_stake(ledger)
     ledger.close()
     values = ledger.overlay.delta()
-    root, nodes = compute_update(ledger.before, values.writes)
+    root, nodes = compute_update(ledger.before, zip(values.keys, values.news, strict=True))
     return Execution(join_deltas(values, nodes), root, tuple(ledger.events))
+
+
+def _expect_keys(body: Body) -> list[bytes]:
+    """Return the keys of accounts that a body's transactions will read: the senders', and those coins go to."""
+    found = [account_key(each.transaction.sender) for each in body.transactions]
+    found += [account_key(to.to) for each in body.transactions if type(to := each.transaction.body) is Transfer]
+    return list(dict.fromkeys(found))
 
 
 def _check_header(header: Header, context: BlockContext) -> None:

@@ -90,9 +90,9 @@ class Delta(Record):
         return tuple(map(Change, self.keys, self.olds, self.news))
 
     @property
-    def writes(self) -> tuple[tuple[bytes, bytes | None], ...]:
+    def writes(self) -> dict[bytes, bytes | None]:
         """The keys with their new values."""
-        return tuple(zip(self.keys, self.news, strict=True))
+        return dict(zip(self.keys, self.news, strict=True))
 
 
 def make_delta(keys: Sequence[bytes], olds: Sequence[bytes | None], news: Sequence[bytes | None]) -> Delta:
@@ -122,6 +122,13 @@ class Overlay:
         self._read: dict[bytes, bytes | None] = {}
         self._writes: dict[bytes, bytes | None] = {}
 
+    def get_all(self, keys: Sequence[bytes], /) -> list[bytes | None]:
+        """Return what ``get`` does under each key; what is below is read at once."""
+        read, writes = self._read, self._writes
+        absent = [key for key in keys if key not in writes and key not in read]
+        read.update(zip(absent, read_all(self._base, absent), strict=True))
+        return [writes[key] if key in writes else read[key] for key in keys]
+
     def get(self, key: bytes, /) -> bytes | None:
         """Return the value written last, else the base's."""
         value = self._writes.get(key, _NOT_HERE)
@@ -140,9 +147,9 @@ class Overlay:
         """Write the new values of a delta that was made over this overlay as it is."""
         self._writes.update(zip(delta.keys, delta.news, strict=True))
 
-    def writes(self) -> tuple[tuple[bytes, bytes | None], ...]:
+    def writes(self) -> dict[bytes, bytes | None]:
         """Return what was written."""
-        return tuple(self._writes.items())
+        return self._writes.copy()
 
     def fold(self) -> None:
         """Write everything into the overlay below, and start afresh."""

@@ -351,7 +351,7 @@ def _commit_of(batch: list[Block], outcome: BranchOutcome) -> CommitBatch:
                 payloads=tuple([ref.id for ref in payload_refs(block.body)]),
             )
         )
-    return CommitBatch(connected[-1].id, tuple(changes.items()), tuple(connected))
+    return CommitBatch(connected[-1].id, changes, tuple(connected))
 
 
 def _require_all(batch: list[Block], outcome: BranchOutcome) -> None:

@@ -8,7 +8,7 @@ with its new value, undo and events are bytes whose meaning is ``consensus``'s.
 Threads: one thread (the node's core) writes. Views, and every read, may be used from any thread.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Literal, Protocol, Self, TypeAlias, get_args
@@ -22,6 +22,8 @@ from chain.update import LocalUpdate
 
 StateChange: TypeAlias = tuple[bytes, bytes | None]
 """A state key and its new value; None deletes the key."""
+StateChanges: TypeAlias = Mapping[bytes, bytes | None]
+"""State keys with their new values."""
 
 
 class StateSnapshot(Protocol):
@@ -86,11 +88,11 @@ class CommitBatch:
 
     disconnected  blocks taken off the main chain, the old tip first
     connected     blocks put on it, in ascending height; the last is the new tip
-    changes       the state's changes from the old tip to the new one, each key once
+    changes       the state's changes from the old tip to the new one: keys with their new values
     """
 
     tip: Hash
-    changes: Sequence[StateChange]
+    changes: StateChanges
     connected: Sequence[ConnectedBlock]
     disconnected: Sequence[Hash] = field(default=())
 
@@ -104,7 +106,7 @@ class GenesisData:
 
     genesis: Hash
     block: Block
-    changes: Sequence[StateChange]
+    changes: StateChanges
     events: bytes = b""
 
 

@@ -31,13 +31,6 @@ def check_commit(store: ChainStore, batch: CommitBatch) -> None:
         tip = block.id
     if tip != batch.tip:
         raise UseError(f"commit says it ends in {batch.tip.hex()}, but its blocks end in {tip.hex()}")
-    check_keys(batch)
-
-
-def check_keys(batch: CommitBatch) -> None:
-    """Raise ``UseError`` if a state key is changed twice: the order of writes would then decide."""
-    if len(dict(batch.changes)) != len(batch.changes):
-        raise UseError("commit changes a state key twice")
 
 
 def check_adoption(store: ChainStore, path: Sequence[Hash]) -> None:

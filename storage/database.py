@@ -7,7 +7,7 @@ transaction mode: plyvel would else write the first half of a batch whose making
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
@@ -109,6 +109,16 @@ class DatabaseSnapshot:
             except (plyvel.CorruptionError, plyvel.IOError) as error:
                 raise database.say_damage(error) from None
             return value
+
+    def get_all(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Return the value under each key."""
+        database = self._database
+        with database.gate:
+            snapshot = self._need()
+            try:
+                return list(map(snapshot.get, keys))  # type: ignore[attr-defined]
+            except (plyvel.CorruptionError, plyvel.IOError) as error:
+                raise database.say_damage(error) from None
 
     def scan(self, prefix: bytes, start: bytes = b"") -> Iterator[Item]:
         """Iterate over the keys that begin with ``prefix``, without it, from ``start`` on."""

@@ -87,7 +87,7 @@ class LevelSnapshot:
         """Return the value under a state key, or None."""
         cache = self._cache
         value = cache.young.get(key, UNKNOWN)
-        return value if value is not UNKNOWN and cache.tip == self._tip else self._look(key)
+        return value if value is not UNKNOWN and cache.tip == self._tip else self._look((key,))[0]
 
     def get_all(self, keys: Sequence[bytes], /) -> list[bytes | None]:
         """Return the value under each state key, None where there is none."""
@@ -95,15 +95,24 @@ class LevelSnapshot:
         young = cache.young
         values = [young.get(key, UNKNOWN) for key in keys]
         if cache.tip != self._tip:
-            return list(map(self._look, keys))
-        return [self._look(key) if value is UNKNOWN else value for key, value in zip(keys, values, strict=True)]
+            values = [UNKNOWN] * len(keys)
+        unknown = [at for at, value in enumerate(values) if value is UNKNOWN]
+        if unknown:
+            for at, value in zip(unknown, self._look([keys[at] for at in unknown]), strict=True):
+                values[at] = value
+        return values
 
-    def _look(self, key: bytes) -> bytes | None:
-        value = self._cache.find(self._tip, key)
-        if value is UNKNOWN:
-            value = self._snapshot.get(self._area.state + key)
-            self._cache.keep(self._tip, key, value)
-        return value
+    def _look(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Return what stands under keys that are not in the cache's young generation; remember what is on disk."""
+        cache, tip, state = self._cache, self._tip, self._area.state
+        values = cache.find(tip, keys)
+        absent = [at for at, value in enumerate(values) if value is UNKNOWN]
+        if absent:
+            found = self._snapshot.get_all([state + keys[at] for at in absent])
+            for at, value in zip(absent, found, strict=True):
+                values[at] = value
+            cache.keep(tip, [(keys[at], values[at]) for at in absent])
+        return values
 
     def values_from(self, digest: bytes, /) -> Iterator[tuple[bytes, bytes]]:
         """Iterate over the state's values in the order of their keys' digests, from ``digest`` on."""
@@ -314,7 +323,7 @@ class LevelChainStore:
             for payload in block.payloads:
                 writer.put(REFERRED + payload, number_key(b"", block.height))
             write_connected(writer, block.id, block.height, block.events, block.transactions)
-        write_state(writer, self._area, batch.changes, has_value)
+        write_state(writer, self._area, batch.changes.items(), has_value)
         writer.put(META_TIP, batch.tip)
         writer.put(META_COMMITS, number_key(b"", self._commits + 1))
 
@@ -462,7 +471,7 @@ def create_chain_database(path: Path, lock: DirectoryLock, genesis: GenesisData)
         writer.put(BODY + id, encode(block.body))
         writer.put(HAS_BODY + id, _EMPTY)
         write_connected(writer, id, 0, genesis.events, [transaction.id for transaction in block.body.transactions])
-        write_state(writer, AREAS[0], genesis.changes)
+        write_state(writer, AREAS[0], genesis.changes.items())
         writer.put(META_TIP, id)
         writer.put(META_COMMITS, number_key(b"", 0))
 

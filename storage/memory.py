@@ -140,7 +140,7 @@ class MemoryChainStore:
         self._base = Height(0)
         self._floors: dict[Pruned, Height] = {}
         self._referred: dict[Hash, Height] = {}
-        self._state: State = State({key: new for key, new in genesis.changes if new is not None})
+        self._state: State = State({key: new for key, new in genesis.changes.items() if new is not None})
         self._is_closed = False
 
     def _check_open(self) -> None:
@@ -257,7 +257,7 @@ class MemoryChainStore:
             for position, id in enumerate(block.transactions):
                 self._places[id] = TransactionPlace(block.id, position)
         with self._state.mutate() as state:
-            for key, new in batch.changes:
+            for key, new in batch.changes.items():
                 if new is not None:
                     state[key] = new
                 else:

@@ -8,7 +8,8 @@ reader's: a commit takes the tip away before it changes anything. What a reader 
 lock, with the tip still the same.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import islice
 from threading import Lock
 from typing import Final
 
@@ -35,21 +36,18 @@ class StateCache:
         self._old: dict[bytes, bytes | None] = {}
         self._lock = Lock()
 
-    def find(self, tip: Hash, key: bytes) -> bytes | None:
-        """Return the value under a key after ``tip`` (``None``: there is none), or ``UNKNOWN`` itself."""
-        value = self.young.get(key, UNKNOWN)
-        if value is UNKNOWN:
-            value = self._old.get(key, UNKNOWN)
-        return value if self.tip == tip else UNKNOWN
+    def find(self, tip: Hash, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Return the value under each key after ``tip`` (``None``: there is none), or ``UNKNOWN`` itself."""
+        young, old = self.young, self._old
+        values = [young[key] if key in young else old.get(key, UNKNOWN) for key in keys]
+        return values if self.tip == tip else [UNKNOWN] * len(keys)
 
-    def keep(self, tip: Hash, key: bytes, value: bytes | None) -> None:
-        """Remember what stands under a key after ``tip``, if that is still the tip."""
-        if value is not None and len(value) > LARGEST:
-            return
+    def keep(self, tip: Hash, found: Collection[tuple[bytes, bytes | None]]) -> None:
+        """Remember what stands under some keys after ``tip``, if that is still the tip."""
+        small = [entry for entry in found if not entry[1] or len(entry[1]) <= LARGEST]
         with self._lock:
             if self.tip == tip:
-                self._make_room()
-                self.young[key] = value
+                self._take(small)
 
     def leave(self) -> Callable[[bytes], bool]:
         """Answer nothing from now on: the state is about to change.
@@ -61,16 +59,11 @@ class StateCache:
         young, old = self.young, self._old
         return lambda key: (young[key] if key in young else old.get(key)) is not None
 
-    def follow(self, tip: Hash, changes: Sequence[tuple[bytes, bytes | None]]) -> None:
+    def follow(self, tip: Hash, changes: Mapping[bytes, bytes | None]) -> None:
         """Be of the state after ``tip``, which differs by these changes from that before ``leave``."""
-        large = [key for key, value in changes if value is not None and len(value) > LARGEST]
+        large = [key for key, value in changes.items() if value and len(value) > LARGEST]
         with self._lock:
-            first = 0
-            while first < len(changes):
-                self._make_room()
-                end = first + ENTRIES - len(self.young)
-                self.young.update(changes[first:end])
-                first = end
+            self._take(changes.items())
             for key in large:
                 self.young.pop(key, None)
                 self._old.pop(key, None)
@@ -83,9 +76,16 @@ class StateCache:
             self.young, self._old = {}, {}
             self.tip = tip
 
-    def _make_room(self) -> None:
-        if len(self.young) >= ENTRIES:
-            self._old, self.young = self.young, {}
+    def _take(self, entries: Collection[tuple[bytes, bytes | None]]) -> None:
+        """Put entries in. Invariant: the young generation is never full."""
+        if len(self.young) + len(entries) < ENTRIES:
+            self.young.update(entries)
+            return
+        left = iter(entries)
+        while portion := list(islice(left, ENTRIES - len(self.young))):
+            self.young.update(portion)
+            if len(self.young) >= ENTRIES:
+                self._old, self.young = self.young, {}
 
 
 NO_CACHE: Final = StateCache(None)

@@ -68,21 +68,21 @@ _RULES: Final[dict[type[Body], Rule]] = {
 
 def check_form(context: BlockContext, signed: SignedTransaction, signatures: SignatureCache) -> None:
     """Check what does not depend on the state: version, chain, kind, fee, signature. ``Invalid`` says which is bad."""
-    transaction = signed.transaction
+    transaction, kind = signed.transaction, type(signed.transaction.body)
     if transaction.version != TRANSACTION_VERSION:
         raise Invalid("transaction.version", f"version {transaction.version}; {TRANSACTION_VERSION} is allowed")
     if transaction.chain_id != context.chain_id:
         raise Invalid("transaction.chain", f"chain {transaction.chain_id!r}; this one is {context.chain_id!r}")
-    if isinstance(transaction.body, STAKE_KINDS) and context.stake is None:
-        kind = transaction.body.__struct_config__.tag
-        raise Invalid("transaction.kind", f"{kind} exists on chains with validators; this one has none")
-    if isinstance(transaction.body, LEARNING_KINDS) and context.rules.version < LEARNING_RULES:
-        kind = transaction.body.__struct_config__.tag
-        raise Invalid("transaction.kind", f"{kind} exists from rules version {LEARNING_RULES} on", later=True)
+    if kind in STAKE_KINDS and context.stake is None:
+        name = kind.__struct_config__.tag
+        raise Invalid("transaction.kind", f"{name} exists on chains with validators; this one has none")
+    if kind in LEARNING_KINDS and context.rules.version < LEARNING_RULES:
+        name = kind.__struct_config__.tag
+        raise Invalid("transaction.kind", f"{name} exists from rules version {LEARNING_RULES} on", later=True)
     size = len(encode(signed))
     if size > context.rules.max_block_bytes:
         raise Invalid("transaction.size", f"{size} bytes; a block holds {context.rules.max_block_bytes}")
-    if isinstance(transaction.body, FREE):
+    if kind in FREE:
         if transaction.fee != 0:
             raise Invalid("transaction.fee", f"fee {transaction.fee}; this kind is free, its fee must be 0")
     else:
@@ -103,10 +103,11 @@ def run_transaction(ledger: Ledger, signed: SignedTransaction) -> None:
     """Do what a transaction asks. ``Invalid`` or ``MissingPayload`` if it can't be done."""
     transaction = signed.transaction
     check_form(ledger.context, signed, ledger.signatures)
-    check_nonce(get_account(ledger.view, transaction.sender).nonce, transaction.nonce)
+    sender = get_account(ledger.view, transaction.sender)
+    check_nonce(sender.nonce, transaction.nonce)
     purpose, amount = get_spending(transaction.body)
     rule = f"{transaction.body.__struct_config__.tag}.balance"
-    ledger.charge(transaction.sender, amount, purpose, transaction.fee, rule)
+    ledger.charge(transaction.sender, sender, amount, purpose, transaction.fee, rule)
     _RULES[type(transaction.body)](ledger, transaction, transaction.body)
 
 

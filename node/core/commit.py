@@ -4,20 +4,20 @@ Invariant: the changes take the state from the old tip to the new one, whatever 
 then the new blocks, and of several writes to one key the last stands.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from chain.ids import Hash
 from consensus.undo import Undo, apply_undo, decode_undo
 from consensus.view import Overlay
 from node.core.messages import ConnectedBlock as Connected
 from node.jobs.results import ExecutedBlock
-from storage.base import ChainStore, CommitBatch, ConnectedBlock, StateChange
+from storage.base import ChainStore, CommitBatch, ConnectedBlock, StateChanges
 
 
 def make_batch(
     tip: Hash,
     undo: Sequence[Hash],
-    undone: Sequence[StateChange],
+    undone: StateChanges,
     executed: Sequence[ExecutedBlock],
     blocks: Sequence[Connected],
 ) -> CommitBatch:
@@ -27,10 +27,9 @@ def make_batch(
 
     It is made on the event loop: what takes time, encoding above all, the job has done that executed them.
     """
-    changes: dict[bytes, bytes | None] = dict(undone)
+    changes = join_changes([undone, *[outcome.changes for outcome in executed]])
     connected: list[ConnectedBlock] = []
     for outcome, block in zip(executed, blocks, strict=True):
-        changes.update(outcome.changes)
         connected.append(
             ConnectedBlock(
                 id=outcome.id,
@@ -41,10 +40,21 @@ def make_batch(
                 payloads=outcome.payloads,
             )
         )
-    return CommitBatch(tip, tuple(changes.items()), tuple(connected), tuple(undo))
+    return CommitBatch(tip, changes, tuple(connected), tuple(undo))
 
 
-def take_back(store: ChainStore, blocks: Sequence[Hash]) -> tuple[StateChange, ...]:
+def join_changes(parts: Iterable[StateChanges]) -> StateChanges:
+    """Return the changes of all parts, of several to one key the last. A single part is not copied: it may be large."""
+    full = [part for part in parts if part]
+    if len(full) == 1:
+        return full[0]
+    changes: dict[bytes, bytes | None] = {}
+    for part in full:
+        changes.update(part)
+    return changes
+
+
+def take_back(store: ChainStore, blocks: Sequence[Hash]) -> StateChanges:
     """Return the changes that take these blocks back, the tip first. Of many, a job does it (``ExecuteBranch``)."""
     with store.view() as view:
         overlay = Overlay(view)

@@ -40,7 +40,7 @@ from node.notices import BlockMined, BlockRefused, HeadMoved, LedgerNotice
 from node.world import World
 from p2p.events import BodyArrived, HeadersArrived, Kind, PayloadArrived, PeerId, Verdict, Want
 from p2p.network import PeerNetwork
-from storage.base import StateChange
+from storage.base import StateChanges
 
 CALL_PEOPLE: Final = (
     "more than a third of the stake broke the protocol, or a node has a fault: keep this data directory as it is, and "
@@ -343,7 +343,7 @@ class Importer:
     def _commit(
         self,
         undo: tuple[Hash, ...],
-        undone: Sequence[StateChange],
+        undone: StateChanges,
         executed: tuple[ExecutedBlock, ...],
         tip: Hash,
         turn: Turn,

@@ -152,7 +152,7 @@ class SnapshotDesk:
         overlay = Overlay(view)
         for undo in undos:
             apply_undo(overlay, undo)
-        self._put(height, RewoundState(view, dict(overlay.writes())))
+        self._put(height, RewoundState(view, overlay.writes()))
 
     # --- what is served ---------------------------------------------------------------------------
 

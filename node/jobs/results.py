@@ -5,6 +5,7 @@ with a reason that a person can act on (a data file that does not fit, say). Any
 exception, and the runner's ``JobFailed``.
 """
 
+from collections.abc import Mapping
 from typing import Annotated
 
 from msgspec import Meta
@@ -24,7 +25,7 @@ class ExecutedBlock(Record):
     """
 
     id: HashField
-    changes: tuple[tuple[bytes, bytes | None], ...]
+    changes: Mapping[bytes, bytes | None]
     undo: bytes
     events: tuple[LedgerEvent, ...]
     encoded_events: bytes
@@ -60,7 +61,7 @@ class BranchExecuted(Record, tag="branch-executed"):
     executed: tuple[ExecutedBlock, ...]
     invalid: BrokenRule | None
     lacking: LackingPayloads | None
-    undone: tuple[tuple[bytes, bytes | None], ...] = ()
+    undone: Mapping[bytes, bytes | None]
 
 
 class BlockBuilt(Record, tag="block-built"):

@@ -20,6 +20,16 @@ def test_a_signed_transaction_is_signed_by_its_sender(signed: SignedTransaction)
     assert signed.id == signed.transaction.id == digest(DOMAIN_TRANSACTION, encode(signed.transaction))
 
 
+@given(transactions(), transactions())
+def test_the_id_that_is_kept_is_of_these_fields_alone(known: Transaction, other: Transaction) -> None:
+    """Keeping it changes no encoding, comparison or hash, and a changed copy has its own."""
+    fresh, id = replace(known), known.id
+    assert (encode(known), known, hash(known)) == (encode(fresh), fresh, hash(fresh))
+    assert known.id == fresh.id == id
+    changed = replace(known, nonce=other.nonce)
+    assert changed.id == digest(DOMAIN_TRANSACTION, encode(changed))
+
+
 @given(signed_transactions(), st.data())
 def test_a_changed_byte_breaks_the_signature(signed: SignedTransaction, data: st.DataObject) -> None:
     """No byte of a signed transaction can change without being refused or breaking its signature."""

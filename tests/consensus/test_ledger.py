@@ -10,6 +10,7 @@ from consensus.events import DeviceRegistered
 from consensus.ledger import Ledger, take_funds
 from consensus.queries import get_supply
 from consensus.records import Miner
+from consensus.state import get_account
 from tests.consensus.harness import MINERS, OTHER, OWNER, PRODUCER, WEALTH, Chain, make_plan
 
 
@@ -19,7 +20,7 @@ def new_ledger(chain: Chain) -> Ledger:
 
 def spend(ledger: Ledger) -> None:
     """Do a bit of everything."""
-    ledger.charge(OWNER.account, 10, "amount", 5, "test")
+    ledger.charge(OWNER.account, get_account(ledger.view, OWNER.account), 10, "amount", 5, "test")
     ledger.credit(OTHER.account, 10)
     ledger.put_miner(MINERS[0].account, Miner(ledger.context.height, Amount(0)))
     ledger.stir(Hash(OWNER.account))

@@ -23,7 +23,7 @@ def grow(base: Overlay, writes: dict[bytes, bytes | None]) -> tuple[Overlay, Exe
     for key, value in writes.items():
         after.put(key, value)
     values = after.delta()
-    root, nodes = compute_update(base, values.writes)
+    root, nodes = compute_update(base, values.writes.items())
     execution = Execution(join_deltas(values, nodes), root, ())
     after.lay(execution.delta)
     return after, execution

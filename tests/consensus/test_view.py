@@ -45,6 +45,13 @@ def test_folding_an_overlay_is_writing_below(before, after):
     assert below.changes() == overlay_of(before + after).changes()
 
 
+@given(WRITES, WRITES, st.lists(KEYS, max_size=20))
+def test_reading_many_keys_at_once_is_reading_each(before, after, keys):
+    """Also where overlays nest, and however often a key is asked for."""
+    base = overlay_of(before)
+    assert overlay_of(after, base).get_all(keys) == [overlay_of(after, base).get(key) for key in keys]
+
+
 def test_an_overlay_over_a_plain_view_cannot_be_folded():
     """There is nothing to write into."""
     with pytest.raises(TypeError):

@@ -64,7 +64,7 @@ def make_block(
 
 def make_genesis(salt: int = 0) -> GenesisData:
     """What a store begins with."""
-    return GenesisData(GENESIS_ID, make_block(None, salt), ((b"s/start", b"0"), (b"s/other", b"x")), b"events 0")
+    return GenesisData(GENESIS_ID, make_block(None, salt), {b"s/start": b"0", b"s/other": b"x"}, b"events 0")
 
 
 def make_chain(parent: Header, length: int, first_nonce: int = 0, salt: int = 0) -> list[Block]:
@@ -90,4 +90,4 @@ def connected(block: Block) -> ConnectedBlock:
 
 def batch(blocks: Sequence[Block], changes: Sequence[StateChange] = (), undone: Sequence[Hash] = ()) -> CommitBatch:
     """A commit that connects these blocks after disconnecting ``undone``."""
-    return CommitBatch(blocks[-1].id, tuple(changes), tuple([connected(block) for block in blocks]), tuple(undone))
+    return CommitBatch(blocks[-1].id, dict(changes), tuple([connected(block) for block in blocks]), tuple(undone))

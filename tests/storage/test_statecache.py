@@ -35,9 +35,9 @@ def small_generations() -> Iterator[None]:
 
 def look(cache: StateCache, tip: Hash, state: dict[bytes, bytes], key: bytes) -> bool:
     """Read as a snapshot of ``tip`` does, whose state this is; return whether the cache knew."""
-    value = cache.find(tip, key)
+    value = cache.find(tip, [key])[0]
     if value is UNKNOWN:
-        cache.keep(tip, key, state.get(key))
+        cache.keep(tip, [(key, state.get(key))])
         return False
     assert value == state.get(key)
     return True
@@ -59,7 +59,7 @@ def test_snapshots_old_and_new_read_their_own_state(steps: list[tuple[object, ..
         assert isinstance(changes, dict)
         cache.leave()
         for key in KEYS:
-            assert cache.find(states[-1][0], key) is UNKNOWN  # neither before nor after: the state is being written
+            assert cache.find(states[-1][0], [key])[0] is UNKNOWN  # it is being written
         if step[0] == "fail":
             return  # nothing is written any more before the database was opened anew
         state = {key: value for key, value in {**states[-1][1], **changes}.items() if value is not None}
@@ -67,7 +67,7 @@ def test_snapshots_old_and_new_read_their_own_state(steps: list[tuple[object, ..
             state = {KEYS[0]: b"adopted"}
             cache.restart(tip)
         else:
-            cache.follow(tip, tuple(changes.items()))
+            cache.follow(tip, changes)
         states.append((tip, state))
         for key in KEYS:
             look(cache, tip, state, key)
@@ -84,20 +84,20 @@ def test_what_was_read_is_known_and_what_is_large_is_not() -> None:
 def test_a_late_reader_leaves_nothing_behind() -> None:
     """What a snapshot read before a commit is not kept after it: it may have changed."""
     cache = StateCache(TIPS[0])
-    assert cache.find(TIPS[0], KEYS[0]) is UNKNOWN
+    assert cache.find(TIPS[0], KEYS[:1])[0] is UNKNOWN
     cache.leave()
-    cache.follow(TIPS[1], [(KEYS[0], b"new")])
-    cache.keep(TIPS[0], KEYS[0], b"old")
-    assert cache.find(TIPS[1], KEYS[0]) == b"new"
-    assert cache.find(TIPS[0], KEYS[0]) is UNKNOWN
+    cache.follow(TIPS[1], {KEYS[0]: b"new"})
+    cache.keep(TIPS[0], [(KEYS[0], b"old")])
+    assert cache.find(TIPS[1], KEYS[:1]) == [b"new"]
+    assert cache.find(TIPS[0], KEYS[:1])[0] is UNKNOWN
 
 
 def test_memory_is_bounded() -> None:
     """Of any number of keys two generations are kept, the ones used last."""
     cache = StateCache(TIPS[0])
     for number in range(100):
-        cache.keep(TIPS[0], b"s/%d" % number, b"")
-    known = [number for number in range(100) if cache.find(TIPS[0], b"s/%d" % number) is not UNKNOWN]
+        cache.keep(TIPS[0], [(b"s/%d" % number, b"")])
+    known = [number for number in range(100) if cache.find(TIPS[0], [b"s/%d" % number])[0] is not UNKNOWN]
     assert known == list(range(100 - len(known), 100))
     assert 4 <= len(known) <= 8
 

@@ -49,7 +49,9 @@ def test_a_coin_from_nowhere_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     honest = VolatileChainStore.commit
 
     def generous(self: VolatileChainStore, batch: CommitBatch) -> None:
-        changes = [(key, _richer(value) if key.startswith(b"s/account/") else value) for key, value in batch.changes]
+        changes = {
+            key: _richer(value) if key.startswith(b"s/account/") else value for key, value in batch.changes.items()
+        }
         honest(self, replace(batch, changes=changes))
 
     monkeypatch.setattr(VolatileChainStore, "commit", generous)
@@ -67,7 +69,7 @@ def _richer(value: bytes | None) -> bytes | None:
 def test_a_reorganisation_that_undoes_nothing_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     """Undo data that are left out of a commit leave the old branch's changes in the state."""
     whole = commit.make_batch
-    monkeypatch.setattr(importer, "make_batch", lambda tip, undo, undone, *rest: whole(tip, undo, (), *rest))
+    monkeypatch.setattr(importer, "make_batch", lambda tip, undo, undone, *rest: whole(tip, undo, {}, *rest))
     found = broken(simulate(FORKING))
     assert found & {"state root", "one state a head", "honest blocks are valid", "no fault"}
 
