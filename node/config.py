@@ -201,6 +201,12 @@ class MiningSettings:
     max_hashrate: int = _setting(0, _whole(0, 2**53), "Hashes a second at most; 0 = as many as the threads make.")
     register: bool = _setting(True, _FLAG, "Bond coins, once this node has them, to be assigned updates to verify.")
     bond: int = _setting(0, _whole(0, 2**63 - 1), "Coins to bond; 0 = the least that the network's rules ask for.")
+    dispute_percent: int = _setting(
+        10,
+        _whole(0, 100),
+        "Of the updates that other miners attested in plans that repeat trainings, repeat so many percent, drawn in "
+        "secret, and dispute those that are false, for a share of what is slashed; 0 = none.",
+    )
     accuse: str = _setting(
         "paid",
         _choice("paid", "always"),

@@ -8,13 +8,17 @@ from node.core.checkpoint import Checkpoint
 
 @dataclass(frozen=True, slots=True)
 class MinerConfig:
-    """The miner role. ``bond`` 0 = the rules' least; ``max_hashrate`` in hashes a second, 0 = all the threads can."""
+    """The miner role. ``bond`` 0 = the rules' least; ``max_hashrate`` in hashes a second, 0 = all the threads can.
+
+    ``dispute_percent`` of the updates that others attested are repeated, and disputed if they are false.
+    """
 
     bond: int = 0
     register: bool = True
     max_hashrate: int = 0
     threads: int = 1
     rebuild_delay_ms: int = 50
+    dispute_percent: int = 10
 
 
 @dataclass(frozen=True, slots=True)

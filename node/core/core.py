@@ -42,7 +42,7 @@ from node.core.peers import Peers
 from node.core.pruning import Pruner
 from node.core.recovery import rebuild_tree
 from node.core.refused import RefusedItems
-from node.core.replays import connect_replays
+from node.core.replays import Replays
 from node.core.routes import Routes
 from node.core.serving import Serving
 from node.core.snapshots import SnapshotDesk
@@ -87,12 +87,10 @@ from node.jobs.specs import (
     VerifyUpdate,
 )
 from node.mempool import Mempool
-from node.roles.attester import Attester
 from node.roles.base import MinerStatus, Surroundings
 from node.roles.device import Device, DeviceStatus
 from node.roles.miner import Miner
 from node.roles.owner import Owner
-from node.roles.replayer import Replayer
 from node.roles.validator import Validator
 from node.status import AgreementStatus, Liar, Status
 from node.updatepool import UpdatePool
@@ -142,15 +140,16 @@ class NodeCore(Core):
         self._transactions = TransactionDesk(world, self.chain, self.mempool, refused, self.network, self._wants)
         self._update_desk = UpdateDesk(world, config, self.chain, self.updates, refused, self.network, self._wants)
         around = Surroundings(world, config, self.chain, self.mempool, self.updates, self._monitor)
-        replayer = None if config.miner is None else Replayer(around)
-        self._attester = None if config.miner is None or replayer is None else Attester(around, config.miner, replayer)
+        replays = None if config.miner is None else Replays(around, config.miner)
+        self._attester = None if replays is None else replays.attester
         self._miner, self._validator, self._agreement = self._make_producers(around)
         self._device = None if config.device is None else Device(around, config.device)
         self._owner = Owner(around) if config.owner else None
         self._connect_parts(self._routes)
         self._connect_roles(self._routes)
         connect_audits(self._routes, config, around)
-        connect_replays(self._routes, replayer, self._attester)
+        if replays is not None:
+            replays.connect(self._routes)
 
     def _make_producers(self, around: Surroundings) -> tuple[Miner | None, Validator | None, AgreementDesk | None]:
         """Return what makes blocks under this network's engine, if this node does, and what decides on them."""

@@ -156,6 +156,7 @@ def core_config(config: Config) -> CoreConfig:
             register=mining.register,
             max_hashrate=mining.max_hashrate,
             threads=mining.threads or os.cpu_count() or 1,
+            dispute_percent=mining.dispute_percent,
         )
         if mining.enabled
         else None,

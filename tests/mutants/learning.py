@@ -140,4 +140,32 @@ MUTANTS: Final = (
         "    return Hash(state.task.beacon)",
         ("tests/consensus/test_audits.py",),
     ),
+    Mutant(
+        "an update that a dispute refuted settles",
+        "fl/policies/replay.py",
+        "            if fact.is_refuted",
+        "            if False",
+        ("tests/consensus/test_replays.py",),
+    ),
+    Mutant(
+        "miners vouch for what their repetition denies",
+        "node/roles/attester.py",
+        "        return verdict is True",
+        "        return verdict is not None",
+        ("tests/node/core/test_replay_roles.py::test_nobody_vouches_for_a_device_that_trains_on_other_rows",),
+    ),
+    Mutant(
+        "a device publishes its rows without its holder's consent",
+        "node/roles/device.py",
+        "        elif replay_policy(plan) is not None and not self._config.share:",
+        "        elif False:",
+        ("tests/node/core/test_replay_roles.py",),
+    ),
+    Mutant(
+        "nobody disputes what is false",
+        "node/roles/disputer.py",
+        "                elif verdict is False and may_dispute:",
+        "                elif False:",
+        ("tests/node/core/test_replay_roles.py",),
+    ),
 )

@@ -336,4 +336,32 @@ MUTANTS: Final = (
         "    if False:",
         ("tests/consensus/test_transactions.py::test_a_plan_that_may_cost_more_than_can_exist_is_refused",),
     ),
+    Mutant(
+        "a miner leaves before its attestations can't be disputed any more",
+        "consensus/rules/accounts.py",
+        "    if vouched:",
+        "    if False:",
+        ("tests/consensus/test_replays.py",),
+    ),
+    Mutant(
+        "who is right in a dispute gets all that is slashed",
+        "consensus/rules/disputes.py",
+        "        reward = slashed * REWARD_PARTS[0] // REWARD_PARTS[1]",
+        "        reward = slashed",
+        ("tests/consensus/test_replays.py",),
+    ),
+    Mutant(
+        "a miner with too small a bond stays on the register",
+        "consensus/rules/disputes.py",
+        "    if not stays:",
+        "    if False:",
+        ("tests/consensus/test_replays.py",),
+    ),
+    Mutant(
+        "disputes are decided beyond the work limit",
+        "consensus/rounds/disputing.py",
+        "        if decided and spent + work > ledger.context.rules.max_block_work:",
+        "        if False:",
+        ("tests/consensus/test_replays.py",),
+    ),
 )

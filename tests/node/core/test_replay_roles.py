@@ -1,26 +1,35 @@
 """Replays by whole nodes: devices share their rows, miners repeat every training before they vouch for it."""
 
 import dataclasses
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from msgspec.structs import replace
 
+from chain.hashing import content_id
 from chain.ids import AccountId, Amount, Millis
 from chain.keys import KeyPair
-from consensus.events import LedgerEvent, UpdateRevealed
+from consensus.events import DisputeDecided, DisputeOpened, LedgerEvent, MinerSlashed, UpdateRevealed
 from consensus.queries import get_history, list_plans
 from consensus.records import PlanEntry, RoundRecord
+from consensus.staking.state import BURNED_KEY
+from consensus.state import get_miners
 from fl.dataset import DenseData
 from fl.plan.schema import Audit, Replay, Training
+from node.core.config import MinerConfig
 from node.core.core import NodeCore
 from node.effects import Effect, Publish, StartJob
 from node.events import Event
 from node.jobs.control import JobControl
-from node.jobs.results import JobResult
+from node.jobs.results import JobResult, TrainingRepeated
 from node.jobs.run import JOBS
 from node.jobs.shelf import DataShelf
-from node.jobs.specs import InspectData, JobSpec, TrainTask
+from node.jobs.specs import InspectData, JobSpec, RepeatTraining, TrainTask
 from node.notices import LedgerNotice, RoleNotice
+from node.roles.base import Surroundings
+from node.roles.disputer import Disputer
+from node.roles.replayer import Replayer
 from node.simulator.machine import Machine
 from node.simulator.population import Commission, Rows
 from node.simulator.settings import SimulationSettings
@@ -42,10 +51,10 @@ PLAN = replayed_plan()
 class Town:
     """A small world with one plan that repeats trainings, and what its nodes told."""
 
-    def __init__(self, engine: str, seed: int = 5, attestations: int = 1, **replay: object) -> None:
+    def __init__(self, engine: str, percent: int = 100) -> None:
         self.world = Simulation(
             SimulationSettings(
-                seed=seed,
+                seed=5,
                 nodes=5,
                 devices=4,
                 miners=3,
@@ -56,9 +65,12 @@ class Town:
             )
         )
         commission = self.world.population.commission
-        self.world.population.commission = lambda number: make_replayed(  # type: ignore[method-assign]
-            commission(number), attestations, replay
-        )
+        self.world.population.commission = lambda number: make_replayed(commission(number))  # type: ignore[method-assign]
+        for machine in self.world.machines[:3]:
+            config = machine.character.config
+            miner = dataclasses.replace(config.miner or MinerConfig(), dispute_percent=percent)
+            config = dataclasses.replace(config, miner=miner)
+            machine.character = dataclasses.replace(machine.character, config=config)
         self.invariants, self.world.watcher = self.world.watcher, self
         self.events: list[LedgerEvent] = []
         self.told: list[RoleNotice] = []
@@ -93,12 +105,12 @@ class Town:
         return entry, get_history(self.core.chain.view, entry.plan)
 
 
-def make_replayed(commission: Commission, attestations: int, replay: dict[str, object]) -> Commission:
+def make_replayed(commission: Commission) -> Commission:
     """Return the plan with its trainings repeated, and no audits."""
     plan = commission.plan
     others = [each for each in plan.verification.policies if not isinstance(each, Audit)]
-    policies = (*others, replace(Replay("open", 3, Amount(500)), **replay))
-    checks = replace(plan.verification, policies=policies, attestations=attestations)
+    policies = (*others, Replay("open", 3, Amount(500)))
+    checks = replace(plan.verification, policies=policies, attestations=1)
     plan = replace(plan, version=2, verification=checks, training=Training("full", 0))
     return Commission(plan, commission.holdout)
 
@@ -127,6 +139,7 @@ def test_every_update_is_repeated_and_attested(engine: str) -> None:
     assert entry.status == "finished"
     assert sum(isinstance(event, UpdateRevealed) for event in town.events) >= 8
     assert not any(record.refused for record in records)
+    assert not any(isinstance(event, DisputeOpened) for event in town.events), "everything was looked at again"
     miners = {bytes(machine.character.key.account) for machine in town.world.machines[:3]}
     credited = {report.miner for record in records for report in record.miners if report.samples}
     assert credited
@@ -146,6 +159,52 @@ def test_nobody_vouches_for_a_device_that_trains_on_other_rows(engine: str, monk
     assert liar not in paid
     assert not any(isinstance(event, UpdateRevealed) and event.device == liar for event in town.events)
     assert any("is not what its training gives" in notice.text for notice in town.told)
+
+
+@pytest.mark.parametrize("engine", ["pow", "pos"])
+def test_miners_who_collude_with_a_forger_are_disputed_and_slashed(
+    engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two of three vouch for what is false; the third repeats it and disputes, and then every node repeats it."""
+    town = Town(engine)
+    liar, colluders = town.key(5).account, {town.key(1).account, town.key(2).account}
+    forge(monkeypatch, liar)
+    honest = JOBS[RepeatTraining]
+
+    def repeat(spec: JobSpec, world: World, control: JobControl) -> JobResult:
+        assert isinstance(spec, RepeatTraining)
+        if world.key.account in colluders and spec.device == liar:
+            return TrainingRepeated(True)
+        return honest(spec, world, control)
+
+    monkeypatch.setitem(JOBS, RepeatTraining, repeat)
+    entry, records = town.run()
+    assert entry.status == "finished"
+    decided = [event for event in town.events if isinstance(event, DisputeDecided)]
+    assert decided
+    assert {(event.device, event.is_true) for event in decided} == {(liar, False)}
+    slashed = {event.miner for event in town.events if isinstance(event, MinerSlashed)}
+    assert slashed
+    assert slashed <= colluders
+    assert not slashed & set(get_miners(town.core.chain.view)), "half of the least bond is too little"
+    paid = {report.device for record in records for report in record.devices if report.reward}
+    assert paid
+    assert liar not in paid
+    assert town.core.chain.view.get(BURNED_KEY) is not None
+
+
+@pytest.mark.parametrize(("percent", "looked_at"), [(0, 0), (10, 10), (100, 100)])
+def test_a_miner_looks_at_the_share_it_is_told_to_and_each_at_its_own(percent: int, looked_at: int) -> None:
+    """What is drawn hangs on the miner's secret key."""
+    drawn = []
+    for number in (1, 2):
+        around = SimpleNamespace(world=SimpleNamespace(key=KeyPair(bytes([number]) * 32)))
+        config = MinerConfig(dispute_percent=percent)
+        disputer = Disputer(cast(Surroundings, around), config, cast(Replayer, None))
+        drawn.append([each for each in range(1000) if disputer.is_sampled(content_id(each.to_bytes(4, "big")))])
+    for sample in drawn:
+        assert 7 * looked_at <= len(sample) <= 13 * looked_at
+    assert (drawn[0] == drawn[1]) is (percent in (0, 100))
 
 
 def test_a_device_whose_holder_does_not_share_stays_away_and_says_why() -> None:
