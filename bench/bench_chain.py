@@ -40,8 +40,9 @@ from consensus.signatures import SignatureCache
 from consensus.state import STATE_PREFIX
 from consensus.treeupdate import compute_update
 from consensus.view import EmptyView
-from storage.leveldb import LevelChainStore, open_chain_store
+from storage.leveldb import LevelChainStore
 from storage.lock import DirectoryLock
+from storage.opening import open_chain_store
 
 TRANSFERS = 1000
 HEADERS = 2000

@@ -28,9 +28,10 @@ from p2p.access import NetworkConfig
 from p2p.events import BodyArrived, HeadersArrived
 from p2p.network import PeerNetwork
 from storage.base import GenesisData
-from storage.leveldb import LevelChainStore, open_chain_store
+from storage.leveldb import LevelChainStore
 from storage.lock import DirectoryLock
-from storage.memory import MemoryPayloadStore, MemoryReleaseJournal
+from storage.memorystores import MemoryPayloadStore, MemoryReleaseJournal
+from storage.opening import open_chain_store
 
 PEER = key_of("peer").account
 CONTROL = JobControl(lambda: False, lambda seconds: None, lambda: 0)

@@ -41,7 +41,7 @@ from node.errors import ChainImportError
 from node.world import World
 from storage.base import ChainStore, CommitBatch, ConnectedBlock, FinalBlock, PayloadStore
 from storage.export import EpochRecord, FinalRecord, read_export
-from storage.memory import MemoryReleaseJournal
+from storage.memorystores import MemoryReleaseJournal
 from storage.references import payload_refs
 
 BATCH_BLOCKS: Final = 64

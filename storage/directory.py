@@ -26,8 +26,9 @@ from storage.errors import DamagedError, UseError
 from storage.files import write_file
 from storage.journal import FileReleaseJournal
 from storage.keystore import KeyFiles
-from storage.leveldb import LevelChainStore, open_chain_store
+from storage.leveldb import LevelChainStore
 from storage.lock import DirectoryLock
+from storage.opening import open_chain_store
 from storage.payloads import PayloadFiles
 from storage.signing import FileSigningJournal
 

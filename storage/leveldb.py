@@ -7,28 +7,24 @@ Invariants, and who keeps them:
 - Headers and bodies are written without waiting. LevelDB keeps the order of writes, so when a commit is durable the
   headers and bodies it rests on are. After a crash some later ones may be missing: they are fetched again.
 - A body is written with its ``k`` mark in one batch, a header with its sequence number.
-- A new database is made beside its place and renamed into it complete, so a directory without a tip was cut short.
 
 So a restart repairs nothing: what is found is a state the process was in.
 """
 
-import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
-from types import TracebackType
-from typing import Final, Self
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Final
 
 from chain.block import Body, Header, block_id
 from chain.codec import R, decode, encode
 from chain.errors import CodecError
 from chain.ids import Hash, Height
 from chain.transaction import SignedTransaction
-from storage.base import PRUNED, CommitBatch, GenesisData, Pruned, StateChange, StoredHeader, TransactionPlace
+from storage.base import PRUNED, CommitBatch, Pruned, StateChange, StoredHeader, TransactionPlace
 from storage.certificates import LevelCertificateStore
+from storage.chainsnapshot import LevelSnapshot
 from storage.commit import check_adoption, check_commit, check_prune
-from storage.database import Database, DatabaseSnapshot
-from storage.errors import ForeignGenesisError, UseError
-from storage.files import sync_directory
+from storage.database import Database
+from storage.errors import UseError
 from storage.layout import (
     AREAS,
     BODY,
@@ -43,97 +39,22 @@ from storage.layout import (
     META_COMMITS,
     META_FLOOR,
     META_GENESIS,
-    META_SCHEMA,
     META_STAGING,
     META_TIP,
-    MIGRATIONS,
     PLACE,
     REFERRED,
-    SCHEMA_VERSION,
     SEQUENCE,
     UNDO,
     Area,
-    Migration,
     Writer,
-    encode_version,
     number_key,
     write_state,
 )
-from storage.lock import DirectoryLock
 from storage.staging import LevelStaging
-from storage.statecache import NO_CACHE, UNKNOWN, StateCache
+from storage.statecache import StateCache
 from storage.witness import CommitWitness
 
 _EMPTY: Final = b""
-
-
-class LevelSnapshot:
-    """The state after one block, as the database holds it."""
-
-    __slots__ = ("_area", "_cache", "_snapshot", "_tip")
-
-    def __init__(self, snapshot: DatabaseSnapshot, tip: Hash, area: Area, cache: StateCache) -> None:
-        self._snapshot = snapshot
-        self._tip = tip
-        self._area = area
-        self._cache = cache
-
-    @property
-    def tip(self) -> Hash:
-        """The block after which this is the state."""
-        return self._tip
-
-    def get(self, key: bytes, /) -> bytes | None:
-        """Return the value under a state key, or None."""
-        cache = self._cache
-        value = cache.young.get(key, UNKNOWN)
-        return value if value is not UNKNOWN and cache.tip == self._tip else self._look((key,))[0]
-
-    def get_all(self, keys: Sequence[bytes], /) -> list[bytes | None]:
-        """Return the value under each state key, None where there is none."""
-        cache = self._cache
-        young = cache.young
-        values = [young.get(key, UNKNOWN) for key in keys]
-        if cache.tip != self._tip:
-            values = [UNKNOWN] * len(keys)
-        unknown = [at for at, value in enumerate(values) if value is UNKNOWN]
-        if unknown:
-            for at, value in zip(unknown, self._look([keys[at] for at in unknown]), strict=True):
-                values[at] = value
-        return values
-
-    def _look(self, keys: Sequence[bytes]) -> list[bytes | None]:
-        """Return what stands under keys that are not in the cache's young generation; remember what is on disk."""
-        cache, tip, state = self._cache, self._tip, self._area.state
-        values = cache.find(tip, keys)
-        absent = [at for at, value in enumerate(values) if value is UNKNOWN]
-        if absent:
-            found = self._snapshot.get_all([state + keys[at] for at in absent])
-            for at, value in zip(absent, found, strict=True):
-                values[at] = value
-            cache.keep(tip, [(keys[at], values[at]) for at in absent])
-        return values
-
-    def values_from(self, digest: bytes, /) -> Iterator[tuple[bytes, bytes]]:
-        """Iterate over the state's values in the order of their keys' digests, from ``digest`` on."""
-        for _, key in self._snapshot.scan(self._area.order, digest):
-            value = self.get(key)
-            if value is None:
-                raise self._snapshot.damage(f"the state key {key!r} is indexed but has no value")
-            yield key, value
-
-    def close(self) -> None:
-        """Release the snapshot."""
-        self._cache = NO_CACHE
-        self._snapshot.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class LevelChainStore:
@@ -455,76 +376,3 @@ def write_connected(writer: Writer, id: Hash, height: int, events: bytes, transa
     writer.put(number_key(CHAIN, height), id)
     for position, transaction in enumerate(transactions):
         writer.put(PLACE + transaction, encode(TransactionPlace(id, position)))
-
-
-def create_chain_database(path: Path, lock: DirectoryLock, genesis: GenesisData) -> None:
-    """Make a database that holds the genesis block and its state, whole or not at all."""
-    aside = path.with_name(path.name + ".new")
-    if aside.exists():
-        shutil.rmtree(aside)  # an earlier attempt that did not get as far as the rename
-    block, id = genesis.block, genesis.block.id
-
-    def fill(writer: Writer) -> None:
-        writer.put(META_SCHEMA, encode_version(SCHEMA_VERSION))
-        writer.put(META_GENESIS, genesis.genesis)
-        write_header(writer, 0, id, block.header)
-        writer.put(BODY + id, encode(block.body))
-        writer.put(HAS_BODY + id, _EMPTY)
-        write_connected(writer, id, 0, genesis.events, [transaction.id for transaction in block.body.transactions])
-        write_state(writer, AREAS[0], genesis.changes.items())
-        writer.put(META_TIP, id)
-        writer.put(META_COMMITS, number_key(b"", 0))
-
-    with Database(aside, lock, create=True) as database:
-        database.write(fill, sync=True)
-    aside.rename(path)
-    sync_directory(path.parent)
-
-
-def open_chain_store(
-    path: Path,
-    lock: DirectoryLock,
-    genesis: GenesisData | None = None,
-    *,
-    migrations: Mapping[int, Migration] = MIGRATIONS,
-    version: int = SCHEMA_VERSION,
-) -> LevelChainStore:
-    """Open the chain store in directory ``path``; create it with ``genesis`` if there is none.
-
-    Without ``genesis`` only an existing one opens (for the tools). ``SchemaError`` for one that was written by a newer
-    version, ``ForeignGenesisError`` for another network's, ``DamagedError`` for one that is cut short.
-    """
-    if not path.exists():
-        if genesis is None:
-            raise UseError(f"{path} does not exist: no node has run in this data directory yet")
-        create_chain_database(path, lock, genesis)
-    database = Database(path, lock)
-    try:
-        database.migrate(migrations, version)
-        store = LevelChainStore(database)
-    except BaseException:
-        database.close()
-        raise
-    try:
-        _check_genesis(store, path, genesis)
-        store.check_tip()
-    except BaseException:
-        store.close()
-        raise
-    return store
-
-
-def _check_genesis(store: LevelChainStore, path: Path, genesis: GenesisData | None) -> None:
-    if genesis is None:
-        return
-    first = store.block_id_at(Height(0))
-    if store.genesis != genesis.genesis:
-        raise ForeignGenesisError(
-            f"{path} belongs to the network with genesis {store.genesis.hex()}, not {genesis.genesis.hex()}: "
-            "use that network's genesis.json, or another data directory"
-        )
-    if first != genesis.block.id:
-        raise ForeignGenesisError(
-            f"{path} begins with another block than this version of fedchain makes of the same genesis: "
-            "move it away and sync again"
-        )

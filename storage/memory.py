@@ -1,6 +1,7 @@
-"""The stores in memory: twins of those on disk for tests and the simulator, and for nodes that keep nothing.
+"""The chain store in memory: the twin of the one on disk for tests and the simulator, and for nodes that keep nothing.
 
 A simulated node that crashes keeps its store object: what would be on disk is in it, what its process knew is gone.
+The other stores in memory are ``storage.memorystores``'.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,31 +13,21 @@ import immutables
 
 from chain.block import Body, Header, block_id
 from chain.hashing import content_id
-from chain.ids import AccountId, Hash, Height
-from chain.keys import KeyPair
-from chain.payload import MAX_PAYLOAD_BYTES
+from chain.ids import Hash, Height
 from chain.transaction import SignedTransaction
 from storage.base import (
     PRUNED,
     CommitBatch,
     FinalBlock,
     GenesisData,
-    JournalEntry,
-    KeyInfo,
     Pruned,
-    SignedKind,
-    SigningIntent,
     StateChange,
     StoredHeader,
     TransactionPlace,
 )
-from storage.capacity import check_capacity
 from storage.commit import check_adoption, check_commit, check_prune
-from storage.errors import KeystoreError, UseError, WrongPasswordError
-from storage.keystore import check_given, check_name, check_password
+from storage.errors import UseError
 from storage.layout import VALUE, live_key
-from storage.releases import Releases
-from storage.signatures import Signatures
 from storage.staging import MemoryStaging
 
 State = immutables.Map[bytes, bytes]
@@ -351,169 +342,3 @@ class MemoryChainStore:
         """Return this store opened again, as a process that restarts finds it."""
         self._is_closed = False
         return self
-
-
-class MemoryPayloadStore:
-    """A ``PayloadStore`` in a dictionary."""
-
-    def __init__(self, *, max_payload_bytes: int = MAX_PAYLOAD_BYTES, max_total_bytes: int | None = None) -> None:
-        self._max_payload_bytes = max_payload_bytes
-        self._max_total_bytes = max_total_bytes
-        self._payloads: dict[Hash, bytes] = {}
-        self._total = 0
-
-    def has(self, id: Hash) -> bool:
-        """Is this payload stored?"""
-        return id in self._payloads
-
-    def get(self, id: Hash) -> bytes | None:
-        """Return the payload; None if not stored."""
-        return self._payloads.get(id)
-
-    def payload(self, id: Hash, /) -> bytes | None:
-        """Return what ``get`` does."""
-        return self.get(id)
-
-    def put(self, payload: bytes, sync: bool = False) -> Hash:
-        """Store bytes and return their id."""
-        id = content_id(payload)
-        if id not in self._payloads:
-            check_capacity(len(payload), self._total, self._max_payload_bytes, self._max_total_bytes)
-            self._payloads[id] = payload
-            self._total += len(payload)
-        return id
-
-    def delete(self, id: Hash) -> None:
-        """Forget a payload."""
-        payload = self._payloads.pop(id, None)
-        if payload is not None:
-            self._total -= len(payload)
-
-    def ids(self) -> Iterator[Hash]:
-        """Iterate over the ids of all payloads, in ascending order."""
-        yield from sorted(self._payloads)
-
-    def total_bytes(self) -> int:
-        """Return the sum of the sizes of all payloads."""
-        return self._total
-
-
-class MemoryReleaseJournal:
-    """A ``ReleaseJournal`` in a list."""
-
-    def __init__(self) -> None:
-        self._releases = Releases()
-        self._entries: list[JournalEntry] = []
-        self._is_closed = False
-
-    def lookup(self, task: Hash, device: AccountId) -> JournalEntry | None:
-        """Return what this device released for this task."""
-        position = self._releases.find(task, device)
-        return None if position is None else self._entries[position]
-
-    def record(self, entry: JournalEntry) -> None:
-        """Keep a release."""
-        if self._is_closed:
-            raise UseError("the release journal is closed")
-        known = self.lookup(entry.task, entry.device)
-        if self._releases.is_new(entry, known):
-            self._releases.add(entry, len(self._entries))
-            self._entries.append(entry)
-
-    def total(self, device: AccountId) -> int:
-        """Return the device's cumulative privacy loss in micro-zCDP."""
-        return self._releases.total(device)
-
-    def entries(self) -> Iterator[JournalEntry]:
-        """Iterate over all entries in the order they were recorded."""
-        yield from self._entries
-
-    def close(self) -> None:
-        """Refuse later records."""
-        self._is_closed = True
-
-    def reopen(self) -> "MemoryReleaseJournal":
-        """Return this journal opened again, as a process that restarts finds it."""
-        self._is_closed = False
-        return self
-
-
-class MemorySigningJournal:
-    """A ``SigningJournal`` in a dictionary."""
-
-    def __init__(self) -> None:
-        self._signatures = Signatures()
-        self._is_closed = False
-
-    def record(self, intent: SigningIntent) -> None:
-        """Keep an intent."""
-        if self._is_closed:
-            raise UseError("the signing journal is closed")
-        if self._signatures.is_new(intent):
-            self._signatures.add(intent)
-
-    def signed(self, epoch: int, view: int, kind: SignedKind) -> Hash | None:
-        """Return the block for which a message of this kind was signed in this view."""
-        return self._signatures.signed(epoch, view, kind)
-
-    def latest(self) -> tuple[int, int] | None:
-        """Return the epoch and the highest view in which anything was signed."""
-        return self._signatures.latest()
-
-    def entries(self) -> tuple[SigningIntent, ...]:
-        """Return the intents of the latest epoch in the order they were recorded."""
-        return self._signatures.entries()
-
-    def close(self) -> None:
-        """Refuse later records."""
-        self._is_closed = True
-
-    def reopen(self) -> "MemorySigningJournal":
-        """Return this journal opened again, as a process that restarts finds it."""
-        self._is_closed = False
-        return self
-
-
-class MemoryKeystore:
-    """A ``Keystore`` in a dictionary, passwords beside the keys: for tests, it protects nothing."""
-
-    def __init__(self) -> None:
-        self._keys: dict[str, tuple[KeyPair, str | None]] = {}
-
-    def list_keys(self) -> tuple[KeyInfo, ...]:
-        """Return all keys in ascending order of name."""
-        return tuple([self.find(name) for name in sorted(self._keys)])
-
-    def find(self, name: str) -> KeyInfo:
-        """Return one key's public facts."""
-        key, password = self._get(name)
-        return KeyInfo(name, key.account, password is not None)
-
-    def _get(self, name: str) -> tuple[KeyPair, str | None]:
-        entry = self._keys.get(check_name(name))
-        if entry is None:
-            raise KeystoreError(f"there is no key {name!r} in memory")
-        return entry
-
-    def add(self, name: str, key: KeyPair, password: str | None = None) -> KeyInfo:
-        """Keep a key under a new name."""
-        if check_name(name) in self._keys:
-            raise KeystoreError(f"there is already a key {name!r}: choose another name")
-        check_password(password)
-        self._keys[name] = (key, password)
-        return self.find(name)
-
-    def load(self, name: str, password: str | None = None) -> KeyPair:
-        """Return a key."""
-        key, expected = self._get(name)
-        check_given(name, password, is_encrypted=expected is not None)
-        if password != expected:
-            raise WrongPasswordError(f"wrong password for key {name!r}")
-        return key
-
-    def change_password(self, name: str, old: str | None, new: str | None) -> KeyInfo:
-        """Keep a key under another password; None = unencrypted."""
-        key = self.load(name, old)
-        check_password(new)
-        self._keys[name] = (key, new)
-        return self.find(name)

@@ -18,13 +18,8 @@ from chain.ids import Hash
 from chain.payload import MAX_PAYLOAD_BYTES
 from chain.update import LocalUpdate
 from storage.base import CommitBatch, FinalBlock, GenesisData, JournalEntry, SigningIntent
-from storage.memory import (
-    MemoryCertificateStore,
-    MemoryChainStore,
-    MemoryPayloadStore,
-    MemoryReleaseJournal,
-    MemorySigningJournal,
-)
+from storage.memory import MemoryCertificateStore, MemoryChainStore
+from storage.memorystores import MemoryPayloadStore, MemoryReleaseJournal, MemorySigningJournal
 
 
 class PowerCut(BaseException):

@@ -33,7 +33,7 @@ from node.world import World
 from storage.base import SigningJournal
 from storage.directory import DataDirectory
 from storage.export import export_chain
-from storage.memory import MemoryReleaseJournal, MemorySigningJournal
+from storage.memorystores import MemoryReleaseJournal, MemorySigningJournal
 from tests.node.core.town import START, Town, key_of, make_world
 
 EPOCH = 6

@@ -37,7 +37,8 @@ from storage.check import check_stores
 from storage.directory import DataDirectory
 from storage.export import BlockRecord, export_chain, read_export
 from storage.layout import META_SCHEMA, SCHEMA_VERSION, encode_version
-from storage.memory import MemoryChainStore, MemoryPayloadStore, MemoryReleaseJournal
+from storage.memory import MemoryChainStore
+from storage.memorystores import MemoryPayloadStore, MemoryReleaseJournal
 from tests.node.core.lonely import Lonely
 from tests.node.core.town import key_of
 from tests.node.test_chainimport import read_records, write_records

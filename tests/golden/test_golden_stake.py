@@ -41,7 +41,8 @@ from storage.directory import DataDirectory
 from storage.export import read_export
 from storage.layout import META_SCHEMA, SCHEMA_VERSION, encode_version
 from storage.leveldb import LevelChainStore
-from storage.memory import MemoryChainStore, MemoryPayloadStore, MemoryReleaseJournal
+from storage.memory import MemoryChainStore
+from storage.memorystores import MemoryPayloadStore, MemoryReleaseJournal
 from tests.golden.stakestory import EPOCH, LENGTH, LIAR, SLEEPER, VALIDATORS
 from tests.node.core.town import House, Town
 

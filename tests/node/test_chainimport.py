@@ -36,7 +36,8 @@ from storage.export import (
     StartRecord,
     export_chain,
 )
-from storage.memory import MemoryChainStore, MemoryPayloadStore, MemorySigningJournal
+from storage.memory import MemoryChainStore
+from storage.memorystores import MemoryPayloadStore, MemorySigningJournal
 from tests.node.core.town import START, Town, key_of, make_world
 
 EPOCH = 8

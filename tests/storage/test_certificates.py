@@ -6,7 +6,8 @@ from chain.ids import Hash, Height
 from storage.base import FinalBlock
 from storage.errors import SchemaError
 from storage.layout import META_FINAL, META_SCHEMA, SCHEMA_VERSION, encode_version
-from storage.leveldb import LevelChainStore, open_chain_store
+from storage.leveldb import LevelChainStore
+from storage.opening import open_chain_store
 from tests.storage.chains import make_genesis
 from tests.storage.conftest import Disk
 

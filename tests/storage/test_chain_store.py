@@ -192,7 +192,7 @@ steps = st.lists(st.tuples(st.integers(0, 3), st.integers(1, 3), changes), max_s
 @given(steps)
 def test_both_stores_do_the_same(lock, tmp_path_factory, steps):
     """After any sequence of commits and reorganisations disk and memory agree on everything, reopened too."""
-    from storage.leveldb import open_chain_store
+    from storage.opening import open_chain_store
 
     genesis, path = make_genesis(), tmp_path_factory.mktemp("twin") / "chain"
     level, memory = open_chain_store(path, lock, genesis), MemoryChainStore(genesis)

@@ -9,8 +9,9 @@ from storage.check import check_stores
 from storage.errors import DamagedError, ForeignGenesisError, StorageError
 from storage.export import export_chain, read_export
 from storage.layout import BODY, CHAIN, EVENTS, INVALID, PLACE, UNDO, Writer, number_key
-from storage.leveldb import open_chain_store
-from storage.memory import MemoryChainStore, MemoryPayloadStore, MemoryReleaseJournal
+from storage.memory import MemoryChainStore
+from storage.memorystores import MemoryPayloadStore, MemoryReleaseJournal
+from storage.opening import open_chain_store
 from storage.payloads import PayloadFiles
 from tests.storage.chains import batch, make_block, make_genesis, make_release
 from tests.storage.conftest import Disk

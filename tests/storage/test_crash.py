@@ -18,9 +18,10 @@ import pytest
 
 from storage.check import check_stores
 from storage.journal import FileReleaseJournal
-from storage.leveldb import open_chain_store
 from storage.lock import DirectoryLock
-from storage.memory import MemoryChainStore, MemoryPayloadStore, MemoryReleaseJournal, MemorySigningJournal
+from storage.memory import MemoryChainStore
+from storage.memorystores import MemoryPayloadStore, MemoryReleaseJournal, MemorySigningJournal
+from storage.opening import open_chain_store
 from storage.payloads import PayloadFiles
 from storage.signing import FileSigningJournal
 from tests.storage.chains import make_genesis

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from chain.keys import KeyPair
 from storage.errors import KeystoreError, WrongPasswordError
 from storage.keystore import SCRYPT_N, SCRYPT_P, SCRYPT_R, KeyFiles
-from storage.memory import MemoryKeystore
+from storage.memorystores import MemoryKeystore
 
 KEY = KeyPair(bytes(range(32)))
 OTHER = KeyPair(bytes(32))

@@ -14,8 +14,8 @@ import pytest
 from storage.check import check_stores
 from storage.errors import DiskError
 from storage.journal import FileReleaseJournal
-from storage.leveldb import open_chain_store
 from storage.lock import DirectoryLock
+from storage.opening import open_chain_store
 from storage.payloads import PayloadFiles
 from tests.storage.chains import make_genesis, make_release
 
@@ -23,7 +23,7 @@ WRITER = """
 import sys
 from pathlib import Path
 from storage.journal import FileReleaseJournal
-from storage.leveldb import open_chain_store
+from storage.opening import open_chain_store
 from storage.lock import DirectoryLock
 from storage.payloads import PayloadFiles
 from tests.storage.chains import batch, make_block, make_genesis, make_release

@@ -12,8 +12,9 @@ from chain.ids import Height
 from storage.base import GenesisData
 from storage.errors import DamagedError, ForeignGenesisError, LockedError, SchemaError, UseError
 from storage.layout import META_SCHEMA, SCHEMA_VERSION, STATE, encode_version
-from storage.leveldb import LevelChainStore, create_chain_database, open_chain_store
+from storage.leveldb import LevelChainStore
 from storage.lock import DirectoryLock
+from storage.opening import create_chain_database, open_chain_store
 from tests.storage.chains import batch, make_chain, make_genesis
 
 

@@ -8,7 +8,7 @@ from chain.hashing import content_id
 from chain.ids import Hash
 from storage.errors import CapacityError, DamagedError
 from storage.files import write_file
-from storage.memory import MemoryPayloadStore
+from storage.memorystores import MemoryPayloadStore
 from storage.payloads import PayloadFiles
 from tests.storage.conftest import Disk
 

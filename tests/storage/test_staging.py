@@ -16,8 +16,9 @@ from storage.directory import DataDirectory
 from storage.errors import StorageError, UseError
 from storage.export import export_chain
 from storage.layout import MIGRATIONS, Writer
-from storage.leveldb import LevelChainStore, open_chain_store
-from storage.memory import MemoryPayloadStore
+from storage.leveldb import LevelChainStore
+from storage.memorystores import MemoryPayloadStore
+from storage.opening import open_chain_store
 from storage.payloads import PayloadFiles
 from tests.storage.chains import batch, make_block, make_chain, make_genesis
 from tests.storage.conftest import Disk

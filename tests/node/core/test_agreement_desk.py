@@ -32,7 +32,7 @@ from node.simulator.settings import EPOCH_BLOCKS, START_MS, SimulationSettings
 from node.simulator.simulation import Simulation
 from p2p.events import EpochsArrived
 from storage.base import SigningIntent
-from storage.memory import MemorySigningJournal
+from storage.memorystores import MemorySigningJournal
 
 BLOCK_MS = 1_000
 

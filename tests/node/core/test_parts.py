@@ -11,7 +11,7 @@ from node.core.turn import JobTable, Turn
 from node.core.wants import PayloadWants
 from node.effects import CancelJob
 from node.jobs.specs import FindStamp
-from storage.memory import MemoryPayloadStore
+from storage.memorystores import MemoryPayloadStore
 from tests.node.core.quiet import QuietNetwork
 from tests.node.core.town import key_of
 

@@ -6,7 +6,7 @@ from consensus.pos.votes import VoteKind
 from consensus.signatures import SignatureCache
 from node.signer import ValidatorSigner
 from storage.base import SigningIntent
-from storage.memory import MemorySigningJournal
+from storage.memorystores import MemorySigningJournal
 from tests.consensus.pos.people import first_set, leader_key
 
 SET = first_set()

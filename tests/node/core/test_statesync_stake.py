@@ -7,7 +7,7 @@ from chain.ids import Height
 from consensus.engines import make_engine
 from node.core.config import CoreConfig, MinerConfig
 from node.signer import ValidatorSigner
-from storage.memory import MemorySigningJournal
+from storage.memorystores import MemorySigningJournal
 from tests.node.core.town import START, Town, key_of, make_world
 
 EPOCH = 20

@@ -20,7 +20,7 @@ from node.core.config import CoreConfig, MinerConfig
 from node.notices import BlockRefused, HeadMoved
 from node.signer import ValidatorSigner
 from node.world import World
-from storage.memory import MemorySigningJournal
+from storage.memorystores import MemorySigningJournal
 from tests.node.core.town import PLAIN, START, House, Town, key_of, make_world
 
 EPOCH = 6

@@ -24,7 +24,7 @@ from node.events import DialOrder, SubmitBody
 from node.signer import ValidatorSigner
 from p2p.access import HeaderTrial
 from p2p.events import EngineArrived
-from storage.memory import MemorySigningJournal
+from storage.memorystores import MemorySigningJournal
 from tests.node.core.town import PLAIN, START, House, Town, key_of, make_world
 
 EPOCH = 4

@@ -31,7 +31,8 @@ from p2p.access import NetworkConfig
 from p2p.identity import make_certificate
 from p2p.network import PeerNetwork
 from storage.base import GenesisData
-from storage.memory import MemoryChainStore, MemoryPayloadStore, MemoryReleaseJournal
+from storage.memory import MemoryChainStore
+from storage.memorystores import MemoryPayloadStore, MemoryReleaseJournal
 from tests.consensus.harness import make_rules
 from tests.node.core.quiet import QuietNetwork
 

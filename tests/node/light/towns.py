@@ -22,7 +22,7 @@ from node.signer import ValidatorSigner
 from node.world import World
 from p2p.access import NetworkConfig
 from p2p.network import PeerNetwork
-from storage.memory import MemorySigningJournal
+from storage.memorystores import MemorySigningJournal
 from tests.consensus.harness import make_data, make_plan, make_rules
 from tests.node.core.plans import OWNER, device_key
 from tests.node.core.town import (

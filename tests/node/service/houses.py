@@ -31,7 +31,8 @@ from node.service.service import Running, Service
 from node.signer import ValidatorSigner
 from p2p.access import ChainAccess
 from p2p.network import PeerNetwork
-from storage.memory import MemoryChainStore, MemoryPayloadStore, MemoryReleaseJournal, MemorySigningJournal
+from storage.memory import MemoryChainStore
+from storage.memorystores import MemoryPayloadStore, MemoryReleaseJournal, MemorySigningJournal
 
 ROOT = Path(__file__).resolve().parents[3]
 RICH = KeyPair(b"r" * 32)
