@@ -113,7 +113,7 @@ class JoinSharing(Record, tag="plan.join_sharing"):
 
 
 class DisputeUpdate(Record, tag="plan.dispute"):
-    """Say that the update of ``device`` is not what its training gives, and let every node repeat it.
+    """Say that an update of ``device`` (its id) is not what its training gives, and let every node repeat it.
 
     ``amount``: the plan's deposit and the price of the work.
     """
@@ -121,6 +121,7 @@ class DisputeUpdate(Record, tag="plan.dispute"):
     plan: HashField
     task: HashField
     device: AccountField
+    update: HashField
     amount: AmountField
 
 

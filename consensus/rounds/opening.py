@@ -9,13 +9,14 @@ from consensus.events import TaskOpened
 from consensus.fees import get_selected_count
 from consensus.ledger import Ledger
 from consensus.problems import get_problem
-from consensus.records import Accounts, PlanEntry, RoundProgress, RoundState, Seat
+from consensus.records import Accounts, Enrolment, PlanEntry, RoundProgress, RoundState, Seat
 from consensus.rounds.closing import clear_task
 from consensus.rounds.queue import put_due
 from consensus.rounds.selection import draw_numbers, get_selected_digest
 from consensus.state import (
     carry_key,
     enrolled_key,
+    enrolment_key,
     model_key,
     need_bytes,
     need_record,
@@ -25,6 +26,7 @@ from consensus.state import (
     seat_key,
     selected_key,
 )
+from fl.plan.dimensions import replay_policy
 from fl.steps import step_table
 from fl.task import Task
 
@@ -62,6 +64,14 @@ def choose_cohort(ledger: Ledger, entry: PlanEntry, attempt: int, phase: int) ->
     return devices, min(problem.plan.participation.goal_devices, wanted)
 
 
+def _get_commitments(ledger: Ledger, plan: Hash, devices: list[AccountId]) -> list[Hash]:
+    """Return what the devices share, where the plan repeats trainings; nothing elsewhere."""
+    if replay_policy(get_problem(ledger.view, plan).plan) is None:
+        return []
+    keys = [enrolment_key(plan, device) for device in devices]
+    return [Hash(need_record(ledger.view, key, Enrolment).commitment) for key in keys]
+
+
 def _open_task(ledger: Ledger, entry: PlanEntry, attempt: int, phase: int) -> None:
     view, context, plan = ledger.view, ledger.context, entry.plan
     devices, goal = choose_cohort(ledger, entry, attempt, phase)
@@ -72,7 +82,7 @@ def _open_task(ledger: Ledger, entry: PlanEntry, attempt: int, phase: int) -> No
         phase=phase,
         model=content_id(need_bytes(view, model_key(plan))),
         carry=content_id(need_bytes(view, carry_key(plan))),
-        selected=get_selected_digest(devices),
+        selected=get_selected_digest(devices, _get_commitments(ledger, plan, devices)),
         beacon=context.beacon,
     )
     clear_task(ledger, plan)

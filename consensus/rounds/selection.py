@@ -23,8 +23,11 @@ def draw_numbers(beacon: Hash, plan: Hash, place: tuple[int, int, int], enrolled
     return drawn
 
 
-def get_selected_digest(devices: Sequence[AccountId]) -> Hash:
+def get_selected_digest(devices: Sequence[AccountId], commitments: Sequence[Hash] = ()) -> Hash:
     """Return what a task's ``selected`` holds: the Merkle root of the devices in draw order, so that a device can
     be shown its selection against the task alone.
+
+    Where trainings are repeated each has its commitment behind it: then a task names the data too, and an update that
+    is true for a task is true on every fork on which the task opens, whatever its device shares on another.
     """
-    return merkle_root(devices)
+    return merkle_root([a + b for a, b in zip(devices, commitments, strict=True)] if commitments else devices)

@@ -44,8 +44,8 @@ def dispute_update(ledger: Ledger, transaction: Transaction, body: DisputeUpdate
         raise Invalid("plan.dispute.step", told, later=is_early)
     position = get_seat(view, plan, AccountId(body.device), task)
     update = None if position is None else get_revealed(view, plan, position, task)
-    if position is None or update is None:
-        raise Invalid("plan.dispute.device", "the device has no update for this task")
+    if position is None or update is None or update.update != body.update:
+        raise Invalid("plan.dispute.device", "the device has no such update for this task")
     if get_dispute(view, plan, position) is not None:
         raise Invalid("plan.dispute.known", "this update is disputed, or was, already")
     price = get_dispute_price(view, entry, update)

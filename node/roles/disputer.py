@@ -97,13 +97,10 @@ class Disputer:
             turn.publish(RoleNotice("miner", plan, told))
             return
         self.disputes += 1
-        turn.tell(OwnTransaction(DisputeUpdate(plan, update.task, update.device, Amount(price))))
+        turn.tell(OwnTransaction(DisputeUpdate(plan, update.task, update.device, update.update, Amount(price))))
         turn.publish(RoleNotice("miner", plan, f"disputes the update of {update.device.hex()[:16]}"))
 
     def _is_waiting(self, update: RevealedUpdate) -> bool:
         """Does this node's dispute of the update wait for a block?"""
         bodies = [signed.transaction.body for signed in self._around.mempool.of(self._around.account)]
-        return any(
-            isinstance(body, DisputeUpdate) and (body.task, body.device) == (update.task, update.device)
-            for body in bodies
-        )
+        return any(isinstance(body, DisputeUpdate) and body.update == update.update for body in bodies)

@@ -1,7 +1,7 @@
 """The replayer: repeats trainings for whoever of this node's miner roles wants to know whether an update is true.
 
-A training depends on its task, and a task's digest on all that it starts from, so a verdict holds for ever, whatever
-is reorganised. What is wanted for a task that is not open any more is forgotten.
+A training depends on its task, and a task's digest on all that it starts from, the shared data too, so a verdict holds
+for ever, whatever is reorganised. What is wanted for a task that is not open any more is forgotten.
 """
 
 from collections import OrderedDict

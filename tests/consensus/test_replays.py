@@ -185,7 +185,13 @@ class DisputedChain(ReplayedChain):
         return get_dispute_price(self, self.entry(self.plan), self.update_of(device))
 
     def dispute_of(self, device: KeyPair = LIAR) -> DisputeUpdate:
-        return DisputeUpdate(self.plan, self.round.task.digest, device.account, Amount(self.price(device)))
+        return DisputeUpdate(
+            self.plan,
+            self.round.task.digest,
+            device.account,
+            self.update_of(device).update,
+            Amount(self.price(device)),
+        )
 
     def bond(self, miner: KeyPair) -> int:
         entry = get_miner(self, miner.account)
@@ -268,7 +274,7 @@ def test_a_miner_answers_for_what_it_attested_and_leaves_the_register_when_too_l
 def test_each_rule_of_disputes_refuses_by_name() -> None:
     """What can't be disputed, when, and for how much."""
     chain = DisputedChain()
-    early = DisputeUpdate(chain.plan, chain.round.task.digest, LIAR.account, Amount(1))
+    early = DisputeUpdate(chain.plan, chain.round.task.digest, LIAR.account, ZERO_HASH, Amount(1))
     verdict = chain.refusal(OTHER, early)
     assert (verdict.rule, verdict.later) == ("plan.dispute.step", True), "the reveals are not over"
     chain.reveal_all()
@@ -277,6 +283,7 @@ def test_each_rule_of_disputes_refuses_by_name() -> None:
     assert chain.refusal(OTHER, replace(body, plan=nowhere)).rule == "plan.dispute.plan"
     assert chain.refusal(OTHER, replace(body, task=nowhere)).rule == "plan.dispute.step"
     assert chain.refusal(OTHER, replace(body, device=OTHER.account)).rule == "plan.dispute.device"
+    assert chain.refusal(OTHER, replace(body, update=nowhere)).rule == "plan.dispute.device", "another fork's update"
     for amount in (body.amount - 1, body.amount + 1):
         assert chain.refusal(OTHER, replace(body, amount=Amount(amount))).rule == "plan.dispute.deposit"
     assert chain.refusal(HONEST, body).rule == "plan.dispute.balance", "no plan pays for it"
@@ -285,6 +292,20 @@ def test_each_rule_of_disputes_refuses_by_name() -> None:
     assert chain.refusal(OTHER, body).rule == "plan.dispute.known"
     chain.settle()
     assert chain.refusal(OTHER, body).rule == "plan.dispute.step"
+
+
+def test_a_task_names_the_data_that_its_devices_share() -> None:
+    """Who shares other rows on a rival block opens another task there: no attestation of one counts for the other."""
+    chain = ReplayedChain(MINERS[0])
+    chain.share(HONEST)
+    chain.share(LIAR)
+    task = chain.round.task
+    chain.undo()
+    other = chain.keep(SHARED[DEVICES[5]])
+    chain.send(LIAR, replace(chain.joining(LIAR), payload=other))
+    chain.mine()
+    assert chain.round.task.beacon == task.beacon
+    assert chain.round.task.digest != task.digest
 
 
 def test_no_more_disputes_wait_than_a_queue_holds(monkeypatch: pytest.MonkeyPatch) -> None:

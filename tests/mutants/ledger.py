@@ -364,4 +364,18 @@ MUTANTS: Final = (
         "        if False:",
         ("tests/consensus/test_replays.py",),
     ),
+    Mutant(
+        "a task does not name the data that its devices share",
+        "consensus/rounds/selection.py",
+        " if commitments else devices)",
+        " if False else devices)",
+        ("tests/consensus/test_replays.py",),
+    ),
+    Mutant(
+        "a dispute reaches any update of its device",
+        "consensus/rules/disputes.py",
+        "    if position is None or update is None or update.update != body.update:",
+        "    if position is None or update is None:",
+        ("tests/consensus/test_replays.py",),
+    ),
 )
