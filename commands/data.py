@@ -1,6 +1,7 @@
 """``fedchain data``: public data sets, and tables cut into devices' files."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from shlex import quote
 from types import TracebackType
@@ -9,9 +10,10 @@ from typing import Annotated, Self
 import typer
 from rich.progress import Progress, TaskID
 
+from chain.wholefile import write_text
 from commands.groups import Group
 from commands.output import JsonFlag, UsageFault, command, diagnostics, emit, example, waiting
-from commands.show import counted, listing, sentence, size, steps
+from commands.show import counted, facts, listing, sentence, size, steps
 
 app = typer.Typer(cls=Group, help="Fetch public data sets; cut a table into devices' files.", no_args_is_help=True)
 
@@ -51,6 +53,51 @@ def fetch(
     found = [{"file": str(file), "bytes": file.stat().st_size, "sha256": digest_of(file, False)} for file in files]
     lines = [sentence(f"{size(file.stat().st_size):>9}  {file}") for file in files]
     emit(as_json, {"name": name, "files": found}, *lines, steps(("Cut it into devices' files:", _cut(files))))
+
+
+@app.command("make", epilog=example("fedchain data make authors --devices 1000 --out build/authors"))
+@command
+def make(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The data set: authors.", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where it goes.", show_default=False)],
+    devices: Annotated[
+        int, typer.Option("--devices", metavar="N", min=20, max=10_000, help="Devices; with fewer, rows shrink along.")
+    ] = 10_000,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="The same seed gives the same rows.")] = 1,
+    as_json: JsonFlag = False,
+) -> None:
+    """Make a data set that nobody can publish: the federation of 10,000 authors, on posts made up from a seed.
+
+    Writes all devices to one file, and the plan that learns from them.
+    """
+    from fl.data.authors import authors_plan, make_fleet
+    from fl.data.fetch import digest_of
+    from fl.plan.render import render_plan
+
+    if name != "authors":
+        raise UsageFault(f"data set {name!r} is unknown", "known is authors; fedchain data fetch gets public ones")
+    out.mkdir(parents=True, exist_ok=True)
+    file, plan = out / "authors.fleet.npz", out / "plan.toml"
+    with waiting("making posts"):
+        fleet, figures = make_fleet(file, devices, seed)
+    write_text(plan, render_plan(authors_plan(devices), comments=True))
+    words = fleet.data.indices.size / figures.rows
+    document = {
+        "file": str(file),
+        "bytes": file.stat().st_size,
+        "sha256": digest_of(file, False),
+        "plan": str(plan),
+        "figures": asdict(figures) | {"rare_share": figures.rare_share, "nonzeros_a_row": words},
+    }
+    found = {
+        "devices": f"{figures.devices:,}",
+        "rows": f"{figures.rows:,}, {figures.least_rows:,} … {figures.most_rows:,} a device",
+        "parameters": f"{figures.parameters:,}, the intercept among them",
+        "rare": f"{figures.rare_share:.1%} of the features on fewer than {figures.rare_below:,} devices",
+        "nonzeros": f"{words:.1f} a row",
+        "written": f"{file}, {plan}",
+    }
+    emit(as_json, document, facts(found.items()), steps(("Learn from it:", f"fedchain train {plan} --data {file}")))
 
 
 def _cut(files: Sequence[Path]) -> str:

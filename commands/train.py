@@ -12,6 +12,7 @@ from rich.text import Text
 from chain.wholefile import write_text
 from commands.output import PANEL_LEARNING, JsonFlag, command, emit, example, note, waiting
 from commands.show import counted, measure, sentence, span
+from commands.train_fleet import train_fleet
 
 if TYPE_CHECKING:
     from fl.problem import Problem
@@ -40,7 +41,10 @@ def train(
     data: Annotated[
         Path,
         typer.Option(
-            "--data", metavar="DIR", help="One file a device; NAME.test.EXT is kept for testing.", show_default=False
+            "--data",
+            metavar="DIR|FILE",
+            help="One file a device, NAME.test.EXT is kept for testing; or one file of many devices (.fleet.npz).",
+            show_default=False,
         ),
     ],
     out: Annotated[
@@ -57,8 +61,12 @@ def train(
     """Train a plan in this process, with no chain: federated, with all rows in one place, and each device alone.
 
     The federated run computes what a network would, bit for bit, task by task. All models are measured on the same
-    test rows.
+    test rows. With a file of many devices, as data make writes it, only the federated model is trained, and each round
+    compared with the least loss there is.
     """
+    if data.is_file():
+        train_fleet(file, data, out, seed, as_json)
+        return
     from fl.plan.bind import load_plan
     from fl.problem import compile_problem
     from fl.train import train_federated

@@ -14,13 +14,36 @@ Rules of this file: one device after the other, in memory of one device; the sam
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from chain.ids import Amount
+from chain.number import Number
+from fl.data.fleetfile import save_fleet
 from fl.dataset import SparseData
 from fl.errors import DataError
+from fl.fleet import Fleet
+from fl.plan.schema import (
+    Bounds,
+    ClassLabel,
+    Deadlines,
+    FedSvrg,
+    HorizontalPlan,
+    Model,
+    NoPrivacy,
+    Participation,
+    PlainAggregation,
+    Plan,
+    Rewards,
+    Role,
+    Stopping,
+    Support,
+    VectorFeature,
+    Verification,
+)
 
 DEVICES: Final = 10_000
 ROWS: Final = 2_166_693
@@ -39,14 +62,21 @@ _RARE_SHARES: Final = (0.0004, 0.07)
 _HEAPS: Final = 0.6
 """A vocabulary grows as this power of the rows."""
 _ROW_WORDS: Final = (4, 21)
+MOST_WORDS: Final = 12_000
+"""Features that an update may name under the plan: the largest device has fewer."""
+STEP: Final = 100
+"""The plan's step h, the best of 30, 100, 200 and 400 on 1,000 devices."""
 _TRUTH: Final = 0.5
 _SHIFT: Final = 0.8
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What a federation is to have, or has: devices, rows, rows of the least and the largest device, parameters d,
-    devices below which a feature is rare, features that are."""
+    """What a federation is to have, or has.
+
+    ``least_rows`` and ``most_rows`` of a device; ``parameters`` d; ``rare`` of them belong to a feature that fewer than
+    ``rare_below`` devices have.
+    """
 
     devices: int
     rows: int
@@ -146,3 +176,60 @@ def _rows(
     starts = np.zeros(size + 1, np.int64)
     np.cumsum(np.bincount(row, minlength=size), out=starts[1:])
     return SparseData(starts, column.astype(np.int32), np.ones(column.size), WORDS, labels)
+
+
+def name_of(device: int) -> str:
+    """Return a device's name."""
+    return f"author-{device:05d}"
+
+
+def make_fleet(path: Path, devices: int = DEVICES, seed: int = 1) -> tuple[Fleet, Figures]:
+    """Write the federation to one file (``fl.data.fleetfile``); return it with its figures, measured and as wanted."""
+    named = ((name_of(place), part) for place, part in enumerate(make_authors(devices, seed)))
+    fleet = save_fleet(path, named)
+    found, wanted = measured(fleet), figures_of(devices)
+    if found != wanted:
+        raise DataError(f"{path.name}: has the figures {found}; {wanted} was to be made")
+    return fleet, found
+
+
+def measured(fleet: Fleet) -> Figures:
+    """Return the figures that a federation has."""
+    data = fleet.data
+    holders = np.zeros(data.columns, np.int64)
+    for place in range(len(fleet)):
+        holders[np.unique(fleet.device(place).indices)] += 1
+    rare_below = -(-len(fleet) // 10)
+    return Figures(
+        devices=len(fleet),
+        rows=int(data.y.size),
+        least_rows=int(fleet.sizes.min()),
+        most_rows=int(fleet.sizes.max()),
+        parameters=data.columns + 1,
+        rare_below=rare_below,
+        rare=int((holders < rare_below).sum()),
+    )
+
+
+def authors_plan(devices: int = DEVICES) -> Plan:
+    """Return the plan of the experiment: logistic, λ = 1/n, Federated SVRG with S and A, 30 rounds, all devices."""
+    figures, zero = figures_of(devices), Number(0, 0)
+    feature = VectorFeature("words", WORDS, zero, Number.of(1))
+    return HorizontalPlan(
+        version=2,
+        title=f"{devices:,} authors",
+        description="Which posts are answered? The reference experiment of federated optimization, on made-up posts.",
+        nonce=0,
+        roles=(Role("author", (feature,), ClassLabel("answered", ("0", "1"))),),
+        model=Model("logistic", (), True, Number.of(f"{1 / figures.rows:.4e}"), 0),
+        algorithm=FedSvrg(Number.of(STEP), True, True),
+        participation=Participation(devices * 9 // 10, devices, devices, 100, 1, figures.most_rows, 3),
+        deadlines=Deadlines(200, 100, 20, 1),
+        verification=Verification((Bounds(Number.of(6), Number.of(20)),), 1),
+        privacy=NoPrivacy(),
+        aggregation=PlainAggregation("mean"),
+        compression=Support(MOST_WORDS),
+        rewards=Rewards(Amount(30 * devices), Amount(3 * devices)),
+        stopping=Stopping(30, zero),
+        fraction_bits=28,
+    )
