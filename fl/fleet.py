@@ -147,6 +147,7 @@ class FleetExchanges:
 
         self._each(everyone, name)
         self._outputs, self._residuals = (np.empty(rows(data)) for _ in range(2))
+        self._last: _Holders | None = None
         self._at: bytes | None = None
         """The model that outputs and residuals are of."""
 
@@ -179,12 +180,12 @@ class FleetExchanges:
             own = _Sums(problem)
             kernels.sum_gradients(
                 self._kind, part, *self._arrays(), weights, problem.model.l2, 2.0**problem.fraction_bits, clip,
-                self._outputs, self._residuals, own.low, own.middle, own.rows, own.counts, own.holders, losses, left,
+                self._outputs, self._residuals, own.limbs, losses, left,
             )  # fmt: skip
             return own
 
         for own in mapped(work, self._parts(chosen), self._threads):
-            sums.take(own)
+            sums.limbs += own.limbs
         self._at = model.tobytes()
         return sums, losses + self._fleet.sizes * problem.model.penalty_of(weights), chosen[left[chosen]]
 
@@ -193,7 +194,8 @@ class FleetExchanges:
         weights = int(self._fleet.sizes[chosen].sum())
         total = sums.total(len(chosen))
         for place in left.tolist():
-            sums.say(total, self._alone(task, 0, place, model, b""), 1, int(self._fleet.sizes[place]))
+            self._say(total, self._alone(task, 0, place, model, b""), 1)
+        found = self._holders(chosen)
         loss = sum(fixed_loss(value, self._problem.fraction_bits) for value in losses[chosen].tolist())
         return support.gradient_outcome(
             self._problem,
@@ -201,10 +203,10 @@ class FleetExchanges:
             len(chosen),
             weights,
             total.total(),
-            sums.rows.tolist(),
+            found.rows.tolist(),
             loss,
-            sums.counts,
-            sums.holders,
+            found.counts,
+            found.holders,
         )
 
     def _updates(self, task: Task, chosen: Ints, model: Int64Vector, carry: bytes) -> PhaseOutcome:
@@ -226,20 +228,19 @@ class FleetExchanges:
             kernels.sum_updates(
                 self._kind, part, *self._arrays(), mean, everywhere, float(known.samples), spec.scale_gradients,
                 float(spec.step), problem.model.l2, 2.0**problem.fraction_bits, clip, states, block,
-                self._outputs, self._residuals, own.low, own.middle, own.rows, left,
+                self._outputs, self._residuals, own.limbs, left,
             )  # fmt: skip
             return own
 
         draw = _order_states(task, self._accounts)
         parts = ((part, np.array([draw(place) for place in part.tolist()], np.uint64)) for part in self._parts(chosen))
         for own in mapped(work, parts, self._threads):
-            sums.take(own)
+            sums.limbs += own.limbs
         weights = int(self._fleet.sizes[chosen].sum())
         total = sums.total(weights)
         for place in chosen[left[chosen]].tolist():
-            size = int(self._fleet.sizes[place])
-            sums.say(total, self._alone(task, 1, place, model, carry), size, size)
-        moved = support.completed_update(problem, known, weights, total.total(), sums.rows.tolist())
+            self._say(total, self._alone(task, 1, place, model, carry), int(self._fleet.sizes[place]))
+        moved = support.completed_update(problem, known, weights, total.total(), self._holders(chosen).rows.tolist())
         return PhaseOutcome(b"", moved_by(problem, known, model, moved, max(known.samples, 1)), None, None)
 
     def _arrays(
@@ -257,6 +258,24 @@ class FleetExchanges:
         payload = problem.algorithm.train(problem, task, phase, model, carry, self._fleet.device(place), seed)
         return problem.algorithm.read_payload(problem, phase, payload)
 
+    def _say(self, total: ScatteredSum, said: Contribution, weight: int) -> None:
+        """Add what a device sent that trained by itself."""
+        total.add(coordinates(support.named(said), support.form_of(self._problem, 0)), said.vector, weight)
+
+    def _holders(self, chosen: Ints) -> "_Holders":
+        """Return who has the features among these devices: mostly the same ones as the last time."""
+        from fl.kernels import fleet as kernels
+
+        chosen = np.sort(chosen)
+        if self._last is None or not np.array_equal(self._last.devices, chosen):
+            found = _Holders(chosen, *(np.zeros(self._problem.features, np.int64) for _ in range(3)))
+            kernels.count_holders(
+                chosen, self._fleet.offsets, self._spans, self._own, self._presence,
+                found.rows, found.counts, found.holders,
+            )  # fmt: skip
+            self._last = found
+        return self._last
+
     def _parts(self, chosen: Ints) -> list[Ints]:
         """Return the devices in batches of about as many entries each."""
         ends = self._fleet.data.indptr[self._fleet.offsets]
@@ -272,35 +291,26 @@ class FleetExchanges:
 
 
 class _Sums:
-    """What a batch adds up: limbs a parameter; rows, counts and holders a feature."""
+    """What a batch adds up: two limbs a parameter."""
 
     def __init__(self, problem: Problem) -> None:
-        self.problem = problem
-        self.low, self.middle = (np.zeros(problem.dimension, np.int64) for _ in range(2))
-        self.rows, self.counts, self.holders = (np.zeros(problem.features, np.int64) for _ in range(3))
-
-    def take(self, other: "_Sums") -> None:
-        """Add another batch's."""
-        self.low += other.low
-        self.middle += other.middle
-        self.rows += other.rows
-        self.counts += other.counts
-        self.holders += other.holders
+        self.limbs = np.zeros((problem.dimension, 2), np.int64)
 
     def total(self, weights: int) -> ScatteredSum:
         """Return the sums in a form that takes more."""
-        total = ScatteredSum(self.problem.dimension)
-        total.add_limbs(self.low, self.middle, weights)
+        total = ScatteredSum(len(self.limbs))
+        total.add_limbs(self.limbs[:, 0], self.limbs[:, 1], weights)
         return total
 
-    def say(self, total: ScatteredSum, said: Contribution, weight: int, samples: int) -> None:
-        """Add what one device sent by itself."""
-        named = support.named(said)
-        total.add(coordinates(named, support.form_of(self.problem, 0)), said.vector, weight)
-        self.rows[named] += samples
-        if said.counts is not None:
-            self.counts[named] += said.counts
-            self.holders[named] += 1
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Holders:
+    """Who has each feature among some devices: their rows together, n^j and ω^j, int64 (p,) each."""
+
+    devices: Ints
+    rows: Ints
+    counts: Ints
+    holders: Ints
 
 
 def _order_states(task: Task, accounts: Sequence[AccountId]) -> Callable[[int], int]:

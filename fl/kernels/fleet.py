@@ -4,7 +4,7 @@ All rows of all devices stand in one set of arrays. A device's entries name its 
 numbers of the features it has, so that its pass works on m_k values that stay in the nearest cache. The arithmetic is
 that of ``fl.kernels.sparse``, which is called on each device's part: coordinate by coordinate the bits are the same.
 
-Sums are kept as ``low + 2**27·middle`` in int64, exact while the weights of a call add up to 2**35 at most. A device
+Sums are kept as low + 2**27·middle in int64, exact while the weights of a call add up to 2**35 at most. A device
 whose vector may be over its bound, or is no number, is left out and named in ``left``: it goes the ordinary way.
 """
 
@@ -29,6 +29,8 @@ Ints = NDArray[np.int64]
 Local = NDArray[np.uint32]
 Words = NDArray[np.uint64]
 Flags = NDArray[np.bool_]
+Limbs = NDArray[np.int64]
+"""(d, 2): the low and the middle limb of each sum."""
 
 
 @kernel
@@ -93,28 +95,68 @@ def quantise(vector: Float64Vector, scale: float, bound: float) -> bool:
 
 
 @kernel
-def add_up(
-    vector: Float64Vector,
-    own: Ints,
-    biases: int,
-    features: int,
-    weight: int,
-    low: Ints,
-    middle: Ints,
-    rows: Ints,
-    count: int,
-) -> None:
-    """Add weight·vector, whole numbers, at a device's own coordinates; and its rows to those of its features."""
+def add_up(vector: Float64Vector, own: Ints, biases: int, features: int, weight: int, limbs: Limbs) -> None:
+    """Add weight·vector, whole numbers, at a device's own coordinates."""
     for i in range(own.size):
         value = np.int64(vector[i])
         j = own[i]
-        low[j] += (value & LIMB_MASK) * weight
-        middle[j] += (value >> LIMB_BITS) * weight
-        rows[j] += count
+        limbs[j, 0] += (value & LIMB_MASK) * weight
+        limbs[j, 1] += (value >> LIMB_BITS) * weight
     if biases:
         value = np.int64(vector[own.size])
-        low[features] += (value & LIMB_MASK) * weight
-        middle[features] += (value >> LIMB_BITS) * weight
+        limbs[features, 0] += (value & LIMB_MASK) * weight
+        limbs[features, 1] += (value >> LIMB_BITS) * weight
+
+
+@kernel
+def count_holders(
+    devices: Ints, offsets: Ints, spans: Ints, own: Ints, presence: Ints, rows: Ints, counts: Ints, holders: Ints
+) -> None:
+    """Add n_k, n_k^j and 1 at the features of each of these devices."""
+    for k in devices:
+        for at in range(spans[k], spans[k + 1]):
+            rows[own[at]] += offsets[k + 1] - offsets[k]
+            counts[own[at]] += presence[at]
+            holders[own[at]] += 1
+
+
+@kernel
+def draw_order(order: Ints, state: np.uint64, swaps: Ints) -> None:
+    """Write 0 … n − 1 as ``fl.kernels.shuffle.shuffle`` permutes it; ``swaps`` is room for n numbers.
+
+    The numbers that are drawn don't depend on the swaps: they come first, all at once. Remainders are found in
+    float64, the high and the low half of a word in turn, exact below 2**20 rows; what that can't do goes word by word.
+    """
+    for i in range(order.size):
+        order[i] = i
+    if order.size >= 2**20:
+        shuffle(order, state)
+        return
+    is_sure = True
+    for i in range(order.size - 1):
+        word = state + np.uint64(i + 1) * np.uint64(0x9E3779B97F4A7C15)
+        word = (word ^ (word >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        word = (word ^ (word >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        word = word ^ (word >> np.uint64(31))
+        is_sure = is_sure and bool(word < np.uint64(0xFFFFFFFFFFF00000))  # in no last, cut off run: none is drawn again
+        bound = float(order.size - i)
+        high = float(np.int64(word >> np.uint64(32)))
+        rest = high - np.floor(high / bound) * bound
+        rest = rest + bound if rest < 0.0 else rest
+        rest = rest - bound if rest >= bound else rest
+        whole = rest * 4294967296.0 + float(np.int64(word & np.uint64(0xFFFFFFFF)))
+        rest = whole - np.floor(whole / bound) * bound
+        rest = rest + bound if rest < 0.0 else rest
+        rest = rest - bound if rest >= bound else rest
+        swaps[i] = np.int64(rest)
+    if not is_sure:
+        shuffle(order, state)
+        return
+    for i in range(order.size - 1):
+        last = order.size - 1 - i
+        swap = order[last]
+        order[last] = order[swaps[i]]
+        order[swaps[i]] = swap
 
 
 @kernel
@@ -145,15 +187,11 @@ def sum_gradients(
     clip: float,
     outputs: Float64Vector,
     residuals: Float64Vector,
-    low: Ints,
-    middle: Ints,
-    rows: Ints,
-    counts: Ints,
-    holders: Ints,
+    limbs: Limbs,
     losses: Float64Vector,
     left: Flags,
 ) -> None:
-    """Run exchange 1 of these devices: add Σ ∇f_i, n_k, n_k^j and 1 at their features; write Σ l_i to ``losses``.
+    """Run exchange 1 of these devices: add Σ ∇f_i at their coordinates; write Σ l_i to ``losses``.
 
     ``outputs`` and ``residuals`` of all rows are kept for exchange 2.
     """
@@ -172,12 +210,8 @@ def sum_gradients(
         for i in range(mine.size):
             vector[i] += float(count) * (l2 * here[i])
         left[k] = not quantise(vector, scale, clip * float(count))
-        if left[k]:
-            continue
-        add_up(vector, mine, biases, features, 1, low, middle, rows, count)
-        for i in range(mine.size):
-            counts[mine[i]] += presence[spans[k] + i]
-            holders[mine[i]] += 1
+        if not left[k]:
+            add_up(vector, mine, biases, features, 1, limbs)
 
 
 @kernel
@@ -281,18 +315,20 @@ def sum_updates(
     block: int,
     outputs: Float64Vector,
     residuals: Float64Vector,
-    low: Ints,
-    middle: Ints,
-    rows: Ints,
+    limbs: Limbs,
     left: Flags,
 ) -> None:
-    """Run exchange 2 of these devices: add n_k·(w_k − w) and n_k at their features.
+    """Run exchange 2 of these devices: add n_k·(w_k − w) at their coordinates.
 
     ``mean`` is ∇f(w), ``everywhere`` n^j; ``length`` is the plan's step h. ``states[i]`` draws the order of
     ``devices[i]``, by blocks of so many rows if ``block`` is not 0.
     """
     biases = mean.size - features
     room = PORTION + most_entries(starts) + 16
+    longest = 0
+    for k in devices:
+        longest = max(longest, offsets[k + 1] - offsets[k])
+    orders, swaps = np.empty(longest, dtype=np.int64), np.empty(longest, dtype=np.int64)
     done, missed = np.zeros(features, dtype=np.int64), np.zeros(room, dtype=np.int64)
     ratio, power, total = np.zeros(room), np.zeros(room), np.zeros(room)
     for number in range(devices.size):
@@ -312,11 +348,11 @@ def sum_updates(
                 s = (everywhere[mine[i]] * float(count)) / (float(presence[spans[k] + i]) * samples)
             decay[i] = 1.0 - step * (s * l2)
             gain[i] = step * s
-        order = np.arange(count)
+        order = orders[:count]
         if block:
             shuffle_blocks(order, block, states[number])
         else:
-            shuffle(order, states[number])
+            draw_order(order, states[number], swaps)
         vector = np.zeros(size)
         go_through(
             kind, starts[first : last + 1], local, values, mine.size, y[first:last], outputs[first:last],
@@ -324,4 +360,4 @@ def sum_updates(
         )  # fmt: skip
         left[k] = not quantise(vector, scale, clip)
         if not left[k]:
-            add_up(vector, mine, biases, features, count, low, middle, rows, count)
+            add_up(vector, mine, biases, features, count, limbs)

@@ -12,7 +12,8 @@ from fl.algorithms.registry import algorithm_of
 from fl.dataset import Dataset, SparseData
 from fl.errors import DataError, DivergenceError, FLError
 from fl.fleet import Fleet, _order_states
-from fl.permutation import pass_state
+from fl.kernels.fleet import draw_order
+from fl.permutation import pass_state, shuffled
 from fl.plan.schema import FedSvrg, Support, Training
 from fl.problem import Problem, compile_problem
 from fl.task import device_seed
@@ -135,3 +136,12 @@ def test_orders_are_drawn_as_for_single_devices() -> None:
     assert [state(place) for place in (0, 1)] == [
         pass_state(device_seed(task.digest, account), 0) for account in accounts
     ]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 75, 9000])
+def test_an_order_drawn_at_once_is_the_order_drawn_row_by_row(count: int) -> None:
+    """For any seed, and any number of rows."""
+    for number in range(20):
+        order, seed = np.empty(count, np.int64), bytes([number]) * 32
+        draw_order(order, np.uint64(pass_state(seed, 0)), np.empty(count, np.int64))
+        assert order.tolist() == shuffled(count, seed, 0).tolist()
