@@ -43,7 +43,7 @@ RANK_WORK: Final = 150
 """Of a value that a robust rule puts in order with the other devices', or compares its vector by."""
 PAIR_WORK: Final = 8
 """Of a coordinate of two vectors whose distance is taken."""
-REPEAT_WORK: Final = 8
+REPEAT_WORK: Final = 20
 """Of a coordinate in one pass over one row, when a training is repeated."""
 ROW_WORK: Final = 50
 UNIT_WORK: Final = 40

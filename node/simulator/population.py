@@ -37,6 +37,7 @@ from fl.plan.schema import (
     PlainAggregation,
     Plan,
     Policy,
+    Replay,
     Rewards,
     Role,
     Stopping,
@@ -187,8 +188,11 @@ class Population:
         least = max(1, devices // 4)
         audit = self._draw_audit(number) if isinstance(algorithm, FedSvrg) else None
         policies += [] if audit is None else [audit]
+        replay = self._draw_replay(number) if audit is None else None
+        policies += [] if replay is None else [replay]
+        least_attested = 0 if replay is None else 1
         plan = HorizontalPlan(
-            version=1 if audit is None else 2,
+            version=1 if audit is None and replay is None else 2,
             title=f"plan {number}",
             description="",
             nonce=number,
@@ -197,7 +201,9 @@ class Population:
             algorithm=algorithm,
             participation=Participation(least, max(least, devices * 2 // 3), max(1, devices), 150, 1, 10**6, 4),
             deadlines=Deadlines(15, 12, 6, random.randint(1, 3)),
-            verification=Verification(tuple(policies), random.randint(0, min(2, self._settings.miner_count))),
+            verification=Verification(
+                tuple(policies), max(least_attested, random.randint(0, min(2, self._settings.miner_count)))
+            ),
             privacy=NoPrivacy(),
             aggregation=PlainAggregation("mean"),
             compression=NoCompression(),
@@ -218,6 +224,16 @@ class Population:
             return None
         percent, openings, verifiers = random.choice((30, 100)), random.randint(1, 3), random.randint(1, 3)
         return Audit(percent, openings, min(verifiers, self._settings.miner_count), 12, Number.of(100))
+
+    def _draw_replay(self, number: int) -> Replay | None:
+        """Return how the plan's trainings are repeated, if they are: in one world of four that has none of the other.
+
+        Devices without a chain stay away from such plans, and where too many do a plan finds nobody.
+        """
+        random = source(self._settings.seed, "replay", number)
+        if random.random() > 1 / 4 or not self._settings.miner_count or self._settings.light:
+            return None
+        return Replay("open", random.randint(2, 4), Amount(random.choice((1, 10**6))))
 
     def _features(self) -> tuple[NumericFeature, ...]:
         one = Number.of(1)
