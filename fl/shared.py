@@ -11,7 +11,7 @@ from chain.fixedpoint import from_bytes
 from chain.hashing import content_id
 from chain.ids import AccountId, Hash
 from fl.dataset import Dataset
-from fl.errors import DivergenceError
+from fl.errors import DataError, DivergenceError
 from fl.holdout import decode_table, encode_chunk
 from fl.objective import Objective
 from fl.problem import Problem
@@ -31,7 +31,10 @@ def decode_shared(problem: Objective, payload: bytes, samples: int) -> Dataset:
 def repeat_training(
     problem: Problem, task: Task, device: AccountId, samples: int, model: bytes, carry: bytes, shared: bytes
 ) -> Hash | None:
-    """Return the content id of the one payload that this device may send for the task; None if its training diverges.
+    """Return the content id of the one payload that this device may send for the task; None if there is none.
+
+    There is none if the training diverges, or if the data are nothing that the plan's algorithm can send (more features
+    than ``compression.features``): both are the device's fault, and no reason for whoever repeats it to stop.
 
     ``model`` and ``carry`` are bytes as the state holds them, ``shared`` the device's shared data, which decoded when
     it joined.
@@ -40,6 +43,6 @@ def repeat_training(
     weights, seed = from_bytes(model, problem.dimension), device_seed(task.digest, device)
     try:
         payload = problem.algorithm.train(problem, task, task.phase, weights, carry, data, seed)
-    except DivergenceError:
+    except (DivergenceError, DataError):
         return None
     return content_id(payload)

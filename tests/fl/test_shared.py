@@ -11,9 +11,9 @@ from fl.algorithms.base import Settled
 from fl.dataset import DenseData, rows
 from fl.errors import PayloadError
 from fl.models import initial_model
-from fl.plan.schema import AlgorithmSpec, Audit, Dane, FedAvg, Replay
+from fl.plan.schema import AlgorithmSpec, Audit, Dane, FedAvg, Replay, Support
 from fl.plan.validate import check_plan
-from fl.problem import Problem
+from fl.problem import Problem, compile_problem
 from fl.shared import decode_shared, encode_shared, repeat_training
 from fl.task import Task, device_seed
 from tests.fl.problems import ONE, SVRG, make_plan, make_problem, random_data
@@ -54,6 +54,16 @@ def test_a_training_that_diverges_has_no_payload() -> None:
     data = DenseData(np.ones((50, 2)), np.ones(50))
     task, model = task_of(problem, 0), to_bytes(initial_model(problem.plan))
     assert repeat_training(problem, task, DEVICE, 50, model, b"", encode_shared(data)) is None
+
+
+def test_data_that_the_plan_can_not_send_have_no_payload() -> None:
+    """Who shares more features than an update may name stops nobody who repeats its training."""
+    plan = make_plan(5)
+    few, enough = [compile_problem(replace(plan, version=2, compression=Support(most))) for most in (2, 5)]
+    data = random_data(few, 9, 3, density=0.9, sparse=True)
+    shared, model = encode_shared(data), to_bytes(initial_model(plan))
+    assert repeat_training(few, task_of(few, 0), DEVICE, 9, model, b"", shared) is None
+    assert repeat_training(enough, task_of(enough, 0), DEVICE, 9, model, b"", shared) is not None
 
 
 @pytest.mark.parametrize("sparse", [False, True])
