@@ -1,8 +1,11 @@
 """Plans that repeat trainings: what devices share is frozen, kept, and enough to repeat every update."""
 
+from collections.abc import Sequence
 from typing import TypeVar
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from chain.hashing import content_id
@@ -54,10 +57,17 @@ def replayed_plan(attestations: int = 1, rounds: int = 1, **replay: object) -> P
 class ReplayedChain(Chain):
     """A chain with miners and a plan that is running; both devices share their rows."""
 
-    def __init__(self, *miners: KeyPair, attestations: int = 1, rounds: int = 1, **replay: object) -> None:
+    def __init__(
+        self,
+        *miners: KeyPair,
+        attestations: int = 1,
+        rounds: int = 1,
+        bonds: Sequence[int] = (1000, 1000, 1000),
+        **replay: object,
+    ) -> None:
         super().__init__(make_rules(version=3, policies=("bounds", "replay"), miner_fallback_blocks=0))
-        for miner in miners:
-            self.send(miner, RegisterMiner(Amount(1000)))
+        for miner, bond in zip(miners, bonds, strict=False):
+            self.send(miner, RegisterMiner(Amount(bond)))
         self.mine()
         self.plan = self.submit(replayed_plan(attestations, rounds, **replay))
         self.mine()
@@ -394,3 +404,30 @@ def test_an_enrolment_with_shared_data_can_be_taken_back() -> None:
     chain.share(HONEST)
     chain.undo()
     assert chain.state == before
+
+
+@given(
+    deposit=st.integers(0, 10**6),
+    bonds=st.tuples(st.integers(500, 5000), st.integers(500, 5000)),
+    disputed=st.lists(st.sampled_from([HONEST, LIAR]), max_size=2, unique=True),
+    least=st.sampled_from([500, 2000]),
+)
+@settings(max_examples=15, deadline=None)
+def test_no_dispute_makes_or_loses_a_coin(
+    deposit: int, bonds: tuple[int, int], disputed: list[KeyPair], least: int
+) -> None:
+    """Whatever is at stake and whoever is right: what is not burnt is somebody's."""
+    chain = DisputedChain(bonds=bonds, deposit=Amount(deposit))
+    chain.reveal_all()
+    chain.change_rules(min_bond=Amount(least))
+    for device in disputed:
+        chain.send(OTHER, chain.dispute_of(device))
+    chain.mine()
+    cut = sum(bond // 2 for bond in bonds) if LIAR in disputed else 0
+    assert get_burned(chain) == cut - cut // 2
+    assert sum(chain.bond(miner) for miner in ATTESTERS) == sum(bonds) - cut
+    struck = {miner.account for miner, bond in zip(ATTESTERS, bonds, strict=True) if cut and bond - bond // 2 < least}
+    assert {miner.account for miner in ATTESTERS} - set(get_miners(chain)) == struck
+    assert chain.audit().is_conserved
+    chain.settle()
+    assert chain.audit().is_conserved

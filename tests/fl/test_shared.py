@@ -2,13 +2,15 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from chain.fixedpoint import to_bytes
 from chain.hashing import content_id
 from chain.ids import AccountId, Amount
 from fl.algorithms.base import Settled
-from fl.dataset import DenseData, rows
+from fl.dataset import DenseData, rows, to_sparse
 from fl.errors import PayloadError
 from fl.models import initial_model
 from fl.plan.schema import AlgorithmSpec, Audit, Dane, FedAvg, Replay, Support
@@ -64,6 +66,33 @@ def test_data_that_the_plan_can_not_send_have_no_payload() -> None:
     shared, model = encode_shared(data), to_bytes(initial_model(plan))
     assert repeat_training(few, task_of(few, 0), DEVICE, 9, model, b"", shared) is None
     assert repeat_training(enough, task_of(enough, 0), DEVICE, 9, model, b"", shared) is not None
+
+
+@given(
+    st.sampled_from(ALGORITHMS),
+    st.sampled_from(["logistic", "linear", "softmax"]),
+    st.sampled_from([0.0, 5e-324, 1.0, 2.0**20]),
+    st.booleans(),
+    st.integers(0, 2**32),
+)
+@settings(max_examples=40, deadline=None)
+def test_whatever_is_shared_stops_nobody(
+    algorithm: AlgorithmSpec, model: str, scale: float, sparse: bool, seed: int
+) -> None:
+    """The largest values that shared rows may have, and the smallest: a payload, or none, in every phase."""
+    problem = make_problem(3, model, classes=3 if model == "softmax" else 2, algorithm=algorithm)
+    draw = np.random.default_rng(seed)
+    labels = draw.choice([-1.0, 1.0], 6) * 2.0**20 if model == "linear" else draw.integers(0, 2, 6).astype(float)
+    dense = DenseData(draw.choice([-1.0, 0.0, 1.0], (6, 3)) * scale, labels)
+    shared, weights, carry = encode_shared(to_sparse(dense) if sparse else dense), initial_model(problem.plan), b""
+    for phase in range(len(problem.algorithm.phases)):
+        task = task_of(problem, phase)
+        if repeat_training(problem, task, DEVICE, 6, to_bytes(weights), carry, shared) is None:
+            return
+        data, seed_of = decode_shared(problem, shared, 6), device_seed(task.digest, DEVICE)
+        payload = problem.algorithm.train(problem, task, phase, weights, carry, data, seed_of)
+        settled = [Settled.of(DEVICE, 6, problem.algorithm.read_payload(problem, phase, payload))]
+        carry = problem.algorithm.settle(problem, phase, weights, carry, settled).carry
 
 
 @pytest.mark.parametrize("sparse", [False, True])
