@@ -40,6 +40,7 @@ MOST_ROWS: Final = 2**35
 """Rows up to which the kernels' sums are exact."""
 
 Ints = NDArray[np.int64]
+Local = NDArray[np.uint32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +130,7 @@ class FleetExchanges:
         self._problem, self._fleet, self._accounts, self._threads = problem, fleet, accounts, threads
         self._kind = KINDS[problem.model.loss]
         data, everyone = fleet.data, np.arange(len(fleet))
-        sizes, self._local = np.zeros(len(fleet), np.int64), np.empty(data.indices.size, np.uint32)
+        sizes = np.zeros(len(fleet), np.int64)
         where = (fleet.offsets, data.indptr, data.indices)
         self._each(everyone, lambda part: kernels.count_features(part, *where, sizes, data.columns))
         limit = support.form_of(problem, 0).limit
@@ -141,6 +142,10 @@ class FleetExchanges:
             )
         self._spans = np.concatenate([[0], np.cumsum(sizes)])
         self._own, self._presence = (np.empty(int(self._spans[-1]), np.int64) for _ in range(2))
+
+        narrow = int(sizes.max()) <= 2**16
+        self._local: Local = np.empty(data.indices.size, "u2" if narrow else "u4")
+        self._values = np.empty(0) if bool((data.values == 1.0).all()) else data.values
 
         def name(part: Ints) -> None:
             kernels.name_features(part, *where, self._spans, self._own, self._presence, self._local, data.columns)
@@ -245,10 +250,10 @@ class FleetExchanges:
 
     def _arrays(
         self,
-    ) -> tuple[Ints, Ints, NDArray[np.uint32], NDArray[np.float64], NDArray[np.float64], Ints, Ints, Ints, int]:
+    ) -> tuple[Ints, Ints, Local, NDArray[np.float64], NDArray[np.float64], Ints, Ints, Ints, int]:
         fleet, data = self._fleet, self._fleet.data
         return (
-            fleet.offsets, data.indptr, self._local, data.values, data.y,
+            fleet.offsets, data.indptr, self._local, self._values, data.y,
             self._spans, self._own, self._presence, data.columns,
         )  # fmt: skip
 

@@ -2,7 +2,8 @@
 
 All rows of all devices stand in one set of arrays. A device's entries name its own features 0 … m_k − 1, the ``local``
 numbers of the features it has, so that its pass works on m_k values that stay in the nearest cache. The arithmetic is
-that of ``fl.kernels.sparse``, which is called on each device's part: coordinate by coordinate the bits are the same.
+that of ``fl.kernels.sparse``: coordinate by coordinate the bits are the same. Where every entry is 1, ``values`` is
+empty, and a row takes a sixth of the memory.
 
 Sums are kept as low + 2**27·middle in int64, exact while the weights of a call add up to 2**35 at most. A device
 whose vector may be over its bound, or is no number, is left out and named in ``left``: it goes the ordinary way.
@@ -15,9 +16,10 @@ from numpy.typing import NDArray
 
 from chain.fixedpoint import Float64Vector
 from fl.kernels.compiled import kernel
-from fl.kernels.losses import residual_soon
+from fl.kernels.lanes import fetch
+from fl.kernels.losses import BLOCK, judge_block, residual_soon
 from fl.kernels.shuffle import shuffle, shuffle_blocks
-from fl.kernels.sparse import PORTION, find_factors, gradient, most_entries
+from fl.kernels.sparse import AHEAD, PORTION, find_factors, most_entries
 
 LIMB_BITS: Final = 27
 LIMB_MASK: Final = 2**27 - 1
@@ -27,6 +29,7 @@ NEARLY: Final = 1.0 - 2.0**-30
 
 Ints = NDArray[np.int64]
 Local = NDArray[np.uint32]
+"""A device's own numbers of features; 16 bits each where no device has more than 65,536."""
 Words = NDArray[np.uint64]
 Flags = NDArray[np.bool_]
 Limbs = NDArray[np.int64]
@@ -63,7 +66,7 @@ def name_features(
 ) -> None:
     """Write each device's features, rising, with n_k^j behind ``spans[k]``, and the entries' local numbers."""
     counts = np.zeros(features, dtype=np.int64)
-    place = np.zeros(features, dtype=np.uint32)
+    place = np.zeros(features, dtype=np.int64)
     for k in devices:
         counts[:] = 0
         first, last = starts[offsets[k]], starts[offsets[k + 1]]
@@ -169,6 +172,44 @@ def gather(source: Float64Vector, own: Ints, features: int, out: Float64Vector) 
 
 
 @kernel
+def add_gradient(
+    kind: int,
+    starts: Ints,
+    local: Local,
+    values: Float64Vector,
+    columns: int,
+    y: Float64Vector,
+    weights: Float64Vector,
+    outputs: Float64Vector,
+    residuals: Float64Vector,
+    out: Float64Vector,
+) -> float:
+    """Run ``fl.kernels.sparse.gradient`` on a device."""
+    is_one = values.size == 0
+    losses = np.empty(BLOCK)
+    total = 0.0
+    for first in range(0, y.size, BLOCK):
+        last = min(first + BLOCK, y.size)
+        for i in range(first, last):
+            output = 0.0
+            for e in range(starts[i], starts[i + 1]):
+                output += weights[local[e]] if is_one else values[e] * weights[local[e]]
+            if weights.size > columns:
+                output += weights[columns]
+            outputs[i] = output
+        judge_block(kind, outputs[first:last], y[first:last], residuals[first:last], losses)
+        for i in range(last - first):
+            total = total + losses[i]
+        for i in range(first, last):
+            residual = residuals[i]
+            for e in range(starts[i], starts[i + 1]):
+                out[local[e]] += residual if is_one else values[e] * residual
+            if out.size > columns:
+                out[columns] += residual
+    return total
+
+
+@kernel
 def sum_gradients(
     kind: int,
     devices: Ints,
@@ -203,7 +244,7 @@ def sum_gradients(
         here = np.empty(mine.size + biases)
         gather(weights, mine, features, here)
         vector = np.zeros(mine.size + biases)
-        losses[k] = gradient(
+        losses[k] = add_gradient(
             kind, starts[first : last + 1], local, values, mine.size, y[first:last], here,
             outputs[first:last], residuals[first:last], vector,
         )  # fmt: skip
@@ -239,12 +280,18 @@ def go_through(
 
     The last five arrays are room to work in.
     """
+    is_one = values.size == 0
     done[:columns] = 0
     first = 0
     while first < order.size:
         last = first
         count = 0
         while last < order.size and count < PORTION:
+            later = order[min(last + AHEAD, order.size - 1)]
+            for e in range(starts[later], starts[later + 1], 8):
+                fetch(local, e)
+                if not is_one:
+                    fetch(values, e)
             for e in range(starts[order[last]], starts[order[last] + 1]):
                 j = local[e]
                 missed[count] = last - done[j]
@@ -265,14 +312,14 @@ def go_through(
                 late = power[back + e] * u - total[back + e] * drift[j]
                 u = late if missed[back + e] > 0 else u
                 moved[j] = u
-                output += values[e] * u
+                output += u if is_one else values[e] * u
             output += outputs[i]
             if moved.size > columns:
                 output += moved[columns]
             delta = residual_soon(kind, output, y[i]) - residuals[i]
             for e in range(starts[i], starts[i + 1]):
                 j = local[e]
-                moved[j] = decay[j] * moved[j] - (gain[j] * (values[e] * delta) + drift[j])
+                moved[j] = decay[j] * moved[j] - (gain[j] * (delta if is_one else values[e] * delta) + drift[j])
             if moved.size > columns:
                 moved[columns] = decay[columns] * moved[columns] - (gain[columns] * delta + drift[columns])
             entry += starts[i + 1] - starts[i]

@@ -72,6 +72,18 @@ def test_a_fleet_gives_the_bits_of_its_devices(problem: Problem, count: int, see
     same(train_federated(problem, devices, threads=threads), one_by_one(problem, devices))
 
 
+def test_rows_of_ones_and_of_other_values_are_trained_alike() -> None:
+    """Where every entry is 1 no values are read; one that is not brings them back."""
+    problem, devices = PROBLEMS[0], devices_of(PROBLEMS[0], 5, 21)
+    ones = {
+        name: SparseData(part.indptr, part.indices, np.ones_like(part.values), part.columns, part.y)
+        for name, part in devices.items()
+    }
+    same(train_federated(problem, ones), one_by_one(problem, ones))
+    mixed = ones | {"device-3": devices["device-3"]}
+    same(train_federated(problem, mixed), one_by_one(problem, mixed))
+
+
 def test_devices_that_drop_out_are_left_out() -> None:
     """In either exchange; and too few of them end the run as ever."""
     problem = PROBLEMS[0]
