@@ -256,6 +256,33 @@ def sum_gradients(
 
 
 @kernel
+def finish(
+    rows: int,
+    columns: int,
+    decay: Float64Vector,
+    drift: Float64Vector,
+    moved: Float64Vector,
+    done: Ints,
+    missed: Ints,
+    ratio: Float64Vector,
+    power: Float64Vector,
+    total: Float64Vector,
+) -> None:
+    """Bring every feature to the end of a pass over so many rows."""
+    for begin in range(0, columns, PORTION):
+        count = min(PORTION, columns - begin)
+        for q in range(count):
+            missed[q] = rows - done[begin + q]
+            ratio[q] = decay[begin + q]
+        missed[count : count + 16] = 0
+        find_factors(ratio, missed, count, power, total)
+        for q in range(count):
+            j = begin + q
+            if missed[q] > 0:
+                moved[j] = power[q] * moved[j] - total[q] * drift[j]
+
+
+@kernel
 def go_through(
     kind: int,
     starts: Ints,
@@ -324,17 +351,7 @@ def go_through(
                 moved[columns] = decay[columns] * moved[columns] - (gain[columns] * delta + drift[columns])
             entry += starts[i + 1] - starts[i]
         first = last
-    for begin in range(0, columns, PORTION):
-        count = min(PORTION, columns - begin)
-        for q in range(count):
-            missed[q] = order.size - done[begin + q]
-            ratio[q] = decay[begin + q]
-        missed[count : count + 16] = 0
-        find_factors(ratio, missed, count, power, total)
-        for q in range(count):
-            j = begin + q
-            if missed[q] > 0:
-                moved[j] = power[q] * moved[j] - total[q] * drift[j]
+    finish(order.size, columns, decay, drift, moved, done, missed, ratio, power, total)
 
 
 @kernel
