@@ -251,7 +251,7 @@ def test_a_device_says_of_its_features_what_it_says_in_a_whole_vector(number: in
 
 
 def test_the_shared_movement_is_that_of_a_device_without_the_feature() -> None:
-    """Within a thousandth of what its little steps would give, and never over update_clip."""
+    """Within a thousandth of what its little steps give, never over update_clip; its gradient to half a unit a row."""
     plain = make_problem(12, "logistic", l2="0.05")
     problem, model = supported(plain), a_model(plain, 9)
     data, other = random_data(plain, 40, 1, density=0.1, sparse=True), random_data(plain, 50, 2)
@@ -272,6 +272,11 @@ def test_the_shared_movement_is_that_of_a_device_without_the_feature() -> None:
         plain, 1, plain.algorithm.train(plain, a_task(1), 1, model, encoded, lacking, b"s" * 32)
     ).vector[:6]
     assert np.allclose(shared[:6], moved, rtol=1e-3)
+    gradient = read_contribution(
+        plain, 0, plain.algorithm.train(plain, a_task(0), 0, model, b"", lacking, b"s" * 32)
+    ).vector[:6]
+    assert int(np.abs(gradient).min()) > 1_000_000
+    assert np.abs(gradient - 40 * np.array(shared_gradient(problem, model)[:6])).max() <= 21  # half a unit a row
     most = 100 << problem.fraction_bits
     assert set(map(abs, shared_update(problem, [2**60, -(2**60)], 1))) == {most}
 
