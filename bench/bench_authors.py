@@ -20,7 +20,6 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from bench.report import OUT, Row, publish, row
-from chain.ids import ZERO_HASH
 from fl.data.authors import DEVICES, authors_plan, make_fleet
 from fl.data.fleetfile import load_fleet
 from fl.fleet import Fleet
@@ -29,7 +28,6 @@ from fl.optimum import find_optimum
 from fl.parallel import cores
 from fl.plan.schema import Plan
 from fl.problem import Problem, compile_problem
-from fl.task import Task
 from fl.train import RoundReport, train_federated
 
 SCALES: Final = (100, 1_000, DEVICES)
@@ -100,8 +98,7 @@ def count_bytes(problem: Problem, fleet: Fleet) -> tuple[float, float]:
     """Return the bytes a device sends in a round, on average over some, and those of full vectors and counts."""
     model, sizes = initial_model(problem.plan), []
     for place in np.linspace(0, len(fleet) - 1, min(SAMPLED, len(fleet))).astype(int).tolist():
-        task = Task(ZERO_HASH, 0, 0, 0, ZERO_HASH, ZERO_HASH, ZERO_HASH, ZERO_HASH)
-        first = problem.algorithm.train(problem, task, 0, model, b"", fleet.device(place), b"")
+        first = problem.algorithm.train(problem, 0, model, b"", fleet.device(place), b"")
         said = problem.algorithm.read_payload(problem, 0, first).features
         assert said is not None
         sizes.append(2 * len(first) - 8 - len(_counts_of(first, said.size)))

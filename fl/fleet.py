@@ -260,7 +260,7 @@ class FleetExchanges:
     def _alone(self, task: Task, phase: int, place: int, model: Int64Vector, carry: bytes) -> Contribution:
         """Return what a device sends that trains by itself."""
         problem, seed = self._problem, device_seed(task.digest, self._accounts[place])
-        payload = problem.algorithm.train(problem, task, phase, model, carry, self._fleet.device(place), seed)
+        payload = problem.algorithm.train(problem, phase, model, carry, self._fleet.device(place), seed)
         return problem.algorithm.read_payload(problem, phase, payload)
 
     def _say(self, total: ScatteredSum, said: Contribution, weight: int) -> None:

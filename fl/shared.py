@@ -42,7 +42,7 @@ def repeat_training(
     data = decode_shared(problem, shared, samples)
     weights, seed = from_bytes(model, problem.dimension), device_seed(task.digest, device)
     try:
-        payload = problem.algorithm.train(problem, task, task.phase, weights, carry, data, seed)
+        payload = problem.algorithm.train(problem, task.phase, weights, carry, data, seed)
     except (DivergenceError, DataError):
         return None
     return content_id(payload)

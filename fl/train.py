@@ -190,7 +190,7 @@ class _Federation:
 
         def payload_of(name: str) -> bytes:
             seed = device_seed(task.digest, self.accounts[name])
-            return problem.algorithm.train(problem, task, task.phase, model, carry, self.devices[name], seed)
+            return problem.algorithm.train(problem, task.phase, model, carry, self.devices[name], seed)
 
         for name, payload in zip(senders, mapped(payload_of, senders, self.threads), strict=True):
             samples = rows(self.devices[name])

@@ -18,7 +18,6 @@ from chain.fixedpoint import Int64Vector
 from chain.ids import AccountId
 from fl.dataset import Dataset
 from fl.objective import Objective
-from fl.task import Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +104,7 @@ class Algorithm(Protocol):
         """The exchanges of a round, in order."""
 
     def train(
-        self, problem: Objective, task: Task, phase: int, model: Int64Vector, carry: bytes, data: Dataset, seed: bytes
+        self, problem: Objective, phase: int, model: Int64Vector, carry: bytes, data: Dataset, seed: bytes
     ) -> bytes:
         """Return the payload of one device: a deterministic function of the arguments, already clipped.
 

@@ -28,7 +28,6 @@ from fl.objective import Objective
 from fl.payload import parse_payload
 from fl.permutation import shuffled
 from fl.plan.schema import Dane
-from fl.task import Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +40,7 @@ class DaneAlgorithm:
 
     @np.errstate(over="ignore", invalid="ignore")  # what diverges is refused when it is clipped
     def train(
-        self, problem: Objective, task: Task, phase: int, model: Int64Vector, carry: bytes, data: Dataset, seed: bytes
+        self, problem: Objective, phase: int, model: Int64Vector, carry: bytes, data: Dataset, seed: bytes
     ) -> bytes:
         """Return the payload of one exchange (``fl.algorithms.base.Algorithm.train``)."""
         check_data(problem, data)

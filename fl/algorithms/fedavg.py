@@ -20,7 +20,6 @@ from fl.objective import Objective
 from fl.payload import parse_payload
 from fl.permutation import shuffled
 from fl.plan.schema import FedAvg
-from fl.task import Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +32,7 @@ class FederatedAveraging:
 
     @np.errstate(over="ignore", invalid="ignore")  # what diverges is refused when it is clipped
     def train(
-        self, problem: Objective, task: Task, phase: int, model: Int64Vector, carry: bytes, data: Dataset, seed: bytes
+        self, problem: Objective, phase: int, model: Int64Vector, carry: bytes, data: Dataset, seed: bytes
     ) -> bytes:
         """Return the payload of a round (``fl.algorithms.base.Algorithm.train``)."""
         check_data(problem, data)

@@ -38,7 +38,6 @@ from fl.payload import parse_payload
 from fl.permutation import shuffled
 from fl.plan.schema import FedSvrg
 from fl.presence import feature_presence
-from fl.task import Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +50,7 @@ class FederatedSvrg:
 
     @np.errstate(over="ignore", invalid="ignore")  # what diverges is refused when it is clipped
     def train(
-        self, problem: Objective, task: Task, phase: int, model: Int64Vector, carry: bytes, data: Dataset, seed: bytes
+        self, problem: Objective, phase: int, model: Int64Vector, carry: bytes, data: Dataset, seed: bytes
     ) -> bytes:
         """Return the payload of one exchange (``fl.algorithms.base.Algorithm.train``)."""
         check_data(problem, data)

@@ -66,7 +66,7 @@ def train_task(spec: TrainTask, world: World, control: JobControl) -> JobResult:
     began = control.clock_us()
     try:
         if audit_policy(problem.plan) is None:
-            payload = problem.algorithm.train(problem, spec.task, spec.task.phase, model, spec.carry, data, seed)
+            payload = problem.algorithm.train(problem, spec.task.phase, model, spec.carry, data, seed)
         else:
             payload = train_audited(world, problem, spec.task, spec.model, spec.carry, data).payload()
     except DivergenceError as error:

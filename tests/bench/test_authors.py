@@ -5,13 +5,11 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from bench.bench_authors import count_bytes, draw, measure, rows_of
-from chain.ids import ZERO_HASH
 from fl.algorithms.base import Settled
 from fl.data.authors import authors_plan
 from fl.data.fleetfile import load_fleet
 from fl.models import initial_model
 from fl.problem import compile_problem
-from fl.task import Task
 from fl.train import account_of
 
 
@@ -41,10 +39,9 @@ def test_bytes_are_those_of_both_payloads(tmp_path: Path) -> None:
     sizes = 0
     carry = b""
     for phase in (0, 1):
-        task = Task(ZERO_HASH, 0, 0, phase, ZERO_HASH, ZERO_HASH, ZERO_HASH, ZERO_HASH)
         settled = []
         for name, data in fleet.items():
-            payload = problem.algorithm.train(problem, task, phase, model, carry, data, b"s" * 32)
+            payload = problem.algorithm.train(problem, phase, model, carry, data, b"s" * 32)
             sizes += len(payload)
             said = problem.algorithm.read_payload(problem, phase, payload)
             settled.append(Settled.of(account_of(name), data.y.size, said))

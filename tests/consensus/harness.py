@@ -300,7 +300,6 @@ class Chain:
         assert enrolment is not None
         return problem.algorithm.train(
             problem,
-            task,
             task.phase,
             from_bytes(open_task.model, problem.dimension),
             open_task.carry,

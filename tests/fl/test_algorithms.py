@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from chain.fixedpoint import Int64Vector, fixed, squared_norm, to_fixed, to_float
 from chain.hashing import content_id
-from chain.ids import ZERO_HASH, AccountId
+from chain.ids import AccountId
 from chain.number import Number
 from fl.algorithms.base import Contribution, Settled
 from fl.algorithms.carry import read_carry
@@ -26,15 +26,10 @@ from fl.plan.options import algorithm_names
 from fl.plan.schema import Dane, FedAvg, FedSvrg, Training
 from fl.presence import feature_presence
 from fl.problem import Problem, compile_problem
-from fl.task import Task
 from fl.train import train_federated
 from tests.fl.problems import ONE, make_problem, random_data
 
 SEED = bytes(range(32))
-
-
-def a_task(phase: int) -> Task:
-    return Task(ZERO_HASH, 0, 0, phase, ZERO_HASH, ZERO_HASH, ZERO_HASH, ZERO_HASH)
 
 
 def a_model(problem: Problem, seed: int = 0) -> Int64Vector:
@@ -46,7 +41,7 @@ def settled(index: int, samples: int, contribution: Contribution) -> Settled:
 
 
 def after_phase(problem: Problem, phase: int, model: Int64Vector, carry: bytes, parts: list[Dataset]) -> list[Settled]:
-    payloads = [problem.algorithm.train(problem, a_task(phase), phase, model, carry, data, SEED) for data in parts]
+    payloads = [problem.algorithm.train(problem, phase, model, carry, data, SEED) for data in parts]
     return [
         settled(k, rows(data), problem.algorithm.read_payload(problem, phase, payload))
         for k, (data, payload) in enumerate(zip(parts, payloads, strict=True))
@@ -245,7 +240,7 @@ def test_training_that_diverges_releases_nothing() -> None:
     """A linear model with an absurd step leaves float64: DivergenceError, not a vector of nonsense."""
     problem = make_problem(3, "linear", algorithm=FedAvg(Number.of("1e10"), 50, 1), l2="1")
     with pytest.raises(DivergenceError, match="step is too large"):
-        FEDAVG.train(problem, a_task(0), 0, a_model(problem), b"", random_data(problem, 30, 1), SEED)
+        FEDAVG.train(problem, 0, a_model(problem), b"", random_data(problem, 30, 1), SEED)
 
 
 def test_training_refuses_rows_that_are_not_the_plans() -> None:
@@ -254,7 +249,7 @@ def test_training_refuses_rows_that_are_not_the_plans() -> None:
     model = a_model(problem)
     for data in (DenseData(np.zeros((0, 3)), np.zeros(0)), random_data(other, 5, 1)):
         with pytest.raises(DataError):
-            FEDSVRG.train(problem, a_task(0), 0, model, b"", data, SEED)
+            FEDSVRG.train(problem, 0, model, b"", data, SEED)
 
 
 def test_the_same_task_gives_the_same_bytes_and_another_seed_others() -> None:
@@ -263,7 +258,7 @@ def test_the_same_task_gives_the_same_bytes_and_another_seed_others() -> None:
     parts = [random_data(problem, 30, k) for k in range(2)]
     model = a_model(problem)
     carry = FEDSVRG.settle(problem, 0, model, b"", after_phase(problem, 0, model, b"", parts)).carry
-    payloads = [FEDSVRG.train(problem, a_task(1), 1, model, carry, parts[0], seed) for seed in (SEED, SEED, b"x" * 32)]
+    payloads = [FEDSVRG.train(problem, 1, model, carry, parts[0], seed) for seed in (SEED, SEED, b"x" * 32)]
     assert payloads[0] == payloads[1] != payloads[2]
 
 
@@ -271,7 +266,7 @@ def test_an_instance_without_scaling_sends_no_counts() -> None:
     """Counts leak; where S and A are off they stay at home."""
     plain = make_problem(6, algorithm=FedSvrg(Number.of(1), False, False))
     scaled = make_problem(6, algorithm=FedSvrg(Number.of(1), False, True))
-    sizes = [len(FEDSVRG.train(p, a_task(0), 0, a_model(p), b"", random_data(p, 9, 1), SEED)) for p in (plain, scaled)]
+    sizes = [len(FEDSVRG.train(p, 0, a_model(p), b"", random_data(p, 9, 1), SEED)) for p in (plain, scaled)]
     assert sizes == [8 * 7 + 8, 8 * 7 + 8 + 4 * 6]
 
 

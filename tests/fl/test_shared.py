@@ -41,7 +41,7 @@ def test_every_phase_of_every_algorithm_repeats_bit_for_bit(algorithm: Algorithm
     for phase in range(len(problem.algorithm.phases)):
         task = task_of(problem, phase)
         seed = device_seed(task.digest, DEVICE)
-        payload = problem.algorithm.train(problem, task, phase, weights, carry, data, seed)
+        payload = problem.algorithm.train(problem, phase, weights, carry, data, seed)
         assert repeat_training(problem, task, DEVICE, 23, model, carry, shared) == content_id(payload)
         others = encode_shared(random_data(problem, 23, 4, density=0.5, sparse=sparse))
         assert repeat_training(problem, task, DEVICE, 23, model, carry, others) != content_id(payload)
@@ -90,7 +90,7 @@ def test_whatever_is_shared_stops_nobody(
         if repeat_training(problem, task, DEVICE, 6, to_bytes(weights), carry, shared) is None:
             return
         data, seed_of = decode_shared(problem, shared, 6), device_seed(task.digest, DEVICE)
-        payload = problem.algorithm.train(problem, task, phase, weights, carry, data, seed_of)
+        payload = problem.algorithm.train(problem, phase, weights, carry, data, seed_of)
         settled = [Settled.of(DEVICE, 6, problem.algorithm.read_payload(problem, phase, payload))]
         carry = problem.algorithm.settle(problem, phase, weights, carry, settled).carry
 

@@ -200,7 +200,7 @@ def test_what_is_settled_is_what_whole_vectors_settle(
     def collected(phase: int, carry: bytes, absent: list[int], who: list[int]) -> tuple[list[Settled], list[Settled]]:
         ours, theirs = [], []
         for k in who:
-            payload = algorithm.train(problem, a_task(phase), phase, model, carry, parts[k], seeds[k])
+            payload = algorithm.train(problem, phase, model, carry, parts[k], seeds[k])
             one = read_contribution(problem, phase, payload)
             assert len(payload) <= largest_payload(problem)
             assert check_update(problem, phase, Facts(rows(parts[k]), 0, 0, 1), one) is None
@@ -235,12 +235,8 @@ def test_a_device_says_of_its_features_what_it_says_in_a_whole_vector(number: in
     data, seed = random_data(plain, 6, 5, density=0.1, sparse=True), b"s" * 32
     carry = b""
     for phase in (0, 1):
-        part = read_contribution(
-            problem, phase, problem.algorithm.train(problem, a_task(phase), phase, model, carry, data, seed)
-        )
-        full = read_contribution(
-            plain, phase, plain.algorithm.train(plain, a_task(phase), phase, model, carry, data, seed)
-        )
+        part = read_contribution(problem, phase, problem.algorithm.train(problem, phase, model, carry, data, seed))
+        full = read_contribution(plain, phase, plain.algorithm.train(plain, phase, model, carry, data, seed))
         assert part.features is not None
         assert part.features.tolist() == np.flatnonzero(feature_presence(data)).tolist()
         assert 0 < part.features.size < plain.features
@@ -257,7 +253,7 @@ def test_the_shared_movement_is_that_of_a_device_without_the_feature() -> None:
     data, other = random_data(plain, 40, 1, density=0.1, sparse=True), random_data(plain, 50, 2)
     full = [
         Settled.of(AccountId(bytes([k]) * 32), rows(part), read_contribution(plain, 0, plain.algorithm.train(
-            plain, a_task(0), 0, model, b"", part, b"")))
+            plain, 0, model, b"", part, b"")))
         for k, part in enumerate([data, other])
     ]  # fmt: skip
     encoded = plain.algorithm.settle(plain, 0, model, b"", full).carry
@@ -268,13 +264,9 @@ def test_the_shared_movement_is_that_of_a_device_without_the_feature() -> None:
     keep = lacking.indices >= 6  # type: ignore[union-attr]
     starts = np.concatenate([[0], np.cumsum(keep)])[lacking.indptr]  # type: ignore[union-attr]
     lacking = type(lacking)(starts, lacking.indices[keep], lacking.values[keep], 12, lacking.y)  # type: ignore
-    moved = read_contribution(
-        plain, 1, plain.algorithm.train(plain, a_task(1), 1, model, encoded, lacking, b"s" * 32)
-    ).vector[:6]
+    moved = read_contribution(plain, 1, plain.algorithm.train(plain, 1, model, encoded, lacking, b"s" * 32)).vector[:6]
     assert np.allclose(shared[:6], moved, rtol=1e-3)
-    gradient = read_contribution(
-        plain, 0, plain.algorithm.train(plain, a_task(0), 0, model, b"", lacking, b"s" * 32)
-    ).vector[:6]
+    gradient = read_contribution(plain, 0, plain.algorithm.train(plain, 0, model, b"", lacking, b"s" * 32)).vector[:6]
     assert int(np.abs(gradient).min()) > 1_000_000
     assert np.abs(gradient - 40 * np.array(shared_gradient(problem, model)[:6])).max() <= 21  # half a unit a row
     most = 100 << problem.fraction_bits
@@ -339,7 +331,7 @@ def test_a_device_with_more_features_than_the_plan_lets_it_name_is_told() -> Non
     """It learns why it can't take part, before anything is sent."""
     problem = supported(make_problem(12), 3)
     with pytest.raises(DataError, match=r"compression\.features"):
-        problem.algorithm.train(problem, a_task(0), 0, a_model(problem, 1), b"", random_data(problem, 5, 1), b"s" * 32)
+        problem.algorithm.train(problem, 0, a_model(problem, 1), b"", random_data(problem, 5, 1), b"s" * 32)
 
 
 def test_the_holdout_looks_at_what_was_sent() -> None:

@@ -50,15 +50,14 @@ class Case:
         self.problem: Problem = compile_problem(plan)
         self.data: Dataset = random_data(self.problem, samples, 1, density=0.6, sparse=sparse)
         start = initial_model(plan)
-        first = Task(self.problem.plan_id, 0, 0, 0, ZERO_HASH, ZERO_HASH, ZERO_HASH, ZERO_HASH)
-        gradients = FEDSVRG.train(self.problem, first, 0, start, b"", self.data, b"")
+        gradients = FEDSVRG.train(self.problem, 0, start, b"", self.data, b"")
         settled = Settled.of(DEVICE, samples, FEDSVRG.read_payload(self.problem, 0, gradients))
         carry = FEDSVRG.settle(self.problem, 0, start, b"", [settled]).carry if phase else b""
         self.task = Task(
             self.problem.plan_id, 0, 0, phase, content_id(to_bytes(start)), content_id(carry), ZERO_HASH, ZERO_HASH
         )
         self.seed = device_seed(self.task.digest, DEVICE)
-        self.honest = FEDSVRG.train(self.problem, self.task, phase, start, carry, self.data, self.seed)
+        self.honest = FEDSVRG.train(self.problem, phase, start, carry, self.data, self.seed)
         presence = feature_presence(self.data) if phase else np.zeros(0, np.int64)
         self.training = AuditedTraining(self.problem, phase, start, carry, samples, presence, self.seed)
         self.rows = CommittedRows.of(self.data, SECRET)
