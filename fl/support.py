@@ -6,8 +6,8 @@
     vector     int64 each     the parameters that read the features, feature after feature, then those that read none
     loss       1 × int64      first phase of a round only, 0 … 2**62
 
-A varint has 7 bits a byte, the low ones first, the top bit of all but the last set; it is as short as can be. So each
-contribution has one encoding. Little-endian, nothing before, between or after.
+A varint (``fl.varints``) is as short as can be, so each contribution has one encoding. Little-endian, nothing before,
+between or after.
 
 Rules of this file: sizes are checked before memory is taken; no plan, no model, only bytes and numbers.
 """
@@ -23,9 +23,9 @@ from chain.fixedpoint import Int64Vector, from_bytes, to_bytes
 from fl.algorithms.base import Contribution
 from fl.errors import PayloadError
 from fl.payload import LOSS_MAX
+from fl.varints import PLACES, pack_varints, unpack_varints
 
 _HEAD: Final = 4
-_VARINT_BYTES: Final = 5
 _COUNT_MAX: Final = 2**32 - 1
 
 
@@ -48,7 +48,7 @@ class Form:
 
     def most_bytes(self) -> int:
         """Return the most bytes that a payload of this form has."""
-        varints = _VARINT_BYTES * self.limit * (1 + self.has_counts)
+        varints = PLACES * self.limit * (1 + self.has_counts)
         return _HEAD + varints + 8 * (self.limit * self.units + self.rest) + 8 * self.has_loss
 
 
@@ -63,13 +63,18 @@ def write_support(
     features: NDArray[np.int64], vector: Int64Vector, loss: int | None = None, counts: NDArray[np.int64] | None = None
 ) -> bytes:
     """Return the payload; ``vector`` as ``coordinates`` orders it, ``counts`` one a feature."""
-    parts = [features.size.to_bytes(_HEAD, "little"), pack_varints(np.diff(features, prepend=-1) - 1)]
+    parts = [write_features(features)]
     if counts is not None:
         parts.append(pack_varints(counts))
     parts.append(to_bytes(vector))
     if loss is not None:
         parts.append(loss.to_bytes(8, "little", signed=True))
     return b"".join(parts)
+
+
+def write_features(features: NDArray[np.int64]) -> bytes:
+    """Return the beginning of a payload: how many features it names, and which."""
+    return features.size.to_bytes(_HEAD, "little") + pack_varints(np.diff(features, prepend=-1) - 1)
 
 
 def parse_support(payload: bytes, form: Form) -> Contribution:
@@ -100,36 +105,3 @@ def parse_support(payload: bytes, form: Form) -> Contribution:
     if not 0 <= loss <= LOSS_MAX:
         raise PayloadError(f"loss sum {loss}; 0 … 2**62 is allowed")
     return Contribution(vector, counts, loss, features)
-
-
-def pack_varints(values: NDArray[np.int64]) -> bytes:
-    """Return integers 0 … 2**35 - 1 as varints."""
-    sizes = np.ones(values.size, np.int64)
-    for place in range(1, _VARINT_BYTES):
-        sizes += values >> 7 * place > 0
-    starts = np.cumsum(sizes) - sizes
-    packed = np.zeros(int(sizes.sum()), np.uint8)
-    for place in range(_VARINT_BYTES):
-        reach = sizes > place
-        more = np.where(sizes[reach] > place + 1, 0x80, 0)
-        packed[starts[reach] + place] = (values[reach] >> 7 * place & 0x7F) | more
-    return packed.tobytes()
-
-
-def unpack_varints(payload: bytes, at: int, count: int) -> tuple[NDArray[np.int64], int]:
-    """Return ``count`` integers that begin at byte ``at``, and where they end. ``PayloadError`` if there are fewer."""
-    if not count:
-        return np.zeros(0, np.int64), at
-    window = np.frombuffer(payload, np.uint8, min(_VARINT_BYTES * count, len(payload) - at), at)
-    ends = np.flatnonzero(window < 0x80)[:count]
-    if ends.size < count:
-        raise PayloadError(f"payload has {ends.size} of {count} varints")
-    starts = np.concatenate([[0], ends[:-1] + 1])
-    sizes = ends - starts + 1
-    if int(sizes.max()) > _VARINT_BYTES or bool(((window[ends] == 0) & (sizes > 1)).any()):
-        raise PayloadError("payload has a varint that is longer than it needs to be")
-    values = np.zeros(count, np.int64)
-    for place in range(_VARINT_BYTES):
-        reach = sizes > place
-        values[reach] |= (window[starts[reach] + place].astype(np.int64) & 0x7F) << 7 * place
-    return values, at + int(ends[-1]) + 1

@@ -25,9 +25,10 @@ from fl.plan.validate import check_plan
 from fl.policies import Facts, check_update
 from fl.presence import feature_presence
 from fl.problem import Problem, compile_problem
-from fl.support import Form, coordinates, pack_varints, parse_support, unpack_varints, write_support
+from fl.support import Form, coordinates, parse_support, write_support
 from fl.task import Task
 from fl.train import train_federated
+from fl.varints import pack_varints, unpack_varints
 from tests.fl.problems import make_plan, make_problem, random_data, sparse_federation
 
 FORM = Form(features=300, limit=9, units=2, rest=3, has_loss=True, has_counts=True)

@@ -1,0 +1,49 @@
+"""Varints: integers of 7 bits a byte, the low ones first, the top bit of all bytes but the last set.
+
+Each is as short as can be, so a sequence of integers has one encoding. ``places`` is the most bytes that one may have.
+
+Rules of this file: a reader takes no more memory than the bytes it is given and the numbers it is asked for.
+"""
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fl.errors import PayloadError
+
+PLACES: Final = 5
+"""Bytes of a varint up to 2**35 - 1."""
+
+
+def pack_varints(values: NDArray[np.int64], places: int = PLACES) -> bytes:
+    """Return integers 0 … 2**(7·places) - 1 as varints; ``places`` is 9 at most."""
+    sizes = np.ones(values.size, np.int64)
+    for place in range(1, places):
+        sizes += values >> 7 * place > 0
+    starts = np.cumsum(sizes) - sizes
+    packed = np.zeros(int(sizes.sum()), np.uint8)
+    for place in range(places):
+        reach = sizes > place
+        more = np.where(sizes[reach] > place + 1, 0x80, 0)
+        packed[starts[reach] + place] = (values[reach] >> 7 * place & 0x7F) | more
+    return packed.tobytes()
+
+
+def unpack_varints(payload: bytes, at: int, count: int, places: int = PLACES) -> tuple[NDArray[np.int64], int]:
+    """Return ``count`` integers that begin at byte ``at``, and where they end. ``PayloadError`` if there are fewer."""
+    if not count:
+        return np.zeros(0, np.int64), at
+    window = np.frombuffer(payload, np.uint8, min(places * count, len(payload) - at), at)
+    ends = np.flatnonzero(window < 0x80)[:count]
+    if ends.size < count:
+        raise PayloadError(f"payload has {ends.size} of {count} varints")
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    sizes = ends - starts + 1
+    if int(sizes.max()) > places or bool(((window[ends] == 0) & (sizes > 1)).any()):
+        raise PayloadError("payload has a varint that is longer than it needs to be")
+    values = np.zeros(count, np.int64)
+    for place in range(places):
+        reach = sizes > place
+        values[reach] |= (window[starts[reach] + place].astype(np.int64) & 0x7F) << 7 * place
+    return values, at + int(ends[-1]) + 1
