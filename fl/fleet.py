@@ -41,6 +41,8 @@ MOST_ROWS: Final = 2**35
 
 Ints = NDArray[np.int64]
 Local = NDArray[np.uint32]
+_NOTHING: Final = np.empty(0, np.int64)
+"""No room for vectors one by one: they are added up."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,38 +122,73 @@ def fits(problem: Problem, fleet: Fleet) -> bool:
     )
 
 
+class NumberedFleet:
+    """A fleet under a plan: each device's features, rising, and its entries by their places among them.
+
+    Device k has the features ``own[spans[k]:spans[k + 1]]``, with n_k^j in ``presence``; ``local`` has the places of
+    its entries' features. ``outputs`` and ``residuals`` of all rows are room for what exchange 1 finds and exchange 2
+    needs.
+    """
+
+    def __init__(self, problem: Problem, fleet: Fleet, threads: int) -> None:
+        from fl.kernels import fleet as kernels
+        from fl.models.compute import KINDS
+
+        self.fleet, self.kind = fleet, KINDS[problem.model.loss]
+        data, everyone = fleet.data, np.arange(len(fleet))
+        sizes = np.zeros(len(fleet), np.int64)
+        where = (fleet.offsets, data.indptr, data.indices)
+        self._each(everyone, lambda part: kernels.count_features(part, *where, sizes, data.columns), threads)
+        self.spans = np.concatenate([[0], np.cumsum(sizes)])
+        self.own, self.presence = (np.empty(int(self.spans[-1]), np.int64) for _ in range(2))
+        narrow = int(sizes.max()) <= 2**16
+        self.local: Local = np.empty(data.indices.size, "u2" if narrow else "u4")
+        self.values = np.empty(0) if bool((data.values == 1.0).all()) else data.values
+
+        def name(part: Ints) -> None:
+            kernels.name_features(part, *where, self.spans, self.own, self.presence, self.local, data.columns)
+
+        self._each(everyone, name, threads)
+        self.outputs, self.residuals = (np.empty(rows(data)) for _ in range(2))
+
+    @property
+    def arrays(
+        self,
+    ) -> tuple[Ints, Ints, Local, NDArray[np.float64], NDArray[np.float64], Ints, Ints, Ints, int]:
+        """What the kernels take, in their order."""
+        fleet, data = self.fleet, self.fleet.data
+        return (
+            fleet.offsets, data.indptr, self.local, self.values, data.y,
+            self.spans, self.own, self.presence, data.columns,
+        )  # fmt: skip
+
+    def parts(self, chosen: Ints) -> list[Ints]:
+        """Return the devices in batches of about as many entries each."""
+        ends = self.fleet.data.indptr[self.fleet.offsets]
+        work = np.cumsum(np.diff(ends)[chosen] + 1)
+        if not work.size:
+            return []
+        cuts = np.searchsorted(work, work[-1] * np.arange(1, PARTS) / PARTS)
+        return [part for part in np.split(chosen, cuts) if part.size]
+
+    def _each(self, chosen: Ints, function: Callable[[Ints], None], threads: int) -> None:
+        for _ in mapped(function, self.parts(chosen), threads):
+            pass
+
+
 class FleetExchanges:
     """Both exchanges of Federated SVRG over a fleet. ``accounts`` stand for the devices, in the fleet's order."""
 
     def __init__(self, problem: Problem, fleet: Fleet, accounts: Sequence[AccountId], threads: int) -> None:
-        from fl.kernels import fleet as kernels
-        from fl.models.compute import KINDS
-
         self._problem, self._fleet, self._accounts, self._threads = problem, fleet, accounts, threads
-        self._kind = KINDS[problem.model.loss]
-        data, everyone = fleet.data, np.arange(len(fleet))
-        sizes = np.zeros(len(fleet), np.int64)
-        where = (fleet.offsets, data.indptr, data.indices)
-        self._each(everyone, lambda part: kernels.count_features(part, *where, sizes, data.columns))
-        limit = support.form_of(problem, 0).limit
+        self._numbered = NumberedFleet(problem, fleet, threads)
+        sizes, limit = np.diff(self._numbered.spans), support.form_of(problem, 0).limit
         if int(sizes.max()) > limit:
             place = int(sizes.argmax())
             raise DataError(
                 f"device {fleet.names[place]} has {sizes[place]} different features; "
                 f"the plan lets an update name {limit} (compression.features)"
             )
-        self._spans = np.concatenate([[0], np.cumsum(sizes)])
-        self._own, self._presence = (np.empty(int(self._spans[-1]), np.int64) for _ in range(2))
-
-        narrow = int(sizes.max()) <= 2**16
-        self._local: Local = np.empty(data.indices.size, "u2" if narrow else "u4")
-        self._values = np.empty(0) if bool((data.values == 1.0).all()) else data.values
-
-        def name(part: Ints) -> None:
-            kernels.name_features(part, *where, self._spans, self._own, self._presence, self._local, data.columns)
-
-        self._each(everyone, name)
-        self._outputs, self._residuals = (np.empty(rows(data)) for _ in range(2))
         self._last: _Holders | None = None
         self._at: bytes | None = None
         """The model that outputs and residuals are of."""
@@ -175,7 +212,7 @@ class FleetExchanges:
     def _sum_gradients(self, chosen: Ints, model: Int64Vector) -> tuple["_Sums", NDArray[np.float64], Ints]:
         from fl.kernels import fleet as kernels
 
-        problem = self._problem
+        problem, numbered = self._problem, self._numbered
         weights = to_float(model, problem.fraction_bits)
         clip = float(bounds_of(problem).sample_clip.fraction())
         losses, left = np.zeros(len(self._fleet)), np.zeros(len(self._fleet), np.bool_)
@@ -184,12 +221,12 @@ class FleetExchanges:
         def work(part: Ints) -> "_Sums":
             own = _Sums(problem)
             kernels.sum_gradients(
-                self._kind, part, *self._arrays(), weights, problem.model.l2, 2.0**problem.fraction_bits, clip,
-                self._outputs, self._residuals, own.limbs, losses, left,
+                numbered.kind, part, *numbered.arrays, weights, problem.model.l2, 2.0**problem.fraction_bits, clip,
+                numbered.outputs, numbered.residuals, own.limbs, losses, left, _NOTHING, _NOTHING,
             )  # fmt: skip
             return own
 
-        for own in mapped(work, self._parts(chosen), self._threads):
+        for own in mapped(work, numbered.parts(chosen), self._threads):
             sums.limbs += own.limbs
         self._at = model.tobytes()
         return sums, losses + self._fleet.sizes * problem.model.penalty_of(weights), chosen[left[chosen]]
@@ -217,7 +254,8 @@ class FleetExchanges:
     def _updates(self, task: Task, chosen: Ints, model: Int64Vector, carry: bytes) -> PhaseOutcome:
         from fl.kernels import fleet as kernels
 
-        problem, known, spec = self._problem, read_carry(carry), self._problem.plan.algorithm
+        problem, numbered, known = self._problem, self._numbered, read_carry(carry)
+        spec = problem.plan.algorithm
         assert isinstance(spec, FedSvrg)
         if self._at != model.tobytes():
             self._sum_gradients(np.arange(len(self._fleet)), model)
@@ -231,14 +269,17 @@ class FleetExchanges:
             part, states = item
             own = _Sums(problem)
             kernels.sum_updates(
-                self._kind, part, *self._arrays(), mean, everywhere, float(known.samples), spec.scale_gradients,
+                numbered.kind, part, *numbered.arrays, mean, everywhere, float(known.samples), spec.scale_gradients,
                 float(spec.step), problem.model.l2, 2.0**problem.fraction_bits, clip, states, block,
-                self._outputs, self._residuals, own.limbs, left,
+                numbered.outputs, numbered.residuals, own.limbs, left, _NOTHING, _NOTHING,
             )  # fmt: skip
             return own
 
-        draw = _order_states(task, self._accounts)
-        parts = ((part, np.array([draw(place) for place in part.tolist()], np.uint64)) for part in self._parts(chosen))
+        draw = order_states(task, self._accounts)
+        parts = (
+            (part, np.array([draw(place) for place in part.tolist()], np.uint64))
+            for part in self._numbered.parts(chosen)
+        )
         for own in mapped(work, parts, self._threads):
             sums.limbs += own.limbs
         weights = int(self._fleet.sizes[chosen].sum())
@@ -247,15 +288,6 @@ class FleetExchanges:
             self._say(total, self._alone(task, 1, place, model, carry), int(self._fleet.sizes[place]))
         moved = support.completed_update(problem, known, weights, total.total(), self._holders(chosen).rows.tolist())
         return PhaseOutcome(b"", moved_by(problem, known, model, moved, max(known.samples, 1)), None, None)
-
-    def _arrays(
-        self,
-    ) -> tuple[Ints, Ints, Local, NDArray[np.float64], NDArray[np.float64], Ints, Ints, Ints, int]:
-        fleet, data = self._fleet, self._fleet.data
-        return (
-            fleet.offsets, data.indptr, self._local, self._values, data.y,
-            self._spans, self._own, self._presence, data.columns,
-        )  # fmt: skip
 
     def _alone(self, task: Task, phase: int, place: int, model: Int64Vector, carry: bytes) -> Contribution:
         """Return what a device sends that trains by itself."""
@@ -271,28 +303,15 @@ class FleetExchanges:
         """Return who has the features among these devices: mostly the same ones as the last time."""
         from fl.kernels import fleet as kernels
 
-        chosen = np.sort(chosen)
+        numbered, chosen = self._numbered, np.sort(chosen)
         if self._last is None or not np.array_equal(self._last.devices, chosen):
             found = _Holders(chosen, *(np.zeros(self._problem.features, np.int64) for _ in range(3)))
             kernels.count_holders(
-                chosen, self._fleet.offsets, self._spans, self._own, self._presence,
+                chosen, self._fleet.offsets, numbered.spans, numbered.own, numbered.presence,
                 found.rows, found.counts, found.holders,
             )  # fmt: skip
             self._last = found
         return self._last
-
-    def _parts(self, chosen: Ints) -> list[Ints]:
-        """Return the devices in batches of about as many entries each."""
-        ends = self._fleet.data.indptr[self._fleet.offsets]
-        work = np.cumsum(np.diff(ends)[chosen] + 1)
-        if not work.size:
-            return []
-        cuts = np.searchsorted(work, work[-1] * np.arange(1, PARTS) / PARTS)
-        return [part for part in np.split(chosen, cuts) if part.size]
-
-    def _each(self, chosen: Ints, function: Callable[[Ints], None]) -> None:
-        for _ in mapped(function, self._parts(chosen), self._threads):
-            pass
 
 
 class _Sums:
@@ -318,7 +337,7 @@ class _Holders:
     holders: Ints
 
 
-def _order_states(task: Task, accounts: Sequence[AccountId]) -> Callable[[int], int]:
+def order_states(task: Task, accounts: Sequence[AccountId]) -> Callable[[int], int]:
     """Return ``fl.permutation.pass_state`` of each device's seed for a task: the digests that all share are begun once.
 
     The parts of a digest stand behind their lengths (``chain.hashing.digest``).

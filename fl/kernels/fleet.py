@@ -1,4 +1,4 @@
-"""Many sparse devices of one output in one call: Federated SVRG's two exchanges, quantised and added up exactly.
+"""Many sparse devices of one output in one call: Federated SVRG's two exchanges, quantised, added up or kept apart.
 
 All rows of all devices stand in one set of arrays. A device's entries name its own features 0 … m_k − 1, the ``local``
 numbers of the features it has, so that its pass works on m_k values that stay in the nearest cache. The arithmetic is
@@ -109,6 +109,13 @@ def add_up(vector: Float64Vector, own: Ints, biases: int, features: int, weight:
         value = np.int64(vector[own.size])
         limbs[features, 0] += (value & LIMB_MASK) * weight
         limbs[features, 1] += (value >> LIMB_BITS) * weight
+
+
+@kernel
+def keep(vector: Float64Vector, said: Ints, at: int) -> None:
+    """Write ``vector``, whole numbers, to ``said`` from ``at`` on."""
+    for i in range(vector.size):
+        said[at + i] = np.int64(vector[i])
 
 
 @kernel
@@ -231,13 +238,17 @@ def sum_gradients(
     limbs: Limbs,
     losses: Float64Vector,
     left: Flags,
+    said: Ints,
+    at: Ints,
 ) -> None:
     """Run exchange 1 of these devices: add Σ ∇f_i at their coordinates; write Σ l_i to ``losses``.
 
-    ``outputs`` and ``residuals`` of all rows are kept for exchange 2.
+    ``outputs`` and ``residuals`` of all rows are kept for exchange 2. If ``said`` has any room, the vectors are not
+    added up: that of ``devices[i]`` is written to it from ``at[i]`` on.
     """
     biases = weights.size - features
-    for k in devices:
+    for number in range(devices.size):
+        k = devices[number]
         first, last = offsets[k], offsets[k + 1]
         mine = own[spans[k] : spans[k + 1]]
         count = last - first
@@ -252,7 +263,10 @@ def sum_gradients(
             vector[i] += float(count) * (l2 * here[i])
         left[k] = not quantise(vector, scale, clip * float(count))
         if not left[k]:
-            add_up(vector, mine, biases, features, 1, limbs)
+            if said.size:
+                keep(vector, said, at[number])
+            else:
+                add_up(vector, mine, biases, features, 1, limbs)
 
 
 @kernel
@@ -381,11 +395,14 @@ def sum_updates(
     residuals: Float64Vector,
     limbs: Limbs,
     left: Flags,
+    said: Ints,
+    at: Ints,
 ) -> None:
     """Run exchange 2 of these devices: add n_k·(w_k − w) at their coordinates.
 
     ``mean`` is ∇f(w), ``everywhere`` n^j; ``length`` is the plan's step h. ``states[i]`` draws the order of
-    ``devices[i]``, by blocks of so many rows if ``block`` is not 0.
+    ``devices[i]``, by blocks of so many rows if ``block`` is not 0. If ``said`` has any room, w_k − w of
+    ``devices[i]`` is written to it from ``at[i]`` on, in place of adding up.
     """
     biases = mean.size - features
     room = PORTION + most_entries(starts) + 16
@@ -424,4 +441,7 @@ def sum_updates(
         )  # fmt: skip
         left[k] = not quantise(vector, scale, clip)
         if not left[k]:
-            add_up(vector, mine, biases, features, count, limbs)
+            if said.size:
+                keep(vector, said, at[number])
+            else:
+                add_up(vector, mine, biases, features, count, limbs)

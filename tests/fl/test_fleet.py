@@ -11,7 +11,7 @@ from fl import train
 from fl.algorithms.registry import algorithm_of
 from fl.dataset import Dataset, SparseData
 from fl.errors import DataError, DivergenceError, FLError
-from fl.fleet import Fleet, _order_states
+from fl.fleet import Fleet, order_states
 from fl.kernels.fleet import draw_order
 from fl.permutation import pass_state, shuffled
 from fl.plan.schema import FedSvrg, Support, Training
@@ -144,7 +144,7 @@ def test_a_fleet_is_the_federation_it_was_made_of() -> None:
 def test_orders_are_drawn_as_for_single_devices() -> None:
     """The digests that are begun once give the states that a device computes for itself."""
     task, accounts = a_task(1), [account_of(name) for name in ("a", "b")]
-    state = _order_states(task, accounts)
+    state = order_states(task, accounts)
     assert [state(place) for place in (0, 1)] == [
         pass_state(device_seed(task.digest, account), 0) for account in accounts
     ]
