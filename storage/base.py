@@ -388,12 +388,23 @@ class ReleaseJournal(Protocol):
         """Return what this device released for this task."""
         ...
 
+    def has(self, task: Hash, device: AccountId) -> bool:
+        """Has this device released anything for this task?"""
+        ...
+
     def record(self, entry: JournalEntry) -> None:
         """Write a release; it is durable on return.
 
         The same entry again changes nothing. ``JournalError`` if another was recorded for its task and device,
         if its payload is not the one its update names, or if its cumulative total falls short of what the
         device has spent.
+        """
+        ...
+
+    def record_all(self, entries: Sequence[JournalEntry]) -> None:
+        """Write releases of many devices, with one flush where they differ; all are durable on return.
+
+        ``JournalError`` as ``record`` raises it: then some of them may be written, and none may leave.
         """
         ...
 

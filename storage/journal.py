@@ -6,7 +6,7 @@ anybody counted. So a release is on disk before it leaves the process, and the s
 The journal lies with the device's data, not with the chain: a device that syncs anew keeps it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -61,21 +61,43 @@ class FileReleaseJournal:
         place = self._releases.find(task, device)
         return None if place is None else self._at(place)
 
+    def has(self, task: Hash, device: AccountId) -> bool:
+        """Has this device released anything for this task? Nothing is read."""
+        return self._releases.find(task, device) is not None
+
     def record(self, entry: JournalEntry) -> None:
         """Write a release; it is durable on return.
 
         ``JournalError`` as the Protocol says, and for every record after a write that failed: what is on disk is not
         known then, until the journal is opened again.
         """
+        self.record_all([entry])
+
+    def record_all(self, entries: Sequence[JournalEntry]) -> None:
+        """Write releases of many devices with one flush; all are durable on return. ``JournalError`` as ``record``."""
         if self._records.is_unsure:
             raise JournalError(f"an earlier write to {self.path} failed: restart the device after mending the disk")
-        if not self._releases.is_new(entry, self.lookup(entry.task, entry.device)):
+        pending: dict[AccountId, JournalEntry] = {}
+        for entry in entries:
+            if entry.device in pending:  # what it may release now follows from what it released before
+                self._write(pending.values())
+                pending.clear()
+            if self._releases.is_new(entry, self.lookup(entry.task, entry.device)):
+                pending[entry.device] = entry
+        self._write(pending.values())
+
+    def _write(self, entries: Collection[JournalEntry]) -> None:
+        """Append new entries, each of another device."""
+        encoded = list(map(encode, entries))
+        if not encoded:
             return
-        encoded = encode(entry)
-        if len(encoded) > MAX_ENTRY_BYTES:
-            raise JournalError(f"a release of {len(encoded)} bytes; at most {MAX_ENTRY_BYTES} are allowed")
-        self._records.append(encoded)
-        self._releases.add(entry, len(self._records) - 1)
+        longest = max(map(len, encoded))
+        if longest > MAX_ENTRY_BYTES:
+            raise JournalError(f"a release of {longest} bytes; at most {MAX_ENTRY_BYTES} are allowed")
+        first = len(self._records)
+        self._records.append_all(encoded)
+        for place, entry in enumerate(entries, first):
+            self._releases.add(entry, place)
 
     def total(self, device: AccountId) -> int:
         """Return the device's cumulative privacy loss over all entries, in micro-zCDP."""

@@ -1,6 +1,6 @@
 """The other stores in memory, twins of those on disk: payloads, journals, keys. The chain's is ``storage.memory``."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from chain.hashing import content_id
 from chain.ids import AccountId, Hash
@@ -76,6 +76,15 @@ class MemoryReleaseJournal:
         """Return what this device released for this task."""
         position = self._releases.find(task, device)
         return None if position is None else self._entries[position]
+
+    def has(self, task: Hash, device: AccountId) -> bool:
+        """Has this device released anything for this task?"""
+        return self._releases.find(task, device) is not None
+
+    def record_all(self, entries: Sequence[JournalEntry]) -> None:
+        """Keep releases, one after the other."""
+        for entry in entries:
+            self.record(entry)
 
     def record(self, entry: JournalEntry) -> None:
         """Keep a release."""

@@ -8,15 +8,17 @@ from storage.errors import JournalError
 class Releases:
     """The index of a journal: where each release is, and what each device has spent."""
 
-    __slots__ = ("_places", "_totals")
+    __slots__ = ("_known", "_places", "_totals")
 
     def __init__(self) -> None:
-        self._places: dict[tuple[Hash, AccountId], int] = {}
+        self._places: dict[Hash, dict[AccountId, int]] = {}
         self._totals: dict[AccountId, int] = {}
+        self._known: dict[AccountId, AccountId] = {}
+        """One object for each device's id, however many entries name it."""
 
     def find(self, task: Hash, device: AccountId) -> int | None:
         """Return the place of this device's release for this task."""
-        return self._places.get((task, device))
+        return self._places.get(task, {}).get(device)
 
     def total(self, device: AccountId) -> int:
         """Return the device's cumulative privacy loss in micro-zCDP."""
@@ -43,5 +45,6 @@ class Releases:
 
     def add(self, entry: JournalEntry, place: int) -> None:
         """Take note of an entry that ``is_new``."""
-        self._places[entry.task, entry.device] = place
-        self._totals[entry.device] = entry.update.release.privacy.total
+        device = self._known.setdefault(entry.device, entry.device)
+        self._places.setdefault(entry.task, {})[device] = place
+        self._totals[device] = entry.update.release.privacy.total

@@ -5,7 +5,7 @@ first key that is not proven yet; that is fetched, and the step is tried again. 
 itself takes the same step in the same state, and can't fail for want of a key: what it journals, it journals once.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from chain.hashing import content_id
@@ -46,6 +46,15 @@ class PretendedJournal:
     def lookup(self, task: Hash, device: AccountId) -> JournalEntry | None:
         """Return what was released for the task, really or not."""
         return self._told.get((task, device)) or self._real.lookup(task, device)
+
+    def has(self, task: Hash, device: AccountId) -> bool:
+        """Was anything released for the task, really or not?"""
+        return (task, device) in self._told or self._real.has(task, device)
+
+    def record_all(self, entries: Sequence[JournalEntry]) -> None:
+        """Pretend."""
+        for entry in entries:
+            self.record(entry)
 
     def record(self, entry: JournalEntry) -> None:
         """Pretend."""

@@ -75,6 +75,65 @@ def test_a_closed_journal_takes_nothing(disk: Disk):
 ENTRIES = [make_release(b"%d" % n, payload=bytes([n]) * 40 * n, loss=1, total=n + 1) for n in range(4)]
 
 
+def test_a_batch_is_what_its_releases_are_one_by_one(tmp_path):
+    """The same bytes on disk, found by task and device; what is known already is not written again."""
+    one, many = tmp_path / "one.log", tmp_path / "many.log"
+    entries = [
+        make_release(b"%d" % (n // 3), device=n % 3, payload=b"%d" % n, loss=1, total=n // 3 + 1) for n in range(9)
+    ]
+    with FileReleaseJournal(one) as journal:
+        for entry in entries:
+            journal.record(entry)
+    with FileReleaseJournal(many) as journal:
+        journal.record_all(entries[:4])
+        journal.record_all(entries)
+        journal.record_all([])
+        assert all(journal.has(entry.task, entry.device) for entry in entries)
+        assert not journal.has(entries[0].task, AccountId(b"stranger".ljust(32)))
+        assert [journal.total(AccountId(n.to_bytes(32, "big"))) for n in range(3)] == [3, 3, 3]
+    assert many.read_bytes() == one.read_bytes()
+
+
+def test_a_batch_is_flushed_once(tmp_path, monkeypatch):
+    """However many devices it is of: that is what a batch is for."""
+    flushes = []
+    with FileReleaseJournal(tmp_path / "releases.log") as journal:
+        flush = os.fsync
+        monkeypatch.setattr(os, "fsync", lambda file: (flushes.append(file), flush(file))[1])
+        journal.record_all([make_release(b"a", device=device) for device in range(50)])
+    assert len(flushes) == 1
+
+
+def test_a_batch_in_which_a_device_says_two_things_is_refused(tmp_path):
+    """Two releases for one task, or a total that leaves out the one before it in the same batch."""
+    with FileReleaseJournal(tmp_path / "releases.log") as journal:
+        with pytest.raises(JournalError, match="the same bytes for ever"):
+            journal.record_all([make_release(b"a", payload=b"one"), make_release(b"a", payload=b"two")])
+        with pytest.raises(JournalError, match="spent 10"):
+            journal.record_all([make_release(b"b", loss=5, total=5), make_release(b"c", loss=5, total=5)])
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_a_batch_torn_anywhere_leaves_its_first_releases_whole(tmp_path_factory, data):
+    """None of it was acknowledged; what is there stays what was released, and the batch can be recorded again."""
+    path = tmp_path_factory.mktemp("journal") / "releases.log"
+    batch = [make_release(b"a", device=n, payload=bytes([n]) * 60 * n) for n in range(1, 6)]
+    ends = []
+    with FileReleaseJournal(path) as journal:
+        journal.record(ENTRIES[0])
+        start = path.stat().st_size
+        journal.record_all(batch)
+        ends = [journal._records._places[place][0] + journal._records._places[place][1] for place in range(1, 6)]
+    content = path.read_bytes()
+    cut = data.draw(st.integers(start, len(content)))
+    path.write_bytes(content[:cut])
+    with FileReleaseJournal(path) as journal:
+        assert list(journal.entries()) == [ENTRIES[0], *batch[: sum(end <= cut for end in ends)]]
+        journal.record_all(batch)
+    assert path.read_bytes() == content
+
+
 def written(path) -> tuple[bytes, list[int]]:
     """A journal's bytes and the offsets at which its records end."""
     ends = []
