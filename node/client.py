@@ -55,6 +55,7 @@ from node.rpc.shapes import (
     ModelView,
     NodeStatus,
     OpenTaskView,
+    PayloadContent,
     PeerView,
     PlanDetail,
     PlanView,
@@ -188,6 +189,17 @@ class Client(RpcConnection):
     async def block(self, *, height: int | None = None, id: Hash | str | None = None) -> BlockView:
         """Return a block by height or id, or the head."""
         return await self.get(BlockView, "block.get", height=height, id=None if id is None else _hex(id))
+
+    async def payload(self, id: Hash | str) -> bytes:
+        """Return a payload that blocks refer to, checked against its id. ``NotFound`` if this node has it no more."""
+        view = await self.get(PayloadContent, "payload.get", id=_hex(id))
+        try:
+            data = b64decode(view.base64, validate=True)
+        except ValueError as error:
+            raise ProtocolError(f"payload.get: {error}") from None
+        if content_id(data).hex() != _hex(id):
+            raise ProtocolError("payload.get: the bytes are another payload's")
+        return data
 
     async def transaction(self, id: Hash | str) -> TransactionView:
         """Return a transaction, waiting or included."""

@@ -106,6 +106,10 @@ class NodeDoors(Protocol):
         """Give the core an order, made with the number of this request, and return what came of it."""
         ...
 
+    async def payload(self, id: Hash) -> bytes | None:
+        """Return a payload's bytes, checked against their id; None if it is not stored here."""
+        ...
+
     async def figures(self) -> Figures:
         """Return the service's own figures."""
         ...

@@ -295,6 +295,14 @@ class BlockView(Shape):
     absent: str | None
 
 
+class PayloadContent(Shape):
+    """A payload as the device sent it: what ``base64`` holds has the SHA-256 ``id``."""
+
+    id: HexId
+    size: Whole
+    base64: str
+
+
 class TransactionView(Shape):
     """A transaction: waiting, or in a block of the main chain."""
 

@@ -103,6 +103,10 @@ class ServiceDoors:
         with self._world.store.view() as view:
             return question(Reader(self._world.genesis, self._world.store, view))
 
+    async def payload(self, id: Hash) -> bytes | None:
+        """Return a payload's bytes, read in a reader thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._world.payloads.get, id)
+
     async def ask(self, order: Callable[[int], Event]) -> Outcome:
         """Give the core an order and return what came of it."""
         try:

@@ -170,6 +170,23 @@ def test_the_trained_model_is_exported_and_used(live: LiveNode, finished: str, t
     assert measured["rows"] == 40
 
 
+def test_a_finished_plan_is_made_again_from_its_data(live: LiveNode, finished: str, tmp_path: Path):
+    """Every update and model bit for bit; with a row changed the command says whose rows it were, and fails."""
+    for name in ("same", "changed"):
+        (tmp_path / name).mkdir()
+    table = live.data.read_text()
+    (tmp_path / "same" / "clinic.csv").write_text(table)
+    lines = table.splitlines()
+    (tmp_path / "changed" / "clinic.csv").write_text("\n".join([*lines[:-1], "199,41,no,1"]) + "\n")
+    again = done("plan", "reproduce", finished[:8], "--data", tmp_path / "same", "--home", live.home)
+    assert (again["repeated"], again["updates"], again["models_equal"], again["models"]) == (4, 4, 2, 2)
+    answer = fedchain("plan", "reproduce", finished, "--data", tmp_path / "changed", "--home", live.home)
+    assert answer.code == 1
+    assert "0 of 4 made again" in answer.out
+    assert "clinic" in answer.out
+    assert max(map(len, answer.out.splitlines())) <= WIDTH
+
+
 def test_the_device_tells_what_it_did(live: LiveNode, finished: str):
     """The plan it took part in, and its releases: two exchanges in two rounds."""
     status = done("device", "status", "--home", live.home)

@@ -1,5 +1,6 @@
 """``account.*``, ``block.*``, ``transaction.*``, ``mempool.*``, ``state.*``, ``supply.*``: the ledger as it stands."""
 
+from base64 import b64encode
 from typing import Any, Final, Literal, cast
 
 from msgspec.structs import replace
@@ -28,6 +29,7 @@ from node.rpc.shapes import (
     IdParams,
     MempoolParams,
     MempoolView,
+    PayloadContent,
     ProofParams,
     ProofView,
     SupplyView,
@@ -143,6 +145,14 @@ def _read_events(data: bytes) -> tuple[LedgerEvent, ...]:
     return decode(data, tuple[LedgerEvent, ...], len(data))
 
 
+async def _payload(doors: NodeDoors, params: IdParams) -> PayloadContent:
+    data = await doors.payload(read_id(params.id))
+    if data is None:
+        remedy = "payloads of old blocks may be pruned here: ask an archive (storage.archive = true)"
+        raise not_found("payload", params.id, remedy)
+    return PayloadContent(id=params.id, size=len(data), base64=b64encode(data).decode("ascii"))
+
+
 # --- transactions ----------------------------------------------------------------------------------
 
 
@@ -243,6 +253,7 @@ async def _supply(doors: NodeDoors, _params: Nothing) -> SupplyView:
 LEDGER_METHODS: Final[list[Method[NodeDoors, Any]]] = [
     Method("account.get", "Returns an account's coins and nonce.", AccountParams, AccountView, _account),
     Method("block.get", "Returns a block by height or id, or the head.", BlockParams, BlockView, _block),
+    Method("payload.get", "Returns a payload that blocks refer to.", IdParams, PayloadContent, _payload),
     Method("transaction.submit", "Hands in a signed transaction.", TransactionParams, Done, _submit),
     Method(
         "transaction.send",

@@ -95,8 +95,8 @@ async def test_every_result_has_the_shape_that_is_described(node: Client):
         "state.proof": [{"key": account_key(RICH.account).hex()}, {"key": b"s/nothing".hex()}],
     }
     for method in document["methods"]:
-        # Plans and transactions have tests of their own; this network has no validators.
-        if method["x-needs-cookie"] or method["name"].startswith(("plan.", "transaction.", "stake.")):
+        # Plans, transactions and payloads have tests of their own; this network has no validators.
+        if method["x-needs-cookie"] or method["name"].startswith(("plan.", "transaction.", "payload.", "stake.")):
             continue
         schema = method["result"]["schema"] | {"components": document["components"]}
         for params in arguments.get(method["name"], [{}]):
@@ -229,6 +229,7 @@ async def test_a_refused_transaction_says_why(node: Client):
         ("account.get", {"account": "abc1qqqq"}, BadCall, "must start with fed1"),
         ("plan.get", {"plan": "00" * 32}, NotFound, "no plan"),
         ("plan.model", {"plan": "00" * 32}, NotFound, "no plan"),
+        ("payload.get", {"id": "00" * 32}, NotFound, "no payload"),
         ("plan.task", {"plan": "00" * 32}, NotFound, "no plan"),
         ("plan.history", {"plan": "00" * 32}, NotFound, "no plan"),
         ("plan.list", {"status": "lost"}, BadCall, "lost"),
