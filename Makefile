@@ -9,12 +9,14 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.run
 DEV_STAMP := $(VENV)/.dev
 FUZZ_STAMP := $(VENV)/.fuzz
+RAY_STAMP := $(VENV)/.ray
 KERNEL_PEERS := build/env/kernels
+ROUND_PEERS := build/env/round
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet
 OUT ?= build/demo
 BENCHES := $(patsubst bench/bench_%.py,%,$(wildcard bench/bench_*.py))
 
-.PHONY: help demo test mutants fuzz chaos seeds soak lint format wheel bench $(addprefix bench-,$(BENCHES)) docs lock clean
+.PHONY: help demo test ray test-ray mutants fuzz chaos seeds soak lint format wheel bench $(addprefix bench-,$(BENCHES)) docs lock clean
 
 help: ## Show these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -37,11 +39,21 @@ $(FUZZ_STAMP): $(DEV_STAMP) requirements/fuzz.lock
 	@$(PIP) install --only-binary :all: --require-hashes -r requirements/fuzz.lock
 	@touch $@
 
+$(RAY_STAMP): $(STAMP) requirements/ray.lock
+	@echo "Installing Ray …"
+	@$(PIP) install --only-binary :all: --require-hashes -r requirements/ray.lock
+	@touch $@
+
 demo: $(STAMP) ## Train one model over four hospitals with 3 miners; results in build/demo
 	@$(BIN)/fedchain localnet run examples/heart/plan.toml --data examples/heart/data --miners 3 --seed 1 --out $(OUT)
 
 test: $(DEV_STAMP) ## Run the whole test suite
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -q
+
+ray: $(RAY_STAMP) ## Install the extra for fedchain train --executor ray
+
+test-ray: $(DEV_STAMP) $(RAY_STAMP) ## Run the tests that need Ray
+	@$(BIN)/python -m pytest -q -m ray tests/fl/executors
 
 mutants: $(DEV_STAMP) ## Put faults into a copy of the source: do the tests notice? (ONLY=text, FRESH=1)
 	@$(BIN)/python -m tests.mutants.run $(if $(ONLY),--only '$(ONLY)') $(if $(FRESH),--fresh)
@@ -83,6 +95,15 @@ $(KERNEL_PEERS)/.made: requirements/bench-kernels.lock
 
 bench-kernels: $(KERNEL_PEERS)/.made
 
+$(ROUND_PEERS)/.made: requirements/bench-round.lock
+	@echo "Installing Flower for bench-round in $(ROUND_PEERS) …"
+	@rm -rf $(ROUND_PEERS)
+	@$(PYTHON) -m venv $(ROUND_PEERS)
+	@if $(ROUND_PEERS)/bin/python -m pip --disable-pip-version-check --quiet --quiet install --only-binary :all: --require-hashes -r $<; \
+		then touch $@; else echo "It is not there for this Python: bench-round runs without it."; rm -rf $(ROUND_PEERS); fi
+
+bench-round: $(ROUND_PEERS)/.made
+
 $(addprefix bench-,$(BENCHES)): bench-%: $(DEV_STAMP)
 	@$(BIN)/python -m bench.bench_$*
 
@@ -97,7 +118,9 @@ lock: $(DEV_STAMP) ## Resolve the dependencies again and pin them with their has
 	@$(COMPILE) --output-file requirements/run.lock pyproject.toml
 	@$(COMPILE) --extra dev --constraint requirements/run.lock --output-file requirements/dev.lock pyproject.toml
 	@$(COMPILE) --extra fuzz --constraint requirements/run.lock --constraint requirements/dev.lock --output-file requirements/fuzz.lock pyproject.toml
+	@$(COMPILE) --extra ray --constraint requirements/run.lock --output-file requirements/ray.lock pyproject.toml
 	@$(subst --build-deps-for editable,,$(COMPILE)) --output-file requirements/bench-kernels.lock requirements/bench-kernels.in
+	@$(subst --build-deps-for editable,,$(COMPILE)) --output-file requirements/bench-round.lock requirements/bench-round.in
 
 clean: ## Remove what make made (the environment too)
 	rm -rf build dist *.egg-info $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -56,23 +56,33 @@ def train(
     seed: Annotated[
         int, typer.Option("--seed", metavar="N", min=0, max=2**63 - 1, help="Stands for the chain's randomness.")
     ] = 0,
+    executor: Annotated[
+        str,
+        typer.Option(
+            "--executor",
+            metavar="threads|ray[:ADDRESS]",
+            help="What trains the devices: this process, or the extra Ray (a cluster's ADDRESS, else processes here).",
+        ),
+    ] = "threads",
     as_json: JsonFlag = False,
 ) -> None:
     """Train a plan in this process, with no chain: federated, with all rows in one place, and each device alone.
 
-    The federated run computes what a network would, bit for bit, task by task. All models are measured on the same
-    test rows. With a file of many devices, as data make writes it, only the federated model is trained, and each round
-    compared with the least loss there is.
+    The federated run computes what a network would, bit for bit, task by task, whatever executor trains the devices.
+    All models are measured on the same test rows. With a file of many devices, as data make writes it, only the
+    federated model is trained, and each round compared with the least loss there is.
     """
     if data.is_file():
-        train_fleet(file, data, out, seed, as_json)
+        train_fleet(file, data, out, seed, executor, as_json)
         return
+    from fl.executors.choice import check_executor, opened
     from fl.plan.bind import load_plan
     from fl.problem import compile_problem
     from fl.train import train_federated
     from node.localnet.evaluate import compare, read_material
 
     began = time.monotonic()
+    check_executor(executor)
     plan = load_plan(file).plan
     with waiting("reading the data"):
         problem, material = compile_problem(plan), read_material(plan, data)
@@ -83,8 +93,11 @@ def train(
         if rounds <= 3 * _MARKED or number == 1 or number == rounds or number % (rounds // _MARKED) == 0:
             note(f"round {number:>{len(str(rounds))}}/{rounds}  loss {measure(report.loss)}")
 
-    with waiting("training; the first time on a machine kernels are compiled"):
-        run = train_federated(problem, material.train, seed=seed.to_bytes(8, "big"), on_round=tell)
+    with (
+        waiting("training; the first time on a machine kernels are compiled"),
+        opened(executor, problem, material.train) as hands,
+    ):
+        run = train_federated(problem, material.train, seed=seed.to_bytes(8, "big"), on_round=tell, executor=hands)
     note("comparing with the central model and each device alone")
     with waiting("comparing"):
         summary = _summary(problem, material, run) | compare(problem, run.model, material)

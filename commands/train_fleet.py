@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from fl.train import RoundReport
 
 
-def train_fleet(file: Path, data: Path, out: Path | None, seed: int, as_json: bool) -> None:
+def train_fleet(file: Path, data: Path, out: Path | None, seed: int, executor: str, as_json: bool) -> None:
     """Train a plan on a fleet file in this process, and compare each round with the central optimum."""
     from fl.data.fleetfile import load_fleet
+    from fl.executors.choice import check_executor, opened
     from fl.model_file import model_digest, save_model
     from fl.optimum import find_optimum
     from fl.parallel import cores
@@ -25,6 +26,7 @@ def train_fleet(file: Path, data: Path, out: Path | None, seed: int, as_json: bo
     from fl.problem import compile_problem
     from fl.train import train_federated
 
+    check_executor(executor)
     problem = compile_problem(load_plan(file).plan)
     began = time.monotonic()
     with waiting("reading the data"):
@@ -40,8 +42,10 @@ def train_fleet(file: Path, data: Path, out: Path | None, seed: int, as_json: bo
 
     note("the first round numbers the devices' features, and compiles kernels where this machine has not yet")
     began = time.monotonic()
-    with waiting("training"):
-        run = train_federated(problem, fleet, seed=seed.to_bytes(8, "big"), on_round=tell, threads=cores())
+    with waiting("training"), opened(executor, problem, fleet) as hands:
+        run = train_federated(
+            problem, fleet, seed=seed.to_bytes(8, "big"), on_round=tell, threads=cores(), executor=hands
+        )
     training = time.monotonic() - began
     with waiting("finding the optimum of all rows in one place, the first time for these"):
         best = find_optimum(problem, fleet.data, data, cores()) if not problem.model.activations else None

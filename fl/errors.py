@@ -5,7 +5,8 @@
     ├── DataError         a data file or table that does not fit the plan's schema
     ├── PayloadError      bytes of an update or of a holdout chunk that do not fit the plan
     ├── DivergenceError   local training that left the range of numbers
-    └── ModelFileError    a trained model's file that cannot be read
+    ├── ModelFileError    a trained model's file that cannot be read
+    └── ExecutorError     devices cannot be trained where they were to be
 
 Each message says what was wrong, where, and what is allowed.
 """
@@ -55,3 +56,7 @@ class DivergenceError(FLError):
 
 class ModelFileError(FLError):
     """A trained model's file is malformed or belongs to something else."""
+
+
+class ExecutorError(FLError):
+    """What was to train the devices is not there, or failed: says which, and what to do."""

@@ -20,6 +20,8 @@ from fl.algorithms.base import Settled
 from fl.algorithms.support import support_of
 from fl.dataset import Dataset, concatenate, rows, take_rows
 from fl.errors import FLError
+from fl.executors.base import Exchange, Executor, Order
+from fl.executors.threads import Threads
 from fl.fleet import Fleet, FleetExchanges, fits
 from fl.models import StepRule, initial_model
 from fl.parallel import mapped
@@ -85,16 +87,19 @@ def train_federated(
     on_round: OnRound | None = None,
     drops: Drops | None = None,
     threads: int = 1,
+    executor: Executor | None = None,
 ) -> FederatedRun:
     """Return the plan's run over these devices, all of them enrolled.
 
     ``seed`` stands for the chain's randomness. ``on_round`` is called after each round; ``drops(round, phase, name)``
     tells whether a device fails to send in a phase. Devices train in ``threads`` threads; the result is the same with
     any number. Sparse devices of a plan whose updates are supports are trained in batches (``fl.fleet``): the same
-    bits, much sooner. Raises ``FLError`` if fewer than ``min_devices`` are left in a phase, or an update is refused
-    (the chain would retry; here it is a fault of the plan).
+    bits, much sooner. An ``executor`` made for these devices trains each of them instead, the same bits too.
+
+    Raises ``FLError`` if fewer than ``min_devices`` are left in a phase, or an update is refused (the chain would
+    retry; here it is a fault of the plan).
     """
-    federation = _Federation.of(problem, devices, seed, drops, threads)
+    federation = _Federation.of(problem, devices, seed, drops, threads, executor)
     model, history = initial_model(problem.plan), []
     for number in range(problem.plan.stopping.rounds):
         model, report, is_converged = federation.run_round(number, model)
@@ -112,21 +117,27 @@ class _Federation:
     devices: Mapping[str, Dataset]
     seed: bytes
     drops: Drops | None
-    threads: int
+    executor: Executor
     accounts: Mapping[str, AccountId]
     fleet: FleetExchanges | None
 
     @classmethod
     def of(
-        cls, problem: Problem, devices: Mapping[str, Dataset], seed: bytes, drops: Drops | None, threads: int
+        cls,
+        problem: Problem,
+        devices: Mapping[str, Dataset],
+        seed: bytes,
+        drops: Drops | None,
+        threads: int,
+        executor: Executor | None,
     ) -> "_Federation":
-        """Return the federation, as a fleet where the plan and the rows let it be one."""
+        """Return the federation, as a fleet where the plan and the rows let it be one and no executor is named."""
         ordered = devices if isinstance(devices, Fleet) else dict(sorted(devices.items()))
         accounts = {name: account_of(name) for name in ordered}
-        exchanges, fleet = None, Fleet.of(ordered) if support_of(problem) is not None else None
+        exchanges, fleet = None, Fleet.of(ordered) if executor is None and support_of(problem) else None
         if fleet is not None and fits(problem, fleet):
             exchanges = FleetExchanges(problem, fleet, list(accounts.values()), threads)
-        return cls(problem, ordered, seed, drops, threads, accounts, exchanges)
+        return cls(problem, ordered, seed, drops, executor or Threads(problem, ordered, threads), accounts, exchanges)
 
     def mean_objective(self, model: Int64Vector, devices: Mapping[str, Dataset]) -> float:
         """Return the mean of f_i at a model over all rows of the devices."""
@@ -187,12 +198,9 @@ class _Federation:
     def _collect(self, task: Task, senders: Sequence[str], model: Int64Vector, carry: bytes) -> list[Settled]:
         """Return what each of these devices sends, read back and checked as a miner would."""
         problem, settled = self.problem, []
-
-        def payload_of(name: str) -> bytes:
-            seed = device_seed(task.digest, self.accounts[name])
-            return problem.algorithm.train(problem, task.phase, model, carry, self.devices[name], seed)
-
-        for name, payload in zip(senders, mapped(payload_of, senders, self.threads), strict=True):
+        orders = [Order(name, device_seed(task.digest, self.accounts[name])) for name in senders]
+        payloads = self.executor.payloads(Exchange(task.phase, model, carry), orders)
+        for name, payload in zip(senders, payloads, strict=True):
             samples = rows(self.devices[name])
             contribution = problem.algorithm.read_payload(problem, task.phase, payload)  # no envelope: nothing travels
             refusal = check_update(problem, task.phase, Facts(samples, 0, 0, 1), contribution)
