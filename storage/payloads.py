@@ -2,13 +2,15 @@
 
 Files and not LevelDB, because payloads are large, written once, and deleted when they are pruned: LevelDB would copy
 each several times while compacting and give the room back late. A file has all its bytes before it has its name, so
-what a crash can leave is a missing payload, which is fetched again, and temporary files, which ``PayloadFiles``
-removes when it opens. Bytes are compared with their name at every read; where a running node reads, a file that fails
-is set aside and counts as missing, so that it is fetched again.
+what a process that dies can leave is a missing payload, which is fetched again, and temporary files, which
+``PayloadFiles`` removes when it opens. What came from others is not waited for until it is on the disk: a phase brings
+thousands. A power cut can take such a payload, or tear it. Bytes are compared with their name at every read; where a
+running node reads, a file that fails is set aside and counts as missing, so that it is fetched again.
 
 Threads: any thread may read; one writes.
 """
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
@@ -18,7 +20,7 @@ from chain.ids import Hash
 from chain.payload import MAX_PAYLOAD_BYTES
 from storage.capacity import check_capacity
 from storage.errors import DamagedError
-from storage.files import sync_directory, write_file
+from storage.files import sync_directory, sync_file, write_file, write_unsynced
 
 _SHARD_DIGITS: Final = 2
 _DAMAGED: Final = ".damaged"
@@ -37,29 +39,34 @@ class PayloadFiles:
         self._max_payload_bytes = max_payload_bytes
         self._max_total_bytes = max_total_bytes
         self._total = 0
+        self._root = str(path)
+        self._shards: set[str] = set()
+        """Directories known to be there."""
         for file in path.glob("*/*"):
             if file.name.endswith(".tmp"):
                 file.unlink()
             else:
                 self._total += file.stat().st_size
 
-    def _file(self, id: Hash) -> Path:
+    def _place(self, id: Hash) -> str:
         name = id.hex()
-        return self.path / name[:_SHARD_DIGITS] / name[_SHARD_DIGITS:]
+        return f"{self._root}/{name[:_SHARD_DIGITS]}/{name[_SHARD_DIGITS:]}"
 
     def has(self, id: Hash) -> bool:
         """Is this payload stored?"""
-        return self._file(id).exists()
+        return os.path.exists(self._place(id))
 
     def get(self, id: Hash) -> bytes | None:
         """Return the payload, its digest checked; None if not stored, or damaged and set aside."""
-        file = self._file(id)
+        place = self._place(id)
         try:
-            payload = file.read_bytes()
+            with open(place, "rb", buffering=0) as stream:
+                payload = stream.readall()
         except FileNotFoundError:
             return None
         if content_id(payload) == id:
             return payload
+        file = Path(place)
         if self.on_damage is None:
             raise DamagedError(
                 f"payload file {file} does not hold what its name says: delete it, and the node fetches it again"
@@ -83,26 +90,34 @@ class PayloadFiles:
     def put(self, payload: bytes, sync: bool = False) -> Hash:
         """Store bytes and return their id; durable on return if ``sync``."""
         id = content_id(payload)
-        file = self._file(id)
-        if file.exists():
+        place = self._place(id)
+        if os.path.exists(place):
             if sync:
-                sync_directory(file.parent)
+                sync_file(place)
+                sync_directory(self.path)
             return id
         check_capacity(len(payload), self._total, self._max_payload_bytes, self._max_total_bytes)
-        if not file.parent.exists():
-            file.parent.mkdir(mode=0o700)
-            if sync:
-                sync_directory(self.path)
-        write_file(file, payload, sync=sync)
+        self._make_shard(os.path.dirname(place))
+        if sync:
+            sync_directory(self.path)
+            write_file(Path(place), payload)
+        else:
+            write_unsynced(place, payload)
         self._total += len(payload)
         return id
 
+    def _make_shard(self, shard: str) -> None:
+        """Make the directory of a payload, if it is not there."""
+        if shard not in self._shards:
+            Path(shard).mkdir(mode=0o700, exist_ok=True)
+            self._shards.add(shard)
+
     def delete(self, id: Hash) -> None:
         """Forget a payload."""
-        file = self._file(id)
+        place = self._place(id)
         try:
-            size = file.stat().st_size
-            file.unlink()
+            size = os.stat(place).st_size
+            os.unlink(place)
         except FileNotFoundError:
             return
         self._total -= size

@@ -1,5 +1,7 @@
 """Payload stores: bytes under their digest, caps, and damage that is named."""
 
+import os
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -47,6 +49,20 @@ def test_caps_are_errors_that_change_nothing(disk: Disk):
     assert store.put(b"0123456789") == first
     store.delete(first)
     assert store.get(store.put(b"987654")) == b"987654"
+
+
+def test_only_what_asks_for_it_waits_for_the_disk(tmp_path, monkeypatch):
+    """A payload from others is flushed never, one of our own on return, also if it came from others before."""
+    flushed: list[int] = []
+    fsync = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda file: (flushed.append(os.fstat(file).st_ino), fsync(file))[1])
+    store = PayloadFiles(tmp_path)
+    store.put(b"theirs")
+    assert flushed == []
+    for own in (b"ours", b"theirs"):
+        id = store.put(own, sync=True).hex()
+        file = tmp_path / id[:2] / id[2:]
+        assert {file.stat().st_ino, file.parent.stat().st_ino, tmp_path.stat().st_ino} <= set(flushed)
 
 
 @pytest.mark.parametrize("damage", [b"", b"updatX", b"update and more"])
