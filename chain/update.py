@@ -5,7 +5,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from chain.codec import Record, encode
-from chain.hashing import DOMAIN_ATTESTATION, DOMAIN_UPDATE, digest
+from chain.hashing import DOMAIN_ATTESTATION, DOMAIN_UPDATE, content_id, digest
 from chain.ids import AccountField, Hash, HashField, Natural, ShortText, SignatureField
 from chain.keys import KeyPair, verify
 from chain.payload import PayloadRef
@@ -94,3 +94,8 @@ class AttestedUpdate(Record):
     def id(self) -> Hash:
         """The release's id."""
         return self.update.release.id
+
+    @property
+    def version(self) -> Hash:
+        """SHA-256 of the update as it is now: it gains attestations on its way."""
+        return content_id(encode(self))

@@ -12,12 +12,15 @@ device for one task is refused: an honest device never makes one. Signatures wer
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TypeVar
 
 from chain.ids import AccountId, Hash, Height
 from chain.payload import PayloadRef
 from chain.update import Attestation, AttestedUpdate, LocalUpdate
 from node.core.config import PoolLimits
 
+K = TypeVar("K")
+V = TypeVar("V")
 MAX_ATTESTATIONS = 64
 
 
@@ -41,17 +44,15 @@ class Intake(StrEnum):
 
 @dataclass(slots=True)
 class PooledUpdate:
-    """An update in the pool. ``since`` is the head's height when it came."""
+    """An update in the pool. ``id`` is the release's; ``since`` is the head's height when it came."""
 
+    id: Hash
     update: LocalUpdate
     stage: Stage
     since: Height
     attestations: dict[AccountId, Attestation] = field(default_factory=dict)
-
-    @property
-    def id(self) -> Hash:
-        """The release's id."""
-        return self.update.id
+    _attested: AttestedUpdate | None = None
+    _version: Hash | None = None
 
     @property
     def payload(self) -> PayloadRef:
@@ -60,8 +61,27 @@ class PooledUpdate:
 
     def attested(self) -> AttestedUpdate:
         """Return the update with all its attestations, ordered by miner, as a block carries it."""
-        ordered = [self.attestations[miner] for miner in sorted(self.attestations)]
-        return AttestedUpdate(self.update, tuple(ordered))
+        if self._attested is None:
+            ordered = [self.attestations[miner] for miner in sorted(self.attestations)]
+            self._attested = AttestedUpdate(self.update, tuple(ordered))
+        return self._attested
+
+    def version(self) -> Hash:
+        """Return the digest of the update with the attestations that are here."""
+        if self._version is None:
+            self._version = self.attested().version
+        return self._version
+
+    def merge(self, attestations: Iterable[Attestation]) -> bool:
+        """Add the attestations of miners that have none here yet; was there one?"""
+        before = len(self.attestations)
+        for attestation in attestations:
+            if len(self.attestations) < MAX_ATTESTATIONS:
+                self.attestations.setdefault(attestation.miner, attestation)
+        if len(self.attestations) == before:
+            return False
+        self._attested = self._version = None
+        return True
 
 
 class UpdatePool:
@@ -70,7 +90,8 @@ class UpdatePool:
     def __init__(self, limits: PoolLimits) -> None:
         self._limits = limits
         self._entries: dict[Hash, PooledUpdate] = {}
-        self._by_task: dict[tuple[Hash, AccountId], Hash] = {}
+        self._by_task: dict[Hash, dict[AccountId, Hash]] = {}
+        self._by_payload: dict[Hash, dict[Hash, None]] = {}
         self._bytes = 0
 
     def __len__(self) -> int:
@@ -90,7 +111,7 @@ class UpdatePool:
 
     def of_device(self, task: Hash, device: AccountId) -> PooledUpdate | None:
         """Return what the device released for the task, if it waits here."""
-        id = self._by_task.get((task, device))
+        id = self._by_task.get(task, {}).get(device)
         return None if id is None else self._entries[id]
 
     def entries(self) -> tuple[PooledUpdate, ...]:
@@ -99,21 +120,21 @@ class UpdatePool:
 
     def add(self, attested: AttestedUpdate, height: Height) -> Intake:
         """Take an update in, or only the attestations that are new with it."""
-        update = attested.update
+        update, id = attested.update, attested.id
         release = update.release
-        key = (release.task, release.device)
-        held = self._by_task.get(key)
+        held = self._by_task.get(release.task, {}).get(release.device)
         if held is None:
             if not self._has_room(update):
                 return Intake.FULL
-            self._by_task[key] = update.id
+            entry = self._entries[id] = PooledUpdate(id, update, Stage.WAITING, height)
+            self._by_task.setdefault(release.task, {})[release.device] = id
+            self._by_payload.setdefault(release.payload.id, {})[id] = None
             self._bytes += release.payload.size
-            entry = self._entries[update.id] = PooledUpdate(update, Stage.WAITING, height)
-            _merge(entry, attested.attestations)
+            entry.merge(attested.attestations)
             return Intake.NEW
-        if held != update.id:
+        if held != id:
             return Intake.CONFLICT
-        return Intake.MERGED if _merge(self._entries[held], attested.attestations) else Intake.KNOWN
+        return Intake.MERGED if self._entries[held].merge(attested.attestations) else Intake.KNOWN
 
     def _has_room(self, update: LocalUpdate) -> bool:
         size = update.release.payload.size
@@ -121,21 +142,34 @@ class UpdatePool:
 
     def waiting_for(self, payload: Hash) -> tuple[PooledUpdate, ...]:
         """Return the updates that wait for this payload."""
-        entries = self._entries.values()
-        return tuple([entry for entry in entries if entry.stage is Stage.WAITING and entry.payload.id == payload])
+        entries = [self._entries[id] for id in self._by_payload.get(payload, ())]
+        return tuple([entry for entry in entries if entry.stage is Stage.WAITING])
 
     def attest(self, id: Hash, attestation: Attestation) -> bool:
         """Add an attestation; is it new?"""
         entry = self._entries.get(id)
-        return entry is not None and _merge(entry, (attestation,))
+        return entry is not None and entry.merge((attestation,))
 
     def drop(self, ids: Iterable[Hash]) -> None:
         """Forget these updates."""
         for id in ids:
             entry = self._entries.pop(id, None)
             if entry is not None:
-                del self._by_task[entry.update.release.task, entry.update.release.device]
-                self._bytes -= entry.payload.size
+                release = entry.update.release
+                _take_out(self._by_task, release.task, release.device)
+                _take_out(self._by_payload, release.payload.id, id)
+                self._bytes -= release.payload.size
+
+    def tasks(self) -> tuple[tuple[Hash, Hash], ...]:
+        """Return the tasks that updates in here are for, each with its plan."""
+        first = ((task, next(iter(ids.values()))) for task, ids in self._by_task.items())
+        return tuple([(task, Hash(self._entries[id].update.release.plan)) for task, id in first])
+
+    def drop_task(self, task: Hash) -> tuple[PooledUpdate, ...]:
+        """Forget the updates for a task, and return them."""
+        gone = [self._entries[id] for id in self._by_task.get(task, {}).values()]
+        self.drop([entry.id for entry in gone])
+        return tuple(gone)
 
     def settle(self, is_wanted: Callable[[LocalUpdate], bool]) -> tuple[PooledUpdate, ...]:
         """Follow a new head: forget the updates nobody can include any more, and return them."""
@@ -148,10 +182,9 @@ class UpdatePool:
         return tuple([entry.attested() for entry in self._entries.values() if entry.stage is Stage.VERIFIED])
 
 
-def _merge(entry: PooledUpdate, attestations: Iterable[Attestation]) -> bool:
-    """Add the attestations of miners that have none here yet; was there one?"""
-    before = len(entry.attestations)
-    for attestation in attestations:
-        if len(entry.attestations) < MAX_ATTESTATIONS:
-            entry.attestations.setdefault(attestation.miner, attestation)
-    return len(entry.attestations) > before
+def _take_out(index: dict[Hash, dict[K, V]], key: Hash, member: K) -> None:
+    """Take a member out of an index; an empty row goes."""
+    row = index[key]
+    del row[member]
+    if not row:
+        del index[key]

@@ -116,6 +116,10 @@ class ChainAccess(Protocol):
         """Return the pooled update whose release has this id, with every attestation known."""
         ...
 
+    def update_version(self, id: Hash) -> Hash | None:
+        """Return the version of what ``update`` gives."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkConfig:

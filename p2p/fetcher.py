@@ -10,10 +10,7 @@ from random import Random
 
 from msgspec.structs import replace
 
-from chain.codec import encode
-from chain.hashing import content_id
 from chain.ids import Hash, Millis
-from chain.update import AttestedUpdate
 from p2p.errors import ProtocolError
 from p2p.events import BodyArrived, Item, Kind, PayloadArrived, PeerId, TransactionArrived, UpdateArrived, Want
 from p2p.inventory import Fetch, Flight, Inventory
@@ -45,11 +42,6 @@ from p2p.payloads import Assembly, find_liars
 from p2p.session import CLASS_OF_KIND, Session
 from p2p.stalls import Stalls
 from p2p.windows import SLOTS, Windows
-
-
-def version_of(update: AttestedUpdate) -> Hash:
-    """Return the id of an update together with its attestations."""
-    return content_id(encode(update))
 
 
 class Fetcher:
@@ -226,7 +218,7 @@ class Fetcher:
     def on_updates(self, session: Session, message: Updates, now: Millis) -> None:
         """Hand announced updates to the core."""
         for update in message.updates:
-            if self._arrived(session, Kind.UPDATE, version_of(update), now):
+            if self._arrived(session, Kind.UPDATE, update.version, now):
                 self._links.emit(UpdateArrived(session.peer, update))
 
     def _settle(self, session: Session, kind: Kind, wire_id: Hash, now: Millis, offset: int = 0) -> None:

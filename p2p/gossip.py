@@ -15,7 +15,6 @@ from chain.block import Header, block_id
 from chain.ids import Hash, Millis
 from p2p.access import ChainAccess
 from p2p.events import Kind, PeerId
-from p2p.fetcher import version_of
 from p2p.limits import HEAD_MS, MAX_IDS, MAX_IGNORED, MAX_PENDING_ANNOUNCEMENTS, VERDICT_MS
 from p2p.links import Links
 from p2p.messages import AnnounceTransactions, AnnounceUpdates, Head, UpdateNotice, encode_weight
@@ -68,28 +67,30 @@ class Gossip:
             if len(pending.transactions) < MAX_PENDING_ANNOUNCEMENTS:
                 pending.transactions[id] = None
 
-    def announce_update(self, id: Hash, now: Millis) -> None:
-        """Tell peers of an update as we have it now."""
-        update = self._chain.update(id)
-        if update is not None:
-            notice = UpdateNotice(id, version_of(update))
-            for session in self._links.ready.values():
-                self._tell_updates(session, [notice], now)
+    def announce_updates(self, ids: Sequence[Hash], now: Millis) -> None:
+        """Tell peers of updates as we have them now."""
+        notices = self._notices(ids)
+        for session in self._links.ready.values():
+            self._tell_updates(session, notices, now)
+
+    def _notices(self, ids: Sequence[Hash]) -> list[UpdateNotice]:
+        found = [(id, self._chain.update_version(id)) for id in ids]
+        return [UpdateNotice(id, version) for id, version in found if version is not None]
 
     def introduce(self, session: Session, transactions: Sequence[Hash], updates: Sequence[Hash], now: Millis) -> None:
         """Tell one peer of all this: updates at once, transactions with the next ticks."""
         pending = self._pending[session.peer].transactions
         for id in transactions[: max(0, MAX_PENDING_ANNOUNCEMENTS - len(pending))]:
             pending[id] = None
-        found = [(id, self._chain.update(id)) for id in updates]
-        notices = [UpdateNotice(id, version_of(update)) for id, update in found if update is not None]
-        for start in range(0, len(notices), MAX_IDS):
-            self._tell_updates(session, notices[start : start + MAX_IDS], now)
+        self._tell_updates(session, self._notices(updates), now)
 
     def _tell_updates(self, session: Session, notices: list[UpdateNotice], now: Millis) -> None:
         unknown = [notice for notice in notices if not session.known.has((Kind.UPDATE, notice.version), now)]
-        if unknown and self._links.send(session, AnnounceUpdates(tuple(unknown))):
-            for notice in unknown:
+        for start in range(0, len(unknown), MAX_IDS):
+            told = unknown[start : start + MAX_IDS]
+            if not self._links.send(session, AnnounceUpdates(tuple(told))):
+                return
+            for notice in told:
                 session.known.add((Kind.UPDATE, notice.version), now)
 
     def ignore(self, kind: Kind, wire_id: Hash, now: Millis) -> None:
@@ -147,10 +148,8 @@ class Gossip:
                 self._offer(Kind.UPDATE, notice.version, notice.id, session)
 
     def _is_news(self, notice: UpdateNotice) -> bool:
-        ours = self._chain.update(notice.id)
-        if ours is None:
-            return not self._chain.has(Kind.UPDATE, notice.id)
-        return version_of(ours) != notice.version
+        ours = self._chain.update_version(notice.id)
+        return not self._chain.has(Kind.UPDATE, notice.id) if ours is None else ours != notice.version
 
     def _on_up(self, session: Session, now: Millis) -> None:
         self._pending[session.peer] = _Pending(head_sent_at=Millis(now - HEAD_MS), head_due=now)

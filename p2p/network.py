@@ -302,9 +302,9 @@ class PeerNetwork:
         self._gossip.announce_transaction(id)
         return self._outputs(now)
 
-    def announce_update(self, id: Hash, now: Millis) -> list[NetworkOutput]:
-        """Tell peers that we have an update, or more attestations of it."""
-        self._gossip.announce_update(id, now)
+    def announce_updates(self, ids: Sequence[Hash], now: Millis) -> list[NetworkOutput]:
+        """Tell peers that we have these updates, or more attestations of them."""
+        self._gossip.announce_updates(ids, now)
         return self._outputs(now)
 
     def introduce(
@@ -332,7 +332,7 @@ class PeerNetwork:
             elif verdict is Verdict.ACCEPT and item.kind is Kind.TRANSACTION:
                 self._gossip.announce_transaction(item.id)
             elif verdict is Verdict.ACCEPT and item.kind is Kind.UPDATE:
-                self._gossip.announce_update(item.id, now)
+                self._gossip.announce_updates((item.id,), now)
         return self._outputs(now)
 
     def want(self, items: Sequence[Want], now: Millis) -> list[NetworkOutput]:

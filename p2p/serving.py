@@ -17,7 +17,6 @@ from chain.update import AttestedUpdate
 from p2p.access import ChainAccess
 from p2p.events import Kind
 from p2p.fairshare import FairShare
-from p2p.fetcher import version_of
 from p2p.limits import (
     CHUNK_BYTES,
     CLASSES,
@@ -130,14 +129,14 @@ class Server:
         missing: list[Hash] = []
         for notice in message.notices:
             update = self._chain.update(notice.id)
-            if update is None or version_of(update) != notice.version:
+            if update is None or self._chain.update_version(notice.id) != notice.version:
                 missing.append(notice.version)
             else:
                 found.append(update)
                 session.known.add((Kind.UPDATE, notice.version), now)
         for part in _in_parts(found):
             if not self._links.send(session, Updates(part)):
-                missing += [version_of(update) for update in part]
+                missing += [update.version for update in part]
         self._not_found(session, Kind.UPDATE, missing)
 
     def on_get_payload(self, session: Session, message: GetPayload, now: Millis) -> None:

@@ -22,6 +22,7 @@ from node.core.messages import (
     AttestationMade,
     BlockCondemned,
     BlockMade,
+    ChecksWanted,
     FinalMoved,
     HeadChanged,
     HeaderAdmitted,
@@ -84,7 +85,7 @@ from node.jobs.specs import (
     OpenChunk,
     SealBlock,
     TrainTask,
-    VerifyUpdate,
+    VerifyUpdates,
 )
 from node.mempool import Mempool
 from node.roles.base import MinerStatus, Surroundings
@@ -207,9 +208,10 @@ class NodeCore(Core):
         routes.on(PayloadsLost, self._wants.on_payloads_lost)
         routes.on(OwnTransaction, transactions.on_own)
         routes.on(UpdateReleased, updates.on_released)
+        routes.on(ChecksWanted, updates.on_checks_wanted)
         routes.on(AttestationMade, updates.on_attestation)
         routes.on_job(ExecuteBranch, importer.on_executed)
-        routes.on_job(VerifyUpdate, updates.on_verified)
+        routes.on_job(VerifyUpdates, updates.on_verified)
 
     def _connect_states(self, routes: Routes) -> None:
         """Fill the table for the parts that serve states to peers, and fetch one."""

@@ -129,6 +129,11 @@ class UpdateReady:
 
 
 @dataclass(frozen=True, slots=True)
+class ChecksWanted:
+    """Updates wait to be checked: all those of which one event tells are in the row now."""
+
+
+@dataclass(frozen=True, slots=True)
 class UpdateRepeated:
     """This node's miner repeated the training of an update; what came of it, its verdict says."""
 

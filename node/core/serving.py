@@ -141,3 +141,8 @@ class Serving:
         """
         entry = self._updates.get(id)
         return None if entry is None else entry.attested()
+
+    def update_version(self, id: Hash) -> Hash | None:
+        """Return the digest of an update in waiting with all its attestations."""
+        entry = self._updates.get(id)
+        return None if entry is None else entry.version()

@@ -84,10 +84,15 @@ class BlockSealed(Record, tag="block-sealed"):
     seal: bytes
 
 
-class UpdateVerified(Record, tag="update-verified"):
-    """The verdict on a local update; ``broken`` is None if it keeps every rule."""
+class UpdatesVerified(Record, tag="updates-verified"):
+    """The verdicts on local updates, by their ids: those that keep every rule, those that break one.
 
-    broken: BrokenRule | None
+    ``lacking`` could not be judged: their payloads are not in the store any more.
+    """
+
+    good: tuple[HashField, ...]
+    broken: tuple[BrokenRule, ...] = ()
+    lacking: tuple[HashField, ...] = ()
 
 
 class DataInspected(Record, tag="data-inspected"):
@@ -178,7 +183,7 @@ JobResult = (
     | BlockBuilt
     | BuildLacks
     | BlockSealed
-    | UpdateVerified
+    | UpdatesVerified
     | DataInspected
     | Trained
     | SegmentsOpened

@@ -23,10 +23,10 @@ from node.jobs.specs import (
     SealBlock,
     TrainTask,
     VerifyOpening,
-    VerifyUpdate,
+    VerifyUpdates,
 )
 from node.jobs.states import check_piece
-from node.jobs.updates import verify_update
+from node.jobs.updates import verify_updates
 from node.world import World
 
 _Job = Callable[[JobSpec, World, JobControl], JobResult]
@@ -35,7 +35,7 @@ JOBS: Final[dict[type, _Job]] = {
     ExecuteBranch: cast(_Job, execute_branch),
     BuildBlock: cast(_Job, build_block),
     SealBlock: cast(_Job, seal_block),
-    VerifyUpdate: cast(_Job, verify_update),
+    VerifyUpdates: cast(_Job, verify_updates),
     InspectData: cast(_Job, inspect_data),
     TrainTask: cast(_Job, train_task),
     OpenSegments: cast(_Job, open_segments),

@@ -49,12 +49,12 @@ class SealBlock(Record, tag="seal-block"):
     threads: Natural = 1
 
 
-class VerifyUpdate(Record, tag="verify-update"):
-    """Check a local update against its plan's inclusion policies on the state at ``head``."""
+class VerifyUpdates(Record, tag="verify-updates"):
+    """Check local updates against their plans' inclusion policies on the state at ``head``."""
 
     head: HashField
     time_ms: MillisField
-    update: LocalUpdate
+    updates: tuple[LocalUpdate, ...]
 
 
 class InspectData(Record, tag="inspect-data"):
@@ -154,7 +154,7 @@ JobSpec = (
     | ExecuteBranch
     | BuildBlock
     | SealBlock
-    | VerifyUpdate
+    | VerifyUpdates
     | InspectData
     | TrainTask
     | OpenSegments

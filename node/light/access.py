@@ -101,3 +101,8 @@ class LightAccess:
         """Return an own update in waiting."""
         entry = self._updates.get(id)
         return None if entry is None else entry.attested()
+
+    def update_version(self, id: Hash) -> Hash | None:
+        """Return its version."""
+        entry = self._updates.get(id)
+        return None if entry is None else entry.version()

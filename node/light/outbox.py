@@ -10,10 +10,10 @@ from typing import Final
 
 from chain.ids import Hash
 from chain.transaction import SignedTransaction
+from node.core.awaited import is_awaited
 from node.core.messages import OwnTransaction, UpdateReleased
 from node.core.own import OwnTransactions
 from node.core.turn import Turn
-from node.core.updates import is_awaited
 from node.effects import Accepted, Outcome, Refused
 from node.events import Started, SubmitBody, SubmitTransaction
 from node.light.chain import LightChain
@@ -108,7 +108,7 @@ class Outbox:
             return
         entry.stage = Stage.VERIFIED  # by whoever made it
         self._keep_payload(entry.payload.id)
-        turn.network(self._network.announce_update(update.id, turn.now))
+        turn.network(self._network.announce_updates((update.id,), turn.now))
 
     def _keep_payload(self, id: Hash) -> None:
         """Let the oldest payloads go, so that the disk does not fill up round by round."""

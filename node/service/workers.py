@@ -27,7 +27,7 @@ from chain.codec import Record
 from node.events import Event, JobDone, JobFailed
 from node.jobs.control import JobControl
 from node.jobs.run import run_job
-from node.jobs.specs import BuildBlock, ExecuteBranch, JobSpec, OpenChunk, SealBlock, VerifyUpdate
+from node.jobs.specs import BuildBlock, ExecuteBranch, JobSpec, OpenChunk, SealBlock, VerifyUpdates
 from node.metrics import Metrics
 from node.world import World
 
@@ -40,7 +40,7 @@ _LANES: Final[dict[type[Record], str]] = {
     ExecuteBranch: "chain",
     BuildBlock: "chain",
     SealBlock: "seal",
-    VerifyUpdate: "verify",
+    VerifyUpdates: "verify",
     OpenChunk: "verify",
 }
 _OTHER_LANE: Final = "learn"

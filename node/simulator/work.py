@@ -15,25 +15,29 @@ from node.jobs.results import JobResult
 from node.jobs.run import run_job
 from node.jobs.specs import (
     BuildBlock,
+    CallRoll,
     CheckPiece,
     ExecuteBranch,
     FindStamp,
+    FindStamps,
     InspectData,
+    InspectFleet,
     JobSpec,
     OpenChunk,
     OpenSegments,
     RepeatTraining,
     SealBlock,
+    TrainFleet,
     TrainTask,
     VerifyOpening,
-    VerifyUpdate,
+    VerifyUpdates,
 )
 from node.simulator.memo import Memo
 from node.world import World
 
 _SPANS_MS: Final[dict[type, tuple[int, int]]] = {
     BuildBlock: (2, 40),
-    VerifyUpdate: (1, 60),
+    VerifyUpdates: (1, 60),
     InspectData: (10, 400),
     TrainTask: (50, 3_000),
     OpenSegments: (20, 2_000),
@@ -42,12 +46,16 @@ _SPANS_MS: Final[dict[type, tuple[int, int]]] = {
     FindStamp: (1, 200),
     OpenChunk: (1, 30),
     CheckPiece: (1, 30),
+    CallRoll: (1, 30),
+    InspectFleet: (10, 400),
+    TrainFleet: (50, 3_000),
+    FindStamps: (1, 200),
 }
 _BLOCK_MS: Final = (2, 30)
 """To execute one block."""
 _EARLY_ODDS: Final = 0.25
 """How often a job reads the state as it begins."""
-_EARLY: Final = (BuildBlock, VerifyUpdate, TrainTask, OpenChunk, InspectData)
+_EARLY: Final = (BuildBlock, VerifyUpdates, TrainTask, OpenChunk, InspectData)
 
 
 class Work:

@@ -65,7 +65,7 @@ def test_everything_spreads_although_connections_are_lost(seed: int) -> None:
         if second == 20:
             node.chain.updates[update.id] = update
             node.chain.payloads[update.update.release.payload.id] = payload
-            town.perform(node, node.network.announce_update(update.id, town.now))
+            town.perform(node, node.network.announce_updates((update.id,), town.now))
     assert town.cuts > 0
     assert {tuple(node.chain.main) for node in nodes} == {tuple(nodes[3].chain.main)}
     assert all(node.chain.updates == {update.id: update} for node in nodes)
@@ -84,7 +84,7 @@ def test_an_item_announced_by_many_is_fetched_once(seed: int) -> None:
     for node in others:
         node.chain.payloads[update.update.release.payload.id] = b"payload"
         node.chain.updates[update.id] = update
-        town.perform(node, node.network.announce_update(update.id, town.now))
+        town.perform(node, node.network.announce_updates((update.id,), town.now))
         for transaction in transactions:
             node.chain.transactions[transaction.id] = transaction
             town.perform(node, node.network.announce_transaction(transaction.id, town.now))
@@ -104,7 +104,7 @@ def test_attestations_made_in_different_places_meet(seed: int) -> None:
         attested = make_update(b"payload", attesters=(miner,))
         node.chain.payloads[attested.update.release.payload.id] = b"payload"
         node.chain.updates[attested.id] = attested
-        town.perform(node, node.network.announce_update(attested.id, town.now))
+        town.perform(node, node.network.announce_updates((attested.id,), town.now))
     town.run(5_000)
     whole = make_update(b"payload", attesters=tuple(KEYS[10:13]))
     assert [node.chain.updates for node in nodes] == [{whole.id: whole}] * 5

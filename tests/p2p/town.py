@@ -132,6 +132,9 @@ class ToyChain:
     def update(self, id: Hash) -> AttestedUpdate | None:
         return self.updates.get(id)
 
+    def update_version(self, id: Hash) -> Hash | None:
+        return self.updates[id].version if id in self.updates else None
+
     def insert(self, header: Header) -> bool:
         """Add a header whose parent is known; False for an orphan."""
         if header.parent not in self.headers:

@@ -11,7 +11,6 @@ from chain.update import AttestedUpdate
 from node.events import Event, JobDone
 from node.jobs.results import Trained
 from node.simulator.byzantine.base import DEVICE, Behaviour, Peer, Stage
-from p2p.fetcher import version_of
 from p2p.messages import AnnounceUpdates, GetUpdates, Message, UpdateNotice, Updates
 
 
@@ -72,14 +71,14 @@ class Forgery(Behaviour):
                 continue
             twin = self._second.setdefault(Hash(notice.id), self._twin(ours.attested()))
             self.acts += 1
-            notices.append(UpdateNotice(twin.id, version_of(twin)))
+            notices.append(UpdateNotice(twin.id, twin.version))
         return (AnnounceUpdates(tuple(notices)),)
 
     def receive(self, peer: Peer, message: Message) -> Message | None:
         """Give the second updates, some of them in another device's name."""
         if not isinstance(message, GetUpdates):
             return message
-        seconds = {version_of(twin): twin for twin in self._second.values()}
+        seconds = {twin.version: twin for twin in self._second.values()}
         given = [seconds[Hash(notice.version)] for notice in message.notices if Hash(notice.version) in seconds]
         if given:
             self.stage.hands.tell(peer.connection, Updates(tuple(given)))
@@ -97,6 +96,6 @@ class Forgery(Behaviour):
             self._second[stolen.id] = stolen
             self.acts += 1
             self.stage.hands.tell(
-                random.choice(ready).connection, AnnounceUpdates((UpdateNotice(stolen.id, version_of(stolen)),))
+                random.choice(ready).connection, AnnounceUpdates((UpdateNotice(stolen.id, stolen.version),))
             )
             return

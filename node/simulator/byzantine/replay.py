@@ -6,7 +6,6 @@ from chain.ids import Hash
 from chain.transaction import SignedTransaction
 from chain.update import AttestedUpdate
 from node.simulator.byzantine.base import Behaviour, Peer, Stage
-from p2p.fetcher import version_of
 from p2p.messages import (
     AnnounceTransactions,
     AnnounceUpdates,
@@ -41,7 +40,7 @@ class Replay(Behaviour):
             case Transactions(transactions):
                 self._transactions |= {each.id: each for each in transactions[: _KEPT - len(self._transactions)]}
             case Updates(updates):
-                self._updates |= {version_of(each): each for each in updates[: _KEPT - len(self._updates)]}
+                self._updates |= {each.version: each for each in updates[: _KEPT - len(self._updates)]}
             case GetTransactions(ids) if all(Hash(id) in self._transactions for id in ids):
                 answer = tuple([self._transactions[Hash(id)] for id in ids])
                 self.stage.hands.tell(peer.connection, Transactions(answer))

@@ -33,8 +33,8 @@ class QuietNetwork(PeerNetwork):
         self.transactions.append(id)
         return []
 
-    def announce_update(self, id: Hash, now: Millis) -> list[NetworkOutput]:
-        self.updates.append(id)
+    def announce_updates(self, ids: Sequence[Hash], now: Millis) -> list[NetworkOutput]:
+        self.updates += ids
         return []
 
     def verdict(

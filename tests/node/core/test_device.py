@@ -1,5 +1,6 @@
 """The device: what it releases it journals first, and one task gets the same bytes for ever, on whatever fork."""
 
+from collections.abc import Sequence
 from dataclasses import replace as replace_field
 
 import pytest
@@ -113,13 +114,13 @@ def test_a_release_is_journalled_before_it_is_announced() -> None:
     _, first, left, _, _ = make_forks()
     lonely = make_device()
     seen: list[bool] = []
-    announce = lonely.network.announce_update
+    announce = lonely.network.announce_updates
 
-    def watch(id: Hash, now: object) -> object:
-        seen.append(any(entry.update.id == id for entry in released(lonely)))
-        return announce(id, lonely.now)
+    def watch(ids: Sequence[Hash], now: object) -> object:
+        seen.append(all(any(entry.update.id == id for entry in released(lonely)) for id in ids))
+        return announce(ids, lonely.now)
 
-    lonely.network.announce_update = watch  # type: ignore[method-assign, assignment]
+    lonely.network.announce_updates = watch  # type: ignore[method-assign, assignment]
     lonely.give(first, left)
     assert seen == [True]
 

@@ -11,8 +11,8 @@ from consensus.stamps import find_stamp
 from fl.holdout import commit_holdout
 from fl.plan.schema import FedAvg, Holdout, encode_plan, plan_id
 from node.events import JobDone
-from node.jobs.results import BrokenRule, UpdateVerified
-from node.jobs.specs import VerifyUpdate
+from node.jobs.results import BrokenRule, UpdatesVerified
+from node.jobs.specs import VerifyUpdates
 from node.notices import UpdateRefused, UpdateSeen
 from p2p.events import PayloadArrived, UpdateArrived
 from storage.base import JournalEntry
@@ -45,12 +45,12 @@ def test_a_verdict_on_another_branch_condemns_nobody() -> None:
     lonely.give(first, left)
     lonely.hear(UpdateArrived(PEER, AttestedUpdate(entry.update, ())))
     lonely.hear(PayloadArrived(PEER, entry.update.release.payload, entry.payload))
-    (job,) = [job for job, spec in lonely.jobs.items() if isinstance(spec, VerifyUpdate)]
+    (job,) = [job for job, spec in lonely.jobs.items() if isinstance(spec, VerifyUpdates)]
     del lonely.jobs[job]
     lonely.give(right, on_right)
     assert on_right.id == lonely.head
     broken = BrokenRule(entry.update.id, "update.step", "said of the other branch", False)
-    lonely.send(JobDone(job, UpdateVerified(broken)))
+    lonely.send(JobDone(job, UpdatesVerified((), (broken,))))
     lonely.settle()
     assert lonely.notices(UpdateRefused) == []
     assert len(lonely.notices(UpdateSeen)) == 1
