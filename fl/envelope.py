@@ -1,6 +1,7 @@
 """Payloads as they travel: what the algorithm makes of a training, and what the plan's policies add to it.
 
-    plain      the algorithm's bytes: a full vector (``fl.payload``), or its support alone (``fl.support``)
+    plain      the algorithm's bytes: a full vector (``fl.payload``), its support alone (``fl.support``), or its largest
+               coordinates (``fl.compression.payload``)
     audited    the same, then the root of the tree over the training's states (32 bytes)
 
 Rules of this file: pure. Whoever writes or reads a payload goes through here.
@@ -10,11 +11,14 @@ import numpy as np
 
 from chain.fixedpoint import Int64Vector
 from chain.ids import Hash
+from fl.algorithms import topk
 from fl.algorithms.base import Contribution
+from fl.algorithms.fedavg import FEDAVG
 from fl.algorithms.fedsvrg import is_counting
 from fl.algorithms.support import form_of, support_of
 from fl.audit.opening import ROOT_BYTES, CommittedStates, split_root
 from fl.audit.trace import AuditedTraining
+from fl.compression.residual import Residual
 from fl.dataset import Dataset, rows
 from fl.plan.dimensions import audit_policy
 from fl.presence import feature_presence
@@ -32,8 +36,25 @@ def largest_payload(problem: Problem) -> int:
     """Return the most bytes that an update of the plan has: a vector, a loss and counts (``fl.payload``), a root."""
     if support_of(problem) is not None:
         return form_of(problem, 0).most_bytes()
+    if topk.top_k_of(problem) is not None:
+        return topk.form_of(problem).most_bytes()
     root = 0 if audit_policy(problem.plan) is None else ROOT_BYTES
     return 8 * problem.dimension + 8 + 4 * problem.features + root
+
+
+def train_update(
+    problem: Problem, task: Task, model: Int64Vector, carry: bytes, data: Dataset, seed: bytes, kept: bytes
+) -> tuple[bytes, bytes]:
+    """Train for a plan without audits: return the update's payload, and what the device keeps once it has settled.
+
+    ``kept`` is what it kept of its last update that settled, b"" before the first; under plans whose devices keep
+    nothing it goes in and comes out empty.
+    """
+    if topk.top_k_of(problem) is None:
+        return problem.algorithm.train(problem, task.phase, model, carry, data, seed), b""
+    before = Residual.of(kept, problem.dimension)
+    payload, after = FEDAVG.train_onwards(problem, task.round, model, data, seed, before)
+    return payload, after.to_bytes()
 
 
 def train_with_states(

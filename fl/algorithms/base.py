@@ -41,12 +41,15 @@ class Contribution:
     ``loss`` is the fixed-point Σ_i f_i(w) over the device's samples in a round's first phase, else 0.
     ``features``, where the plan lets only the support travel: the features, int64 (m,) and rising, that ``vector`` and
     ``counts`` are about, followed in ``vector`` by the parameters that read none (``fl.support``).
+    ``positions``, where the plan lets only the largest coordinates travel: which of the d they are, int64 (m,) and
+    rising (``fl.compression.payload``).
     """
 
     vector: Int64Vector
     counts: NDArray[np.int64] | None
     loss: int
     features: NDArray[np.int64] | None = None
+    positions: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

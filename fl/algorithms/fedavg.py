@@ -1,7 +1,9 @@
 """Federated averaging (McMahan et al. 2017): local SGD, then the mean of the models weighted by samples.
 
 One exchange a round. Device k runs ``epochs`` passes over its rows in fresh random order, ``batch`` rows a step of size
-``step``, and sends w_k − w with the loss it started from.
+``step``, and sends w_k − w with the loss it started from. Where the plan says ``compression.type = "top-k"`` it sends
+the largest coordinates of what it has gathered (``fl.algorithms.topk``): with one epoch and one batch of all rows w_k −
+w is the gradient times the step, and this is Deep Gradient Compression as published.
 """
 
 from collections.abc import Sequence
@@ -12,8 +14,10 @@ import numpy as np
 
 from chain.fixedpoint import Float64Vector, Int64Vector, to_float
 from fl.aggregate import mean_loss, moved, total_samples, update_sums
+from fl.algorithms import topk
 from fl.algorithms.base import Contribution, PhaseOutcome, PhaseSpec, Settled
 from fl.algorithms.exchange import check_data, release_update
+from fl.compression.residual import Residual
 from fl.dataset import Dataset
 from fl.models import StepRule
 from fl.objective import Objective
@@ -35,24 +39,47 @@ class FederatedAveraging:
         self, problem: Objective, phase: int, model: Int64Vector, carry: bytes, data: Dataset, seed: bytes
     ) -> bytes:
         """Return the payload of a round (``fl.algorithms.base.Algorithm.train``)."""
-        check_data(problem, data)
-        weights = to_float(model, problem.fraction_bits)
-        loss = problem.model.objective(weights, data)
-        return release_update(problem, run_epochs(problem, weights, data, seed), loss)
+        if topk.top_k_of(problem) is not None:
+            raise TypeError("a device of this plan keeps a residual from round to round: train_onwards takes it")
+        return release_update(problem, *_learn(problem, model, data, seed))
+
+    @np.errstate(over="ignore", invalid="ignore")
+    def train_onwards(
+        self, problem: Objective, round_number: int, model: Int64Vector, data: Dataset, seed: bytes, before: Residual
+    ) -> tuple[bytes, Residual]:
+        """Return the payload of a round under ``top-k``, and what the device keeps once it has settled.
+
+        ``before`` is what it kept of its last update that settled. Raises ``DivergenceError`` as ``train`` does.
+        """
+        return topk.release(problem, round_number, *_learn(problem, model, data, seed), before)
 
     def read_payload(self, problem: Objective, phase: int, payload: bytes) -> Contribution:
         """Return what a payload says, or raise ``PayloadError``."""
+        if topk.top_k_of(problem) is not None:
+            return topk.read_payload(problem, payload)
         return parse_payload(payload, problem.dimension, has_loss=True)
 
     def settle(
         self, problem: Objective, phase: int, model: Int64Vector, carry: bytes, settled: Sequence[Settled]
     ) -> PhaseOutcome:
         """Return the new global model: w + Σ (n_k/n)(w_k − w) over the devices that settled."""
-        new = moved(model, *update_sums(problem, settled, total_samples(settled)))
+        samples = total_samples(settled)
+        if topk.top_k_of(problem) is not None:
+            new = moved(model, topk.update_sums(problem, settled), samples)
+        else:
+            new = moved(model, *update_sums(problem, settled, samples))
         return PhaseOutcome(b"", new, mean_loss(settled), None)
 
 
 FEDAVG: Final = FederatedAveraging()
+
+
+def _learn(problem: Objective, model: Int64Vector, data: Dataset, seed: bytes) -> tuple[Float64Vector, float]:
+    """Return w_k − w, float64 (d,), and Σ f_i at w."""
+    check_data(problem, data)
+    weights = to_float(model, problem.fraction_bits)
+    loss = problem.model.objective(weights, data)
+    return run_epochs(problem, weights, data, seed), loss
 
 
 def run_epochs(problem: Objective, start: Float64Vector, data: Dataset, seed: bytes) -> Float64Vector:

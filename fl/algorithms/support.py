@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from chain.codec import encode
 from chain.fixedpoint import Float64Vector, Int64Vector, ScatteredSum, divide_half_even
 from fl.aggregate import mean_norm_squared, pack_wide, total_samples, unpack_wide
+from fl.algorithms import topk
 from fl.algorithms.base import Contribution, PhaseOutcome, Settled
 from fl.algorithms.carry import Carry
 from fl.algorithms.exchange import bounds_of
@@ -187,8 +188,15 @@ def named(said: Contribution) -> NDArray[np.int64]:
     return said.features
 
 
+def named_coordinates(problem: Objective, said: Contribution) -> NDArray[np.int64]:
+    """Return the parameters that an update's vector has values of, int64."""
+    return coordinates(named(said), form_of(problem, 1))
+
+
 def expanded(problem: Objective, said: Contribution) -> Int64Vector:
     """Return a contribution's own vector (d,), 0 where it says nothing."""
+    if said.positions is not None:
+        return topk.expanded(problem, said)
     if said.features is None:
         return said.vector
     whole = np.zeros(problem.dimension, np.int64)

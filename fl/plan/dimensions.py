@@ -9,6 +9,7 @@ Rules of this file: counting only, in exact integers, total on every plan that d
 from itertools import pairwise
 from typing import Final
 
+from fl.compression.schedule import most_kept
 from fl.plan.schema import (
     Audit,
     CategoricalFeature,
@@ -25,6 +26,7 @@ from fl.plan.schema import (
     Replay,
     Role,
     Support,
+    TopK,
 )
 
 MAX_PARAMETERS: Final = 1 << 22
@@ -102,7 +104,9 @@ def replay_policy(plan: Plan) -> Replay | None:
 
 
 def update_values(plan: Plan) -> int:
-    """Return the most values of an update's vector: d, or those of as many features as one may name."""
+    """Return the most values of an update's vector: d, those of as many features as one may name, the largest few."""
+    if isinstance(plan.compression, TopK):
+        return most_kept(plan.compression, parameter_count(plan))
     if not isinstance(plan.compression, Support):
         return parameter_count(plan)
     inputs, units = layer_sizes(plan)[:2]

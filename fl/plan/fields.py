@@ -191,6 +191,13 @@ NOTES: Final[Mapping[type[Record], Mapping[str, Note]]] = {
     schema.NormClip: {"percent": Note("of the median length that an update may have", 100)},
     schema.NoCompression: {},
     schema.Support: {"features": Note("the most features that one update may name; a device with more sends none")},
+    schema.TopK: {
+        "keep": Note("the share of the coordinates that an update says, at the end of the warm-up", Decimal("0.001")),
+        "momentum": Note("gathered on the device: u = momentum · u + what was learnt (0 = none; below 1)", 0),
+        "warm_up": Note("first rounds that say more: 0.25, 0.0625, … of the coordinates, a quarter each time", 4),
+        "clip": Note("what a device learns in a round is cut to clip / √devices (0 = to update_clip alone)", 0),
+        "bits": Note("of a value's size that travel; the rest stays on the device and is sent later", 6),
+    },
     schema.Rewards: {
         "devices": Note("for the devices, in units of 10^-6 coin: by counted samples × quality", 0),
         "miners": Note("for the miners who verify updates, in units of 10^-6 coin", 0),

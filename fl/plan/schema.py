@@ -292,7 +292,23 @@ class Support(Record, tag="support"):
     features: Annotated[int, Meta(ge=1, le=MAX_COORDINATES)]
 
 
-Compression = NoCompression | Support
+class TopK(Record, tag="top-k"):
+    """A device sends the largest coordinates of all that it has learnt and not sent yet (Lin et al. 2018).
+
+    ``keep``: the share of the coordinates that an update says, after ``warm_up`` rounds that say more. ``momentum``
+    (0 to below 1) gathers on the device. ``clip`` bounds what a device learns in a round by clip/√N, N the devices of
+    a round (0: no more than update_clip does). ``bits``: what travels of a value besides its sign, to the power of two
+    that suits the update; the rest stays on the device.
+    """
+
+    keep: Number
+    momentum: Number
+    warm_up: Annotated[int, Meta(ge=0, le=10**6)]
+    clip: Number
+    bits: Annotated[int, Meta(ge=1, le=54)]
+
+
+Compression = NoCompression | Support | TopK
 
 
 class Rewards(Record):
@@ -350,7 +366,7 @@ class HorizontalPlan(Record, tag="horizontal"):
 Plan = HorizontalPlan
 LATER_SECTIONS: Final = ("training", "contribution")
 """Sections of format 2; plans of format 1 have them as they are by default."""
-LATER_KINDS: Final = (Median, TrimmedMean, MultiKrum, NormClip, Support, Audit, Replay)
+LATER_KINDS: Final = (Median, TrimmedMean, MultiKrum, NormClip, Support, TopK, Audit, Replay)
 """Forms of older sections that plans of format 2 alone may name."""
 LEARNING_RULES: Final = 3
 """The rules version from which on a chain takes plans of format 2."""

@@ -51,6 +51,7 @@ from fl.plan.schema import (
     Role,
     Stopping,
     Support,
+    TopK,
     VectorFeature,
     encode_plan,
 )
@@ -99,7 +100,7 @@ def walk(plan: Plan) -> Iterator[tuple[str, Record]]:
         for place, feature in enumerate(role.features):
             yield feature_path(path, place, feature.name), feature
         yield f"{path}.label", role.label
-    for section in ("model", "algorithm", "participation", "deadlines", "rewards", "stopping", "training"):
+    for section in ("model", "algorithm", "participation", "deadlines", "compression", "rewards", "stopping", "training"):
         yield section, getattr(plan, section)
     for policy in plan.verification.policies:
         yield f"verification.{tag_of(policy)}", policy
@@ -248,6 +249,14 @@ def _check_holdout(record: Holdout, path: str) -> Problems:
         yield Problem(f"{path}.root", "0", allowed)
 
 
+def _check_shares(record: TopK, path: str) -> Problems:
+    if not 0 < record.keep.fraction() <= 1:
+        yield Problem(f"{path}.keep", str(record.keep), "must be above 0 and at most 1")
+    if not 0 <= record.momentum.fraction() < 1:
+        yield Problem(f"{path}.momentum", str(record.momentum), "must be 0 or more and below 1")
+    yield from _at_least_zero(record.clip, f"{path}.clip")
+
+
 def _check_rewards(record: Rewards, path: str) -> Problems:
     if record.devices + record.miners > INT_MAX:
         allowed = f"with {path}.miners = {record.miners} must be at most 2^63 - 1 together"
@@ -283,6 +292,7 @@ RECORD_RULES: Final[tuple[tuple[type | tuple[type, ...], Callable[..., Problems]
     (Bounds, _check_clips),
     (Holdout, _check_holdout),
     (Audit, _check_segment_clip),
+    (TopK, _check_shares),
     (Rewards, _check_rewards),
     (Stopping, _check_stopping),
 )
@@ -396,6 +406,28 @@ def _check_support(plan: Plan) -> Problems:
         yield Problem("compression.features", str(plan.compression.features), allowed)
 
 
+def _check_top_k(plan: Plan) -> Problems:
+    """A residual needs one update a round that stands for itself, and a mean that adds up what few devices say."""
+    if not isinstance(plan.compression, TopK):
+        return
+    with_it = 'with compression.type = "top-k"'
+    if isinstance(plan.algorithm, FedSvrg | Dane):
+        allowed = (
+            f'must be "fedavg" {with_it}: the gradients that {tag_of(plan.algorithm)} settles first correct every step '
+            "of its pass, so they must be whole and of this round"
+        )
+        yield Problem("algorithm.name", tag_of(plan.algorithm), allowed)
+    if not isinstance(plan.aggregation, PlainAggregation):
+        allowed = f'must be "plain" {with_it}: to others a coordinate that few devices say looks like a lie'
+        yield Problem("aggregation.type", tag_of(plan.aggregation), allowed)
+    if audit_policy(plan) is not None:
+        allowed = f"must be left out {with_it}: audits commit to whole vectors"
+        yield Problem("verification.audit", "", allowed)
+    if replay_policy(plan) is not None:
+        allowed = f"must be left out {with_it}: an update follows from what its device has kept of earlier rounds"
+        yield Problem("verification.replay", "", allowed)
+
+
 def _check_deadlines(plan: Plan) -> Problems:
     deadlines = plan.deadlines
     if deadlines.reveal_blocks <= deadlines.confirmations:
@@ -458,6 +490,7 @@ PLAN_RULES: Final[tuple[tuple[frozenset[str], Callable[[Plan], Problems]], ...]]
         frozenset({"roles", "model", "algorithm", "aggregation", "compression", "verification"}),
         _check_support,
     ),
+    (frozenset({"algorithm", "aggregation", "compression", "verification"}), _check_top_k),
     (frozenset({"title"}), _check_title),
     (frozenset({"roles"}), _check_roles),
     (frozenset({"roles", "model"}), _check_label),
