@@ -43,7 +43,9 @@ def hand_over(town: Town, fleet: Node, founding: Founding, payloads: list[bytes]
 
 def report(node: Node, count: int, what: str) -> None:
     total = sum(node.cost.values())
-    print(f"--- {what}: {node.name}: {total / count / 1000:.0f} µs an update, {node.received / count:.0f} bytes received an update")
+    print(
+        f"--- {what}: {node.name}: {total / count / 1000:.0f} µs an update, {node.received / count:.0f} bytes received an update"
+    )
     for name, spent in sorted(node.cost.items(), key=lambda each: -each[1])[:12]:
         print(f"      {name:40} {spent / count / 1000:8.1f} µs   {node.calls[name]:6} calls")
     node.cost.clear()
@@ -81,9 +83,12 @@ def run(founding: Founding, home: Path, options: argparse.Namespace) -> None:
         town.connect(first, second)
     town.tick()
     for node in nodes:
-        node.cost.clear(); node.calls.clear(); node.received = 0
+        node.cost.clear()
+        node.calls.clear()
+        node.received = 0
     if options.profile:
         import cProfile
+
         profile = cProfile.Profile()
         profile.enable()
     for phase in range(options.phases):

@@ -15,6 +15,7 @@ from consensus.engine import Engine
 from consensus.signatures import SignatureCache
 from fl.data.sources import DataSource
 from fl.plan.schema import Plan
+from node.fleet.hosted import HostedFleet
 from node.jobs.shelf import DataShelf
 from node.signer import ValidatorSigner
 from storage.base import ChainStore, PayloadStore, ReleaseJournal
@@ -44,6 +45,7 @@ class World:
     ``key`` is the node's account: peers know it by this key, and its roles (miner, device, owner) sign with it.
     ``data`` is what the device role trains on, ``holdout`` what the owner role opens; None without that role.
     ``random`` is for choices nobody has to agree on (which peer to ask); never for consensus or keys.
+    ``fleet`` are the devices that the fleet role plays, with keys of their own; None without that role.
     ``signer`` holds the key and the journal of a validator; the engine was made with it. None for others.
     ``signatures`` and ``shelf`` are memories that change no result.
     """
@@ -57,6 +59,7 @@ class World:
     random: Random
     data: DataSource | None = None
     holdout: HoldoutSource | None = None
+    fleet: HostedFleet | None = None
     signer: ValidatorSigner | None = None
     signatures: SignatureCache = field(default_factory=SignatureCache)
     shelf: DataShelf = field(default_factory=DataShelf)

@@ -41,6 +41,17 @@ class DeviceConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class FleetConfig:
+    """The fleet role: which plans the devices that this node hosts may serve. Each field is as in ``DeviceConfig``."""
+
+    consent: bool
+    plans: tuple[Hash, ...] = ()
+    any_plan: bool = False
+    role: str = ""
+    lifetime_budget: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class PoolLimits:
     """What waits for blocks at most: transactions, their bytes, those of one sender, devices' free ones; updates."""
 
@@ -87,6 +98,7 @@ class CoreConfig:
 
     miner: MinerConfig | None = None
     device: DeviceConfig | None = None
+    fleet: FleetConfig | None = None
     owner: bool = False
     pools: PoolLimits = field(default_factory=PoolLimits)
     batch_blocks: int = 64

@@ -16,6 +16,7 @@ from node.core.audits import connect_audits
 from node.core.base import Connect, Core
 from node.core.chain import Chain
 from node.core.config import CoreConfig
+from node.core.fleets import connect_fleet
 from node.core.headstates import HeadStates
 from node.core.importer import Importer
 from node.core.messages import (
@@ -26,6 +27,7 @@ from node.core.messages import (
     FinalMoved,
     HeadChanged,
     HeaderAdmitted,
+    HostedTransaction,
     IntakeServed,
     OwnTransaction,
     PayloadsLost,
@@ -90,6 +92,7 @@ from node.jobs.specs import (
 from node.mempool import Mempool
 from node.roles.base import MinerStatus, Surroundings
 from node.roles.device import Device, DeviceStatus
+from node.roles.fleet import FleetStatus
 from node.roles.miner import Miner
 from node.roles.owner import Owner
 from node.roles.validator import Validator
@@ -149,6 +152,7 @@ class NodeCore(Core):
         self._connect_parts(self._routes)
         self._connect_roles(self._routes)
         connect_audits(self._routes, config, around)
+        self._fleet = connect_fleet(self._routes, config, around)
         if replays is not None:
             replays.connect(self._routes)
 
@@ -207,6 +211,7 @@ class NodeCore(Core):
         routes.on(PayloadStored, transactions.on_payload_stored, updates.on_payload_stored)
         routes.on(PayloadsLost, self._wants.on_payloads_lost)
         routes.on(OwnTransaction, transactions.on_own)
+        routes.on(HostedTransaction, transactions.on_hosted)
         routes.on(UpdateReleased, updates.on_released)
         routes.on(ChecksWanted, updates.on_checks_wanted)
         routes.on(AttestationMade, updates.on_attestation)
@@ -328,6 +333,10 @@ class NodeCore(Core):
     def device_status(self) -> DeviceStatus | None:
         """Return what the device role does; None without it."""
         return None if self._device is None else self._device.status()
+
+    def fleet_status(self) -> FleetStatus | None:
+        """Return what the fleet role does; None without it."""
+        return None if self._fleet is None else self._fleet.status()
 
     def miner_status(self) -> MinerStatus | None:
         """Return what the miner role does; None without it."""

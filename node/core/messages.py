@@ -6,6 +6,7 @@ from chain.block import Body, Header
 from chain.ids import Hash, Height, Millis
 from chain.payload import PayloadRef
 from chain.transaction import Body as TransactionBody
+from chain.transaction import SignedTransaction
 from chain.update import Attestation, AttestedUpdate
 from consensus.events import LedgerEvent
 from node.status import State
@@ -112,6 +113,13 @@ class OwnTransaction:
     """A role wants this done in the node's name."""
 
     body: TransactionBody
+
+
+@dataclass(frozen=True, slots=True)
+class HostedTransaction:
+    """A device that this node hosts has signed this with its own key; it signs it again if it is lost."""
+
+    signed: SignedTransaction
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,14 @@ from consensus.transition import check_transaction
 from node.core.chain import Chain
 from node.core.intake import TURN_TRANSACTIONS, Intake
 from node.core.kept import KeptTransactions
-from node.core.messages import HeadChanged, IntakeServed, OwnTransaction, PayloadStored, PoolGrew
+from node.core.messages import (
+    HeadChanged,
+    HostedTransaction,
+    IntakeServed,
+    OwnTransaction,
+    PayloadStored,
+    PoolGrew,
+)
 from node.core.own import OwnTransactions
 from node.core.payloads import transaction_payload
 from node.core.refused import RefusedItems
@@ -88,6 +95,12 @@ class TransactionDesk:
         if isinstance(outcome, Refused):
             kind = str(wish.body.__struct_config__.tag)
             turn.publish(RoleNotice("node", b"", f"own {kind} was refused: {outcome.rule}: {outcome.reason}"))
+
+    def on_hosted(self, handed: HostedTransaction, turn: Turn) -> None:
+        """Take what a hosted device signed, as a peer's is taken, and tell peers of it. The device sends it again."""
+        admitted = self._admit(handed.signed, (), turn)
+        if admitted.is_in:
+            turn.network(self._network.announce_transaction(handed.signed.id, turn.now))
 
     def on_arrived(self, arrived: TransactionArrived, turn: Turn) -> None:
         """Queue a peer's transaction; it is judged when its turn comes, after what else this event brought."""

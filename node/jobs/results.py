@@ -14,6 +14,7 @@ from chain.block import Body, Header
 from chain.codec import Record
 from chain.ids import HashField, Natural
 from chain.payload import PayloadRef
+from chain.update import LocalUpdate
 from consensus.events import LedgerEvent
 from consensus.snapshot import Prefix
 
@@ -114,6 +115,50 @@ class Trained(Record, tag="trained"):
     computation_us: Natural
 
 
+class PlanRoll(Record):
+    """How a fleet stands to a plan: by place the samples each device enrolled with, 0 for one that has not joined.
+
+    ``task`` is the open one, None if there is none; ``due`` are the places of its devices that no block has heard yet.
+    """
+
+    plan: HashField
+    samples: tuple[Natural, ...]
+    task: HashField | None
+    due: tuple[Natural, ...]
+
+
+class RollCalled(Record, tag="roll-called"):
+    """Who of a fleet is where: ``registered`` is one byte a device, 1 or 0."""
+
+    registered: bytes
+    plans: tuple[PlanRoll, ...]
+
+
+class FleetInspected(Record, tag="fleet-inspected"):
+    """By place, how many samples a device's data hold under a plan's role, and a salted digest that commits to them.
+
+    ``away``: who of the fleet can't take part in the plan, and why.
+    """
+
+    samples: tuple[Natural, ...]
+    commitments: tuple[HashField, ...]
+    away: tuple[tuple[Natural, str], ...]
+
+
+class FleetTrained(Record, tag="fleet-trained"):
+    """The signed updates of a batch and their payloads, side by side; ``failed``: whose training failed, and why."""
+
+    updates: tuple[LocalUpdate, ...]
+    payloads: tuple[bytes, ...]
+    failed: tuple[tuple[Natural, str], ...]
+
+
+class StampsFound(Record, tag="stamps-found"):
+    """The stamps of registrations, in the order they were asked for."""
+
+    stamps: tuple[Natural, ...]
+
+
 class SegmentsOpened(Record, tag="segments-opened"):
     """What an audit asked for, sealed for its verifiers."""
 
@@ -186,6 +231,10 @@ JobResult = (
     | UpdatesVerified
     | DataInspected
     | Trained
+    | RollCalled
+    | FleetInspected
+    | FleetTrained
+    | StampsFound
     | SegmentsOpened
     | OpeningVerified
     | TrainingRepeated

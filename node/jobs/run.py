@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Final, cast
 
-from node.jobs import replaying
+from node.jobs import fleet, replaying
 from node.jobs.auditing import open_segments, verify_opening
 from node.jobs.blocks import build_block, execute_branch
 from node.jobs.control import JobControl
@@ -12,15 +12,19 @@ from node.jobs.results import JobResult
 from node.jobs.sealing import seal_block
 from node.jobs.specs import (
     BuildBlock,
+    CallRoll,
     CheckPiece,
     ExecuteBranch,
     FindStamp,
+    FindStamps,
     InspectData,
+    InspectFleet,
     JobSpec,
     OpenChunk,
     OpenSegments,
     RepeatTraining,
     SealBlock,
+    TrainFleet,
     TrainTask,
     VerifyOpening,
     VerifyUpdates,
@@ -44,6 +48,10 @@ JOBS: Final[dict[type, _Job]] = {
     FindStamp: cast(_Job, find_device_stamp),
     OpenChunk: cast(_Job, open_chunk),
     CheckPiece: cast(_Job, check_piece),
+    CallRoll: cast(_Job, fleet.call_roll),
+    InspectFleet: cast(_Job, fleet.inspect_fleet),
+    TrainFleet: cast(_Job, fleet.train_fleet),
+    FindStamps: cast(_Job, fleet.find_stamps),
 }
 
 

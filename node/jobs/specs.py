@@ -149,8 +149,56 @@ class CheckPiece(Record, tag="check-piece"):
     data: bytes
 
 
+class CallRoll(Record, tag="call-roll"):
+    """Read on the state at ``head`` who of the fleet is registered, and how each stands to these plans."""
+
+    head: HashField
+    plans: tuple[HashField, ...]
+
+
+class InspectFleet(Record, tag="inspect-fleet"):
+    """Read the fleet's rows under a plan's role and count each device's. ``plan`` is the plan's canonical bytes."""
+
+    plan: bytes
+    role: ShortText
+
+
+class FleetSeat(Record):
+    """A device of the fleet that is asked for an update: its place, the samples it enrolled with.
+
+    ``total`` is its cumulative privacy loss, in micro-zCDP.
+    """
+
+    place: Natural
+    samples: Natural
+    total: Natural
+
+
+class TrainFleet(Record, tag="train-fleet"):
+    """Do one phase's local training of a batch of the fleet's devices, and sign what each releases."""
+
+    plan: bytes
+    role: ShortText
+    task: Task
+    model: bytes
+    carry: bytes
+    seats: tuple[FleetSeat, ...]
+
+
+class FindStamps(Record, tag="find-stamps"):
+    """Find the stamps of the registrations of many devices."""
+
+    chain_id: ShortText
+    devices: tuple[AccountField, ...]
+    bits: Natural
+
+
 JobSpec = (
     CheckPiece
+    | CallRoll
+    | InspectFleet
+    | TrainFleet
+    | FindStamps
     | ExecuteBranch
     | BuildBlock
     | SealBlock

@@ -1,0 +1,158 @@
+"""The jobs of a fleet: who of it is where on the chain, what its data are, stamps, and training by the batch.
+
+Each device signs its own release with its own key; that many are signed in one job is nobody else's affair.
+"""
+
+from chain.fixedpoint import from_bytes
+from chain.ids import Hash
+from chain.payload import PayloadRef
+from chain.update import LocalUpdate, PrivacyCharge, Release
+from consensus.problems import compile_document
+from consensus.stamps import find_stamp
+from consensus.state import get_device, get_enrolment, get_revealed, get_round, get_selected
+from consensus.view import StateView
+from fl.algorithms import support
+from fl.dataset import rows
+from fl.errors import DataError
+from fl.fleet import Fleet
+from fl.problem import Problem
+from fl.steps import step_table
+from node.fleet.hosted import HostedFleet
+from node.jobs.commitment import commit_to_data
+from node.jobs.control import JobControl
+from node.jobs.data import find_role
+from node.jobs.results import (
+    Cancelled,
+    Declined,
+    FleetInspected,
+    FleetTrained,
+    JobResult,
+    PlanRoll,
+    RollCalled,
+    Stale,
+    StampsFound,
+)
+from node.jobs.specs import CallRoll, FindStamps, InspectFleet, TrainFleet
+from node.world import World
+
+_ANSWERED = ("update", None)
+"""What the steps of a plan may ask of a fleet's device: updates, and nothing."""
+
+
+def hosted_by(world: World) -> HostedFleet:
+    """Return the fleet that this node hosts."""
+    if world.fleet is None:
+        raise LookupError("a job of a fleet on a node that hosts none")
+    return world.fleet
+
+
+def call_roll(spec: CallRoll, world: World, control: JobControl) -> JobResult:
+    """Read who of the fleet is registered, who joined which plan, and who still owes its task an update."""
+    fleet = hosted_by(world)
+    with world.store.view() as view:
+        if view.tip != spec.head:
+            return Stale()
+        registered = bytes([get_device(view, account) is not None for account in fleet.accounts])
+        plans = tuple([_plan_roll(view, fleet, Hash(plan)) for plan in spec.plans])
+    return RollCalled(registered, plans)
+
+
+def _plan_roll(view: StateView, fleet: HostedFleet, plan: Hash) -> PlanRoll:
+    enrolments = [get_enrolment(view, plan, account) for account in fleet.accounts]
+    samples = tuple([0 if enrolment is None else enrolment.samples for enrolment in enrolments])
+    state = get_round(view, plan)
+    if state is None:
+        return PlanRoll(plan, samples, None, ())
+    task, due = Hash(state.task.digest), []
+    for position, account in enumerate(get_selected(view, plan)):
+        place = fleet.place_of(account)
+        if place is not None and get_revealed(view, plan, position, task) is None:
+            due.append(place)
+    return PlanRoll(plan, samples, task, tuple(due))
+
+
+def find_stamps(spec: FindStamps, world: World, control: JobControl) -> JobResult:
+    """Search for the stamps of many registrations."""
+    found = []
+    for device in spec.devices:
+        stamp = find_stamp(spec.chain_id, device, spec.bits, cancel=control.is_cancelled)
+        if stamp is None:
+            return Cancelled()
+        found.append(stamp)
+    return StampsFound(tuple(found))
+
+
+def inspect_fleet(spec: InspectFleet, world: World, control: JobControl) -> JobResult:
+    """Read the fleet's rows under a plan's role, count and commit to each device's; get ready to train them."""
+    problem, fleet = compile_document(spec.plan), hosted_by(world)
+    plan = problem.plan
+    if any(step.message not in _ANSWERED for phase in step_table(plan) for step in phase.steps if step.name != "open"):
+        return Declined("the plan asks its devices for more than updates; a fleet's devices answer with updates alone")
+    try:
+        role = find_role(plan, spec.role)
+        data = fleet.load(role)
+        trainer = fleet.trainer(problem, role)
+    except (DataError, OSError) as error:
+        return Declined(str(error))
+    most, limits = support.form_of(problem, 0).limit, plan.participation
+    samples = data.sizes.tolist()
+    away = []
+    for place, count in enumerate(samples):
+        if not limits.min_samples <= count <= limits.max_samples:
+            away.append((place, f"{count} samples; the plan takes {limits.min_samples} … {limits.max_samples}"))
+        elif trainer.features(place) > most:
+            away.append((place, f"{trainer.features(place)} features; the plan lets an update name {most}"))
+    commitments = _commitments(problem, fleet, data, control)
+    return Cancelled() if commitments is None else FleetInspected(tuple(samples), commitments, tuple(away))
+
+
+def _commitments(problem: Problem, fleet: HostedFleet, data: Fleet, control: JobControl) -> tuple[Hash, ...] | None:
+    found = []
+    for place, key in enumerate(fleet.keys):
+        if control.is_cancelled():
+            return None
+        found.append(commit_to_data(data.device(place), key, problem.plan_id))
+    return tuple(found)
+
+
+def train_fleet(spec: TrainFleet, world: World, control: JobControl) -> JobResult:
+    """Train a batch of devices and sign what each releases. The computation's time is shared out by rows."""
+    problem, fleet = compile_document(spec.plan), hosted_by(world)
+    try:
+        role = find_role(problem.plan, spec.role)
+        data, trainer = fleet.load(role), fleet.trainer(problem, role)
+    except (DataError, OSError) as error:
+        return Declined(str(error))
+    places = [seat.place for seat in spec.seats]
+    accounts = [fleet.accounts[place] for place in places]
+    began = control.clock_us()
+    payloads = trainer.train(spec.task, places, accounts, from_bytes(spec.model, problem.dimension), spec.carry)
+    took = control.clock_us() - began
+    counts = [rows(data.device(place)) for place in places]
+    whole, chain_id = max(sum(counts), 1), world.genesis.chain_id
+    updates: list[LocalUpdate] = []
+    released: list[bytes] = []
+    failed: list[tuple[int, str]] = []
+    for seat, count, payload in zip(spec.seats, counts, payloads, strict=True):
+        if not isinstance(payload, bytes):
+            failed.append((seat.place, str(payload)))
+            continue
+        if count != seat.samples:
+            failed.append((seat.place, f"has {count} samples now; it enrolled with {seat.samples}"))
+            continue
+        key = fleet.keys[seat.place]
+        release = Release(
+            chain_id=chain_id,
+            plan=spec.task.plan,
+            round=spec.task.round,
+            phase=spec.task.phase,
+            task=spec.task.digest,
+            device=key.account,
+            samples=count,
+            computation_us=max(1, took * count // whole),
+            privacy=PrivacyCharge("none", 0, seat.total),
+            payload=PayloadRef.of(payload),
+        )
+        updates.append(release.sign(key))
+        released.append(payload)
+    return FleetTrained(tuple(updates), tuple(released), tuple(failed))

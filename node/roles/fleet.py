@@ -1,0 +1,471 @@
+"""The fleet: many devices of one holder in one node, each of which does what ``node.roles.device`` does for one.
+
+Every device has its own key, registers, joins, signs and is paid for itself; the chain and the peers know nothing of
+a fleet. What is done in batches is what the devices of one process share: their rows' training, the flush of the
+journal, the look at the chain. The invariant is the device's: a release is journalled durably before it leaves, and a
+task that the journal knows gets the very same bytes again (docs/ledger.md).
+"""
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Final
+
+from chain.codec import Record
+from chain.genesis import PosParameters
+from chain.ids import AccountId, Amount, Hash, HashField, Natural
+from chain.transaction import Body, JoinPlan, RegisterDevice, SignedTransaction, Transaction
+from chain.update import AttestedUpdate
+from consensus.problems import compile_document, get_problem
+from consensus.queries import get_model, takes_updates
+from consensus.records import PlanEntry, RoundState
+from consensus.staking.state import get_permit
+from consensus.state import (
+    carry_key,
+    document_key,
+    get_active,
+    get_plan,
+    get_round,
+    get_selected,
+    need_bytes,
+)
+from fl.plan.schema import Plan
+from node.core.config import FleetConfig
+from node.core.messages import FinalMoved, HeadChanged, HostedTransaction, PayloadStored, StateChanged, UpdateReleased
+from node.core.own import TRANSACTION_VERSION
+from node.core.turn import Turn
+from node.events import Shutdown, Started, Tick
+from node.fleet.hosted import HostedFleet
+from node.jobs.results import Declined, FleetInspected, FleetTrained, JobResult, RollCalled, StampsFound
+from node.jobs.specs import CallRoll, FindStamps, FleetSeat, InspectFleet, TrainFleet
+from node.notices import RoleNotice
+from node.roles.base import Surroundings
+from node.roles.fleetroll import Errands, Roll, Standing
+from storage.base import JournalEntry
+
+ROLE: Final = "fleet"
+BATCH: Final = 256
+"""Devices trained in one job, whose releases are journalled with one flush."""
+_SENT_A_TURN: Final = 32
+"""Transactions, or updates, that leave in one turn: others have theirs between."""
+_TRANSACTIONS_WAITING: Final = 1_500
+"""Registrations and joins that wait for blocks at a time: nodes keep 2,000 of devices' free transactions."""
+_RESEND_BLOCKS: Final = 6
+_POOL_SHARE: Final = 0.75
+"""Of this node's pool of updates the fleet fills so much, and waits for blocks to make room."""
+
+
+class FleetPlan(Record):
+    """How the fleet stands to a plan: devices that joined, and that still owe the open task an update."""
+
+    plan: HashField
+    role: str
+    joined: Natural
+    away: Natural
+    due: Natural
+    declined: str
+
+
+class FleetStatus(Record):
+    """What the fleet does: devices, registrations, releases since the start, the job at hand (empty = none)."""
+
+    devices: Natural
+    registered: Natural
+    plans: tuple[FleetPlan, ...]
+    releases: Natural
+    working: str
+    last_error: str
+
+
+@dataclass(slots=True)
+class _Service:
+    """What the fleet found out about a plan it serves."""
+
+    role: str
+    samples: tuple[int, ...] = ()
+    commitments: tuple[Hash, ...] = ()
+    away: dict[int, str] = field(default_factory=dict)
+    declined: str = ""
+    joins: Errands = field(default_factory=lambda: Errands(_RESEND_BLOCKS))
+    task: Hash | None = None
+    """The task that the fields below are about."""
+    known: deque[int] = field(default_factory=deque)
+    """Places whose release the journal has, to be sent (again)."""
+    open: deque[int] = field(default_factory=deque)
+    """Places to be trained."""
+    failed: set[int] = field(default_factory=set)
+    """Places that could not be trained for it."""
+    sent_at: int = 0
+
+
+class FleetRole:
+    """The fleet role of this node."""
+
+    def __init__(self, around: Surroundings, config: FleetConfig, fleet: HostedFleet) -> None:
+        self._around = around
+        self._config = config
+        self._fleet = fleet
+        self._roll = Roll(len(fleet), fleet.place_of)
+        self._services: dict[Hash, _Service] = {}
+        self._stamps: dict[int, int] = {}
+        self._registering = Errands(_RESEND_BLOCKS)
+        self._roll_job: int | None = None
+        self._stamp_job: int | None = None
+        self._job: int | None = None
+        self._training: Hash | None = None
+        self._outbox: deque[JournalEntry] = deque()
+        self._working = ""
+        self._stopped = False
+        self._releases = 0
+        self._last_error = ""
+
+    def status(self) -> FleetStatus:
+        """Return what the fleet does."""
+        plans = []
+        for plan, service in self._services.items():
+            standing = self._roll.plans.get(plan) or Standing([])
+            joined = sum(map(bool, standing.enrolled))
+            plans.append(FleetPlan(plan, service.role, joined, len(service.away), len(standing.due), service.declined))
+        return FleetStatus(
+            len(self._fleet), self._roll.registrations, tuple(plans), self._releases, self._working, self._last_error
+        )
+
+    # --- when to look -----------------------------------------------------------------------------
+
+    def on_started(self, event: Started, turn: Turn) -> None:
+        """Begin."""
+        self._step(turn)
+
+    def on_head(self, changed: HeadChanged, turn: Turn) -> None:
+        """Follow the chain, and do what the new state asks for."""
+        self._roll.follow(changed)
+        self._look(turn)
+        self._step(turn)
+
+    def on_final(self, moved: FinalMoved, turn: Turn) -> None:
+        """Do what is final now: a task that could still be taken back is not worked on."""
+        self._look(turn)
+        self._step(turn)
+
+    def on_state(self, changed: StateChanged, turn: Turn) -> None:
+        """Do what the state asks for, once it is known to be of today."""
+        self._look(turn)
+        self._step(turn)
+
+    def on_tick(self, event: Tick, turn: Turn) -> None:
+        """Go on with what waits to be sent."""
+        self._step(turn)
+
+    def on_shutdown(self, event: Shutdown, turn: Turn) -> None:
+        """Stop."""
+        self._stopped = True
+        for job in (self._job, self._stamp_job, self._roll_job):
+            turn.cancel(job)
+        self._job = self._stamp_job = self._roll_job = None
+
+    @property
+    def _may_act(self) -> bool:
+        return not self._stopped and self._config.consent and self._around.may_act
+
+    # --- what the head asks for -------------------------------------------------------------------
+
+    def _look(self, turn: Turn) -> None:
+        """Find out, once a head, who lacks what."""
+        if not self._may_act:
+            return
+        view, height = self._around.chain.view, self._around.chain.height
+        entries = [entry for plan in get_active(view) if (entry := get_plan(view, plan)) is not None]
+        served = [entry for entry in entries if self._config.any_plan or entry.plan in self._config.plans]
+        if not self._roll.is_known or any(entry.plan not in self._roll.plans for entry in served):
+            self._call_roll(served, turn)
+            return
+        roll = self._roll.registered
+        self._registering.want([place for place in range(len(self._fleet)) if not roll[place]], height)
+        for entry in served:
+            service = self._services.get(entry.plan)
+            if service is None:
+                self._inspect(entry.plan, turn)
+            elif service.declined or not service.samples:
+                continue
+            elif entry.status == "enrolling":
+                self._want_joins(entry, service)
+            else:
+                self._want_updates(entry.plan, service, served, turn)
+
+    def _call_roll(self, served: list[PlanEntry], turn: Turn) -> None:
+        if self._roll_job is None:
+            head = self._around.chain.head_id
+            self._roll.call(head)
+            self._roll_job = turn.start(CallRoll(head, tuple([entry.plan for entry in served])))
+
+    def on_roll(self, spec: CallRoll, result: JobResult, turn: Turn) -> None:
+        """Know who is where."""
+        self._roll_job = None
+        if isinstance(result, RollCalled):
+            self._roll.answer(result)
+        self._look(turn)
+        self._step(turn)
+
+    def _want_joins(self, entry: PlanEntry, service: _Service) -> None:
+        """Let all join that are registered, fit and have not joined, while the enrolment is open."""
+        plan, height = get_problem(self._around.chain.view, entry.plan).plan, self._around.chain.height
+        standing, registered = self._roll.plans[entry.plan], self._roll.registered
+        room = plan.participation.max_devices - entry.enrolled if height < entry.enrol_deadline else 0
+        lacking = [
+            place
+            for place, samples in enumerate(standing.enrolled)
+            if not samples and registered[place] and place not in service.away
+        ]
+        service.joins.want(lacking[: max(room, 0)], height)
+
+    def _want_updates(self, plan: Hash, service: _Service, served: list[PlanEntry], turn: Turn) -> None:
+        """Find out who has to train for the plan's task, and whose release has to be sent again."""
+        view, height = self._around.chain.view, self._around.chain.height
+        state, standing = get_round(view, plan), self._roll.plans[plan]
+        if state is None:
+            return
+        task = Hash(state.task.digest)
+        if standing.task != task:
+            if state.revealed:
+                self._roll.forget()
+                self._call_roll(served, turn)
+                return
+            self._roll.open(plan, task, get_selected(view, plan))
+        is_due = takes_updates(view, state) and self._is_deep(state)
+        if service.task != task and is_due:
+            self._begin(service, task, standing, height)
+        elif service.task == task and is_due and height - service.sent_at >= _RESEND_BLOCKS:
+            if not service.open and not service.known and not self._outbox:
+                self._begin(service, task, standing, height)
+        elif service.task == task and not is_due:
+            service.known.clear()
+            service.open.clear()
+
+    def _begin(self, service: _Service, task: Hash, standing: Standing, height: int) -> None:
+        """Sort who owes the task an update: those whose release the journal has, and those to be trained."""
+        journal, accounts = self._around.world.journal, self._fleet.accounts
+        if service.task != task:
+            service.failed.clear()
+        places = sorted(standing.due - service.failed)
+        service.task, service.sent_at = task, height
+        service.known = deque([place for place in places if journal.has(task, accounts[place])])
+        service.open = deque([place for place in places if not journal.has(task, accounts[place])])
+
+    def _is_deep(self, state: RoundState) -> bool:
+        """Does the task lie deep enough to trust?"""
+        if self._around.has_votes:
+            return state.opened <= self._around.final_height
+        plan = get_problem(self._around.chain.view, Hash(state.task.plan)).plan
+        return self._around.chain.height - state.opened + 1 >= plan.deadlines.confirmations
+
+    # --- what comes next --------------------------------------------------------------------------
+
+    def _step(self, turn: Turn) -> None:
+        """Send a little of what waits, and keep a job running; come back soon if more waits."""
+        if not self._may_act or not self._roll.is_known:
+            return
+        sent = self._send_transactions(turn) + self._send_updates(turn)
+        self._train(turn)
+        if sent:
+            turn.wake(turn.now)
+
+    # --- registration and enrolment ---------------------------------------------------------------
+
+    def _send_transactions(self, turn: Turn) -> int:
+        """Register and enrol a few devices; return how many."""
+        height, registering = self._around.chain.height, self._registering
+        waiting = registering.waiting + sum(service.joins.waiting for service in self._services.values())
+        room = min(_SENT_A_TURN, _TRANSACTIONS_WAITING - waiting)
+        if room <= 0 or not self._has_stamps(turn):
+            return 0
+        sent = 0
+        for place in registering.take(room, height):
+            self._send(place, RegisterDevice(self._config.lifetime_budget, self._stamps.get(place, 0)), turn)
+            sent += 1
+        for plan, service in self._services.items():
+            for place in service.joins.take(room - sent, height):
+                commitment = service.commitments[place]
+                self._send(place, JoinPlan(plan, service.role, service.samples[place], commitment), turn)
+                sent += 1
+        return sent
+
+    def _has_stamps(self, turn: Turn) -> bool:
+        """Are the stamps of all who have to register found? Where registrars permit devices there are none."""
+        around, engine = self._around, self._around.world.genesis.engine
+        lacking = [place for place in range(len(self._fleet)) if not self._roll.registered[place]]
+        if isinstance(engine, PosParameters) and engine.registrars:
+            return self._are_permitted(lacking)
+        wanted = [place for place in lacking if place not in self._stamps]
+        if wanted and self._stamp_job is None:
+            accounts = tuple([self._fleet.accounts[place] for place in wanted])
+            spec = FindStamps(around.world.genesis.chain_id, accounts, around.chain.rules.stamp_bits)
+            self._stamp_job = turn.start(spec)
+            self._working = f"looking for the stamps of {len(wanted)} registrations"
+        return not wanted
+
+    def _are_permitted(self, lacking: list[int]) -> bool:
+        """Have the network's registrars permitted all devices that are not registered?"""
+        view, accounts = self._around.chain.view, self._fleet.accounts
+        missing = next((place for place in lacking if get_permit(view, accounts[place]) is None), None)
+        if missing is not None:
+            self._last_error = (
+                f"device {self._fleet.names[missing]} is not permitted yet: this network's registrars say which "
+                "devices may register; send them the accounts that fedchain fleet accounts lists"
+            )
+        return missing is None
+
+    def on_stamps(self, spec: FindStamps, result: JobResult, turn: Turn) -> None:
+        """Register with the stamps that were found."""
+        self._stamp_job, self._working = None, ""
+        if isinstance(result, StampsFound):
+            for device, stamp in zip(spec.devices, result.stamps, strict=True):
+                place = self._fleet.place_of(AccountId(device))
+                if place is not None:
+                    self._stamps[place] = stamp
+        self._step(turn)
+
+    def _send(self, place: int, body: Body, turn: Turn) -> None:
+        """Sign a transaction with a device's own key and hand it in."""
+        around, key = self._around, self._fleet.keys[place]
+        nonce = around.mempool.next_nonce(key.account, around.chain.nonce(key.account))
+        waiting = [one for one in around.mempool.of(key.account) if one.transaction.body == body]
+        signed: SignedTransaction = (
+            waiting[0]
+            if waiting
+            else Transaction(
+                TRANSACTION_VERSION, around.world.genesis.chain_id, key.account, nonce, Amount(0), body
+            ).sign(key)
+        )
+        turn.tell(HostedTransaction(signed))
+
+    # --- the data ---------------------------------------------------------------------------------
+
+    def _inspect(self, id: Hash, turn: Turn) -> None:
+        """Look at the fleet's data under a plan, once."""
+        plan = get_problem(self._around.chain.view, id).plan
+        role = self._choose_role(plan)
+        if role is None:
+            names = ", ".join(role.name for role in plan.roles)
+            self._services[id] = _Service("")
+            self._decline(id, f"the plan has the roles {names}; name the one to take", turn)
+        elif self._job is None:
+            self._working = f"reading the data for plan {id.hex()[:16]}"
+            self._job = turn.start(InspectFleet(need_bytes(self._around.chain.view, document_key(id)), role))
+
+    def _choose_role(self, plan: Plan) -> str | None:
+        return self._config.role or (plan.roles[0].name if len(plan.roles) == 1 else None)
+
+    def on_inspected(self, spec: InspectFleet, result: JobResult, turn: Turn) -> None:
+        """Serve the plan if the data fit it; else stay away, and say why."""
+        self._job, self._working = None, ""
+        id = compile_document(spec.plan).plan_id
+        service = self._services[id] = _Service(spec.role)
+        if isinstance(result, Declined):
+            self._decline(id, result.reason, turn)
+        elif isinstance(result, FleetInspected):
+            service.samples = result.samples
+            service.commitments = tuple([Hash(commitment) for commitment in result.commitments])
+            service.away = dict(result.away)
+            self._tell_of(id, service.away, "stay away from the plan", turn)
+        else:
+            del self._services[id]
+        self._look(turn)
+        self._step(turn)
+
+    def _decline(self, plan: Hash, reason: str, turn: Turn) -> None:
+        self._services[plan].declined = self._last_error = reason
+        turn.publish(RoleNotice(ROLE, plan, f"stays away from the plan: {reason}"))
+
+    def _tell_of(self, plan: Hash, reasons: dict[int, str], what: str, turn: Turn) -> None:
+        """Say how many devices can't do something, and why the first of them can't."""
+        if reasons:
+            place, reason = next(iter(reasons.items()))
+            text = f"{len(reasons)} of {len(self._fleet)} devices {what}; {self._fleet.names[place]}: {reason}"
+            self._last_error = text
+            turn.publish(RoleNotice(ROLE, plan, text))
+
+    # --- training and releasing -------------------------------------------------------------------
+
+    def _train(self, turn: Turn) -> None:
+        """Start the next batch, if the last one has left and the pool has room for its updates."""
+        limits = self._around.config.pools
+        room = int(_POOL_SHARE * limits.updates) - len(self._around.updates) - len(self._outbox)
+        if self._job is not None or self._outbox or room < min(BATCH, len(self._fleet)):
+            return
+        for plan, service in self._services.items():
+            standing, view = self._roll.plans.get(plan), self._around.chain.view
+            state = get_round(view, plan) if service.open and standing is not None else None
+            if state is None or standing is None or state.task.digest != service.task:
+                continue
+            total = self._around.world.journal.total
+            places = [place for place in _popped(service.open, BATCH) if place in standing.due]
+            seats = [FleetSeat(p, standing.enrolled[p], total(self._fleet.accounts[p])) for p in places]
+            if not seats:
+                continue
+            document, carry = need_bytes(view, document_key(plan)), need_bytes(view, carry_key(plan))
+            task = state.task
+            self._training = plan
+            self._working = f"training plan {plan.hex()[:16]}, round {task.round}, phase {task.phase}"
+            self._job = turn.start(TrainFleet(document, service.role, task, get_model(view, plan), carry, tuple(seats)))
+            return
+
+    def on_trained(self, spec: TrainFleet, result: JobResult, turn: Turn) -> None:
+        """Journal the batch, then send it. A task that closed meanwhile gets nothing."""
+        self._job, self._training, self._working = None, None, ""
+        plan, task = Hash(spec.task.plan), Hash(spec.task.digest)
+        state = get_round(self._around.chain.view, plan)
+        is_open = state is not None and state.task.digest == task and takes_updates(self._around.chain.view, state)
+        if isinstance(result, Declined):
+            self._decline(plan, result.reason, turn)
+        elif isinstance(result, FleetTrained) and is_open:
+            self._services[plan].failed.update(place for place, _ in result.failed)
+            self._tell_of(plan, dict(result.failed), "could not train", turn)
+            self._release(result)
+        self._step(turn)
+
+    def _release(self, trained: FleetTrained) -> None:
+        """Write the releases down, durably, before any of them leaves: the invariant of this file."""
+        journal = self._around.world.journal
+        pairs = zip(trained.updates, trained.payloads, strict=True)
+        entries = [JournalEntry(update, payload) for update, payload in pairs]
+        entries = [entry for entry in entries if not journal.has(entry.task, entry.device)]
+        journal.record_all(entries)
+        self._releases += len(entries)
+        self._outbox.extend(entries)
+
+    def _send_updates(self, turn: Turn) -> int:
+        """Gossip a few journalled releases; return how many."""
+        for _ in range(_SENT_A_TURN - len(self._outbox)):
+            entry = self._next_known()
+            if entry is None:
+                break
+            self._outbox.append(entry)
+        sent = 0
+        payloads = self._around.world.payloads
+        while self._outbox and sent < _SENT_A_TURN:
+            entry = self._outbox.popleft()
+            sent += 1
+            if not payloads.has(entry.update.release.payload.id):
+                payloads.put(entry.payload)  # the journal has it durably
+                turn.tell(PayloadStored(entry.update.release.payload.id))
+            turn.tell(UpdateReleased(AttestedUpdate(entry.update, ())))
+        return sent
+
+    def _next_known(self) -> JournalEntry | None:
+        """Return the next release of the journal's that has to be sent, if the pool has room for it."""
+        limits = self._around.config.pools
+        if len(self._around.updates) + len(self._outbox) >= int(_POOL_SHARE * limits.updates):
+            return None
+        for plan, service in self._services.items():
+            standing = self._roll.plans.get(plan)
+            while service.known and service.task is not None and standing is not None:
+                place = service.known.popleft()
+                if place not in standing.due:
+                    continue
+                entry = self._around.world.journal.lookup(service.task, self._fleet.accounts[place])
+                if entry is not None:
+                    return entry
+        return None
+
+
+def _popped(row: deque[int], most: int) -> list[int]:
+    return [row.popleft() for _ in range(min(most, len(row)))]
