@@ -48,6 +48,7 @@ from node.rpc.shapes import (
     BlockView,
     DeviceStatus,
     Done,
+    FleetStatus,
     GenesisView,
     HistoryView,
     MempoolView,
@@ -167,6 +168,10 @@ class Client(RpcConnection):
     async def join(self, plan: Hash | str, role: str = "") -> None:
         """Have the node's device serve a plan."""
         await self.get(Done, "device.join", plan=_hex(plan), role=role)
+
+    async def fleet_status(self) -> FleetStatus:
+        """Return what the devices that the node hosts do."""
+        return await self.get(FleetStatus, "fleet.status")
 
     async def miner_status(self) -> MinerStatus:
         """Return what the node's miner does."""

@@ -251,6 +251,29 @@ class DeviceSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class FleetSettings:
+    """Training for many devices at once, each with a key of its own, derived from the key named fleet."""
+
+    data: str = _setting(
+        "",
+        _PATH,
+        "The fleet file with the devices' rows (relative to this directory); empty = this node hosts no fleet.",
+    )
+    consent: bool = _setting(
+        False,
+        _FLAG,
+        "Whether the data's holders agree that what is learnt from them is released to everybody, for ever. "
+        "Without it nothing is joined or trained.",
+    )
+    plans: tuple[str, ...] = _setting((), _PLANS, "Plans to serve.")
+    any_plan: bool = _setting(False, _FLAG, "Serve every plan that the data fit.")
+    role: str = _setting("", _TEXT, "The plan's role to take; empty = the plan's only one.")
+    lifetime_budget: int = _setting(
+        0, _whole(0, 2**63 - 1), "Each device's privacy loss over all plans at most, in micro-zCDP; 0 = no bound set."
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class SyncSettings:
     """How this node finds out where everybody is."""
 
@@ -344,6 +367,7 @@ class Config:
     rpc: RpcSettings = field(default_factory=RpcSettings)
     mining: MiningSettings = field(default_factory=MiningSettings)
     device: DeviceSettings = field(default_factory=DeviceSettings)
+    fleet: FleetSettings = field(default_factory=FleetSettings)
     sync: SyncSettings = field(default_factory=SyncSettings)
     storage: StorageSettings = field(default_factory=StorageSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)
@@ -355,6 +379,7 @@ _SECTIONS: Final[dict[str, type[Any]]] = {
     "rpc": RpcSettings,
     "mining": MiningSettings,
     "device": DeviceSettings,
+    "fleet": FleetSettings,
     "sync": SyncSettings,
     "storage": StorageSettings,
     "limits": LimitSettings,

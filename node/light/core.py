@@ -188,6 +188,9 @@ class LightCore(Core):
         """Return the nonce of the account's next transaction, those in waiting counted. ``UnknownKeyError``."""
         return self.mempool.next_nonce(account, self.chain.nonce(account))
 
+    def fleet_status(self) -> None:
+        """Return nothing: a fleet takes a chain."""
+
     def device_status(self) -> DeviceStatus:
         """Return what the device role does."""
         return self._devices.status

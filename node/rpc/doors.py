@@ -139,7 +139,7 @@ class NodeDoors(Protocol):
         ...
 
     async def role_report(self, role: str) -> Record | None:
-        """Return what a role ("miner", "device") of this node does, None if it is not played."""
+        """Return what a role ("miner", "device", "fleet") of this node does, None if it is not played."""
         ...
 
     async def back_up(self, directory: str) -> tuple[Path, BackupReport]:

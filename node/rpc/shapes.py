@@ -411,6 +411,12 @@ class DeviceStatus(Shape):
     role: Shown | None
 
 
+class FleetStatus(Shape):
+    """What this node's fleet role does. ``role`` is null if it plays none."""
+
+    role: Shown | None
+
+
 class MinerStatus(Shape):
     """What this node's miner role does. ``role`` is null if it plays none; ``miners`` counts the registered ones."""
 

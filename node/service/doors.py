@@ -167,7 +167,8 @@ class ServiceDoors:
     async def role_report(self, role: str) -> Record | None:
         """Return what a role of this node does, None if it is not played."""
         core = self._core
-        return await self._runner.look(core.miner_status if role == "miner" else core.device_status)
+        ask = {"miner": core.miner_status, "device": core.device_status, "fleet": core.fleet_status}[role]
+        return await self._runner.look(ask)
 
     async def back_up(self, directory: str) -> tuple[Path, BackupReport]:
         """Copy chain and payloads into a new directory, in a thread of its own; one at a time."""

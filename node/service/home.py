@@ -27,8 +27,10 @@ from fl.data.sources import DataSource, open_source
 from fl.errors import DataError
 from node.config import Config, read_config
 from node.core.checkpoint import Checkpoint
-from node.core.config import CoreConfig, DeviceConfig, MinerConfig, PoolLimits, Retention
+from node.core.config import CoreConfig, DeviceConfig, FleetConfig, MinerConfig, PoolLimits, Retention
 from node.errors import StartupError
+from node.fleet.hosted import FleetFile, HostedFleet
+from node.fleet.keys import FLEET_KEY
 from node.home import NODE_KEY
 from node.light.config import LightConfig
 from node.service.holdout import FileHoldout
@@ -62,6 +64,8 @@ class OpenHome:
     payloads: PayloadFiles
     journal: ReleaseJournal
     signing: SigningJournal | None = None
+    fleet_key: KeyPair | None = None
+    """The secret of the fleet that this node may host."""
 
     @property
     def path(self) -> Path:
@@ -91,7 +95,10 @@ def open_home(path: Path, password: str | None = None, *, light: bool = False) -
     """
     directory = DataDirectory.find(path)
     genesis = directory.genesis()
-    key = directory.keystore().load(NODE_KEY, password)
+    keys = directory.keystore()
+    key = keys.load(NODE_KEY, password)
+    has_fleet = any(info.name == FLEET_KEY for info in keys.list_keys())
+    fleet_key = keys.load(FLEET_KEY, password) if has_fleet else None
     lock = directory.lock()
     try:
         first = first_data(genesis)
@@ -103,7 +110,7 @@ def open_home(path: Path, password: str | None = None, *, light: bool = False) -
     except BaseException:
         lock.release()
         raise
-    return OpenHome(directory, lock, genesis, key, store, payloads, journal, signing)
+    return OpenHome(directory, lock, genesis, key, store, payloads, journal, signing, fleet_key)
 
 
 def first_data(genesis: Genesis) -> GenesisData:
@@ -131,6 +138,7 @@ def make_world(home: OpenHome, config: Config, seed: bytes) -> World:
         random=Random(seed),
         data=_open_data(home.path, config),
         holdout=FileHoldout(home.path),
+        fleet=_open_fleet(home, config),
         signer=signer,
         signatures=signatures,
     )
@@ -147,9 +155,25 @@ def _open_data(home: Path, config: Config) -> DataSource | None:
         raise StartupError(f"device.data: {error}", f"name a data file in {home}/config.toml, [device] data") from None
 
 
+def _open_fleet(home: OpenHome, config: Config) -> HostedFleet | None:
+    if not config.fleet.data:
+        return None
+    if home.fleet_key is None:
+        raise StartupError(
+            f"{home.path} has no key named {FLEET_KEY}, from which the devices of [fleet] have theirs",
+            f"make one: fedchain keys new {FLEET_KEY} --home {home.path} (with the node key's password, if it has one)",
+        )
+    try:
+        return HostedFleet(FleetFile(home.path / config.fleet.data), home.fleet_key)
+    except DataError as error:
+        remedy = f"name a fleet file in {home.path}/config.toml, [fleet] data"
+        raise StartupError(f"fleet.data: {error}", remedy) from None
+
+
 def core_config(config: Config) -> CoreConfig:
     """Return the core's part of the settings."""
-    mining, device, limits, kept = config.mining, config.device, config.limits, config.storage
+    mining, device, fleet = config.mining, config.device, config.fleet
+    limits, kept = config.limits, config.storage
     return CoreConfig(
         miner=MinerConfig(
             bond=mining.bond,
@@ -169,6 +193,15 @@ def core_config(config: Config) -> CoreConfig:
             share=device.share,
         )
         if device.data
+        else None,
+        fleet=FleetConfig(
+            consent=fleet.consent,
+            plans=tuple(Hash(bytes.fromhex(plan)) for plan in fleet.plans),
+            any_plan=fleet.any_plan,
+            role=fleet.role,
+            lifetime_budget=fleet.lifetime_budget,
+        )
+        if fleet.data
         else None,
         owner=True,
         checkpoint=Checkpoint.parse(config.sync.checkpoint) if config.sync.checkpoint else None,
@@ -190,6 +223,9 @@ def core_config(config: Config) -> CoreConfig:
 
 def light_config(config: Config) -> LightConfig:
     """Return a light node's part of the settings. ``StartupError`` if it is to do what takes a chain."""
+    if config.fleet.data:
+        remedy = "take back [fleet] data, or [device] light"
+        raise StartupError("a light node can't host a fleet: it has no chain", remedy)
     if config.mining.enabled:
         raise StartupError("a light node can't mine: it has no chain", "take back [mining] enabled, or [device] light")
     core = core_config(config)

@@ -401,7 +401,7 @@ def _cannot_listen(what: str, host: str, port: int, setting: str, error: OSError
 
 
 def _roles(config: Config) -> tuple[str, ...]:
-    roles = {"miner": config.mining.enabled, "device": bool(config.device.data)}
+    roles = {"miner": config.mining.enabled, "device": bool(config.device.data), "fleet": bool(config.fleet.data)}
     return tuple(role for role, is_played in roles.items() if is_played)
 
 

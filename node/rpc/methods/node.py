@@ -21,6 +21,7 @@ from node.rpc.shapes import (
     ConnectParams,
     DeviceStatus,
     Done,
+    FleetStatus,
     GenesisView,
     JoinParams,
     LiarView,
@@ -178,6 +179,11 @@ async def _device_join(doors: NodeDoors, params: JoinParams) -> Done:
     return done(await doors.ask(lambda request: JoinOrder(request, read_id(params.plan), params.role)))
 
 
+async def _fleet_status(doors: NodeDoors, _params: Nothing) -> FleetStatus:
+    report = await doors.role_report("fleet")
+    return FleetStatus(role=None if report is None else show(report, doors.genesis.prefix))
+
+
 async def _miner_status(doors: NodeDoors, _params: Nothing) -> MinerStatus:
     def question(reader: Reader) -> tuple[int, int]:
         miner = get_miner(reader.view, doors.account)
@@ -211,6 +217,7 @@ NODE_METHODS: Final[list[Method[NodeDoors, Any]]] = [
     Method("genesis.get", "Returns the genesis document.", Nothing, GenesisView, _genesis),
     Method("device.status", "Returns what this node's device does.", Nothing, DeviceStatus, _device_status),
     Method("device.join", "Makes this node's device serve a plan.", JoinParams, Done, _device_join, guarded=True),
+    Method("fleet.status", "Returns what the devices that this node hosts do.", Nothing, FleetStatus, _fleet_status),
     Method("miner.status", "Returns what this node's miner does.", Nothing, MinerStatus, _miner_status),
     Method("miner.pause", "Stops building blocks; verifying goes on.", Nothing, Done, _miner_pause, guarded=True),
     Method("miner.resume", "Builds blocks again.", Nothing, Done, _miner_resume, guarded=True),
