@@ -125,6 +125,20 @@ class DisputeUpdate(Record, tag="plan.dispute"):
     amount: AmountField
 
 
+class CommitUpdate(Record, tag="update.commit"):
+    """Commit the sending device to its update for a task, before anybody reveals one (``consensus.committing``).
+
+    ``round``, ``attempt`` and ``phase`` are the task's: they tell one to come from one that is over.
+    """
+
+    plan: HashField
+    round: Natural
+    attempt: Natural
+    phase: Natural
+    task: HashField
+    commitment: HashField
+
+
 class Bond(Record, tag="stake.bond"):
     """Put ``amount`` coins into the sender's stake: with enough of it, it becomes a validator."""
 
@@ -166,6 +180,7 @@ Body = (
     | ReportAudit
     | JoinSharing
     | DisputeUpdate
+    | CommitUpdate
     | Bond
     | Unbond
     | Unjail
@@ -174,7 +189,7 @@ Body = (
 )
 STAKE_KINDS = (Bond, Unbond, Unjail, SubmitEvidence, PermitDevice)
 """The kinds that exist on chains with validators alone."""
-LEARNING_KINDS = (OpenAudit, ReportAudit, JoinSharing, DisputeUpdate)
+LEARNING_KINDS = (OpenAudit, ReportAudit, JoinSharing, DisputeUpdate, CommitUpdate)
 """The kinds that exist from rules version 3 on."""
 
 

@@ -44,6 +44,13 @@ def takes_disputes(view: StateView, state: RoundState, height: int) -> bool:
     return step_table(plan)[state.task.phase].steps[state.step].name == "dispute" and height <= state.deadline
 
 
+def is_before_disputes(view: StateView, state: RoundState) -> bool:
+    """Is the dispute step of the open task yet to come?"""
+    plan = get_problem(view, Hash(state.task.plan)).plan
+    following = step_table(plan)[state.task.phase].steps[state.step + 1 :]
+    return any(step.name == "dispute" for step in following)
+
+
 def get_work_price(view: StateView, entry: PlanEntry, update: RevealedUpdate) -> int:
     """Return what who disputes an update pays for the work."""
     return get_replay_fee(get_problem(view, Hash(entry.plan)).plan, update.samples, entry.work_price)

@@ -177,6 +177,15 @@ class MinerSlashed(Record, tag="miner.slashed"):
     is_registered: bool
 
 
+class UpdateCommitted(Record, tag="update.committed"):
+    """A device committed to its update for the open task; ``committed`` counts them."""
+
+    plan: HashField
+    task: HashField
+    device: AccountField
+    committed: Natural
+
+
 class UpdateRevealed(Record, tag="update.revealed"):
     """A block carries a device's update for the open task."""
 
@@ -291,6 +300,7 @@ LedgerEvent = (
     | PlanSubmitted
     | DeviceJoined
     | TaskOpened
+    | UpdateCommitted
     | UpdateRevealed
     | StepOpened
     | HoldoutOpened

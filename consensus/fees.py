@@ -14,6 +14,7 @@ from chain.ids import INT_MAX, Amount
 from consensus.records import Funds
 from fl.plan.dimensions import (
     audit_policy,
+    commit_policy,
     model_bytes,
     most_selected,
     phase_count,
@@ -52,10 +53,11 @@ def get_update_fee(plan: Plan, rules: Rules) -> int:
     return rules.min_fee_per_byte * (UPDATE_BYTES + ATTESTATION_BYTES * plan.verification.attestations)
 
 
-def count_audit_transactions(plan: Plan) -> int:
-    """Return how many transactions the audit of one update may take, each at the price of a join."""
+def count_device_transactions(plan: Plan) -> int:
+    """Return how many transactions one update may take, each at the price of a join: its commitment, its audit."""
     policy = audit_policy(plan)
-    return 0 if policy is None else 1 + policy.verifiers
+    audits = 0 if policy is None else 1 + policy.verifiers
+    return audits + (commit_policy(plan) is not None)
 
 
 def get_selected_count(plan: Plan, enrolled: int) -> int:
@@ -82,7 +84,7 @@ def compute_need(plan: Plan, rules: Rules) -> Funds | None:
     attempts = plan.stopping.rounds * (1 + participation.retries)
     updates = attempts * phase_count(plan) * get_selected_count(plan, participation.max_devices)
     fees = get_join_fee(rules) * participation.max_devices + get_update_fee(plan, rules) * updates
-    fees += get_model_fee(plan, rules) + get_join_fee(rules) * updates * count_audit_transactions(plan)
+    fees += get_model_fee(plan, rules) + get_join_fee(rules) * updates * count_device_transactions(plan)
     work = -(-rules.work_price * plan_work(plan) // WORK_UNIT)
     if plan.rewards.devices + plan.rewards.miners + fees + work > INT_MAX:
         return None

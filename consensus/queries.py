@@ -9,6 +9,7 @@ from chain.genesis import Rules
 from chain.ids import AccountField, AccountId, Hash, HeightField, MillisField, Natural, ShortText
 from chain.payload import PayloadRef
 from consensus.assignment import get_eligible
+from consensus.committing import get_committed
 from consensus.problems import get_problem
 from consensus.records import Account, Device, Enrolment, Miner, PlanEntry, RoundRecord, RoundState, Supply
 from consensus.rules.openings import get_chunk
@@ -75,9 +76,9 @@ __all__ = [
 class OpenTask(Record):
     """A running plan's open task, with everything a device needs to work on it.
 
-    step       "reveal", "open" or "settle"; ``deadline`` is the last block of the step (0: it has none)
+    step       its name (``fl.steps``); ``deadline`` is the last block of the step (0: it has none)
     opened …   height and time of the block that opened the task
-    selected   the devices asked, in draw order; ``revealed`` those heard so far
+    selected   the devices asked, in draw order; ``committed`` and ``revealed`` those heard so far
     model      the global model's bytes (int64 little-endian), ``carry`` what the phase before settled
     """
 
@@ -91,6 +92,7 @@ class OpenTask(Record):
     carry: bytes
     revealed: tuple[AccountField, ...]
     goal: Natural
+    committed: tuple[AccountField, ...] = ()
 
 
 def list_plans(view: StateView, start: int = 0, limit: int | None = None) -> tuple[PlanEntry, ...]:
@@ -131,6 +133,7 @@ def get_open_task(view: StateView, plan: Hash) -> OpenTask | None:
         carry=need_bytes(view, carry_key(plan)),
         revealed=tuple([update.device for update in found if update is not None]),
         goal=state.goal,
+        committed=get_committed(view, state),
     )
 
 

@@ -193,6 +193,37 @@ class RevealedUpdate(Record):
     credited: tuple[AccountField, ...]
 
 
+class Commitment(Record):
+    """A device's commitment to its update for the open task, under its position.
+
+    number       commitments to this task before it
+    elapsed_ms   chain time and blocks from the task's opening to the commitment's block: the work was done by then
+    vector       digest of the vector that was revealed, zero before
+    """
+
+    task: HashField
+    commitment: HashField
+    number: Natural
+    elapsed_ms: MillisField
+    step_blocks: Natural
+    vector: HashField
+
+
+class KnownVector(Record):
+    """The digest of a vector that was revealed, and whose it is: of its first committer."""
+
+    vector: HashField
+    device: AccountField
+
+
+class KnownVectors(Record):
+    """What was revealed in a phase of a round, all its attempts, at the same global model; sorted by digest."""
+
+    round: Natural
+    model: HashField
+    entries: tuple[KnownVector, ...]
+
+
 class Opening(Record):
     """A holdout chunk that was opened for the task with this digest."""
 

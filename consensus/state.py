@@ -18,6 +18,8 @@
     s/history/PLAN ROUND           RoundRecord        s/audit/PLAN POSITION      UpdateAudit
     s/first/PLAN                   FirstPayloads      s/shared/PLAN NUMBER       PayloadRef
     s/dispute/PLAN POSITION        Dispute            s/disputes                 DisputeQueue
+    s/commitment/PLAN POSITION     Commitment         s/committed/PLAN           how many there are
+    s/vectors/PLAN PHASE PARITY    KnownVectors of the last even and the last odd round
     s/vouched/ACCOUNT              how many updates that can be disputed a miner attested
 
 Numbers in keys are 4 bytes, heights 8, big-endian. Rules of this file: no decision is taken here; a value that does not
@@ -33,12 +35,14 @@ from chain.payload import PayloadRef
 from consensus.records import (
     Account,
     Accounts,
+    Commitment,
     Device,
     Dispute,
     DisputePlace,
     DisputeQueue,
     Enrolment,
     FirstPayloads,
+    KnownVectors,
     Link,
     Miner,
     Opening,
@@ -166,6 +170,21 @@ def seat_key(plan: Hash, device: AccountId) -> bytes:
 def revealed_key(plan: Hash, position: int) -> bytes:
     """Return the key of a ``RevealedUpdate``."""
     return b"s/revealed/" + plan + number_key(position)
+
+
+def commitment_key(plan: Hash, position: int) -> bytes:
+    """Return the key of a ``Commitment``."""
+    return b"s/commitment/" + plan + number_key(position)
+
+
+def committed_key(plan: Hash) -> bytes:
+    """Return the key of how many devices have committed to the open task."""
+    return b"s/committed/" + plan
+
+
+def vectors_key(plan: Hash, phase: int, round_number: int) -> bytes:
+    """Return the key of the ``KnownVectors`` of a phase in a round; the round after the next has it too."""
+    return b"s/vectors/" + plan + number_key(phase) + number_key(round_number % 2)
 
 
 def opening_key(plan: Hash) -> bytes:
@@ -368,6 +387,23 @@ def get_revealed(view: StateView, plan: Hash, position: int, task: Hash) -> Reve
     """Return the update that the device at a position has revealed for this task."""
     revealed = get_record(view, revealed_key(plan, position), RevealedUpdate)
     return None if revealed is None or revealed.task != task else revealed
+
+
+def get_commitment(view: StateView, plan: Hash, position: int, task: Hash) -> Commitment | None:
+    """Return what the device at a position has committed to for this task."""
+    commitment = get_record(view, commitment_key(plan, position), Commitment)
+    return None if commitment is None or commitment.task != task else commitment
+
+
+def get_committed_count(view: StateView, plan: Hash) -> int:
+    """Return how many devices have committed to the open task."""
+    return int.from_bytes(view.get(committed_key(plan)) or b"", "big")
+
+
+def get_vectors(view: StateView, plan: Hash, phase: int, round_number: int) -> KnownVectors | None:
+    """Return what was revealed in a phase of a round, if it is this one that is kept."""
+    known = get_record(view, vectors_key(plan, phase, round_number), KnownVectors)
+    return None if known is None or known.round != round_number else known
 
 
 def get_opening(view: StateView, plan: Hash, task: Hash) -> Opening | None:

@@ -1,5 +1,6 @@
 """The table of steps of each phase, derived from (algorithm, aggregation, policies): docs/ledger.md.
 
+    commit    devices put commitments to their updates on the chain; only where the plan asks for it
     reveal    devices send their updates; closes at the goal count or its deadline
     audit     devices open segments of their training to verifiers, who report; only where the plan asks for audits
     dispute   anybody may dispute updates, which every node repeats; only where the plan repeats trainings
@@ -15,11 +16,11 @@ from typing import Literal
 
 from fl.algorithms.base import PhaseSpec
 from fl.algorithms.registry import algorithm_of
-from fl.plan.dimensions import audit_policy, replay_policy
+from fl.plan.dimensions import audit_policy, commit_policy, replay_policy
 from fl.plan.schema import Plan
 from fl.policies.registry import policies_of
 
-StepName = Literal["reveal", "audit", "dispute", "open", "settle"]
+StepName = Literal["commit", "reveal", "audit", "dispute", "open", "settle"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +44,11 @@ def step_table(plan: Plan) -> tuple[PhaseSteps, ...]:
     """Return the phases of a round with their steps."""
     phases = algorithm_of(plan).phases
     opens = any(bound.policy.needs_opening for bound in policies_of(plan))
-    audit, replay = audit_policy(plan), replay_policy(plan)
+    commit, audit, replay = commit_policy(plan), audit_policy(plan), replay_policy(plan)
     table = []
     for number, phase in enumerate(phases):
-        steps = [StepSpec("reveal", plan.deadlines.reveal_blocks, "update")]
+        steps = [] if commit is None else [StepSpec("commit", commit.blocks, "transaction")]
+        steps.append(StepSpec("reveal", plan.deadlines.reveal_blocks, "update"))
         if audit is not None:
             steps.append(StepSpec("audit", audit.blocks, "transaction"))
         if replay is not None:

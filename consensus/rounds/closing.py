@@ -3,9 +3,12 @@
 What stays for ever: the plan, its standing, its model, its enrolments and its settled rounds.
 """
 
+from itertools import product
+
 from msgspec.structs import replace
 
 from chain.ids import Amount, Hash
+from consensus.committing import keep_vectors
 from consensus.disputes import release_attesters
 from consensus.events import PlanCancelled, PlanFinished
 from consensus.ledger import Ledger
@@ -15,7 +18,10 @@ from consensus.rounds.queue import leave_active
 from consensus.state import (
     audit_key,
     carry_key,
+    commitment_key,
+    committed_key,
     first_key,
+    get_round,
     get_selected,
     opening_key,
     progress_key,
@@ -23,8 +29,9 @@ from consensus.state import (
     round_key,
     seat_key,
     selected_key,
+    vectors_key,
 )
-from fl.plan.dimensions import audit_policy, replay_policy
+from fl.plan.dimensions import audit_policy, commit_policy, phase_count, replay_policy
 
 NO_FUNDS = Funds(Amount(0), Amount(0), Amount(0), Amount(0), Amount(0))
 
@@ -50,18 +57,28 @@ def _close(ledger: Ledger, entry: PlanEntry, status: Status, reason: str) -> int
     ledger.credit(entry.owner, refund)
     leave_active(ledger, entry.plan)
     clear_task(ledger, entry.plan)
-    if audit_policy(get_problem(ledger.view, entry.plan).plan) is not None:
+    plan = get_problem(ledger.view, entry.plan).plan
+    if audit_policy(plan) is not None:
         ledger.view.put(first_key(entry.plan), None)
+    if commit_policy(plan) is not None:
+        for phase, parity in product(range(phase_count(plan)), range(2)):
+            ledger.view.put(vectors_key(entry.plan, phase, parity), None)
     for key in (round_key(entry.plan), carry_key(entry.plan), progress_key(entry.plan)):
         ledger.view.put(key, None)
     return refund
 
 
 def clear_task(ledger: Ledger, plan: Hash) -> None:
-    """Remove what the plan's last task left: its selection, seats, reveals, audits, disputes and opening."""
+    """Remove what the plan's last task left: its selection, seats, commitments, reveals, audits, disputes, opening."""
     document = get_problem(ledger.view, plan).plan
+    state, is_committed = get_round(ledger.view, plan), commit_policy(document) is not None
+    if is_committed and state is not None:
+        keep_vectors(ledger.view, state)
+        ledger.view.put(committed_key(plan), None)
     is_audited, is_replayed = audit_policy(document) is not None, replay_policy(document) is not None
     for position, device in enumerate(get_selected(ledger.view, plan)):
+        if is_committed:
+            ledger.view.put(commitment_key(plan, position), None)
         if is_audited:
             ledger.view.put(audit_key(plan, position), None)
         if is_replayed:

@@ -1,6 +1,6 @@
 """The machine's clock: what every block does to the plans, after its transactions and updates.
 
-    enrolling ──(full, or deadline with enough)──▶ running: reveal ─▶ audit? dispute? open? ─▶ settle ─▶ next phase
+    enrolling ──(full, or deadline with enough)──▶ running: commit? ─▶ reveal ─▶ audit? dispute? open? ─▶ settle ─▶ …
         │ too few                                     │ too few: next attempt; none left: cancelled
         ▼                                             ▼ last round, or gradient small enough
     cancelled                                     finished
@@ -20,6 +20,7 @@ from msgspec.structs import replace
 
 from chain.ids import ZERO_HASH, Hash, Height
 from consensus.auditing import decide, get_audited
+from consensus.committing import get_reveal_goal
 from consensus.events import RoundRetried, StepOpened
 from consensus.ledger import Ledger
 from consensus.problems import get_problem
@@ -31,6 +32,7 @@ from consensus.rounds.queue import drop_ready, put_due, put_ready, take_due
 from consensus.rounds.settling import settle_phase, settle_round
 from consensus.state import (
     get_audit,
+    get_committed_count,
     get_opening,
     get_progress,
     get_ready,
@@ -86,7 +88,7 @@ def _move(ledger: Ledger, over: Sequence[tuple[Height, Hash]], spent: int) -> in
 def _get_move_work(ledger: Ledger, entry: PlanEntry) -> int:
     """Return what moving a plan on from a step that is over may cost: a task opens, or its next step begins."""
     plan, state = get_problem(ledger.view, entry.plan).plan, get_round(ledger.view, entry.plan)
-    is_enough = state is not None and state.revealed >= plan.participation.min_devices
+    is_enough = state is not None and _find_lack(ledger, state) is None
     return STEP_WORK if is_enough else opening_work(plan)
 
 
@@ -134,8 +136,13 @@ def _advance_enrolment(ledger: Ledger, entry: PlanEntry) -> None:
 # --- steps ----------------------------------------------------------------------------------------
 
 
+def _is_commit_over(ledger: Ledger, state: RoundState) -> bool:
+    committed = get_committed_count(ledger.view, Hash(state.task.plan))
+    return committed >= state.selected or ledger.context.height >= state.deadline
+
+
 def _is_reveal_over(ledger: Ledger, state: RoundState) -> bool:
-    return state.revealed >= state.goal or ledger.context.height >= state.deadline
+    return state.revealed >= get_reveal_goal(ledger.view, state) or ledger.context.height >= state.deadline
 
 
 def _is_open_over(ledger: Ledger, state: RoundState) -> bool:
@@ -170,6 +177,7 @@ def _is_settle_over(ledger: Ledger, state: RoundState) -> bool:
 
 
 _IS_OVER: Final[dict[str, Callable[[Ledger, RoundState], bool]]] = {
+    "commit": _is_commit_over,
     "reveal": _is_reveal_over,
     "audit": _is_audit_over,
     "dispute": _is_dispute_over,
@@ -178,16 +186,26 @@ _IS_OVER: Final[dict[str, Callable[[Ledger, RoundState], bool]]] = {
 }
 
 
+def _find_lack(ledger: Ledger, state: RoundState) -> str | None:
+    """Return which devices a step that is over lacks, None if it has enough."""
+    plan = get_problem(ledger.view, Hash(state.task.plan)).plan
+    least = plan.participation.min_devices
+    name = step_table(plan)[state.task.phase].steps[state.step].name
+    if name == "commit" and (count := get_committed_count(ledger.view, Hash(state.task.plan))) < least:
+        return f"{count} devices committed, {least} needed"
+    if name == "reveal" and state.revealed < least:
+        return f"{state.revealed} devices revealed, {least} needed"
+    return None
+
+
 def _advance_task(ledger: Ledger, entry: PlanEntry) -> bool:
     """Move a task on from a step that is over; too few reveals end the attempt. Does the task wait to settle now?"""
     plan = get_problem(ledger.view, entry.plan).plan
     state = need_record(ledger.view, round_key(entry.plan), RoundState)
     table: PhaseSteps = step_table(plan)[state.task.phase]
-    step = table.steps[state.step]
-    if step.name == "reveal" and state.revealed < plan.participation.min_devices:
-        _fail_attempt(
-            ledger, entry, state, f"{state.revealed} devices revealed, {plan.participation.min_devices} needed"
-        )
+    lack = _find_lack(ledger, state)
+    if lack is not None:
+        _fail_attempt(ledger, entry, state, lack)
         return False
     following = table.steps[state.step + 1]
     deadline = Height(ledger.context.height + following.deadline_blocks if following.deadline_blocks else 0)

@@ -15,6 +15,7 @@ from chain.hashing import content_id
 from chain.ids import INT_MAX, AccountId, Amount, Hash
 from chain.payload import PayloadRef
 from consensus.auditing import Outcome, get_outcomes
+from consensus.committing import find_copies
 from consensus.disputes import get_refuted
 from consensus.errors import MissingPayload
 from consensus.events import PhaseSettled, RewardPaid, RoundSettled, UpdateRefused
@@ -74,7 +75,8 @@ def settle_phase(ledger: Ledger, entry: PlanEntry, state: RoundState) -> PhaseOu
     model = from_bytes(need_bytes(ledger.view, model_key(entry.plan)), problem.dimension)
     audits = get_outcomes(ledger.view, state)
     refuted = get_refuted(ledger.view, state)
-    facts = [_facts_of(update, audits, refuted) for update in updates]
+    copies = find_copies(ledger.view, state)
+    facts = [_facts_of(update, audits, refuted, copies) for update in updates]
     verdicts = assess_updates(problem, task.phase, model, settled, facts, opening)
     fee = get_settle_fee(problem.plan, task.phase, entry.work_price)
     ledger.put_plan(take_funds(entry, work=fee))
@@ -105,7 +107,12 @@ def settle_phase(ledger: Ledger, entry: PlanEntry, state: RoundState) -> PhaseOu
     return outcome
 
 
-def _facts_of(update: RevealedUpdate, audits: Mapping[AccountId, Outcome], refuted: Set[AccountId]) -> Facts:
+def _facts_of(
+    update: RevealedUpdate,
+    audits: Mapping[AccountId, Outcome],
+    refuted: Set[AccountId],
+    copies: Mapping[AccountId, str],
+) -> Facts:
     audit = audits.get(AccountId(update.device))
     return Facts(
         update.samples,
@@ -114,6 +121,7 @@ def _facts_of(update: RevealedUpdate, audits: Mapping[AccountId, Outcome], refut
         update.step_blocks,
         "" if audit is None else audit.fault,
         update.device in refuted,
+        copies.get(AccountId(update.device), ""),
     )
 
 

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from chain.ids import AccountId, Amount, Hash
 from chain.transaction import DisputeUpdate, Transaction
-from consensus.disputes import get_dispute_price, get_work_price, takes_disputes
+from consensus.disputes import get_dispute_price, get_work_price, is_before_disputes, takes_disputes
 from consensus.errors import Invalid
 from consensus.events import DisputeDecided, DisputeOpened, MinerSlashed
 from consensus.ledger import Ledger
@@ -39,7 +39,7 @@ def dispute_update(ledger: Ledger, transaction: Transaction, body: DisputeUpdate
     entry = need_plan(view, plan, "plan.dispute.plan")
     state = get_round(view, plan)
     if state is None or state.task.digest != task or not takes_disputes(view, state, ledger.context.height):
-        is_early = state is not None and state.task.digest == task and state.step == 0
+        is_early = state is not None and state.task.digest == task and is_before_disputes(view, state)
         told = f"the plan is {entry.status}, and its open task not this one in its dispute step"
         raise Invalid("plan.dispute.step", told, later=is_early)
     position = get_seat(view, plan, AccountId(body.device), task)

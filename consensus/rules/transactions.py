@@ -13,6 +13,7 @@ from chain.transaction import (
     Body,
     Bond,
     CancelPlan,
+    CommitUpdate,
     DisputeUpdate,
     JoinPlan,
     JoinSharing,
@@ -35,13 +36,13 @@ from consensus.context import BlockContext
 from consensus.errors import Invalid
 from consensus.fees import get_minimum_fee
 from consensus.ledger import Ledger
-from consensus.rules import accounts, audits, disputes, enrolment, openings, plans, staking
+from consensus.rules import accounts, audits, commitments, disputes, enrolment, openings, plans, staking
 from consensus.signatures import SignatureCache
 from consensus.state import get_account
 from fl.plan.schema import LEARNING_RULES
 
 TRANSACTION_VERSION: Final = 1
-FREE: Final = (RegisterDevice, JoinPlan, JoinSharing, OpenAudit, ReportAudit)
+FREE: Final = (RegisterDevice, JoinPlan, JoinSharing, OpenAudit, ReportAudit, CommitUpdate)
 
 Rule = Callable[[Ledger, Transaction, Body], None]
 _RULES: Final[dict[type[Body], Rule]] = {
@@ -57,6 +58,7 @@ _RULES: Final[dict[type[Body], Rule]] = {
     OpenAudit: cast(Rule, audits.open_audit),
     ReportAudit: cast(Rule, audits.report_audit),
     DisputeUpdate: cast(Rule, disputes.dispute_update),
+    CommitUpdate: cast(Rule, commitments.commit_update),
     Bond: cast(Rule, staking.bond),
     Unbond: cast(Rule, staking.unbond),
     Unjail: cast(Rule, staking.unjail),

@@ -17,7 +17,8 @@ from consensus.errors import Invalid, MissingPayload
 from consensus.events import UpdateRevealed
 from consensus.ledger import Ledger, take_funds
 from consensus.problems import get_problem
-from consensus.records import RevealedUpdate, RoundState
+from consensus.records import Commitment, RevealedUpdate, RoundState
+from consensus.rules.commitments import check_reveal, note_vector
 from consensus.rules.common import check_payload_size, need_plan
 from consensus.signatures import SignatureCache
 from consensus.state import (
@@ -32,12 +33,14 @@ from consensus.state import (
     round_key,
 )
 from consensus.view import StateView
+from fl.algorithms.base import Contribution
 from fl.envelope import read_contribution
 from fl.errors import PayloadError
 from fl.plan.dimensions import replay_policy
 from fl.plan.schema import NoPrivacy, Plan
 from fl.policies import check_update
 from fl.policies.base import Facts
+from fl.policies.commit import vector_digest
 from fl.problem import Problem
 from fl.steps import step_table
 
@@ -46,6 +49,7 @@ def run_update(ledger: Ledger, attested: AttestedUpdate) -> None:
     """Take an update into the open task's reveals. ``Invalid`` or ``MissingPayload`` if it can't be."""
     view, context, release = ledger.view, ledger.context, attested.update.release
     state, position = check_seat(view, context, release)
+    commitment = check_reveal(view, state, position, attested.update)
     problem = get_problem(view, release.plan)
     needed = problem.plan.verification.attestations
     check_privacy(view, problem.plan, release)
@@ -55,10 +59,12 @@ def run_update(ledger: Ledger, attested: AttestedUpdate) -> None:
     payload = ledger.payloads.payload(release.payload.id)
     if payload is None:
         raise MissingPayload([release.payload])
-    facts = compute_facts(context, state, release)
-    check_content(problem, release, payload, facts)
+    facts = compute_facts(context, state, release, commitment)
+    contribution = check_content(problem, release, payload, facts, may_wait=commitment is None)
     credited = tuple(a.miner for a in attested.attestations) if needed else (context.producer,)
     reveal(ledger, attested, state, position, facts, credited)
+    if commitment is not None:
+        note_vector(view, release.plan, position, commitment, vector_digest(contribution))
 
 
 def check_release(
@@ -66,7 +72,8 @@ def check_release(
 ) -> None:
     """Check an update as a block would, attestations aside. ``Invalid`` says what is wrong."""
     release = update.release
-    state, _ = check_seat(view, context, release)
+    state, position = check_seat(view, context, release)
+    commitment = check_reveal(view, state, position, update)
     problem = get_problem(view, release.plan)
     check_privacy(view, problem.plan, release)
     check_payload_size(context.rules, release.payload.size, "update.payload")
@@ -75,7 +82,8 @@ def check_release(
         raise Invalid(
             "update.payload", f"the payload is not the one the release names, {release.payload.id.hex()[:16]}"
         )
-    check_content(problem, release, payload, compute_facts(context, state, release))
+    facts = compute_facts(context, state, release, commitment)
+    check_content(problem, release, payload, facts, may_wait=commitment is None)
 
 
 def check_seat(view: StateView, context: BlockContext, release: Release) -> tuple[RoundState, int]:
@@ -98,7 +106,13 @@ def check_seat(view: StateView, context: BlockContext, release: Release) -> tupl
         )
     steps = step_table(get_problem(view, release.plan).plan)[task.phase].steps
     if steps[state.step].message != "update":
-        raise Invalid("update.step", f"the task's reveal step is over, it is in its {steps[state.step].name} step")
+        is_early = any(step.message == "update" for step in steps[state.step :])
+        told = "has not begun" if is_early else "is over"
+        raise Invalid(
+            "update.step",
+            f"the task's reveal step {told}, it is in its {steps[state.step].name} step",
+            later=is_early,
+        )
     position = get_seat(view, release.plan, release.device, release.task)
     if position is None:
         raise Invalid("update.device", "the device is not among those selected for this task")
@@ -124,14 +138,17 @@ def check_privacy(view: StateView, plan: Plan, release: Release) -> None:
         raise Invalid("update.privacy", f"cumulative loss {charge.total}; the chain has recorded {recorded} already")
 
 
-def compute_facts(context: BlockContext, state: RoundState, release: Release) -> Facts:
-    """Return what the chain knows of an update in this block. Time is the block's own, never before the task's."""
-    return Facts(
-        samples=release.samples,
-        computation_us=release.computation_us,
-        elapsed_ms=max(0, context.time_ms - state.opened_ms),
-        step_blocks=context.height - state.opened,
-    )
+def compute_facts(
+    context: BlockContext, state: RoundState, release: Release, commitment: Commitment | None = None
+) -> Facts:
+    """Return what the chain knows of an update in this block. Time is the block's own, never before the task's.
+
+    What was committed to was made by then: time that passed later did not serve it.
+    """
+    elapsed_ms, step_blocks = max(0, context.time_ms - state.opened_ms), context.height - state.opened
+    if commitment is not None:
+        elapsed_ms, step_blocks = commitment.elapsed_ms, commitment.step_blocks
+    return Facts(release.samples, release.computation_us, elapsed_ms, step_blocks)
 
 
 def check_signature(update: LocalUpdate, signatures: SignatureCache) -> None:
@@ -140,8 +157,13 @@ def check_signature(update: LocalUpdate, signatures: SignatureCache) -> None:
         raise Invalid("update.signature", "the signature is not the device's")
 
 
-def check_content(problem: Problem, release: Release, payload: bytes, facts: Facts) -> None:
-    """Check the payload and the policies that are checked at inclusion. ``Invalid`` says what fails."""
+def check_content(
+    problem: Problem, release: Release, payload: bytes, facts: Facts, *, may_wait: bool = True
+) -> Contribution:
+    """Check the payload and the policies that are checked at inclusion; return it. ``Invalid`` says what fails.
+
+    ``may_wait``: will the facts be others in a later block?
+    """
     if len(payload) != release.payload.size:
         raise Invalid(
             "update.payload", f"the payload has {len(payload)} bytes; the release says {release.payload.size}"
@@ -153,8 +175,9 @@ def check_content(problem: Problem, release: Release, payload: bytes, facts: Fac
     reason = check_update(problem, release.phase, facts, contribution)
     if reason is not None:
         patient = Facts(facts.samples, facts.computation_us, INT_MAX, INT_MAX)
-        later = check_update(problem, release.phase, patient, contribution) is None
+        later = may_wait and check_update(problem, release.phase, patient, contribution) is None
         raise Invalid("update.policy", reason, later=later)
+    return contribution
 
 
 def check_attestations(ledger: Ledger, attested: AttestedUpdate, state: RoundState, needed: int) -> None:

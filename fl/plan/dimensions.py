@@ -12,19 +12,23 @@ from typing import Final
 from fl.compression.schedule import most_kept
 from fl.plan.schema import (
     Audit,
+    BySamples,
     CategoricalFeature,
     ClassLabel,
+    Commit,
     Dane,
     Feature,
     FedAvg,
     FedSvrg,
     Holdout,
+    LeaveOneOut,
     MultiKrum,
     NumericFeature,
     PlainAggregation,
     Plan,
     Replay,
     Role,
+    Shapley,
     Support,
     TopK,
 )
@@ -50,6 +54,10 @@ REPEAT_WORK: Final = 20
 ROW_WORK: Final = 50
 UNIT_WORK: Final = 40
 """Of an output or hidden unit on one row: an exponential, and what is made of it."""
+COALITION_WORK: Final = 10**5
+"""Of a coalition whose model is formed and judged."""
+COORDINATE_WORK: Final = 2000
+"""Of a coordinate of its model: an exact sum of any width, and a division."""
 PHASES: Final[dict[type[FedSvrg] | type[FedAvg] | type[Dane], int]] = {FedSvrg: 2, FedAvg: 1, Dane: 2}
 """Exchanges of a round, by algorithm."""
 
@@ -103,6 +111,11 @@ def replay_policy(plan: Plan) -> Replay | None:
     return next((policy for policy in plan.verification.policies if isinstance(policy, Replay)), None)
 
 
+def commit_policy(plan: Plan) -> Commit | None:
+    """Return the plan's commit policy, if it has one."""
+    return next((policy for policy in plan.verification.policies if isinstance(policy, Commit)), None)
+
+
 def update_values(plan: Plan) -> int:
     """Return the most values of an update's vector: d, those of as many features as one may name, the largest few."""
     if isinstance(plan.compression, TopK):
@@ -142,7 +155,20 @@ def settle_work(plan: Plan, phase: int | None = None) -> int:
     if holdout is not None and (phase is None or phase == phase_count(plan) - 1):
         row = ROW_WORK + UNIT_WORK * sum(layer_sizes(plan)[1:]) + d
         work += holdout.rows * row * (devices + 1)
+        work += count_coalitions(plan) * (COALITION_WORK + COORDINATE_WORK * d + holdout.rows * row)
     return work
+
+
+def count_coalitions(plan: Plan) -> int:
+    """Return the most coalitions of a round's updates that the plan's rule of rewards looks at."""
+    devices = most_selected(plan)
+    match plan.contribution:
+        case BySamples():
+            return 0
+        case LeaveOneOut():
+            return devices + 1
+        case Shapley(permutations=permutations):
+            return 2 * permutations * devices + 2
 
 
 def replay_work(plan: Plan, samples: int | None = None) -> int:

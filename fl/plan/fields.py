@@ -183,6 +183,9 @@ NOTES: Final[Mapping[type[Record], Mapping[str, Note]]] = {
         "dispute_blocks": Note("for disputes, after the reveals; every phase waits so long", 3),
         "deposit": Note("coins that who disputes an update loses if it is true", 1_000_000),
     },
+    schema.Commit: {
+        "blocks": Note("devices have so many blocks to commit to their updates before anybody reveals one", 20),
+    },
     schema.NoPrivacy: {},
     schema.PlainAggregation: {"rule": Note("how updates are combined", "mean")},
     schema.Median: {},
@@ -199,7 +202,7 @@ NOTES: Final[Mapping[type[Record], Mapping[str, Note]]] = {
         "bits": Note("of a value's size that travel; the rest stays on the device and is sent later", 6),
     },
     schema.Rewards: {
-        "devices": Note("for the devices, in units of 10^-6 coin: by counted samples × quality", 0),
+        "devices": Note("for the devices, in units of 10^-6 coin, divided as ``contribution`` says", 0),
         "miners": Note("for the miners who verify updates, in units of 10^-6 coin", 0),
     },
     schema.Stopping: {
@@ -211,6 +214,14 @@ NOTES: Final[Mapping[type[Record], Mapping[str, Note]]] = {
         "segment": Note("steps between two checkpoints of a pass, for audits (0 = none)", 0),
     },
     schema.BySamples: {},
+    schema.LeaveOneOut: {"cap_percent": Note("the most a device may get, of its part by samples alone", 200)},
+    schema.Shapley: {
+        "permutations": Note("orders of the devices that are drawn, each walked forwards and backwards", 4),
+        "tolerance": Note(
+            "a walk is cut this near the end, as a ratio of what the round moved the loss", Decimal("0.01")
+        ),
+        "cap_percent": Note("the most a device may get, of its part by samples alone", 200),
+    },
 }
 
 POLICY_KINDS: Final[Mapping[str, type[schema.Policy]]] = {
@@ -219,6 +230,7 @@ POLICY_KINDS: Final[Mapping[str, type[schema.Policy]]] = {
     "holdout": schema.Holdout,
     "audit": schema.Audit,
     "replay": schema.Replay,
+    "commit": schema.Commit,
 }
 """Policies by their table under ``[verification]``, in the order a plan lists them."""
 TAG_KEYS: Final[Mapping[str, str]] = {"algorithm": "name"}

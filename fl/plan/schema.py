@@ -233,7 +233,16 @@ class Replay(Record, tag="replay"):
     deposit: AmountField
 
 
-Policy = Bounds | Timing | Holdout | Audit | Replay
+class Commit(Record, tag="commit"):
+    """A step before each phase's reveals: devices put a commitment to their update on the chain, then reveal that.
+
+    It lasts until all selected devices have committed, or ``blocks``.
+    """
+
+    blocks: Annotated[int, Meta(ge=1, le=10**6)]
+
+
+Policy = Bounds | Timing | Holdout | Audit | Replay | Commit
 
 
 class Verification(Record):
@@ -340,6 +349,30 @@ class BySamples(Record, tag="samples"):
     """The devices' share of a round goes by counted samples × quality."""
 
 
+class LeaveOneOut(Record, tag="leave-one-out"):
+    """It goes by what a device's update spared the opened chunk: the loss without it less the loss with it.
+
+    No device gets more than ``cap_percent`` of what its samples are of all. What is not earned stays in the escrow.
+    """
+
+    cap_percent: Annotated[int, Meta(ge=100, le=100_000)]
+
+
+class Shapley(Record, tag="shapley"):
+    """It goes by Shapley values on the opened chunk (Shapley 1953; truncated sampling: Ghorbani and Zou 2019).
+
+    ``permutations`` orders are drawn, each walked forwards and backwards. A walk is cut where the loss is within
+    ``tolerance`` (a ratio of what the whole round moved it) of the end's; 0: never. ``cap_percent`` as above.
+    """
+
+    permutations: Annotated[int, Meta(ge=1, le=1000)]
+    tolerance: Number
+    cap_percent: Annotated[int, Meta(ge=100, le=100_000)]
+
+
+RewardRule = BySamples | LeaveOneOut | Shapley
+
+
 class HorizontalPlan(Record, tag="horizontal"):
     """A plan for participants with the same features and different samples."""
 
@@ -360,13 +393,13 @@ class HorizontalPlan(Record, tag="horizontal"):
     stopping: Stopping
     fraction_bits: Annotated[int, Meta(ge=8, le=48)]
     training: Training = Training("full", 0)
-    contribution: BySamples = BySamples()
+    contribution: RewardRule = BySamples()
 
 
 Plan = HorizontalPlan
 LATER_SECTIONS: Final = ("training", "contribution")
 """Sections of format 2; plans of format 1 have them as they are by default."""
-LATER_KINDS: Final = (Median, TrimmedMean, MultiKrum, NormClip, Support, TopK, Audit, Replay)
+LATER_KINDS: Final = (Median, TrimmedMean, MultiKrum, NormClip, Support, TopK, Audit, Replay, Commit)
 """Forms of older sections that plans of format 2 alone may name."""
 LEARNING_RULES: Final = 3
 """The rules version from which on a chain takes plans of format 2."""

@@ -22,10 +22,13 @@ from fl.plan.cells import canonical, is_missing
 from fl.plan.dimensions import (
     MAX_PARAMETERS,
     audit_policy,
+    commit_policy,
     feature_count,
+    holdout_policy,
     most_selected,
     parameter_count,
     replay_policy,
+    update_values,
 )
 from fl.plan.fields import POLICY_KINDS
 from fl.plan.schema import (
@@ -34,6 +37,7 @@ from fl.plan.schema import (
     MAX_COORDINATES,
     Audit,
     Bounds,
+    BySamples,
     CategoricalFeature,
     ClassLabel,
     Dane,
@@ -49,6 +53,7 @@ from fl.plan.schema import (
     Plan,
     Rewards,
     Role,
+    Shapley,
     Stopping,
     Support,
     TopK,
@@ -100,7 +105,16 @@ def walk(plan: Plan) -> Iterator[tuple[str, Record]]:
         for place, feature in enumerate(role.features):
             yield feature_path(path, place, feature.name), feature
         yield f"{path}.label", role.label
-    for section in ("model", "algorithm", "participation", "deadlines", "compression", "rewards", "stopping", "training"):
+    for section in (
+        "model",
+        "algorithm",
+        "participation",
+        "deadlines",
+        "compression",
+        "rewards",
+        "stopping",
+        *LATER_SECTIONS,
+    ):
         yield section, getattr(plan, section)
     for policy in plan.verification.policies:
         yield f"verification.{tag_of(policy)}", policy
@@ -257,6 +271,11 @@ def _check_shares(record: TopK, path: str) -> Problems:
     yield from _at_least_zero(record.clip, f"{path}.clip")
 
 
+def _check_tolerance(record: Shapley, path: str) -> Problems:
+    if not 0 <= record.tolerance.fraction() <= 1:
+        yield Problem(f"{path}.tolerance", str(record.tolerance), "must be within 0 … 1")
+
+
 def _check_rewards(record: Rewards, path: str) -> Problems:
     if record.devices + record.miners > INT_MAX:
         allowed = f"with {path}.miners = {record.miners} must be at most 2^63 - 1 together"
@@ -293,6 +312,7 @@ RECORD_RULES: Final[tuple[tuple[type | tuple[type, ...], Callable[..., Problems]
     (Holdout, _check_holdout),
     (Audit, _check_segment_clip),
     (TopK, _check_shares),
+    (Shapley, _check_tolerance),
     (Rewards, _check_rewards),
     (Stopping, _check_stopping),
 )
@@ -375,6 +395,14 @@ def _check_replay(plan: Plan) -> Problems:
         yield Problem("verification.replay", "", allowed)
 
 
+def _check_commit(plan: Plan) -> Problems:
+    """A device commits to what it has trained, and trains on a task that lies deep enough."""
+    policy, deadlines = commit_policy(plan), plan.deadlines
+    if policy is not None and policy.blocks <= deadlines.confirmations:
+        allowed = f"must be above deadlines.confirmations = {deadlines.confirmations}, or no device commits in time"
+        yield Problem("verification.commit.blocks", str(policy.blocks), allowed)
+
+
 def _check_robust(plan: Plan) -> Problems:
     """A robust rule looks at a phase's vectors together, so they must fit memory."""
     if isinstance(plan.aggregation, PlainAggregation):
@@ -383,6 +411,24 @@ def _check_robust(plan: Plan) -> Problems:
     if held > MAX_HELD_BYTES:
         allowed = f"holds the vectors of all selected devices, at most {MAX_HELD_BYTES} bytes; these have {held}"
         yield Problem("aggregation.type", tag_of(plan.aggregation), allowed)
+
+
+def _check_contribution(plan: Plan) -> Problems:
+    """Contributions are judged on opened rows, add vectors up coalition by coalition, and hold them in memory."""
+    rule = plan.contribution
+    if isinstance(rule, BySamples):
+        return
+    if holdout_policy(plan) is None:
+        allowed = "needs verification.holdout: contributions are judged on its opened rows"
+        yield Problem("contribution.type", tag_of(rule), allowed)
+    if not isinstance(plan.aggregation, PlainAggregation):
+        allowed = f'must be "plain" with contribution.type = "{tag_of(rule)}": coalitions are means'
+        yield Problem("aggregation.type", tag_of(plan.aggregation), allowed)
+    values = update_values(plan) if isinstance(plan.compression, Support) else parameter_count(plan)
+    held = 16 * most_selected(plan) * values
+    if held > MAX_HELD_BYTES:
+        allowed = f"holds the updates of all selected devices, at most {MAX_HELD_BYTES} bytes; these have {held}"
+        yield Problem("contribution.type", tag_of(rule), allowed)
 
 
 def _check_support(plan: Plan) -> Problems:
@@ -485,12 +531,17 @@ PLAN_RULES: Final[tuple[tuple[frozenset[str], Callable[[Plan], Problems]], ...]]
     (frozenset({"version", "aggregation", "compression", "verification", *LATER_SECTIONS}), _check_format),
     (frozenset({"verification", "algorithm", "training", "deadlines"}), _check_audit),
     (frozenset({"verification"}), _check_replay),
+    (frozenset({"verification", "deadlines"}), _check_commit),
     (frozenset({"roles", "model", "participation", "aggregation"}), _check_robust),
     (
         frozenset({"roles", "model", "algorithm", "aggregation", "compression", "verification"}),
         _check_support,
     ),
     (frozenset({"algorithm", "aggregation", "compression", "verification"}), _check_top_k),
+    (
+        frozenset({"roles", "model", "participation", "aggregation", "compression", "verification", "contribution"}),
+        _check_contribution,
+    ),
     (frozenset({"title"}), _check_title),
     (frozenset({"roles"}), _check_roles),
     (frozenset({"roles", "model"}), _check_label),

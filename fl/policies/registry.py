@@ -6,12 +6,13 @@ from fl.plan.schema import Plan
 from fl.policies.audit import AUDIT
 from fl.policies.base import BoundPolicy, VerificationPolicy
 from fl.policies.bounds import BOUNDS
+from fl.policies.commit import COMMIT
 from fl.policies.holdout import HOLDOUT
 from fl.policies.replay import REPLAY
 from fl.policies.timing import TIMING
 
 POLICIES: Final[dict[str, VerificationPolicy]] = {
-    policy.name: policy for policy in (BOUNDS, TIMING, HOLDOUT, AUDIT, REPLAY)
+    policy.name: policy for policy in (BOUNDS, TIMING, HOLDOUT, AUDIT, REPLAY, COMMIT)
 }
 """Every policy by its name in plans, cheapest check first."""
 

@@ -1,9 +1,11 @@
 """The step table: derived from algorithm and policies, walked by the round machine."""
 
+from msgspec.structs import replace
+
 from chain.ids import Hash
 from fl.algorithms.registry import ALGORITHMS
 from fl.plan.dimensions import phase_count
-from fl.plan.schema import AlgorithmSpec, Dane, FedAvg, Holdout
+from fl.plan.schema import AlgorithmSpec, Commit, Dane, FedAvg, Holdout
 from fl.steps import PhaseSteps, step_table
 from tests.fl.problems import ONE, SVRG, make_plan
 
@@ -28,6 +30,16 @@ def test_a_holdout_opens_before_the_last_phase_settles() -> None:
     assert names(step_table(make_plan(2, policies=(OPEN,)))) == [["reveal", "settle"], ["reveal", "open", "settle"]]
     one_phase = step_table(make_plan(2, algorithm=SPECS[1], policies=(OPEN,)))
     assert names(one_phase) == [["reveal", "open", "settle"]]
+
+
+def test_where_devices_commit_every_phase_begins_with_it() -> None:
+    """Gradients too: whatever is released could be copied."""
+    plan = make_plan(2, policies=(OPEN,))
+    policies = (*plan.verification.policies, Commit(7))
+    plan = replace(plan, version=2, verification=replace(plan.verification, policies=policies))
+    assert names(step_table(plan)) == [["commit", "reveal", "settle"], ["commit", "reveal", "open", "settle"]]
+    first = step_table(plan)[0].steps[0]
+    assert (first.deadline_blocks, first.message) == (7, "transaction")
 
 
 def test_steps_take_their_deadlines_and_messages_from_the_plan() -> None:

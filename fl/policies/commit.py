@@ -1,0 +1,77 @@
+"""``commit``: did the device have its update before it could see another's?
+
+Each phase begins with a step in which devices put commitments on the chain; only then updates are revealed, and only
+those that were committed to (``consensus.rules.commitments``). So nobody copies what is revealed for the same task.
+Two updates with the same vector are one piece of work: the earlier commitment stands. And a vector that was revealed
+in the round before, for another model, is no work on this one.
+
+Proves that the device made or was given the update before the reveals began. Not that it came from data: who is given
+another's update beforehand and changes one unit of it passes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chain.fixedpoint import Int64Vector, to_bytes
+from chain.hashing import digest
+from chain.ids import Hash
+from fl.algorithms.base import Contribution, Settled
+from fl.objective import Objective
+from fl.plan.schema import Policy
+from fl.policies.base import FULL_QUALITY, Assessment, Facts
+
+_DOMAIN_VECTOR: Final = b"fedchain/vector"
+
+
+@dataclass(frozen=True, slots=True)
+class CommitPolicy:
+    """The policy object; ``COMMIT`` is the one instance."""
+
+    name: str = "commit"
+    proves: str = "the device had the update before any was revealed, and no other has the same; not that it is work"
+    checked_at: Literal["inclusion", "settle"] = "settle"
+    needs_opening: bool = False
+
+    def check(
+        self, problem: Objective, spec: Policy, phase: int, facts: Facts, contribution: Contribution
+    ) -> str | None:
+        """Return None: the ledger itself compares a reveal with its commitment."""
+        return None
+
+    def assess(
+        self,
+        problem: Objective,
+        spec: Policy,
+        phase: int,
+        model: Int64Vector,
+        settled: Sequence[Settled],
+        facts: Sequence[Facts],
+        opening: bytes | None,
+    ) -> list[Assessment]:
+        """Return verdicts that refuse vectors that are somebody's already."""
+        return [
+            Assessment(False, 0, 0, f"commit: {fact.copy_fault}")
+            if fact.copy_fault
+            else Assessment(True, fact.samples, FULL_QUALITY, "")
+            for fact in facts
+        ]
+
+
+COMMIT: Final = CommitPolicy()
+
+
+def vector_digest(contribution: Contribution) -> Hash:
+    """Return what two updates have in common if and only if their vectors are the same.
+
+    Counts, losses and the roots of audits are left out: a copy would only have to change one of them.
+    """
+    features, positions = map(_bytes_of, (contribution.features, contribution.positions))
+    return digest(_DOMAIN_VECTOR, features, positions, to_bytes(contribution.vector))
+
+
+def _bytes_of(places: NDArray[np.int64] | None) -> bytes:
+    return b"" if places is None else places.astype("<i8").tobytes()
