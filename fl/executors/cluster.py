@@ -7,6 +7,7 @@ is left as it is. Every machine of it needs fedchain, of this very version.
 Rules of this file: the only one that imports ray, and only when it is asked to.
 """
 
+import logging
 import os
 from collections.abc import Sequence
 from types import TracebackType
@@ -16,7 +17,10 @@ from fl.errors import ExecutorError
 from fl.executors.sharded import Pending, Worker
 from fl.parallel import cores
 
-_LOOPBACK = "127.0.0.1"
+_ALONE_HERE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+"""Ray's own switch, read when it is imported: set to 0, what it starts listens on the loopback address alone."""
+_RETRIES = "RAY_NUM_REDIS_GET_RETRIES"
+"""How often it asks an address where nobody answers: each time takes seconds, and its own number takes minutes."""
 _ALONE = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 """An actor is one processor's: libraries that would take all of them take one."""
 
@@ -25,6 +29,9 @@ class RayPool:
     """The actors, started on entry and ended on exit. ``address`` of a cluster; empty: processes of this machine."""
 
     def __init__(self, address: str = "") -> None:
+        if not address:
+            os.environ[_ALONE_HERE] = "0"
+        os.environ.setdefault(_RETRIES, "2")
         try:
             import ray
         except ImportError:
@@ -38,15 +45,20 @@ class RayPool:
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
         if self._address:
             try:
-                self._ray.init(address=self._address, log_to_driver=False, runtime_env={"env_vars": _ALONE})
-            except (ConnectionError, ValueError, RuntimeError) as error:
+                self._ray.init(
+                    address=self._address,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    runtime_env={"env_vars": _ALONE},
+                )
+            except (ConnectionError, ValueError, RuntimeError, self._ray.exceptions.RayError) as error:
                 raise ExecutorError(f"no Ray cluster answers at {self._address}: {error}") from error
         else:
             self._ray.init(
                 num_cpus=cores(),
                 include_dashboard=False,
                 log_to_driver=False,
-                _node_ip_address=_LOOPBACK,
+                logging_level=logging.ERROR,
                 runtime_env={"env_vars": _ALONE},
             )
         return self

@@ -171,13 +171,13 @@ def test_without_ray_the_remedy_is_told(monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.mark.ray
 def test_ray_learns_the_same_bits() -> None:
-    """Two rounds on real actors of this machine are to the bit those of one loop; nothing of Ray is left after."""
-    import ray
-
+    """Two rounds on real actors are to the bit those of one loop; Ray hears this machine alone, and is gone after."""
     problem = make_problem(4, "logistic", algorithm=FedSvrg(Number.of(4), True, True), rounds=2)
     devices = a_federation(problem, 7)
     alone = train_federated(problem, devices)
     with opened("ray", problem, devices) as executor:
+        import ray  # not before: what it listens on is decided when it is imported
+
         assert ray.get_runtime_context().gcs_address.startswith("127.0.0.1:")
         run = train_federated(problem, devices, executor=executor)
     assert run.model.tobytes() == alone.model.tobytes()
@@ -187,13 +187,13 @@ def test_ray_learns_the_same_bits() -> None:
 @pytest.mark.ray
 def test_a_lost_worker_of_ray_is_told() -> None:
     """An actor that dies ends the run with an error that says so."""
-    import ray
-
     from fl.executors.cluster import RayPool
 
     problem = make_problem(2, "logistic", rounds=1)
     devices = a_federation(problem, 3)
     with RayPool() as pool:
+        import ray
+
         executor = Sharded(problem, devices, pool)
         for actor in pool._actors:
             ray.kill(actor)
