@@ -120,7 +120,7 @@ class FederatedSvrg:
 def moved_by(problem: Objective, known: Carry, model: Int64Vector, sums: Sequence[int], samples: int) -> Int64Vector:
     """Return the new global model: moved by sums / samples, scaled by A where the plan wants it."""
     if spec_of(problem).scale_aggregate:
-        return moved_scaled(model, sums, samples, known.devices, _holders(problem, known))
+        return moved_scaled(model, sums, samples, known.devices, parameter_holders(problem, known))
     return moved(model, sums, samples)
 
 
@@ -150,7 +150,7 @@ def _scale(problem: Objective, carry: Carry, count: int, presence: NDArray[np.in
     return problem.model.spread(scale, 1.0)
 
 
-def _holders(problem: Objective, carry: Carry) -> list[int]:
+def parameter_holders(problem: Objective, carry: Carry) -> list[int]:
     """Return ω^j for every parameter: K where the parameter reads no feature."""
     sizes, holders = problem.model.sizes, carry.feature_holders()
     first = np.repeat(holders, sizes[1]).tolist()

@@ -60,9 +60,9 @@ class HoldoutPolicy:
         if opening is None or not phase_spec(problem, phase).releases_model:
             return accepted_in_full(facts)
         rows = decode_chunk(problem, opening)
-        before = _loss(problem, model, rows)
+        before = sum_losses(problem, model, rows)
         vectors = (expanded(problem, entry.contribution) for entry in settled)
-        afters = mapped(lambda vector: _loss(problem, model + vector, rows), vectors, _threads(rows, len(settled)))
+        afters = mapped(lambda vector: sum_losses(problem, model + vector, rows), vectors, _threads(rows, len(settled)))
         limit = spec.tolerance.fraction()
         return [judge(before, after, limit, fact) for after, fact in zip(afters, facts, strict=True)]
 
@@ -87,7 +87,7 @@ def _threads(rows: Dataset, updates: int) -> int:
     return min(cores(), updates) if rows.y.size * features(rows) * updates >= _WORTH_THREADS else 1
 
 
-def _loss(problem: Objective, model: Int64Vector, rows: Dataset) -> int:
+def sum_losses(problem: Objective, model: Int64Vector, rows: Dataset) -> int:
     """Return the sum of losses on the rows in units of 2**-24; what is not finite or huge is a ceiling."""
     weights = np.ldexp(model.astype(np.float64), -problem.fraction_bits)
     scaled = problem.model.loss_sum(weights, rows) * 2.0**LOSS_BITS

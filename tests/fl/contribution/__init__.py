@@ -1,0 +1,1 @@
+"""Contributions: games, coalitions, copies."""
