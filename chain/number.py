@@ -56,7 +56,7 @@ class Number(Record):
 
     def __float__(self) -> float:
         """Return the nearest float64, correctly rounded, the same on every machine."""
-        return float(self.fraction())
+        return float(f"{self.mantissa}e{self.exponent}")  # Python reads decimals correctly rounded
 
     def __str__(self) -> str:
         digits = tuple(map(int, str(abs(self.mantissa))))

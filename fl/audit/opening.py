@@ -21,9 +21,9 @@ from chain.errors import CodecError
 from chain.hashing import digest
 from chain.ids import Hash, HashField, Natural
 from chain.merkle import MerkleTree, is_included
-from fl.audit.rows import CommittedRows, decode_rows, encode_rows, row_salt
+from fl.audit.rows import Blocks, CommittedRows, decode_blocks, row_salt
 from fl.audit.trace import AuditedTraining
-from fl.dataset import Dataset, SparseData, rows, take_rows
+from fl.dataset import Dataset, SparseData, take_rows
 from fl.errors import DivergenceError, PayloadError
 from fl.plan.schema import Audit
 
@@ -43,21 +43,21 @@ class OpenedState(Record):
     proof: Proof
 
 
-class OpenedRow(Record):
-    """A row of the device's data with its way to the commitment it joined with."""
+class OpenedBlock(Record):
+    """A block of the device's rows with its way to the commitment it joined with (``fl.audit.rows``)."""
 
     salt: Salt
-    row: bytes
+    rows: bytes
     proof: Proof
 
 
 class OpenedSegment(Record):
-    """A segment: the states around it and its rows in the order of its steps. ``before`` is None for the first."""
+    """A segment: the states around it and the blocks of its rows, ascending. ``before`` is None for the first."""
 
     number: Natural
     before: OpenedState | None
     after: OpenedState
-    rows: tuple[OpenedRow, ...]
+    blocks: tuple[OpenedBlock, ...]
 
 
 class Opening(Record):
@@ -102,10 +102,9 @@ class CommittedStates:
         return OpenedState(state_salt(self.secret, self.task, number), self.states[number], self.tree.proof(number))
 
     def _open_segment(self, committed: CommittedRows, number: int) -> OpenedSegment:
-        places = self.training.rows_of(number)
         shown = [
-            OpenedRow(row_salt(committed.secret, int(place)), row, committed.tree.proof(int(place)))
-            for place, row in zip(places, encode_rows(take_rows(committed.data, places)), strict=True)
+            OpenedBlock(row_salt(committed.secret, block), committed.block(block), committed.tree.proof(block))
+            for block in committed.blocks.holding(self.training.rows_of(number)).tolist()
         ]
         before = self._open_state(number - 1) if number else None
         return OpenedSegment(number, before, self._open_state(number), tuple(shown))
@@ -179,13 +178,17 @@ def _find_segment_fault(
     if not _is_committed(segment.after, root, number, training):
         return "the state after it is not the committed one"
     places = training.rows_of(number)
-    if len(segment.rows) != places.size:
-        return f"{len(segment.rows)} rows are open; it goes over {places.size}"
-    for place, opened in zip(places.tolist(), segment.rows, strict=True):
-        if not is_included(commitment, opened.salt + opened.row, place, training.samples, opened.proof):
-            return f"row {place} is not the committed one"
-    part = decode_rows([opened.row for opened in segment.rows], training.problem.features, is_sparse=is_sparse)
-    assert rows(part) == places.size
+    blocks = Blocks.of(training.samples, training.problem.plan.training.order)
+    numbers = blocks.holding(places)
+    if len(segment.blocks) != numbers.size:
+        return f"{len(segment.blocks)} blocks of rows are open; its rows are in {numbers.size}"
+    for block, opened in zip(numbers.tolist(), segment.blocks, strict=True):
+        if not is_included(commitment, opened.salt + opened.rows, block, len(blocks), opened.proof):
+            return f"block {block} of the rows is not the committed one"
+    shown = [opened.rows for opened in segment.blocks]
+    counts = [blocks.rows_in(block) for block in numbers.tolist()]
+    whole = decode_blocks(shown, counts, training.problem.features, is_sparse=is_sparse)
+    part = take_rows(whole, blocks.within(places, numbers))
     if training.run_segment(before, part) != segment.after.state:
         return "its work does not give the committed state"
     if training.phase == 1:

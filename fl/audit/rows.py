@@ -1,15 +1,16 @@
-"""The commitment of a device's rows: a Merkle root over salted rows, frozen when it joins a plan.
+"""The commitment of a device's rows: a Merkle root over salted blocks of them, frozen when it joins a plan.
 
-One row can be shown without the others, and a row that is not shown can't be guessed: its leaf has 32 secret bytes,
+Where passes go through the rows in full order a block is one row; where they go by blocks (``fl.permutation``) it is
+one of those, so that a segment of a training shows few leaves, and hardly a row that it does not go over.
+One block can be shown without the others, and a block that is not shown can't be guessed: its leaf has 32 secret bytes,
 which come from the device's secret and the plan, so that nothing is kept beside the data.
 
-A row's bytes are its label (float64) and its values: all of them (float64 (p,)), or for sparse rows their number
-(uint32), the columns (int32) and the values. Little-endian.
+A block's bytes are its rows' labels (float64), then their values: all of them, row by row (float64 (p,)), or for sparse
+rows first how many each has (uint32), then the columns (int32) of all, then the values. Little-endian.
 
 Rules of this file: pure; ``PayloadError`` for bytes of strangers that are no rows of the plan.
 """
 
-import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -22,84 +23,140 @@ from chain.ids import Hash
 from chain.merkle import MerkleTree
 from fl.dataset import Dataset, DenseData, SparseData, rows
 from fl.errors import PayloadError
+from fl.permutation import BLOCK_ROWS, Order
 
 _DOMAIN_SALT: Final = b"fedchain/audit-row-salt"
-_COUNT: Final = struct.Struct("<I")
 VALUE_LIMIT: Final = 2.0**20
 """Largest absolute value that an encoded feature or label may have."""
 
 
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """How ``count`` rows are cut into blocks of ``size``; the last may have fewer."""
+
+    count: int
+    size: int
+
+    @classmethod
+    def of(cls, count: int, order: Order) -> "Blocks":
+        """Return the blocks of rows that a plan's passes go through in this order."""
+        return cls(count, BLOCK_ROWS if order == "blocks" else 1)
+
+    def __len__(self) -> int:
+        return -(-self.count // self.size)
+
+    def rows_in(self, number: int) -> int:
+        """Return how many rows a block has."""
+        return min(self.size, self.count - number * self.size)
+
+    def holding(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the blocks that hold these rows, ascending."""
+        return np.unique(places // self.size)
+
+    def within(self, places: NDArray[np.int64], numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return where the rows ``places`` stand among all rows of the blocks ``numbers``, put one after the other.
+
+        ``numbers`` are ascending: only a last block has fewer rows, and it comes last.
+        """
+        return np.searchsorted(numbers, places // self.size) * self.size + places % self.size
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class CommittedRows:
-    """A device's rows with the tree over them. ``secret`` is 32 bytes that no other device and plan share."""
+    """A device's rows with the tree over their blocks. ``secret``: 32 bytes that no other device and plan share."""
 
     data: Dataset
     secret: bytes
+    blocks: Blocks
     tree: MerkleTree
 
     @classmethod
-    def of(cls, data: Dataset, secret: bytes) -> "CommittedRows":
-        """Commit to a dataset."""
-        leaves = (row_salt(secret, index) + row for index, row in enumerate(encode_rows(data)))
-        return cls(data, secret, MerkleTree(leaves))
+    def of(cls, data: Dataset, secret: bytes, order: Order = "full") -> "CommittedRows":
+        """Commit to a dataset whose passes go in this order."""
+        blocks = Blocks.of(rows(data), order)
+        leaves = (row_salt(secret, number) + block for number, block in enumerate(encode_blocks(data, blocks.size)))
+        return cls(data, secret, blocks, MerkleTree(leaves))
 
     @property
     def root(self) -> Hash:
         """The commitment."""
         return self.tree.root
 
+    def block(self, number: int) -> bytes:
+        """Return a block's bytes."""
+        return encode_block(self.data, number * self.blocks.size, self.blocks.rows_in(number))
+
 
 def row_salt(secret: bytes, index: int) -> bytes:
-    """Return the 32 bytes that hide row ``index``."""
+    """Return the 32 bytes that hide block ``index``."""
     return digest(_DOMAIN_SALT, secret, index.to_bytes(8, "big"))
 
 
-def encode_rows(data: Dataset) -> Iterator[bytes]:
-    """Yield each row's bytes, in order."""
-    labels = data.y.astype("<f8")
+def encode_blocks(data: Dataset, size: int) -> Iterator[bytes]:
+    """Yield each block's bytes, in order."""
+    for first in range(0, rows(data), size):
+        yield encode_block(data, first, min(size, rows(data) - first))
+
+
+def encode_block(data: Dataset, first: int, count: int) -> bytes:
+    """Return the bytes of ``count`` rows from ``first`` on."""
+    labels = data.y[first : first + count].astype("<f8").tobytes()
     if isinstance(data, DenseData):
-        values = data.x.astype("<f8")
-        for index in range(rows(data)):
-            yield labels[index].tobytes() + values[index].tobytes()
-        return
-    indices, entries = data.indices.astype("<i4"), data.values.astype("<f8")
-    for index in range(rows(data)):
-        start, stop = int(data.indptr[index]), int(data.indptr[index + 1])
-        count = _COUNT.pack(stop - start)
-        yield labels[index].tobytes() + count + indices[start:stop].tobytes() + entries[start:stop].tobytes()
+        return labels + data.x[first : first + count].astype("<f8").tobytes()
+    starts = data.indptr[first : first + count + 1]
+    entries = slice(int(starts[0]), int(starts[-1]))
+    parts = (np.diff(starts).astype("<u4"), data.indices[entries].astype("<i4"), data.values[entries].astype("<f8"))
+    return labels + b"".join(part.tobytes() for part in parts)
 
 
-def decode_rows(encoded: Sequence[bytes], columns: int, *, is_sparse: bool) -> Dataset:
-    """Return the rows that these bytes hold, in order. ``PayloadError`` if they are none of ``columns`` coordinates."""
+def decode_blocks(encoded: Sequence[bytes], counts: Sequence[int], columns: int, *, is_sparse: bool) -> Dataset:
+    """Return the rows of these blocks, one after the other; ``counts`` says how many each must have.
+
+    ``PayloadError`` if they are none of ``columns`` coordinates.
+    """
     if is_sparse:
-        return _decode_sparse(encoded, columns)
-    if any(len(row) != 8 * (columns + 1) for row in encoded):
-        raise PayloadError(f"an opened row has not the {8 * (columns + 1)} bytes of {columns} coordinates and a label")
-    table = np.frombuffer(b"".join(encoded), dtype="<f8").astype(np.float64).reshape(len(encoded), columns + 1)
-    _check(table)
-    return DenseData(np.ascontiguousarray(table[:, 1:]), table[:, 0].copy())
+        return _decode_sparse(encoded, counts, columns)
+    for block, count in zip(encoded, counts, strict=True):
+        if len(block) != 8 * count * (columns + 1):
+            raise PayloadError(f"an opened block of {len(block)} bytes; {count} rows of {columns} columns have others")
+    labels = [np.frombuffer(block, "<f8", count) for block, count in zip(encoded, counts, strict=True)]
+    tables = [
+        np.frombuffer(block, "<f8", count * columns, 8 * count).reshape(count, columns)
+        for block, count in zip(encoded, counts, strict=True)
+    ]
+    data = DenseData(np.concatenate(tables).astype(np.float64), np.concatenate(labels).astype(np.float64))
+    _check(data.x, data.y)
+    return data
 
 
-def _decode_sparse(encoded: Sequence[bytes], columns: int) -> SparseData:
-    labels, starts = np.empty(len(encoded)), np.zeros(len(encoded) + 1, np.int64)
+def _decode_sparse(encoded: Sequence[bytes], counts: Sequence[int], columns: int) -> SparseData:
+    labels: list[NDArray[np.float64]] = []
+    sizes: list[NDArray[np.int64]] = []
     indices: list[NDArray[np.int32]] = []
     values: list[NDArray[np.float64]] = []
-    for number, row in enumerate(encoded):
-        if len(row) < 12:
-            raise PayloadError(f"an opened sparse row of {len(row)} bytes")
-        (count,) = _COUNT.unpack_from(row, 8)
-        if len(row) != 12 + 12 * count:
-            raise PayloadError(f"an opened sparse row of {len(row)} bytes with {count} values")
-        labels[number] = np.frombuffer(row, "<f8", 1)[0]
-        place = np.frombuffer(row, "<i4", count, 12).astype(np.int32)
-        if count and not (int(place.min()) >= 0 and int(place.max()) < columns and bool((np.diff(place) > 0).all())):
-            raise PayloadError(f"columns of an opened row must rise within 0 … {columns - 1}")
-        indices.append(place)
-        values.append(np.frombuffer(row, "<f8", count, 12 + 4 * count).astype(np.float64))
-        starts[number + 1] = starts[number] + count
-    entries = np.concatenate([np.zeros(0), *values])
-    _check(labels, entries)
-    return SparseData(starts, np.concatenate([np.zeros(0, np.int32), *indices]), entries, columns, labels)
+    for block, count in zip(encoded, counts, strict=True):
+        if len(block) < 12 * count:
+            raise PayloadError(f"an opened sparse block of {count} rows has {len(block)} bytes")
+        labels.append(np.frombuffer(block, "<f8", count))
+        sizes.append(np.frombuffer(block, "<u4", count, 8 * count).astype(np.int64))
+        entries = int(sizes[-1].sum())
+        if len(block) != 12 * count + 12 * entries:
+            raise PayloadError(f"an opened sparse block of {len(block)} bytes with {count} rows and {entries} values")
+        indices.append(np.frombuffer(block, "<i4", entries, 12 * count).astype(np.int32))
+        values.append(np.frombuffer(block, "<f8", entries, 12 * count + 4 * entries).astype(np.float64))
+    starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.concatenate(sizes))])
+    places, y, x = np.concatenate(indices), np.concatenate(labels).astype(np.float64), np.concatenate(values)
+    _check(y, x)
+    _check_columns(places, starts, columns)
+    return SparseData(starts, places, x, columns, y)
+
+
+def _check_columns(places: NDArray[np.int32], starts: NDArray[np.int64], columns: int) -> None:
+    """Columns are within the table, and rise within each row."""
+    rises = np.diff(places, prepend=-1) > 0
+    rises[starts[:-1][starts[:-1] < places.size]] = True  # a row's first column follows nothing
+    if places.size and not (bool(rises.all()) and int(places.min()) >= 0 and int(places.max()) < columns):
+        raise PayloadError(f"columns of an opened row must rise within 0 … {columns - 1}")
 
 
 def _check(*tables: NDArray[np.float64]) -> None:

@@ -51,7 +51,7 @@ def open_segments(spec: OpenSegments, world: World, control: JobControl) -> JobR
     except (DataError, OSError, DivergenceError) as error:
         return Declined(str(error))
     secret = audit_secret(world.key, problem.plan_id)
-    opening = states.open(CommittedRows.of(data, secret), spec.segments)
+    opening = states.open(CommittedRows.of(data, secret, problem.plan.training.order), spec.segments)
     return SegmentsOpened(seal(opening, [AccountId(reader) for reader in spec.readers], secret))
 
 

@@ -48,7 +48,8 @@ def inspect_data(spec: InspectData, world: World, control: JobControl) -> JobRes
         return DataInspected(rows(data), content_id(shared), shared)
     if audit_policy(problem.plan) is None:
         return DataInspected(rows(data), commit_to_data(data, world.key, problem.plan_id))
-    return DataInspected(rows(data), CommittedRows.of(data, audit_secret(world.key, problem.plan_id)).root)
+    secret = audit_secret(world.key, problem.plan_id)
+    return DataInspected(rows(data), CommittedRows.of(data, secret, problem.plan.training.order).root)
 
 
 def train_task(spec: TrainTask, world: World, control: JobControl) -> JobResult:

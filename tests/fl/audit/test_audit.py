@@ -19,9 +19,9 @@ from fl.algorithms.base import Settled
 from fl.algorithms.fedsvrg import FEDSVRG
 from fl.audit.challenge import draw_segments, escape_chance, is_audited
 from fl.audit.opening import CommittedStates, OpenedState, Opening, find_fault, split_root, state_salt
-from fl.audit.rows import CommittedRows, decode_rows, encode_rows
+from fl.audit.rows import Blocks, CommittedRows, decode_blocks, encode_block, encode_blocks
 from fl.audit.trace import AuditedTraining
-from fl.dataset import Dataset, DenseData, rows, to_sparse
+from fl.dataset import Dataset, take_rows, to_sparse
 from fl.errors import PayloadError
 from fl.models import initial_model
 from fl.plan.schema import Audit, Training
@@ -45,8 +45,17 @@ CASES = [
 class Case:
     """A device's training of one phase, with its commitments."""
 
-    def __init__(self, model: str = "logistic", phase: int = 1, *, sparse: bool = False, samples: int = 23) -> None:
-        plan = replace(make_plan(5, model, l2="0.01"), version=2, training=Training("full", 4))
+    def __init__(
+        self,
+        model: str = "logistic",
+        phase: int = 1,
+        *,
+        sparse: bool = False,
+        samples: int = 23,
+        by_blocks: bool = False,
+    ) -> None:
+        training = Training("blocks", 48) if by_blocks else Training("full", 4)
+        plan = replace(make_plan(5, model, l2="0.01"), version=2, training=training)
         self.problem: Problem = compile_problem(plan)
         self.data: Dataset = random_data(self.problem, samples, 1, density=0.6, sparse=sparse)
         start = initial_model(plan)
@@ -60,7 +69,7 @@ class Case:
         self.honest = FEDSVRG.train(self.problem, phase, start, carry, self.data, self.seed)
         presence = feature_presence(self.data) if phase else np.zeros(0, np.int64)
         self.training = AuditedTraining(self.problem, phase, start, carry, samples, presence, self.seed)
-        self.rows = CommittedRows.of(self.data, SECRET)
+        self.rows = CommittedRows.of(self.data, SECRET, training.order)
         self.states = CommittedStates.of(self.training, self.task.digest, SECRET, self.data)
 
     def fault(self, opening: Opening, asked: tuple[int, ...], payload: bytes | None = None) -> str | None:
@@ -76,11 +85,7 @@ class Case:
         lie[:8] = (np.frombuffer(bytes(lie[:8]), "<f8") + 0.25).astype("<f8").tobytes()
         states = [*self.states.states[:segment], bytes(lie)]
         for number in range(segment + 1, self.training.segment_count):
-            part = decode_rows(
-                [list(encode_rows(self.data))[place] for place in self.training.rows_of(number)],
-                self.problem.features,
-                is_sparse=not isinstance(self.data, DenseData),
-            )
+            part = take_rows(self.data, self.training.rows_of(number))
             states.append(self.training.run_segment(states[-1], part))
         tree = MerkleTree(state_salt(SECRET, self.task.digest, number) + state for number, state in enumerate(states))
         return CommittedStates(self.training, self.task.digest, SECRET, tuple(states), tree)
@@ -106,6 +111,23 @@ def test_honest_work_passes_whatever_is_asked(model: str, sparse: bool, phase: i
 
 
 @pytest.mark.parametrize("phase", [0, 1])
+@pytest.mark.parametrize("sparse", [False, True])
+def test_honest_work_by_blocks_passes_too(sparse: bool, phase: int) -> None:
+    """200 rows in blocks of 64 and one of 8; segments of 48 steps begin and end inside of blocks."""
+    case = Case(phase=phase, sparse=sparse, samples=200, blocks=True)
+    assert case.training.segment_count == 5
+    for segment in range(5):
+        opening = case.open(segment)
+        assert 1 <= len(opening.segments[0].blocks) <= 3
+        assert case.fault(opening, (segment,)) is None
+    forged = case.forged(2)
+    opening = decode(forged.open(case.rows, [2]), Opening)
+    assert "does not give" in (case.fault(opening, (2,), forged.payload()) or "")
+    fewer = replace(opening.segments[0], blocks=opening.segments[0].blocks[1:])
+    assert "blocks of rows are open" in (case.fault(replace(opening, segments=(fewer,)), (2,), forged.payload()) or "")
+
+
+@pytest.mark.parametrize("phase", [0, 1])
 def test_a_forged_segment_is_caught_where_it_is_opened_and_only_there(phase: int) -> None:
     """The segments around it are honest work from what stands before them."""
     case = Case(phase=phase)
@@ -122,7 +144,7 @@ def test_work_on_other_rows_is_caught() -> None:
     opening = decode(case.states.open(other, [1]), Opening)
     assert "is not the committed one" in (case.fault(opening, (1,)) or "")
     segment = case.open(1).segments[0]
-    turned = replace(segment, rows=segment.rows[::-1])
+    turned = replace(segment, blocks=segment.blocks[::-1])
     assert "is not the committed one" in (case.fault(replace(case.open(1), segments=(turned,)), (1,)) or "")
 
 
@@ -145,7 +167,7 @@ SPOILT = {
     ),
     "no state before": lambda o: replace(o, segments=(replace(o.segments[0], before=None),)),
     "the state after": lambda o: replace(o, segments=(replace(o.segments[0], after=spoil_state(o.segments[0].after)),)),
-    "a row too few": lambda o: replace(o, segments=(replace(o.segments[0], rows=o.segments[0].rows[1:]),)),
+    "a row too few": lambda o: replace(o, segments=(replace(o.segments[0], blocks=o.segments[0].blocks[1:]),)),
     "sparse rows": lambda o: replace(o, is_sparse=True),
     "a proof": lambda o: replace(o, last=replace(o.last, proof=o.last.proof[1:])),
     "a salt": lambda o: replace(o, last=replace(o.last, salt=bytes(32))),
@@ -183,25 +205,54 @@ def test_any_bytes_are_judged(opening: bytes, payload: bytes) -> None:
     assert find_fault(POLICY, a_case().training, ZERO_HASH, payload, (0,), opening)
 
 
-@given(st.integers(0, 10_000), st.booleans())
+@given(st.integers(0, 10_000), st.integers(1, 9), st.booleans())
 @settings(max_examples=40)
-def test_rows_come_back_as_they_were_committed(seed: int, sparse: bool) -> None:
-    """Encoding loses nothing, whatever the rows."""
+def test_rows_come_back_as_they_were_committed(seed: int, size: int, sparse: bool) -> None:
+    """Encoding loses nothing, whatever the rows and however many a block has."""
     data = random_data(a_case().problem, 7, seed, density=0.5)
     data = to_sparse(data) if sparse else data
-    again = decode_rows(list(encode_rows(data)), 5, is_sparse=sparse)
-    assert list(encode_rows(again)) == list(encode_rows(data))
-    assert rows(again) == 7
+    blocks = Blocks(7, size)
+    encoded, counts = list(encode_blocks(data, size)), [blocks.rows_in(number) for number in range(len(blocks))]
+    assert sum(counts) == 7
+    again = decode_blocks(encoded, counts, 5, is_sparse=sparse)
+    assert encode_block(again, 0, 7) == encode_block(data, 0, 7)
 
 
-@given(st.binary(max_size=60), st.booleans())
-def test_bytes_that_are_no_row_are_refused(row: bytes, sparse: bool) -> None:
-    """By ``PayloadError`` or not at all: a row that reads is one."""
+@given(st.lists(st.integers(0, 199), min_size=1, max_size=90, unique=True), st.sampled_from([1, 64]))
+def test_rows_are_found_again_among_their_blocks(places: list[int], size: int) -> None:
+    """200 rows: the last block of 64 has but 8."""
+    blocks, wanted = Blocks(200, size), np.asarray(places)
+    numbers = blocks.holding(wanted)
+    shown = np.concatenate(
+        [np.arange(200)[number * size : number * size + blocks.rows_in(number)] for number in numbers]
+    )
+    assert shown[blocks.within(wanted, numbers)].tolist() == places
+    assert len(numbers) <= len(places)
+
+
+@given(st.binary(max_size=160), st.integers(1, 3), st.booleans())
+def test_bytes_that_are_no_rows_are_refused(block: bytes, count: int, sparse: bool) -> None:
+    """By ``PayloadError`` or not at all: a block that reads is one."""
     try:
-        data = decode_rows([row], 5, is_sparse=sparse)
+        data = decode_blocks([block], [count], 5, is_sparse=sparse)
     except PayloadError:
         return
-    assert list(encode_rows(data)) == [row]
+    assert encode_block(data, 0, count) == block
+
+
+@given(st.lists(st.lists(st.integers(-2, 6), max_size=4), min_size=1, max_size=4))
+def test_columns_rise_within_each_row(columns: list[list[int]]) -> None:
+    """Whatever the rows before and after it are, empty ones too."""
+    flat = [column for row in columns for column in row]
+    starts = np.cumsum([0, *map(len, columns)])
+    rising = all(0 <= column < 5 for column in flat) and all(sorted(set(row)) == row for row in columns)
+    sizes, values = np.asarray(list(map(len, columns)), "<u4"), np.ones(len(flat), "<f8")
+    block = b"".join(part.tobytes() for part in (np.zeros(len(columns)), sizes, np.asarray(flat, "<i4"), values))
+    if rising:
+        assert decode_blocks([block], [len(columns)], 5, is_sparse=True).indptr.tolist() == starts.tolist()  # type: ignore[union-attr]
+    else:
+        with pytest.raises(PayloadError, match="rise"):
+            decode_blocks([block], [len(columns)], 5, is_sparse=True)
 
 
 # --- what is asked, and what a forger risks --------------------------------------------------------------------------

@@ -1,0 +1,193 @@
+"""What an audit costs: a verifier's time for an opening, and the device's for what it commits to and opens.
+
+Each is divided by the training that is audited, both exchanges of Federated SVRG together, made in the same seconds by
+the same process. A verifier unseals the opening, checks what it shows against the commitments and repeats the segments.
+The device commits to every state while it trains, and seals what it opens.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Final, TypeVar
+
+import numpy as np
+from msgspec.structs import replace
+
+from bench.data import SCHEMAS, MissingDataError, find_set
+from bench.report import Row, Skipped, publish, row
+from chain.ids import ZERO_HASH, AccountId, Hash
+from chain.keys import KeyPair
+from chain.number import Number
+from chain.sealing import seal, unseal
+from fl.algorithms.base import Settled
+from fl.audit.challenge import draw_segments
+from fl.audit.opening import find_fault
+from fl.audit.rows import CommittedRows
+from fl.audit.trace import AuditedTraining
+from fl.data.sources import load_dataset
+from fl.dataset import Dataset, DenseData, rows, take_rows
+from fl.envelope import read_contribution, train_with_states
+from fl.models import initial_model
+from fl.plan.bind import load_plan
+from fl.plan.schema import (
+    Audit,
+    Bounds,
+    ClassLabel,
+    Model,
+    Participation,
+    Plan,
+    Role,
+    Training,
+    VectorFeature,
+    Verification,
+)
+from fl.problem import Problem, compile_problem
+from fl.task import Task, device_seed
+
+GOAL: Final = 0.2
+ROUNDS: Final = 9
+DEVICE: Final = AccountId(bytes(range(32)))
+SECRET: Final = b"s" * 32
+BEACON: Final = Hash(b"b" * 32)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A device's rows and the audits of its plan."""
+
+    name: str
+    problem: Problem
+    policy: Audit
+    data: Dataset
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Seconds of both exchanges: training alone, with commitments, opening, verifying; and bytes opened."""
+
+    training: float
+    committing: float
+    opening: float
+    verifying: float
+    opened: int
+
+
+def make_case(name: str, role: Role, model: Model, data: Dataset, segment: int, openings: int) -> Case:
+    """Return an audited problem: every update audited, ``openings`` segments of so many rows."""
+    policy = Audit(100, openings, 1, 30, Number.of(1000))
+    count = rows(data)
+    plan: Plan = replace(
+        load_plan(Path("examples/a9a/plan.toml")).plan,
+        version=2,
+        roles=(role,),
+        model=model,
+        participation=Participation(1, 1, 1, 100, 1, count, 0),
+        verification=Verification((Bounds(Number.of(1000), Number.of(1000)), policy), 0),
+        training=Training("blocks", segment),
+        fraction_bits=28,
+    )
+    return Case(name, compile_problem(plan), policy, data)
+
+
+def cases() -> tuple[list[Case], list[Skipped]]:
+    """Return the cases whose data are here: one device's rows of each."""
+    draw = np.random.default_rng(1)
+    x, role = draw.uniform(-1, 1, (20_000, 100)), _dense_role(100)
+    dense = DenseData(x, (x[:, 0] > 0).astype(np.float64))
+    found, skipped = [make_case("dense 20000x100", role, _model("logistic"), dense, 256, 2)], []
+    for name, most, model in (("a9a", 4_070, "logistic"), ("a9a", 32_561, "logistic"), ("mnist", 6_000, "softmax")):
+        try:
+            home, schema = find_set(name), SCHEMAS[name]
+        except MissingDataError as error:
+            skipped.append(Skipped(name, str(error)))
+            continue
+        data = take_rows(load_dataset(home / schema.file, schema.role), np.arange(most))
+        found.append(make_case(f"{name}, {most:,} rows", schema.role, _model(model), data, 128, 2))
+    return found, skipped
+
+
+def _model(type_: str) -> Model:
+    return Model(type_, (), True, Number.of("0.0001"), 0)  # type: ignore[arg-type]
+
+
+def _dense_role(size: int) -> Role:
+    return Role("device", (VectorFeature("x", size, Number.of(-1), Number.of(1)),), ClassLabel("y", ("0", "1")))
+
+
+def measure(case: Case) -> Cost:
+    """Return what one update costs, both exchanges added up."""
+    problem, data = case.problem, case.data
+    model, carry, spent, opened = initial_model(problem.plan), b"", [0.0] * 4, 0
+    committed, verifier = CommittedRows.of(data, SECRET, "blocks"), KeyPair(b"v" * 32)
+    presence = np.zeros(0, np.int64)
+    for phase in (0, 1):
+        task = Task(problem.plan_id, 0, 0, phase, ZERO_HASH, ZERO_HASH, ZERO_HASH, ZERO_HASH)
+        seed = device_seed(task.digest, DEVICE)
+
+        def train(at: int = phase, model=model, carry=carry, seed=seed) -> bytes:  # type: ignore[no-untyped-def]
+            return problem.algorithm.train(problem, at, model, carry, data, seed)
+
+        seconds, payload = timed(train)
+        spent[0] += seconds
+        seconds, states = timed(
+            lambda task=task, carry=carry, seed=seed: train_with_states(problem, task, model, carry, data, seed, SECRET)
+        )
+        spent[1] += seconds
+        whole = states.payload()
+        assert whole[:-32] == payload, "what is committed to is another training"
+        asked = draw_segments(case.policy, BEACON, Hash(task.digest), DEVICE, states.training.segment_count)
+        seconds, sealed = timed(
+            lambda states=states, asked=asked: seal(states.open(committed, asked), [verifier.account], SECRET)
+        )
+        spent[2] += seconds
+        opened += len(sealed)
+
+        def verify(
+            task=task, carry=carry, seed=seed, sealed=sealed, phase=phase, presence=presence, whole=whole, asked=asked
+        ) -> None:  # type: ignore[no-untyped-def]
+            training = AuditedTraining(problem, phase, model, carry, rows(data), presence, seed)
+            shown = unseal(sealed, verifier)
+            assert shown is not None
+            fault = find_fault(case.policy, training, committed.root, whole, asked, shown)
+            assert fault is None, fault
+
+        spent[3] += timed(verify)[0]
+        said = read_contribution(problem, phase, whole)
+        if phase == 0:
+            presence = np.zeros(0, np.int64) if said.counts is None else said.counts
+            carry = problem.algorithm.settle(problem, 0, model, b"", [Settled.of(DEVICE, rows(data), said)]).carry
+    return Cost(*spent, opened)
+
+
+def timed(function: Callable[[], T]) -> tuple[float, T]:
+    """Return the median of the processor's seconds over some calls, and the last value."""
+    value, taken = function(), []
+    for _ in range(ROUNDS):
+        began = time.process_time()
+        value = function()
+        taken.append(time.process_time() - began)
+    return median(taken), value
+
+
+def main() -> None:
+    """Measure and publish."""
+    found, skipped = cases()
+    table: list[Row] = []
+    for case in found:
+        cost, plan = measure(case), case.problem.plan
+        segments = -(-rows(case.data) // plan.training.segment)
+        name = f"{case.name}, {case.policy.openings} of {segments} segments"
+        table.append(row(name, "verifying", "ms", 1e3 * cost.verifying, {"training": 1e3 * cost.training}))
+        table.append(
+            row(name, "training with commitments", "ms", 1e3 * cost.committing, {"training": 1e3 * cost.training})
+        )
+        table.append(row(name, "opening", "ms", 1e3 * cost.opening, {"training": 1e3 * cost.training}))
+        table.append(row(name, "opened", "kB", cost.opened / 1e3, {}))
+    publish("audit", table, skipped=skipped, note=f"Goal: verifying at most {GOAL:g} of the training. Processor time.")
+
+
+if __name__ == "__main__":
+    main()
