@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chain.codec import encode
-from chain.fixedpoint import Float64Vector, Int64Vector, ScatteredSum, divide_half_even
+from chain.fixedpoint import Float64Vector, Int64Vector, divide_half_even
 from fl.aggregate import mean_norm_squared, pack_wide, total_samples, unpack_wide
 from fl.algorithms import topk
 from fl.algorithms.base import Contribution, PhaseOutcome, Settled
@@ -34,6 +34,7 @@ from fl.models.shape import Gradient
 from fl.objective import Objective
 from fl.payload import clipped, fixed_loss
 from fl.plan.schema import FedSvrg, Support
+from fl.sums import SupportSum
 from fl.support import Form, coordinates, parse_support, write_support
 
 _WORD: Final = "<u8"
@@ -124,19 +125,14 @@ def shared_update(problem: Objective, sums: Sequence[int], samples: int) -> list
 
 def settle_gradients(problem: Objective, model: Int64Vector, settled: Sequence[Settled]) -> PhaseOutcome:
     """Return the outcome of exchange 1, as of full vectors (``fl.algorithms.carry.settle_gradients``)."""
-    form, samples, loss = form_of(problem, 0), total_samples(settled), 0
-    sums, rows = ScatteredSum(problem.dimension), ScatteredSum(problem.features)
-    counts, holders = np.zeros(problem.features, np.int64), np.zeros(problem.features, np.int64)
+    samples, loss = total_samples(settled), 0
+    sums = SupportSum(problem.dimension, problem.features, form_of(problem, 0).units)
     for entry in settled:
         said = entry.read()
-        features = named(said)
-        sums.add(coordinates(features, form), said.vector, 1)
-        rows.add(features, np.ones_like(features), entry.samples)
+        sums.add(named(said), said, 1, entry.samples)
         loss += said.loss
-        if said.counts is not None:
-            counts[features] += said.counts
-            holders[features] += 1
-    return gradient_outcome(problem, model, len(settled), samples, sums.total(), rows.total(), loss, counts, holders)
+    rows: list[int] = sums.rows.tolist()
+    return gradient_outcome(problem, model, len(settled), samples, sums.total(), rows, loss, sums.counts, sums.holders)
 
 
 def gradient_outcome(
@@ -166,14 +162,12 @@ def gradient_outcome(
 
 def update_sums(problem: Objective, carry: Carry, settled: Sequence[Settled]) -> list[int]:
     """Return Σ_k n_k·(w_k − w) over the devices that sent, whole vectors, per parameter."""
-    form, samples = form_of(problem, 1), total_samples(settled)
-    sums, rows = ScatteredSum(problem.dimension), ScatteredSum(problem.features)
+    sums = SupportSum(problem.dimension, problem.features, form_of(problem, 1).units)
     for entry in settled:
         said = entry.read()
-        features = named(said)
-        sums.add(coordinates(features, form), said.vector, entry.samples)
-        rows.add(features, np.ones_like(features), entry.samples)
-    return completed_update(problem, carry, samples, sums.total(), rows.total())
+        sums.add(named(said), said, entry.samples, entry.samples)
+    rows: list[int] = sums.rows.tolist()
+    return completed_update(problem, carry, total_samples(settled), sums.total(), rows)
 
 
 def completed_update(problem: Objective, carry: Carry, samples: int, sums: list[int], rows: list[int]) -> list[int]:

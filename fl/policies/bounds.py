@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from chain.fixedpoint import Int64Vector, squared_norm
+from chain.fixedpoint import Int64Vector
 from fl.algorithms.base import Contribution, Settled
 from fl.objective import Objective
 from fl.payload import bound_squared
 from fl.plan.schema import Bounds, Policy
 from fl.policies.base import Assessment, Facts, accepted_in_full, phase_spec
+from fl.sums import squared_norm
 
 
 @dataclass(frozen=True, slots=True)
