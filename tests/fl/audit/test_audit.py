@@ -52,9 +52,9 @@ class Case:
         *,
         sparse: bool = False,
         samples: int = 23,
-        by_blocks: bool = False,
+        blocks: bool = False,
     ) -> None:
-        training = Training("blocks", 48) if by_blocks else Training("full", 4)
+        training = Training("blocks", 48) if blocks else Training("full", 4)
         plan = replace(make_plan(5, model, l2="0.01"), version=2, training=training)
         self.problem: Problem = compile_problem(plan)
         self.data: Dataset = random_data(self.problem, samples, 1, density=0.6, sparse=sparse)
