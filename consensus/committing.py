@@ -52,6 +52,15 @@ def takes_commitments(view: StateView, state: RoundState) -> bool:
     return step_table(plan)[state.task.phase].steps[state.step].name == "commit"
 
 
+def is_as_committed(view: StateView, position: int, update: LocalUpdate) -> bool:
+    """Is an update the one that the device at a position has committed to? True where the plan asks for none."""
+    plan, task = Hash(update.release.plan), Hash(update.release.task)
+    if not is_committing(view, plan):
+        return True
+    commitment = get_commitment(view, plan, position, task)
+    return commitment is not None and commitment.commitment == get_commitment_digest(update)
+
+
 def get_reveal_goal(view: StateView, state: RoundState) -> int:
     """Return how many reveals close the reveal step: the goal, or all who may, if those are fewer."""
     if not is_committing(view, Hash(state.task.plan)):

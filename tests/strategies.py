@@ -24,6 +24,7 @@ from chain.transaction import Body as TransactionBody
 from chain.transaction import (
     Bond,
     CancelPlan,
+    CommitUpdate,
     JoinPlan,
     OpenHoldout,
     PermitDevice,
@@ -155,6 +156,7 @@ TRANSACTION_BODIES: dict[type[Record], st.SearchStrategy[Any]] = {
         st.lists(hashes(), max_size=5).map(tuple),
         payload_refs(),
     ),
+    CommitUpdate: st.builds(CommitUpdate, hashes(), naturals(), naturals(), naturals(), hashes(), hashes()),
     Bond: st.builds(Bond, amounts()),
     Unbond: st.builds(Unbond, amounts()),
     Unjail: st.builds(Unjail),

@@ -93,9 +93,9 @@ class LightSurroundings:
         """This node's account."""
         return self.world.key.account
 
-    def is_waiting(self, kind: type[Body], plan: bytes | None = None) -> bool:
-        """Does a transaction of this kind (for this plan, if named) of this node's wait for a block?"""
-        return has_waiting(self.mempool, self.account, kind, plan)
+    def is_waiting(self, kind: type[Body], plan: bytes | None = None, task: bytes | None = None) -> bool:
+        """Does a transaction of this kind (for this plan and task, if named) of this node's wait for a block?"""
+        return has_waiting(self.mempool, self.account, kind, plan, task)
 
     @property
     def has_votes(self) -> bool:

@@ -9,7 +9,9 @@ from collections import OrderedDict
 from typing import Final
 
 from chain.ids import Hash
-from chain.transaction import SignedTransaction
+from chain.transaction import CommitUpdate, SignedTransaction
+from consensus.committing import takes_commitments
+from consensus.state import get_round
 from node.core.awaited import is_awaited
 from node.core.messages import OwnTransaction, UpdateReleased
 from node.core.own import OwnTransactions
@@ -97,6 +99,22 @@ class Outbox:
         item = Item(Kind.TRANSACTION, arrived.transaction.id)
         turn.network(self._network.verdict(arrived.peer, Verdict.IGNORE, "", turn.now, item))
 
+    def _drop_late_commitments(self, turn: Turn) -> None:
+        """Forget the device's commitments that no block can take any more: they stand in the way of its next ones."""
+        late = [
+            signed.id
+            for signed in self._mempool.of(self._world.key.account)
+            if isinstance(body := signed.transaction.body, CommitUpdate) and not self._is_awaited(body)
+        ]
+        self._mempool.remove(late)
+        filler = self._own.close_gap() if late else None
+        if filler is not None:
+            self._take(filler, turn)
+
+    def _is_awaited(self, body: CommitUpdate) -> bool:
+        state = get_round(self._chain.view, Hash(body.plan))
+        return state is not None and state.task.digest == body.task and takes_commitments(self._chain.view, state)
+
     # --- updates ----------------------------------------------------------------------------------
 
     def on_released(self, released: UpdateReleased, turn: Turn) -> None:
@@ -128,6 +146,7 @@ class Outbox:
         """Drop what a block has taken; tell of the rest again now and then."""
         try:
             self._mempool.settle(self._chain.nonce, turn.now)
+            self._drop_late_commitments(turn)
             self._updates.settle(lambda update: is_awaited(self._chain.view, update))
         except UnknownKeyError:
             return  # the next time: nothing depends on its being at once

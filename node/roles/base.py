@@ -63,8 +63,8 @@ class DeviceSurroundings(Protocol):
         """This node's account."""
         ...
 
-    def is_waiting(self, kind: type[Body], plan: bytes | None = None) -> bool:
-        """Does a transaction of this kind (for this plan, if named) of this node's wait for a block?"""
+    def is_waiting(self, kind: type[Body], plan: bytes | None = None, task: bytes | None = None) -> bool:
+        """Does a transaction of this kind (for this plan and task, if named) of this node's wait for a block?"""
         ...
 
     @property
@@ -109,9 +109,9 @@ class Surroundings:
         """This node's account."""
         return self.world.key.account
 
-    def is_waiting(self, kind: type[Body], plan: bytes | None = None) -> bool:
-        """Does a transaction of this kind (for this plan, if named) of this node's wait for a block?"""
-        return has_waiting(self.mempool, self.account, kind, plan)
+    def is_waiting(self, kind: type[Body], plan: bytes | None = None, task: bytes | None = None) -> bool:
+        """Does a transaction of this kind (for this plan and task, if named) of this node's wait for a block?"""
+        return has_waiting(self.mempool, self.account, kind, plan, task)
 
     @property
     def has_votes(self) -> bool:
@@ -139,7 +139,10 @@ class Surroundings:
         return self.monitor.state in ("synced", "offline") or self.monitor.is_withheld
 
 
-def has_waiting(mempool: Mempool, account: AccountId, kind: type[Body], plan: bytes | None = None) -> bool:
-    """Does a transaction of this kind (for this plan, if named) of an account wait for a block?"""
-    bodies = [signed.transaction.body for signed in mempool.of(account)]
-    return any(isinstance(body, kind) and plan in (None, getattr(body, "plan", None)) for body in bodies)
+def has_waiting(
+    mempool: Mempool, account: AccountId, kind: type[Body], plan: bytes | None = None, task: bytes | None = None
+) -> bool:
+    """Does a transaction of this kind (for this plan and task, if named) of an account wait for a block?"""
+    bodies = [signed.transaction.body for signed in mempool.of(account) if isinstance(signed.transaction.body, kind)]
+    named = [body for body in bodies if plan in (None, getattr(body, "plan", None))]
+    return any(task in (None, getattr(body, "task", None)) for body in named)

@@ -2,7 +2,8 @@
 
 What it does next follows from the state at the head alone, so restarts and reorganisations need no special
 cases. One job runs at a time; plans take turns. The one thing it must never get wrong: a release is journalled
-durably before it leaves, and a task that the journal knows gets the very same bytes again (docs/ledger.md).
+durably before it leaves, and a task that the journal knows gets the very same bytes again (docs/ledger.md). Where
+the plan has devices commit first, the commitment follows from what is journalled, so it is the same again too.
 """
 
 from copy import copy
@@ -13,8 +14,9 @@ from chain.codec import Record
 from chain.genesis import PosParameters
 from chain.ids import Hash, HashField, Natural
 from chain.payload import PayloadRef
-from chain.transaction import JoinPlan, JoinSharing, RegisterDevice
+from chain.transaction import CommitUpdate, JoinPlan, JoinSharing, RegisterDevice
 from chain.update import AttestedUpdate, PrivacyCharge, Release
+from consensus.committing import get_commitment_digest, is_as_committed, is_committing, takes_commitments
 from consensus.problems import compile_document, get_problem
 from consensus.queries import get_open_task, takes_updates
 from consensus.records import PlanEntry, RoundState
@@ -22,6 +24,7 @@ from consensus.staking.state import get_permit
 from consensus.state import (
     document_key,
     get_active,
+    get_commitment,
     get_device,
     get_enrolment,
     get_plan,
@@ -88,6 +91,10 @@ _NO_AUDITS: Final = (
 _NO_SHARING: Final = (
     "the plan repeats trainings, so its devices publish their data; a light device can't: run a full node "
     "(without --light)"
+)
+_LOST: Final = (
+    "this account has committed to an update that its journal does not have: does another machine run with the same "
+    "key, or is the journal from a backup? It reveals nothing for this task"
 )
 _NO_CONSENT_TO_SHARE: Final = (
     "the plan repeats trainings: it asks for the rows themselves, published to everybody, for ever. If they are public "
@@ -301,23 +308,32 @@ class Device:
     # --- training ---------------------------------------------------------------------------------
 
     def _is_asked(self, plan: Hash, task: Hash) -> bool:
-        """Is this the plan's open task, in its reveal step, this device selected for it and not yet heard?"""
+        """Does the plan's open task wait for this device's commitment, or for its update?"""
         view = self._around.chain.view
         state = get_round(view, plan)
-        if state is None or state.task.digest != task or not takes_updates(view, state):
+        if state is None or state.task.digest != task:
             return False
         position = get_seat(view, plan, self._around.account, task)
-        return position is not None and get_revealed(view, plan, position, task) is None
+        if position is None:
+            return False
+        has_committed = is_committing(view, plan) and get_commitment(view, plan, position, task) is not None
+        if takes_commitments(view, state):
+            return not has_committed
+        may_reveal = has_committed or not is_committing(view, plan)
+        return may_reveal and takes_updates(view, state) and get_revealed(view, plan, position, task) is None
 
     def _due_task(self, plan: Hash) -> RoundState | None:
-        """Return the plan's open task if this device is asked and the task lies deep enough to trust."""
+        """Return the plan's open task if this device is asked and the step lies deep enough to trust.
+
+        Who revealed sooner after the commitments are closed would show a copier on another fork what to commit to.
+        """
         state = get_round(self._around.chain.view, plan)
         if state is None or not self._is_asked(plan, state.task.digest):
             return None
         if self._around.has_votes:
-            return state if state.opened <= self._around.final_height else None  # nothing can take it back
+            return state if state.stepped <= self._around.final_height else None  # nothing can take it back
         deadlines = get_problem(self._around.chain.view, plan).plan.deadlines
-        depth = self._around.chain.height - state.opened + 1
+        depth = self._around.chain.height - state.stepped + 1
         return state if depth >= deadlines.confirmations else None
 
     def _release_again(self, plan: Hash, turn: Turn) -> bool:
@@ -327,12 +343,40 @@ class Device:
             return False
         task = state.task.digest
         entry = self._around.world.journal.lookup(task, self._around.account)
+        if takes_commitments(self._around.chain.view, state):
+            if entry is not None:
+                self._commit(entry, state, turn)
+            return entry is None and self._failed.get(plan) != task
+        if is_committing(self._around.chain.view, plan) and not self._has_committed_to(entry, state):
+            self._tell_lost(plan, Hash(task), turn)
+            return False
         if entry is None:
             return self._failed.get(plan) != task
         sent, height = self._sent.get(plan, (None, 0))
         if sent != task or self._around.chain.height - height >= self._config.resend_blocks:
             self._send(entry, turn)
         return False
+
+    def _commit(self, entry: JournalEntry, state: RoundState, turn: Turn) -> None:
+        """Commit to a journalled release, unless that waits for a block already."""
+        task = state.task
+        if not self._around.is_waiting(CommitUpdate, task.plan, task.digest):
+            commitment = get_commitment_digest(entry.update)
+            body = CommitUpdate(task.plan, task.round, task.attempt, task.phase, Hash(task.digest), commitment)
+            turn.tell(OwnTransaction(body))
+
+    def _has_committed_to(self, entry: JournalEntry | None, state: RoundState) -> bool:
+        """Is what the journal has for the open task what this device has committed to on the chain?"""
+        view, task = self._around.chain.view, state.task
+        position = get_seat(view, task.plan, self._around.account, Hash(task.digest))
+        return entry is not None and position is not None and is_as_committed(view, position, entry.update)
+
+    def _tell_lost(self, plan: Hash, task: Hash, turn: Turn) -> None:
+        """Say once that a commitment of this account's can't be met: another update of it is in nobody's journal."""
+        if self._failed.get(plan) != task:
+            self._failed[plan] = task
+            self._last_error = _LOST
+            turn.publish(RoleNotice(ROLE, plan, _LOST))
 
     def _train(self, plan: Hash, turn: Turn) -> None:
         view, account = self._around.chain.view, self._around.account
@@ -382,7 +426,11 @@ class Device:
         entry = JournalEntry(release.sign(world.key), trained.payload)
         world.journal.record(entry)  # durable before anything leaves: the invariant of this file
         self._releases += 1
-        self._send(entry, turn)
+        state = get_round(view, task.plan)
+        if state is not None and takes_commitments(view, state):
+            self._commit(entry, state, turn)
+        else:
+            self._send(entry, turn)
 
     def _send(self, entry: JournalEntry, turn: Turn) -> None:
         """Gossip a journalled release."""

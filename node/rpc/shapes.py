@@ -355,6 +355,7 @@ class TaskView(Shape):
     opened_ms: Whole
     deadline: Whole
     selected: tuple[Address, ...]
+    committed: tuple[Address, ...]
     revealed: tuple[Address, ...]
     model: HexId
 

@@ -33,6 +33,7 @@ from consensus.events import (
     LedgerEvent,
     MinerSlashed,
     StakeEvent,
+    UpdateCommitted,
 )
 from consensus.queries import (
     attestations_needed,
@@ -255,5 +256,6 @@ def test_the_ledger_holds_whatever_accounts_do():
     run_state_machine_as_test(LedgerMachine, settings=settings(max_examples=60, stateful_step_count=25, deadline=None))
     elsewhere = {*get_args(StakeEvent), AuditOpened, AuditReported}  # tests/consensus/staking, test_audits.py
     elsewhere |= {DisputeOpened, DisputeDecided, MinerSlashed}  # test_replays.py
+    elsewhere |= {UpdateCommitted}  # test_commitments.py
     assert set(get_args(LedgerEvent)) - elsewhere <= SEEN.keys()
     assert {"finished", "cancelled", "undone"} <= SEEN.keys()

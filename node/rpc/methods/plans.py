@@ -109,6 +109,7 @@ def _task_view(reader: Reader, id: Hash, document: Plan) -> TaskView | None:
         opened_ms=open_task.opened_ms,
         deadline=open_task.deadline,
         selected=tuple(address(device, prefix) for device in open_task.selected),
+        committed=tuple(address(device, prefix) for device in open_task.committed),
         revealed=tuple(address(device, prefix) for device in open_task.revealed),
         model=task.model.hex(),
     )
