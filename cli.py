@@ -14,6 +14,7 @@ from commands import (
     data,
     db,
     device,
+    fleet,
     init,
     keys,
     localnet,
@@ -59,6 +60,7 @@ node.add_to(app)
 account.add_to(app)
 stake.add_to(app)
 train.add_to(app)
+fleet.add_to(app)
 simulate.add_to(app)
 for name, group, panel in (
     ("stake", stake.app, PANEL_LEDGER),

@@ -43,6 +43,7 @@ class NodeProcess:
         self._process = process
         self._handle = psutil.Process(process.pid)
         self._peak_bytes = 0
+        self._cpu_seconds = 0.0
 
     @classmethod
     async def start(cls, home: NodeHome, *arguments: str) -> "NodeProcess":
@@ -76,6 +77,19 @@ class NodeProcess:
             self._peak_bytes = max(self._peak_bytes, peak_resident_bytes(self.pid), self._handle.memory_info().rss)
         return self._peak_bytes / 1e6
 
+    def cpu_seconds(self) -> float:
+        """Return what the process took of all cores so far, user and system."""
+        with suppress(psutil.NoSuchProcess):
+            times = self._handle.cpu_times()
+            self._cpu_seconds = times.user + times.system
+        return self._cpu_seconds
+
+    def rss_bytes(self) -> int:
+        """Return the resident memory now, 0 of a process that has ended."""
+        with suppress(psutil.NoSuchProcess):
+            return int(self._handle.memory_info().rss)
+        return 0
+
     def check(self) -> None:
         """Raise ``LocalnetError`` with the end of its output if the process has died."""
         if self.exit_code is not None:
@@ -96,6 +110,7 @@ class NodeProcess:
     async def stop(self) -> int:
         """Ask the process to stop (SIGTERM), kill it if it does not, and return its exit code."""
         self.peak_rss_mb()
+        self.cpu_seconds()
         if self.exit_code is None:
             self._process.terminate()
             try:

@@ -1,0 +1,175 @@
+"""``fedchain fleet``: thousands of devices on a chain, on this machine."""
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import RenderableType
+
+from commands.localnet import EngineName
+from commands.output import (
+    PANEL_LEARNING,
+    CommandFailed,
+    JsonFlag,
+    UsageFault,
+    command,
+    diagnostics,
+    emit,
+    example,
+    waiting,
+)
+from commands.show import facts, size, span
+
+if TYPE_CHECKING:
+    from fl.plan.schema import Plan
+
+_OUT = Path("build/fleet")
+_HOME = Path("build/authors")
+_DEVICES = 1_000
+_LEAST_BLOCK_MS = 50
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(
+        "fleet",
+        rich_help_panel=PANEL_LEARNING,
+        epilog=example(
+            "fedchain fleet --devices 1000 --rounds 3",
+            "fedchain fleet --data my.fleet.npz --plan plan.toml --out build/mine",
+            "fedchain fleet --out build/mine --resume",
+        ),
+    )(fleet)
+
+
+@command
+def fleet(
+    devices: Annotated[
+        int,
+        typer.Option("--devices", metavar="N", min=20, max=10_000, help="Made-up authors, where no --data is given."),
+    ] = _DEVICES,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data",
+            metavar="FILE",
+            help="A fleet file with rows of your own.",
+            exists=True,
+            dir_okay=False,
+            show_default=False,
+        ),
+    ] = None,
+    plan: Annotated[
+        Path | None,
+        typer.Option(
+            "--plan",
+            metavar="PLAN.toml",
+            help="The plan; needed with --data.",
+            exists=True,
+            dir_okay=False,
+            show_default=False,
+        ),
+    ] = None,
+    rounds: Annotated[
+        int | None,
+        typer.Option("--rounds", metavar="N", min=1, help="Rounds, in place of the plan's.", show_default=False),
+    ] = None,
+    miners: Annotated[int, typer.Option("--miners", metavar="N", min=1, max=64, help="Miners to start.")] = 3,
+    engine: Annotated[EngineName, typer.Option("--engine", metavar="NAME", help="Consensus engine.")] = EngineName.pow,
+    block_ms: Annotated[
+        int,
+        typer.Option("--block-ms", metavar="N", min=_LEAST_BLOCK_MS, help="Block interval aimed at, in milliseconds."),
+    ] = 2_000,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            "--seed",
+            metavar="N",
+            help="Draw all keys from this number; for trials that repeat, never for coins.",
+            show_default=False,
+        ),
+    ] = None,
+    keep_payloads: Annotated[
+        bool, typer.Option("--keep-payloads", metavar="", help="Keep the payloads of settled rounds, on every node.")
+    ] = False,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where homes, logs and results go.")] = _OUT,
+    resume: Annotated[
+        bool, typer.Option("--resume", metavar="", help="Go on with the network that --out holds, of a run cut short.")
+    ] = False,
+    timeout: Annotated[
+        float, typer.Option("--timeout", metavar="SECONDS", min=1, help="How long the plan may take.")
+    ] = 7200.0,
+    as_json: JsonFlag = False,
+) -> None:
+    """Run thousands of devices on a chain: one process hosts them, others mine.
+
+    Each device has a key of its own and registers, joins, signs and is paid for itself; miners and chain treat it
+    like any other. By default the devices are the made-up authors of examples/authors, kept in build/authors.
+
+    Exit code 0 only if all nodes agree on head, state root and model, and no coin was made or lost.
+    """
+    from node.localnet.fleetrun import run_fleet
+    from node.localnet.fleets import FleetSpec
+    from node.localnet.progress import Progress
+
+    if (data is None) != (plan is None) and not resume:
+        raise UsageFault("--data and --plan go together", "give both, or neither for made-up authors")
+    found, file = _chosen(devices, data, plan, rounds)
+    spec = FleetSpec(file, found, out, miners, engine.value, block_ms, seed, timeout, keep_payloads, resume)
+    with Progress(diagnostics) as progress:
+        summary = asyncio.run(run_fleet(spec, progress))
+    emit(as_json, summary, *_shown(summary))
+    if not summary["agreed"]:
+        raise CommandFailed("the nodes do not agree", f"compare the logs below {out / 'nodes'}")
+    if not summary["supply_conserved"]:
+        raise CommandFailed("coins were made or lost", f"this is a fault of fedchain; keep {out} and report it")
+
+
+def _chosen(devices: int, data: Path | None, plan: Path | None, rounds: int | None) -> tuple["Plan", Path]:
+    """Return the plan and the fleet file; authors are made if they are not there yet."""
+    from msgspec.structs import replace
+
+    from fl.data.authors import authors_plan, make_fleet
+    from fl.plan.bind import load_plan
+
+    if data is not None and plan is not None:
+        found, file = load_plan(plan).plan, data
+    else:
+        # Every node checks every update of such a plan, payload and all: attestations would have each travel twice.
+        whole = authors_plan(devices)
+        found, file = replace(whole, verification=replace(whole.verification, attestations=0)), _authors_file(devices)
+        if not file.is_file():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with waiting(f"making {devices:,} authors, once"):
+                make_fleet(file, devices)
+    if rounds is not None:
+        found = replace(found, stopping=replace(found.stopping, rounds=rounds))
+    return found, file
+
+
+def _authors_file(devices: int) -> Path:
+    return _HOME / str(devices) / "authors.fleet.npz"
+
+
+def _shown(summary: dict[str, Any]) -> list[RenderableType]:
+    chain, peaks, used = summary["chain"], summary["peak_rss_mb"], summary["cpu_seconds"]
+    stored = summary["stored_bytes"]
+    losses = chain["losses"]
+    rounds = f"{chain['rounds']} in {span(summary['rounds_seconds'])}"
+    found = {
+        "devices": f"{summary['devices']:,}, registered and enrolled in {span(summary['enrolment_seconds'])}",
+        "rounds": f"{rounds}, {chain['attempts']} attempts" if chain["attempts"] != chain["rounds"] else rounds,
+        "updates": f"{chain['updates']:,} in {chain['blocks']:,} blocks, {chain['refused']:,} refused",
+        "loss": f"{losses[0]:.6f} at first, {losses[-1]:.6f} at the start of the last round" if losses else None,
+        "devices paid": f"{chain['paid']:,}, {chain['rewards'] / 10**6:,.6f} coins",
+        "a device sends": f"{summary['sent_bytes_a_device_a_round']:,.0f} bytes a round",
+        "the chain grows": f"{summary['chain_bytes_a_device_a_round']:,.0f} bytes a device a round, payloads aside",
+        "processor": ", ".join(f"{name} {seconds:,.0f} s" for name, seconds in used.items()),
+        "peak memory": ", ".join(f"{name} {peak:,.0f} MB" for name, peak in peaks.items()),
+        "together": f"{summary['peak_rss_mb_together']:,.0f} MB at most",
+        "on disk": ", ".join(f"{name} {size(sum(parts.values()))}" for name, parts in stored.items()),
+        "agreed": "all nodes, on head, state and model" if summary["agreed"] else "NO",
+        "model": summary["model_digest"],
+    }
+    return [facts(found.items())]

@@ -1,0 +1,198 @@
+"""A fleet's network on this machine: miners and one node that hosts all devices, each a process of its own.
+
+What such a network's rules say, and why, stands here, since a genesis is free to say it: a registration stamp costs
+next to nothing (all devices are one holder's), a block has room for thousands of updates, a branch is given up after
+few blocks, so that payloads of settled rounds can go. Nothing in them knows of a fleet.
+"""
+
+import time
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Final, Literal
+
+from msgspec.structs import replace as with_fields
+
+from chain.genesis import Genesis, Rules
+from chain.genesis_default import COIN, default_genesis, newest_rules
+from chain.genesis_default_stake import default_stake_genesis
+from chain.ids import AccountId
+from chain.keys import KeyPair
+from consensus.fees import get_required_escrow
+from fl.data.fleetfile import read_names
+from fl.plan.bind import load_plan
+from fl.plan.render import render_plan
+from fl.plan.schema import Plan
+from node.config import (
+    Config,
+    FleetSettings,
+    LimitSettings,
+    LogSettings,
+    MiningSettings,
+    NetworkSettings,
+    RpcSettings,
+    StorageSettings,
+    join_address,
+)
+from node.errors import LocalnetError
+from node.fleet.keys import FLEET_KEY
+from node.home import create_home
+from node.localnet.homes import LOOPBACK, Layout, free_ports, prepare_out
+from node.localnet.processes import NodeHome
+from node.localnet.spec import DELTA_MS, DELTA_SHARE, EPOCH_BLOCKS, OWNER_COINS, STAKE_COINS
+from storage.directory import DataDirectory
+
+DEFAULT_BLOCK_MS: Final = 2_000
+FLEET: Final = "fleet"
+"""The name and the role of the node that hosts the devices."""
+PLAN_FILE: Final = "plan.toml"
+_STAMP_BITS: Final = 1
+_BLOCK_BYTES: Final = 4 * 2**20
+_BLOCK_PAYLOAD_BYTES: Final = 128 * 2**20
+_REORG_BLOCKS: Final = 24
+_PAYLOAD_BLOCKS: Final = 8
+"""Payloads of settled rounds are kept for so many blocks beyond finality, by every node."""
+_HALF_LIFE_BLOCKS: Final = 8
+_HASHES_A_SECOND: Final = 4_000
+_LEAST_UPDATE_BYTES: Final = 512 * 2**20
+_UPDATE_BYTES: Final = 64 * 1024
+"""Of each device's update the pools take so much, on average."""
+
+
+@dataclass(frozen=True, slots=True)
+class FleetSpec:
+    """One run: a fleet file, a plan, and the network to make. With a ``seed`` all keys are drawn from it.
+
+    ``resume`` goes on with the network that ``out`` holds.
+    """
+
+    data: Path
+    plan: Plan
+    out: Path
+    miners: int = 3
+    engine: Literal["pow", "pos"] = "pow"
+    block_ms: int = DEFAULT_BLOCK_MS
+    seed: int | None = None
+    timeout_s: float = 7200.0
+    keep_payloads: bool = False
+    resume: bool = False
+
+    def key(self, name: str) -> KeyPair:
+        """Return a node's key, or the fleet's secret."""
+        if self.seed is None:
+            return KeyPair.generate()
+        return KeyPair(sha256(f"fedchain fleet {self.seed} {name}".encode()).digest())
+
+
+def lay_out_fleet(spec: FleetSpec) -> Layout:
+    """Make the directories of a fleet's network below ``spec.out``, or find those of an earlier run that goes on.
+
+    Raises ``DataError`` or ``LocalnetError`` before anything is written.
+    """
+    names, plan = read_names(spec.data), spec.plan
+    if len(names) < plan.participation.min_devices:
+        raise LocalnetError(
+            f"{spec.data.name} holds {len(names)} devices; the plan needs {plan.participation.min_devices}",
+            "take a larger fleet, or lower participation.min_devices",
+        )
+    if spec.resume:
+        return _found(spec)
+    prepare_out(spec.out)
+    miners = [f"miner-{number}" for number in range(1, spec.miners + 1)]
+    keys = {name: spec.key(name) for name in (*miners, FLEET, "devices")}
+    genesis = _make_genesis(spec, keys, miners)
+    plan_file = spec.out / PLAN_FILE
+    plan_file.write_text(render_plan(plan), encoding="utf-8")
+    ports = dict(zip((*miners, FLEET), free_ports(len(miners) + 1), strict=True))
+    homes: dict[str, NodeHome] = {}
+    for name in (*miners, FLEET):
+        homes[name] = NodeHome(name, FLEET if name == FLEET else "miner", spec.out / "nodes" / name)
+        others = tuple(join_address(LOOPBACK, ports[miner]) for miner in miners if miner != name)
+        network = NetworkSettings(host=LOOPBACK, port=ports[name], connect=others)
+        config = _config(spec, network, genesis, len(names), hosts=name == FLEET)
+        directory = create_home(homes[name].path, genesis, config, key=keys[name])
+        if name == FLEET:
+            directory.keystore().add(FLEET_KEY, keys["devices"])
+    return _layout(spec, plan_file, genesis, homes)
+
+
+def _layout(spec: FleetSpec, plan_file: Path, genesis: Genesis, homes: dict[str, NodeHome]) -> Layout:
+    miners = tuple(home for home in homes.values() if home.role == "miner")
+    return Layout(spec.out, spec.data, plan_file, spec.plan, genesis, spec.data, miners, (homes[FLEET],))
+
+
+def _found(spec: FleetSpec) -> Layout:
+    """Return the layout of an earlier run. ``LocalnetError`` if there is none, or it was of another plan."""
+    plan_file, nodes = spec.out / PLAN_FILE, spec.out / "nodes"
+    if not plan_file.is_file() or not (nodes / FLEET).is_dir():
+        raise LocalnetError(f"{spec.out} holds no fleet's network to go on with", "leave --resume out")
+    spec = with_plan(spec, load_plan(plan_file).plan)
+    names = sorted(path.name for path in nodes.iterdir())
+    homes = {name: NodeHome(name, FLEET if name == FLEET else "miner", nodes / name) for name in names}
+    return _layout(spec, plan_file, DataDirectory.find(nodes / FLEET).genesis(), homes)
+
+
+def with_plan(spec: FleetSpec, plan: Plan) -> FleetSpec:
+    """Return the same run of another plan."""
+    from dataclasses import replace
+
+    return replace(spec, plan=plan)
+
+
+def fleet_rules(plan: Plan) -> Rules:
+    """Return the rules of a fleet's network (see this file's beginning)."""
+    rules = newest_rules()
+    return with_fields(
+        rules,
+        stamp_bits=_STAMP_BITS,
+        max_block_bytes=_BLOCK_BYTES,
+        max_block_payload_bytes=_BLOCK_PAYLOAD_BYTES,
+    )
+
+
+def _make_genesis(spec: FleetSpec, keys: dict[str, KeyPair], miners: list[str]) -> Genesis:
+    """Return a genesis in which the first miner can pay for the plan and every miner can bond."""
+    rules = fleet_rules(spec.plan)
+    need = get_required_escrow(spec.plan, rules)
+    if need is None:
+        raise LocalnetError("the plan's rewards are more coins than can exist", "lower [rewards]")
+    allocations: dict[AccountId, int] = {keys[name].account: 2 * rules.min_bond for name in miners}
+    allocations[keys[miners[0]].account] += 2 * need + OWNER_COINS * COIN
+    name, now = f"fleet-{'random' if spec.seed is None else spec.seed}", time.time_ns() // 10**6
+    if spec.engine == "pos":
+        return default_stake_genesis(
+            name,
+            allocations,
+            {keys[miner].account: STAKE_COINS * COIN for miner in miners},
+            time_ms=now,
+            block_ms=spec.block_ms,
+            delta_ms=max(DELTA_MS, spec.block_ms // DELTA_SHARE),
+            epoch_blocks=EPOCH_BLOCKS,
+            unbonding_blocks=4 * EPOCH_BLOCKS,
+            rules=rules,
+        )
+    return default_genesis(
+        name,
+        allocations,
+        rules=rules,
+        time_ms=now,
+        block_ms=spec.block_ms,
+        half_life_ms=_HALF_LIFE_BLOCKS * spec.block_ms,
+        hashes_per_block=max(1, _HASHES_A_SECOND * spec.miners * spec.block_ms // 1000),
+        max_reorg=_REORG_BLOCKS,
+    )
+
+
+def _config(spec: FleetSpec, network: NetworkSettings, genesis: Genesis, devices: int, *, hosts: bool) -> Config:
+    """Return a node's settings: pools that hold a phase's updates, and the payloads of settled rounds let go."""
+    rpc, log = RpcSettings(host=LOOPBACK, port=0), LogSettings(json=True)
+    defaults = LimitSettings()
+    limits = LimitSettings(
+        updates=max(defaults.updates, 2 * devices), update_bytes=max(_LEAST_UPDATE_BYTES, 2 * devices * _UPDATE_BYTES)
+    )
+    storage = StorageSettings(payload_blocks=0 if spec.keep_payloads else _PAYLOAD_BLOCKS)
+    if hosts:
+        fleet = FleetSettings(data=str(spec.data.resolve()), consent=True, any_plan=True)
+        return Config(network=network, rpc=rpc, fleet=fleet, log=log, limits=limits, storage=storage)
+    mining = MiningSettings(enabled=True, max_hashrate=_HASHES_A_SECOND, bond=genesis.rules_at(0).min_bond)
+    return Config(network=network, rpc=rpc, mining=mining, log=log, limits=limits, storage=storage)
