@@ -34,7 +34,7 @@ from consensus.state import (
     plan_key,
     put_record,
 )
-from consensus.view import Overlay, PayloadView, StateView
+from consensus.view import Overlay, PayloadView, StateView, has_payload
 
 
 class Ledger:
@@ -68,6 +68,10 @@ class Ledger:
     def tell(self, event: LedgerEvent) -> None:
         """Note what happened."""
         self.events.append(event)
+
+    def has_payload(self, id: Hash) -> bool:
+        """Is a payload here? Its bytes are not looked at where the view can tell without."""
+        return has_payload(self.payloads, id)
 
     def stir(self, plan: Hash) -> None:
         """Note that a plan's step may be over now."""

@@ -1,6 +1,6 @@
-"""A memory of signatures that were found good, so that gossip, mining and import check each only once.
+"""A memory of what was found good, so that gossip, mining and import check each signature and each payload only once.
 
-Verifying is pure: remembering its result cannot change a verdict. Only good signatures are kept.
+Verifying is pure: remembering its result cannot change a verdict. Only what is good is kept.
 """
 
 from collections import OrderedDict
@@ -10,11 +10,37 @@ from threading import Lock
 from chain.keys import verify
 
 
+class GoodContents:
+    """A bounded memory of payloads that passed their plan's checks, the oldest first out; threads may share it.
+
+    A key says everything that such a check depends on: the payload by its digest, the plan by its.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._good: dict[tuple[object, ...], None] = {}
+        self._lock = Lock()
+
+    def __contains__(self, key: tuple[object, ...]) -> bool:
+        return key in self._good
+
+    def add(self, key: tuple[object, ...]) -> None:
+        """Remember that these contents are good."""
+        with self._lock:
+            self._good[key] = None
+            if len(self._good) > self._size:
+                del self._good[next(iter(self._good))]
+
+
 class SignatureCache:
-    """A bounded memory of good signatures, least recently used first out; threads may share it."""
+    """A bounded memory of good signatures, least recently used first out; threads may share it.
+
+    ``contents`` remembers half as many payloads. With size 0 nothing is remembered.
+    """
 
     def __init__(self, size: int = 65536) -> None:
         self._size = size
+        self.contents = GoodContents(size // 2)
         self._good: OrderedDict[bytes, None] = OrderedDict()
         self._lock = Lock()
 

@@ -29,7 +29,7 @@ decode is damage to this node's database, so its ``CodecError`` is let through a
 from functools import lru_cache
 from typing import Final, TypeVar
 
-from chain.codec import Record, decode, decode_own, encode
+from chain.codec import Record, decode, decode_own
 from chain.ids import ZERO_HASH, AccountId, Amount, Hash, HashField
 from chain.payload import PayloadRef
 from consensus.records import (
@@ -227,6 +227,8 @@ def history_key(plan: Hash, round_number: int) -> bytes:
 
 def get_record(view: StateView, key: bytes, kind: type[R]) -> R | None:
     """Return the record under a key, ``None`` if there is none."""
+    if isinstance(view, Overlay):
+        return view.get_record(key, kind)
     data = view.get(key)
     return None if data is None else decode(data, kind, MAX_DELTA_BYTES)
 
@@ -249,7 +251,7 @@ def need_bytes(view: StateView, key: bytes) -> bytes:
 
 def put_record(overlay: Overlay, key: bytes, record: Record) -> None:
     """Write a record."""
-    overlay.put(key, encode(record))
+    overlay.put_record(key, record)
 
 
 def get_account(view: StateView, account: AccountId) -> Account:

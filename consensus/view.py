@@ -10,9 +10,9 @@ what must be listed is stored as a list or under counted keys.
 from collections.abc import Sequence
 from itertools import compress
 from operator import eq
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
-from chain.codec import Record
+from chain.codec import Record, decode, encode
 from chain.ids import Hash
 from consensus.errors import StateMismatch
 
@@ -20,6 +20,7 @@ MAX_DELTA_BYTES = 1 << 31
 """Largest encoding of what a block changes that is read back: this node wrote it itself, no stranger did."""
 
 
+R = TypeVar("R", bound=Record)
 _NOT_HERE = b"not here"
 """Stands for no value where ``None`` is one; told apart by identity."""
 
@@ -52,6 +53,20 @@ class PayloadView(Protocol):
     def payload(self, id: Hash, /) -> bytes | None:
         """Return the bytes, or ``None`` if they are not here."""
         ...
+
+
+@runtime_checkable
+class PayloadIndex(PayloadView, Protocol):
+    """One that knows what is here without reading it."""
+
+    def has(self, id: Hash, /) -> bool:
+        """Is this payload here?"""
+        ...
+
+
+def has_payload(payloads: PayloadView, id: Hash) -> bool:
+    """Is this payload here?"""
+    return payloads.has(id) if isinstance(payloads, PayloadIndex) else payloads.payload(id) is not None
 
 
 class EmptyView:
@@ -111,16 +126,19 @@ def join_deltas(first: Delta, second: Delta) -> Delta:
 class Overlay:
     """Writes over a view, which stays as it is. Overlays nest; ``fold`` hands the writes to the one below.
 
-    What is read from below is remembered: it may lie on disk, and most of it is read again.
+    What is read from below is remembered: it may lie on disk, and most of it is read again. So are the records that
+    bytes were decoded to: a block of thousands of updates reads its task's for each of them.
     """
 
-    __slots__ = ("_base", "_read", "_under", "_writes")
+    __slots__ = ("_base", "_outer", "_read", "_records", "_under", "_writes")
 
     def __init__(self, base: StateView) -> None:
         self._base = base
+        self._outer = base if isinstance(base, Overlay) else None
         self._under = base.get
         self._read: dict[bytes, bytes | None] = {}
         self._writes: dict[bytes, bytes | None] = {}
+        self._records: dict[bytes, tuple[bytes, Record]] = {}
 
     def get_all(self, keys: Sequence[bytes], /) -> list[bytes | None]:
         """Return what ``get`` does under each key; what is below is read at once."""
@@ -143,6 +161,25 @@ class Overlay:
         """Write a value; ``None`` removes the key."""
         self._writes[key] = value
 
+    def get_record(self, key: bytes, kind: type[R]) -> R | None:
+        """Return the record under a key, ``None`` if there is none. Whose bytes were decoded before is found again."""
+        if self._outer is not None and key not in self._writes:
+            return self._outer.get_record(key, kind)
+        data = self.get(key)
+        if data is None:
+            return None
+        known = self._records.get(key)
+        if known is not None and known[0] is data and type(known[1]) is kind:
+            return known[1]
+        record = decode(data, kind, MAX_DELTA_BYTES)
+        self._records[key] = data, record
+        return record
+
+    def put_record(self, key: bytes, record: Record) -> None:
+        """Write a record's bytes; whoever reads them next finds the record."""
+        data = self._writes[key] = encode(record)
+        self._records[key] = data, record
+
     def lay(self, delta: Delta) -> None:
         """Write the new values of a delta that was made over this overlay as it is."""
         self._writes.update(zip(delta.keys, delta.news, strict=True))
@@ -156,7 +193,8 @@ class Overlay:
         if not isinstance(self._base, Overlay):
             raise TypeError("only an overlay over an overlay can be folded into what is below")
         self._base._writes.update(self._writes)
-        self._writes, self._read = {}, {}
+        self._base._records.update(self._records)
+        self._writes, self._read, self._records = {}, {}, {}
 
     def changes(self) -> tuple[Change, ...]:
         """Return what differs from the base, sorted by key."""

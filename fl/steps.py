@@ -17,6 +17,7 @@ from typing import Literal
 from fl.algorithms.base import PhaseSpec
 from fl.algorithms.registry import algorithm_of
 from fl.plan.dimensions import audit_policy, commit_policy, replay_policy
+from fl.plan.remember import remembered
 from fl.plan.schema import Plan
 from fl.policies.registry import policies_of
 
@@ -40,6 +41,7 @@ class PhaseSteps:
     steps: tuple[StepSpec, ...]
 
 
+@remembered
 def step_table(plan: Plan) -> tuple[PhaseSteps, ...]:
     """Return the phases of a round with their steps."""
     phases = algorithm_of(plan).phases

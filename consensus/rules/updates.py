@@ -38,7 +38,7 @@ from fl.envelope import read_contribution
 from fl.errors import PayloadError
 from fl.plan.dimensions import replay_policy
 from fl.plan.schema import NoPrivacy, Plan
-from fl.policies import check_update
+from fl.policies import check_update, is_timeless
 from fl.policies.base import Facts
 from fl.policies.commit import vector_digest
 from fl.problem import Problem
@@ -56,15 +56,43 @@ def run_update(ledger: Ledger, attested: AttestedUpdate) -> None:
     check_attestations(ledger, attested, state, needed)
     check_payload_size(context.rules, release.payload.size, "update.payload")
     check_signature(attested.update, ledger.signatures)  # before a payload is asked for: strangers can't make us fetch
+    facts = compute_facts(context, state, release, commitment)
+    credited = tuple(a.miner for a in attested.attestations) if needed else (context.producer,)
+    if commitment is None:
+        check_included(ledger, problem, release, facts)
+        reveal(ledger, attested, state, position, facts, credited)
+        return
+    contribution = check_content(problem, release, need_payload(ledger, release), facts, may_wait=False)
+    reveal(ledger, attested, state, position, facts, credited)
+    note_vector(view, release.plan, position, commitment, vector_digest(contribution))
+
+
+def need_payload(ledger: Ledger, release: Release) -> bytes:
+    """Return an update's payload; ``MissingPayload`` if it is not here."""
     payload = ledger.payloads.payload(release.payload.id)
     if payload is None:
         raise MissingPayload([release.payload])
-    facts = compute_facts(context, state, release, commitment)
-    contribution = check_content(problem, release, payload, facts, may_wait=commitment is None)
-    credited = tuple(a.miner for a in attested.attestations) if needed else (context.producer,)
-    reveal(ledger, attested, state, position, facts, credited)
-    if commitment is not None:
-        note_vector(view, release.plan, position, commitment, vector_digest(contribution))
+    return payload
+
+
+def check_included(ledger: Ledger, problem: Problem, release: Release, facts: Facts) -> None:
+    """Check the payload that a block's update names. One that was found good before need only be here.
+
+    ``Invalid``, ``MissingPayload``.
+    """
+    contents, key = ledger.signatures.contents, content_key(problem, release, facts)
+    if key in contents:
+        if not ledger.has_payload(release.payload.id):
+            raise MissingPayload([release.payload])
+        return
+    check_content(problem, release, need_payload(ledger, release), facts)
+    contents.add(key)
+
+
+def content_key(problem: Problem, release: Release, facts: Facts) -> tuple[object, ...]:
+    """Return all that ``check_content`` looks at, payload and plan by their digests."""
+    ref, time = release.payload, () if is_timeless(problem.plan) else (facts.elapsed_ms, facts.step_blocks)
+    return (problem.plan_id, release.phase, ref.id, ref.size, facts.samples, facts.computation_us, *time)
 
 
 def check_release(
@@ -84,6 +112,7 @@ def check_release(
         )
     facts = compute_facts(context, state, release, commitment)
     check_content(problem, release, payload, facts, may_wait=commitment is None)
+    signatures.contents.add(content_key(problem, release, facts))
 
 
 def check_seat(view: StateView, context: BlockContext, release: Release) -> tuple[RoundState, int]:
@@ -191,6 +220,8 @@ def check_attestations(ledger: Ledger, attested: AttestedUpdate, state: RoundSta
         raise Invalid(
             "update.attestations", f"{len(miners)} attestations; the plan asks for {needed}", later=len(miners) < needed
         )
+    if not needed:
+        return
     if miners != sorted(set(miners)):
         raise Invalid("update.attestations", "attestations must stand in the order of their miners, each miner once")
     eligible = get_eligible(ledger.view, ledger.context.rules, state, needed, release.device, ledger.context.height)
@@ -218,10 +249,11 @@ def reveal(
     """Write the update under its device's position, take over its privacy total, and let the plan pay the producer."""
     view, release = ledger.view, attested.update.release
     plan: Hash = release.plan
+    id = release.id
     revealed = RevealedUpdate(
         task=release.task,
         device=release.device,
-        update=release.id,
+        update=id,
         payload=PayloadRef(release.payload.id, release.payload.size),
         samples=release.samples,
         computation_us=release.computation_us,
@@ -240,4 +272,4 @@ def reveal(
     ledger.earn(entry.update_fee)
     ledger.put_plan(take_funds(entry, fees=entry.update_fee))
     ledger.stir(plan)
-    ledger.tell(UpdateRevealed(plan, release.task, release.id, release.device, state.revealed + 1))
+    ledger.tell(UpdateRevealed(plan, release.task, id, release.device, state.revealed + 1))

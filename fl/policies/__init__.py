@@ -6,10 +6,22 @@ from chain.fixedpoint import Int64Vector
 from fl.algorithms.base import Contribution, Settled
 from fl.algorithms.registry import algorithm_of
 from fl.objective import Objective
+from fl.plan.remember import remembered
+from fl.plan.schema import Plan
 from fl.policies.base import FULL_QUALITY, Assessment, Facts
+from fl.policies.bounds import BOUNDS
 from fl.policies.registry import POLICIES, policies_of
 
-__all__ = ["POLICIES", "Assessment", "Facts", "assess_updates", "check_update", "needs_opening", "policies_of"]
+__all__ = [
+    "POLICIES",
+    "Assessment",
+    "Facts",
+    "assess_updates",
+    "check_update",
+    "is_timeless",
+    "needs_opening",
+    "policies_of",
+]
 
 
 def check_update(problem: Objective, phase: int, facts: Facts, contribution: Contribution) -> str | None:
@@ -20,6 +32,16 @@ def check_update(problem: Objective, phase: int, facts: Facts, contribution: Con
             if reason is not None:
                 return f"{bound.policy.name}: {reason}"
     return None
+
+
+@remembered
+def is_timeless(plan: Plan) -> bool:
+    """Does what ``check_update`` says follow from payload, phase, samples and reported time alone, whenever it is?
+
+    True where ``bounds`` is all that is checked then.
+    """
+    bound = [each.policy for each in policies_of(plan)]
+    return all(policy.name == BOUNDS.name for policy in bound if policy.checked_at == "inclusion")
 
 
 def assess_updates(

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from fl.plan.remember import remembered
 from fl.plan.schema import Plan
 from fl.policies.audit import AUDIT
 from fl.policies.base import BoundPolicy, VerificationPolicy
@@ -17,6 +18,7 @@ POLICIES: Final[dict[str, VerificationPolicy]] = {
 """Every policy by its name in plans, cheapest check first."""
 
 
+@remembered
 def policies_of(plan: Plan) -> tuple[BoundPolicy, ...]:
     """Return the plan's policies in the table's order: ``bounds`` first."""
     named = {str(spec.__struct_config__.tag): spec for spec in plan.verification.policies}

@@ -3,6 +3,7 @@
 from chain.ids import Hash
 from consensus.errors import Invalid
 from consensus.transition import check_local_update
+from consensus.view import Overlay
 from node.context import context_on
 from node.jobs.control import JobControl
 from node.jobs.results import BrokenRule, JobResult, Stale, UpdatesVerified
@@ -20,13 +21,14 @@ def verify_updates(spec: VerifyUpdates, world: World, control: JobControl) -> Jo
         if view.tip != spec.head or parent is None:
             return Stale()
         context = context_on(world, parent, spec.time_ms, world.key.account)
+        state = Overlay(view)  # what the updates of a task have in common is read once
         for update in spec.updates:
             id, payload = update.id, world.payloads.payload(update.release.payload.id)
             if payload is None:
                 lacking.append(id)
                 continue
             try:
-                check_local_update(view, context, update, payload, signatures=world.signatures)
+                check_local_update(state, context, update, payload, signatures=world.signatures)
             except Invalid as verdict:
                 broken.append(BrokenRule(id, verdict.rule, verdict.detail, verdict.later))
             else:

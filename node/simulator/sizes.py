@@ -283,6 +283,7 @@ CAPS: Final[dict[str, Cap]] = {
     "UpdateDesk._queue": _updates,
     "UpdateDesk._later": _updates,
     "SignatureCache._good": 65_536,
+    "GoodContents._good": 32_768,
     "JobTable._running": 24,
     # the agreement
     "AgreementDesk._handlers": _FIXED,

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
+from chain.block import Body
 from chain.ids import INT_MAX, ZERO_HASH, Amount, Hash
 from chain.keys import KeyPair
 from chain.payload import PayloadRef
@@ -14,6 +15,7 @@ from chain.update import Attestation, AttestedUpdate, LocalUpdate, PrivacyCharge
 from consensus.assignment import get_miner_order
 from consensus.errors import Invalid, MissingPayload
 from consensus.queries import attestations_needed, eligible_miners, get_device, get_miners, get_plan_document
+from consensus.signatures import SignatureCache
 from consensus.transition import check_local_update, execute, fill
 from fl.payload import write_payload
 from fl.plan.schema import Timing
@@ -95,6 +97,60 @@ def test_an_honest_update_is_revealed_once():
     assert chain.task(plan).revealed == (FIRST.account,)
     again = chain.release(plan, FIRST)
     assert refusal_rule(chain, again) == "update.known"
+
+
+def known_payloads(chain: Chain, plan: Hash) -> tuple[SignatureCache, AttestedUpdate]:
+    """What a node remembers that has checked an update for its pool, and the update."""
+    memory = SignatureCache()
+    update = chain.release(plan, FIRST)
+    check_local_update(chain, chain.context(), update, chain.store[update.release.payload.id], signatures=memory)
+    return memory, AttestedUpdate(update, ())
+
+
+def test_a_payload_that_was_checked_is_not_read_again_but_must_be_here():
+    """A block with it is as good as before without a byte read, and incomplete, not invalid, if it is gone."""
+    chain, plan = started()
+    memory, update = known_payloads(chain, plan)
+    here, body = Present({update.update.release.payload.id}), Body((), (update,))
+    remembered = execute(chain, chain.context(), body, here, signatures=memory)
+    assert here.read == []
+    assert remembered == execute(chain, chain.context(), body, chain)
+    with pytest.raises(MissingPayload) as missing:
+        execute(chain, chain.context(), body, Present(set()), signatures=memory)
+    assert [ref.id for ref in missing.value.refs] == [update.update.release.payload.id]
+
+
+def test_what_was_checked_of_a_payload_says_nothing_of_another_update():
+    """The same bytes under another size, or a moment later where time is judged: looked at anew."""
+    chain, plan = started()
+    memory, update = known_payloads(chain, plan)
+    here = Present({update.update.release.payload.id}, chain)
+    other = AttestedUpdate(chain.release(plan, FIRST, change=resized), ())
+    with pytest.raises(Invalid, match="the release says"):
+        execute(chain, chain.context(), Body((), (other,)), here, signatures=memory)
+    assert here.read == [update.update.release.payload.id]
+    timed, name = started(policies=[Timing(10**6)])
+    memory, update = known_payloads(timed, name)
+    here = Present({update.update.release.payload.id}, timed)
+    later = timed.context(time_ms=timed.context().time_ms + 1)
+    execute(timed, later, Body((), (update,)), here, signatures=memory)
+    assert here.read == [update.update.release.payload.id]
+
+
+class Present:
+    """Payloads of which it is known that they are here; they can be read if there is somewhere to read them."""
+
+    def __init__(self, ids: set[Hash], chain: Chain | None = None) -> None:
+        self.ids = ids
+        self.chain = chain
+        self.read: list[Hash] = []
+
+    def has(self, id: Hash) -> bool:
+        return id in self.ids
+
+    def payload(self, id: Hash, /) -> bytes | None:
+        self.read.append(id)
+        return None if self.chain is None or id not in self.ids else self.chain.payload(id)
 
 
 def refusal_rule(chain: Chain, update: LocalUpdate) -> str:

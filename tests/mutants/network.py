@@ -50,8 +50,8 @@ MUTANTS: Final = (
     Mutant(
         "an update with a bad signature costs its sender nothing",
         "node/core/updates.py",
-        "        fault = self._find_bad_signature(attested)\n        if fault is not None:",
-        "        fault = self._find_bad_signature(attested)\n        if fault is not None and not attested:",
+        "        fault = self._find_bad_signature(attested, id)\n        if fault is not None:",
+        "        fault = self._find_bad_signature(attested, id)\n        if fault is not None and not attested:",
         ("tests/node/core/test_updates.py",),
     ),
     Mutant(
