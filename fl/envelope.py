@@ -13,12 +13,10 @@ from chain.fixedpoint import Int64Vector
 from chain.ids import Hash
 from fl.algorithms import topk
 from fl.algorithms.base import Contribution
-from fl.algorithms.fedavg import FEDAVG
 from fl.algorithms.fedsvrg import is_counting
 from fl.algorithms.support import form_of, support_of
 from fl.audit.opening import ROOT_BYTES, CommittedStates, split_root
 from fl.audit.trace import AuditedTraining
-from fl.compression.residual import Residual
 from fl.dataset import Dataset, rows
 from fl.plan.dimensions import audit_policy
 from fl.presence import feature_presence
@@ -50,11 +48,15 @@ def train_update(
     ``kept`` is what it kept of its last update that settled, b"" before the first; under plans whose devices keep
     nothing it goes in and comes out empty.
     """
+    payload = problem.algorithm.train(problem, task.phase, model, carry, data, seed)
+    return send_update(problem, task.round, payload, kept)
+
+
+def send_update(problem: Problem, round_number: int, trained: bytes, kept: bytes) -> tuple[bytes, bytes]:
+    """Return the payload made of what ``Algorithm.train`` gave, and what the device keeps once it has settled."""
     if topk.top_k_of(problem) is None:
-        return problem.algorithm.train(problem, task.phase, model, carry, data, seed), b""
-    before = Residual.of(kept, problem.dimension)
-    payload, after = FEDAVG.train_onwards(problem, task.round, model, data, seed, before)
-    return payload, after.to_bytes()
+        return trained, b""
+    return topk.send(problem, round_number, trained, kept)
 
 
 def train_with_states(

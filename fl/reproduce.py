@@ -21,7 +21,7 @@ from chain.ids import AccountId, Hash
 from fl.algorithms.base import Settled
 from fl.audit.opening import split_root
 from fl.dataset import Dataset, rows
-from fl.envelope import read_contribution
+from fl.envelope import read_contribution, send_update
 from fl.errors import DataError, DivergenceError
 from fl.models import initial_model
 from fl.parallel import mapped
@@ -104,6 +104,10 @@ class Reproduction:
     _model: Int64Vector = field(init=False)
     _carry: bytes | None = field(init=False, default=b"")
     _first: dict[str, bytes | None] = field(init=False, default_factory=dict)
+    _kept: dict[AccountId, bytes] = field(init=False, default_factory=dict)
+    """What each device keeps of its last update, where the plan's devices keep anything."""
+    _left: dict[AccountId, bytes] = field(init=False, default_factory=dict)
+    """What they keep if the update made last settles."""
 
     def __post_init__(self) -> None:
         self._model = initial_model(self.problem.plan)
@@ -127,6 +131,8 @@ class Reproduction:
             reports.append(report)
             if update.refusal:
                 continue
+            if recorded.is_settled and report.origin == "repeated":
+                self._kept[update.device] = self._left[update.device]
             if payload is None:
                 is_whole = False
                 continue
@@ -169,7 +175,10 @@ class Reproduction:
         assert self._carry is not None
         seed = device_seed(recorded.task, device)
         try:
-            return self.problem.algorithm.train(self.problem, recorded.phase, self._model, self._carry, data, seed)
+            trained = self.problem.algorithm.train(self.problem, recorded.phase, self._model, self._carry, data, seed)
+            kept = self._kept.get(device, b"")
+            payload, self._left[device] = send_update(self.problem, recorded.round, trained, kept)
+            return payload
         except (DivergenceError, DataError):
             return None
 

@@ -8,7 +8,7 @@ Rules of this file: no consensus path calls it; scipy is imported where it is us
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -19,6 +19,7 @@ from chain.ids import AccountId, Hash
 from fl.algorithms.base import Settled
 from fl.algorithms.support import support_of
 from fl.dataset import Dataset, concatenate, rows, take_rows
+from fl.envelope import send_update
 from fl.errors import FLError
 from fl.executors.base import Exchange, Executor, Order
 from fl.executors.threads import Threads
@@ -120,6 +121,8 @@ class _Federation:
     executor: Executor
     accounts: Mapping[str, AccountId]
     fleet: FleetExchanges | None
+    kept: dict[str, bytes] = field(default_factory=dict)
+    """What each device keeps of its last update, where the plan's devices keep anything."""
 
     @classmethod
     def of(
@@ -200,8 +203,9 @@ class _Federation:
         problem, settled = self.problem, []
         orders = [Order(name, device_seed(task.digest, self.accounts[name])) for name in senders]
         payloads = self.executor.payloads(Exchange(task.phase, model, carry), orders)
-        for name, payload in zip(senders, payloads, strict=True):
+        for name, trained in zip(senders, payloads, strict=True):
             samples = rows(self.devices[name])
+            payload, self.kept[name] = send_update(problem, task.round, trained, self.kept.get(name, b""))
             contribution = problem.algorithm.read_payload(problem, task.phase, payload)  # no envelope: nothing travels
             refusal = check_update(problem, task.phase, Facts(samples, 0, 0, 1), contribution)
             if refusal is not None:

@@ -111,6 +111,9 @@ class Algorithm(Protocol):
     ) -> bytes:
         """Return the payload of one device: a deterministic function of the arguments, already clipped.
 
+        Where a device keeps something from round to round (``compression.type = "top-k"``) this is what it has learnt
+        in this one; ``fl.envelope.send_update`` makes the payload of it.
+
         ``seed`` is ``fl.task.device_seed``. Raises ``DivergenceError`` if training leaves the range of numbers.
         """
 

@@ -1,9 +1,9 @@
 """Federated averaging (McMahan et al. 2017): local SGD, then the mean of the models weighted by samples.
 
 One exchange a round. Device k runs ``epochs`` passes over its rows in fresh random order, ``batch`` rows a step of size
-``step``, and sends w_k − w with the loss it started from. Where the plan says ``compression.type = "top-k"`` it sends
-the largest coordinates of what it has gathered (``fl.algorithms.topk``): with one epoch and one batch of all rows w_k −
-w is the gradient times the step, and this is Deep Gradient Compression as published.
+``step``, and sends w_k − w with the loss it started from. Where the plan says ``compression.type = "top-k"`` that is
+what it has learnt, and it sends the largest coordinates of all it has gathered (``fl.algorithms.topk``): with one epoch
+and one batch of all rows w_k − w is the gradient times the step, and this is Deep Gradient Compression as published.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,6 @@ from fl.aggregate import mean_loss, moved, total_samples, update_sums
 from fl.algorithms import topk
 from fl.algorithms.base import Contribution, PhaseOutcome, PhaseSpec, Settled
 from fl.algorithms.exchange import check_data, release_update
-from fl.compression.residual import Residual
 from fl.dataset import Dataset
 from fl.models import StepRule
 from fl.objective import Objective
@@ -39,19 +38,13 @@ class FederatedAveraging:
         self, problem: Objective, phase: int, model: Int64Vector, carry: bytes, data: Dataset, seed: bytes
     ) -> bytes:
         """Return the payload of a round (``fl.algorithms.base.Algorithm.train``)."""
+        check_data(problem, data)
+        weights = to_float(model, problem.fraction_bits)
+        loss = problem.model.objective(weights, data)
+        displacement = run_epochs(problem, weights, data, seed)
         if topk.top_k_of(problem) is not None:
-            raise TypeError("a device of this plan keeps a residual from round to round: train_onwards takes it")
-        return release_update(problem, *_learn(problem, model, data, seed))
-
-    @np.errstate(over="ignore", invalid="ignore")
-    def train_onwards(
-        self, problem: Objective, round_number: int, model: Int64Vector, data: Dataset, seed: bytes, before: Residual
-    ) -> tuple[bytes, Residual]:
-        """Return the payload of a round under ``top-k``, and what the device keeps once it has settled.
-
-        ``before`` is what it kept of its last update that settled. Raises ``DivergenceError`` as ``train`` does.
-        """
-        return topk.release(problem, round_number, *_learn(problem, model, data, seed), before)
+            return topk.write_learnt(problem, displacement, loss)
+        return release_update(problem, displacement, loss)
 
     def read_payload(self, problem: Objective, phase: int, payload: bytes) -> Contribution:
         """Return what a payload says, or raise ``PayloadError``."""
@@ -72,14 +65,6 @@ class FederatedAveraging:
 
 
 FEDAVG: Final = FederatedAveraging()
-
-
-def _learn(problem: Objective, model: Int64Vector, data: Dataset, seed: bytes) -> tuple[Float64Vector, float]:
-    """Return w_k − w, float64 (d,), and Σ f_i at w."""
-    check_data(problem, data)
-    weights = to_float(model, problem.fraction_bits)
-    loss = problem.model.objective(weights, data)
-    return run_epochs(problem, weights, data, seed), loss
 
 
 def run_epochs(problem: Objective, start: Float64Vector, data: Dataset, seed: bytes) -> Float64Vector:

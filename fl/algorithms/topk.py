@@ -28,7 +28,7 @@ from fl.compression.payload import SparseForm, parse_sparse, write_sparse
 from fl.compression.residual import Residual, coarse, largest
 from fl.compression.schedule import kept_count, most_kept
 from fl.objective import Objective
-from fl.payload import clipped, fixed_loss
+from fl.payload import clipped, fixed_loss, parse_payload, write_payload
 from fl.plan.schema import TopK
 
 
@@ -53,21 +53,27 @@ def _spec_of(problem: Objective) -> TopK:
 # --- a device's side -----------------------------------------------------------------------------
 
 
-def release(
-    problem: Objective, round_number: int, displacement: Float64Vector, loss: float, before: Residual
-) -> tuple[bytes, Residual]:
+def write_learnt(problem: Objective, displacement: Float64Vector, loss: float) -> bytes:
+    """Return g as a payload of a whole vector (``fl.payload``): what ``send`` takes, and no update of the plan."""
+    bits = problem.fraction_bits
+    return write_payload(clipped(displacement, local_bound(problem), bits), fixed_loss(loss, bits))
+
+
+def send(problem: Objective, round_number: int, learnt: bytes, kept: bytes) -> tuple[bytes, bytes]:
     """Return the payload of a round, and what the device keeps once it has settled.
 
-    ``displacement`` is w_k − w, float64 (d,); ``before`` what the device kept of its last update that settled.
+    ``learnt`` is what training gave (``write_learnt``), ``kept`` what the device kept of its last update that settled:
+    b"" before the first. Raises ``DivergenceError`` if what is gathered leaves the range of fixed point.
     """
     spec, bits = _spec_of(problem), problem.fraction_bits
-    grown = before.grown(clipped(displacement, local_bound(problem), bits), float(spec.momentum))
+    own = parse_payload(learnt, problem.dimension, has_loss=True)
+    grown = Residual.of(kept, problem.dimension).grown(own.vector, float(spec.momentum))
     positions = largest(grown.mass, kept_count(spec, round_number, problem.dimension))
     allowed = clipped(to_float(grown.mass[positions], bits), bounds_of(problem).update_clip.fraction(), bits)
     sent = coarse(allowed, spec.bits)
     is_said = sent != 0
     positions, sent = positions[is_said], sent[is_said]
-    return write_sparse(positions, sent, fixed_loss(loss, bits)), grown.without(positions, sent)
+    return write_sparse(positions, sent, own.loss), grown.without(positions, sent).to_bytes()
 
 
 def local_bound(problem: Objective) -> Fraction:
