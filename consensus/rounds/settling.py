@@ -151,27 +151,29 @@ def read_contributions(
     """
     opening = get_opening(ledger.view, state.task.plan, state.task.digest)
     refs = [update.payload for update in updates] + ([] if opening is None else [opening.payload])
-    missing = [ref for ref in refs if ledger.payloads.payload(ref.id) is None]
+    missing = [ref for ref in refs if not ledger.has_payload(ref.id)]
     if missing:
         raise MissingPayload(missing)
     phase = state.task.phase
     settled = [
-        Settled(each.device, each.samples, partial(read_update, ledger.payloads, problem, phase, each.payload))
+        Settled(each.device, each.samples, partial(read_update, ledger.payloads, problem, phase, each.payload, refs))
         for each in updates
     ]
-    return settled, None if opening is None else read_stored(ledger.payloads, opening.payload)
+    return settled, None if opening is None else read_stored(ledger.payloads, opening.payload, refs)
 
 
-def read_update(payloads: PayloadView, problem: Problem, phase: int, ref: PayloadRef) -> Contribution:
+def read_update(
+    payloads: PayloadView, problem: Problem, phase: int, ref: PayloadRef, refs: Sequence[PayloadRef]
+) -> Contribution:
     """Return the contribution in a stored payload."""
-    return read_contribution(problem, phase, read_stored(payloads, ref))
+    return read_contribution(problem, phase, read_stored(payloads, ref, refs))
 
 
-def read_stored(payloads: PayloadView, ref: PayloadRef) -> bytes:
-    """Return a payload that was here a moment ago; ``MissingPayload`` if it has left meanwhile."""
+def read_stored(payloads: PayloadView, ref: PayloadRef, refs: Sequence[PayloadRef]) -> bytes:
+    """Return a payload; ``MissingPayload`` with all of ``refs`` that can't be read if this one is damaged, or gone."""
     payload = payloads.payload(ref.id)
     if payload is None:
-        raise MissingPayload([ref])
+        raise MissingPayload([each for each in refs if payloads.payload(each.id) is None] or [ref])
     return payload
 
 
