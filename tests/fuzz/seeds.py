@@ -44,6 +44,7 @@ from p2p.messages import encode_message as encode_peer_message
 from p2p.saved import SavedPeers, write_saved
 from storage.journal import FileReleaseJournal
 from storage.keystore import KeyFiles
+from tests.fuzz.learning_seeds import make_learning_seeds
 from tests.fuzz.targets import EXAMPLES, encode_value, heart
 from tests.p2p.objects import EMPTY, GENESIS, KEYS, make_chain, make_header, make_transaction, make_update
 
@@ -79,6 +80,7 @@ def make_seeds() -> dict[str, list[bytes]]:
         "journals": [_file("journal", lambda file: FileReleaseJournal(file).close())],
         "keys": [_key_file()],
         "rpc": _rpc(),
+        **make_learning_seeds(),
     }
 
 

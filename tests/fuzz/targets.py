@@ -57,6 +57,7 @@ from storage.export import read_export
 from storage.journal import FileReleaseJournal
 from storage.keystore import KeyFiles
 from storage.signing import FileSigningJournal
+from tests.fuzz.learning import LEARNING
 from tests.p2p.puppet import Puppet, Stage
 
 Target = Callable[[bytes], None]
@@ -352,5 +353,6 @@ TARGETS: Final[dict[str, Target]] = {
         journals,
         keys,
         rpc,
+        *LEARNING,
     )
 }

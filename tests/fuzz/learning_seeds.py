@@ -1,0 +1,31 @@
+"""Good inputs for the targets of ``tests.fuzz.learning``."""
+
+import numpy as np
+
+from chain.sealing import seal
+from fl.compression.payload import write_sparse
+from fl.dataset import to_sparse
+from fl.shared import encode_shared
+from fl.support import write_support
+from tests.fuzz.learning import READER, authors, honest, honest_rows
+
+
+def make_learning_seeds() -> dict[str, list[bytes]]:
+    """Return good inputs by target."""
+    return {
+        "support_payloads": _support(),
+        "sparse_payloads": [
+            write_sparse(np.array([0, 5, 999]), np.array([3, -40, 1]) << 6, 77),
+            write_sparse(np.zeros(0, np.int64), np.zeros(0, np.int64), 0),
+        ],
+        "shared_rows": [encode_shared(honest_rows()), encode_shared(to_sparse(honest_rows()))],
+        "sealed": [seal(b"an opening", [READER.account], bytes(32))],
+        "openings": [honest().opening],
+    }
+
+
+def _support() -> list[bytes]:
+    features, rest = np.array([0, 3, 49]), authors().dimension - authors().features
+    vector = np.arange(features.size + rest) - 2
+    counts = np.array([1, 200, 70_000])
+    return [b"\x00" + write_support(features, vector, 9, counts), b"\x01" + write_support(features, vector)]
