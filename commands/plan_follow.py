@@ -180,7 +180,25 @@ def _rounds(rounds: "Sequence[RoundView]") -> list[RenderableType]:
         for view in shown
     ]
     headings = ("round", "loss", "gradient", "devices", "refused", "attempts", "block", "model")
-    return [Text(f"\nRounds {left_out}".rstrip()), listing(headings, rows, numbers=headings[:-1])]
+    table = listing(headings, rows, numbers=headings[:-1])
+    return [Text(f"\nRounds {left_out}".rstrip()), table, *_contributions(rounds[-1])]
+
+
+def _contributions(view: "RoundView") -> list[RenderableType]:
+    """Return what the updates of a round were worth and earned, of a plan whose rewards go by that."""
+    if not view.contributions:
+        return []
+    rewards = {report["device"]: report["reward"] for report in view.devices}
+    rows = [
+        (
+            each.device,
+            "a copy" if not each.stands else "not judged" if each.value is None else f"{each.value:+.6f}",
+            coins(rewards[each.device]),
+        )
+        for each in view.contributions
+    ]
+    headings = ("device", "took off the loss", "earned")
+    return [Text(f"\nContributions to round {view.round + 1}"), listing(headings, rows, numbers=headings[1:])]
 
 
 # --- watching --------------------------------------------------------------------------------------

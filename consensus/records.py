@@ -344,3 +344,26 @@ class RoundRecord(Record):
     devices: tuple[DeviceReport, ...]
     miners: tuple[MinerReport, ...]
     refused: tuple[Refusal, ...]
+
+
+class DeviceContribution(Record):
+    """What a device's update of a round's last phase was worth to all (``fl.contribution``).
+
+    value   what it spared the opened chunk, in units of 2**-24 of the loss, summed over the record's walks;
+            None of a copy, and where no chunk was opened
+    stands  False: the update equals an earlier one and has no part in the round's share
+    """
+
+    device: AccountField
+    value: int | None
+    stands: bool
+
+
+class RoundContributions(Record):
+    """The contributions of a round, kept for ever beside its record, of plans whose rewards go by them.
+
+    ``walks`` over which values are summed: 1 under leave-one-out, 2 an order under Shapley; 0: no chunk was opened.
+    """
+
+    walks: Natural
+    devices: tuple[DeviceContribution, ...]

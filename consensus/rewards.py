@@ -23,6 +23,26 @@ def compute_split(share: int, weights: Sequence[int]) -> list[int]:
     return [share * weight // total if total else 0 for weight in weights]
 
 
+def compute_capped_split(share: int, weights: Sequence[int], samples: Sequence[int], cap_percent: int) -> list[int]:
+    """Return each one's part of a share, ∝ weight, but no more than ``cap_percent`` of its part by samples.
+
+    Whoever splits himself over several identities has together as many samples as before, so no higher cap; and where
+    the weights of the parts are together no more than the whole's was, no more coins (docs/learning.md). What the caps
+    cut off is nobody's.
+    """
+    total = sum(samples)
+    parts = compute_split(share, weights)
+    return [
+        min(part, share * own * cap_percent // (100 * total)) if total else 0
+        for part, own in zip(parts, samples, strict=True)
+    ]
+
+
+def get_contribution_weight(value: int | None) -> int:
+    """Return what a device's part is proportional to where it goes by contribution: who did harm pays nothing back."""
+    return 0 if value is None else max(value, 0)
+
+
 def get_device_weight(report: DeviceReport) -> int:
     """Return what a device's part is proportional to: counted samples × quality."""
     return report.counted * report.quality_ppm

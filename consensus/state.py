@@ -17,6 +17,7 @@
     s/revealed/PLAN POSITION       RevealedUpdate     s/opening/PLAN             Opening
     s/history/PLAN ROUND           RoundRecord        s/audit/PLAN POSITION      UpdateAudit
     s/first/PLAN                   FirstPayloads      s/shared/PLAN NUMBER       PayloadRef
+    s/contribution/PLAN ROUND      RoundContributions
     s/dispute/PLAN POSITION        Dispute            s/disputes                 DisputeQueue
     s/commitment/PLAN POSITION     Commitment         s/committed/PLAN           how many there are
     s/vectors/PLAN PHASE PARITY    KnownVectors of the last even and the last odd round
@@ -48,6 +49,7 @@ from consensus.records import (
     Opening,
     PlanEntry,
     RevealedUpdate,
+    RoundContributions,
     RoundProgress,
     RoundRecord,
     RoundState,
@@ -220,6 +222,11 @@ def shared_key(plan: Hash | bytes, number: int) -> bytes:
 def history_key(plan: Hash, round_number: int) -> bytes:
     """Return the key of a ``RoundRecord``."""
     return b"s/history/" + plan + number_key(round_number)
+
+
+def contribution_key(plan: Hash, round_number: int) -> bytes:
+    """Return the key of a ``RoundContributions``."""
+    return b"s/contribution/" + plan + number_key(round_number)
 
 
 # --- typed values ---------------------------------------------------------------------------------
@@ -417,3 +424,8 @@ def get_opening(view: StateView, plan: Hash, task: Hash) -> Opening | None:
 def get_round_record(view: StateView, plan: Hash, round_number: int) -> RoundRecord | None:
     """Return a settled round."""
     return get_record(view, history_key(plan, round_number), RoundRecord)
+
+
+def get_contributions(view: StateView, plan: Hash, round_number: int) -> RoundContributions | None:
+    """Return what the updates of a settled round were worth, where the plan's rewards go by that."""
+    return get_record(view, contribution_key(plan, round_number), RoundContributions)

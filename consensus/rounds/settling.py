@@ -16,6 +16,7 @@ from chain.ids import INT_MAX, AccountId, Amount, Hash
 from chain.payload import PayloadRef
 from consensus.auditing import Outcome, get_outcomes
 from consensus.committing import find_copies
+from consensus.contributions import compute_device_parts, keep_contributions
 from consensus.disputes import get_refuted
 from consensus.errors import MissingPayload
 from consensus.events import PhaseSettled, RewardPaid, RoundSettled, UpdateRefused
@@ -38,7 +39,6 @@ from consensus.rewards import (
     combine_reports,
     compute_round_share,
     compute_split,
-    get_device_weight,
     get_miner_weight,
 )
 from consensus.state import (
@@ -66,7 +66,8 @@ MAX_REASON = 1000
 def settle_phase(ledger: Ledger, entry: PlanEntry, state: RoundState) -> PhaseOutcome | str:
     """Settle the open task's phase. Return its outcome, or why there is none (too few updates were accepted).
 
-    Writes the attempt's progress and, after a round's last phase, nothing else: ``settle_round`` follows.
+    Writes the attempt's progress and, after a round's last phase, what the updates were worth where rewards go by that;
+    ``settle_round`` follows.
     Raises ``MissingPayload`` with every payload that is not here.
     """
     problem, task = get_problem(ledger.view, entry.plan), state.task
@@ -91,6 +92,7 @@ def settle_phase(ledger: Ledger, entry: PlanEntry, state: RoundState) -> PhaseOu
     if task.phase == 0 and audit_policy(problem.plan) is not None:
         _keep_first_payloads(ledger, entry.plan, accepted, updates)
     outcome = problem.algorithm.settle(problem, task.phase, model, carry, accepted)
+    keep_contributions(ledger, problem, state, model, carry, accepted, updates, opening)
     progress = note_outcome(problem, progress, outcome)
     put_record(ledger.view, progress_key(entry.plan), progress)
     ledger.tell(
@@ -263,7 +265,7 @@ def pay_rewards(
     plan = get_problem(ledger.view, entry.plan).plan
     rounds, number = plan.stopping.rounds, entry.rounds
     share = compute_round_share(plan.rewards.devices, rounds, number)
-    parts = compute_split(share, [get_device_weight(report) for report in progress.devices])
+    parts = compute_device_parts(ledger.view, plan, entry, share, progress.devices)
     share = compute_round_share(plan.rewards.miners, rounds, number)
     fees = compute_split(share, [get_miner_weight(report) for report in progress.miners])
     devices = [replace(report, reward=Amount(part)) for report, part in zip(progress.devices, parts, strict=True)]

@@ -114,6 +114,7 @@ def chain_part(record: ChainRecord, names: dict[str, str], genesis: Genesis) -> 
         "refusals": refused,
         "losses": [settled.loss for settled in record.history.rounds if settled.loss is not None],
         "rewards": _rewards(record, names, genesis),
+        "contributions": _contributions(record, names),
         "computation_ms": _computation_times(record, names),
         "supply": {
             "minted": record.supplies[0].minted,
@@ -145,6 +146,15 @@ def _rewards(record: ChainRecord, names: dict[str, str], genesis: Genesis) -> di
         name = _name(names, producer)
         blocks[name] = blocks.get(name, 0) + genesis.rules_at(block.height).subsidy_at(block.height)
     return {"devices": devices, "miners_verification": verification, "miners_blocks": blocks}
+
+
+def _contributions(record: ChainRecord, names: dict[str, str]) -> list[dict[str, float | None]]:
+    """Return what each device's update of a round was worth, round by round, of a plan whose rewards go by that."""
+    return [
+        {_name(names, each.device): each.value for each in settled.contributions}
+        for settled in record.history.rounds
+        if settled.contributions
+    ]
 
 
 def _computation_times(record: ChainRecord, names: dict[str, str]) -> dict[str, float]:

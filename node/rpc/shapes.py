@@ -368,8 +368,22 @@ class OpenTaskView(Shape):
     task: TaskView | None
 
 
+class ContributionView(Shape):
+    """What a device's update was worth: what it took off the opened chunk's mean loss; None: it was not judged.
+
+    One that does not stand is a copy of an earlier one.
+    """
+
+    device: Address
+    value: float | None
+    stands: bool
+
+
 class RoundView(Shape):
-    """A settled round. ``loss`` is the mean training loss of the model that the round started from."""
+    """A settled round. ``loss`` is the mean training loss of the model that the round started from.
+
+    ``contributions``: of plans whose rewards go by them.
+    """
 
     round: int
     attempts: int
@@ -381,6 +395,7 @@ class RoundView(Shape):
     devices: tuple[Shown, ...]
     miners: tuple[Shown, ...]
     refused: tuple[Shown, ...]
+    contributions: tuple[ContributionView, ...] = ()
 
 
 class HistoryView(Shape):

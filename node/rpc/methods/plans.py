@@ -8,6 +8,7 @@ from chain.ids import Hash
 from consensus.queries import (
     PlanEntry,
     RoundRecord,
+    get_contributions,
     get_history,
     get_model,
     get_open_task,
@@ -15,15 +16,17 @@ from consensus.queries import (
     get_plan_document,
     list_plans,
 )
-from fl.plan.dimensions import parameter_count
+from fl.plan.dimensions import holdout_policy, parameter_count
 from fl.plan.render import render_plan
-from fl.plan.schema import Plan, encode_plan
+from fl.plan.schema import Plan, encode_plan, plan_id
+from fl.policies.holdout import LOSS_BITS
 from fl.steps import step_table
 from node.rpc.doors import NodeDoors, Reader
 from node.rpc.methods.convert import address, not_found, read_id
 from node.rpc.registry import Method
 from node.rpc.render import show
 from node.rpc.shapes import (
+    ContributionView,
     HistoryView,
     ModelView,
     OpenTaskView,
@@ -123,13 +126,34 @@ async def _history(doors: NodeDoors, params: PlanParams) -> HistoryView:
         return HistoryView(
             plan=params.plan,
             height=reader.head.height,
-            rounds=tuple(_round_view(record, unit, reader.genesis.prefix) for record in rounds),
+            rounds=tuple(
+                _round_view(record, unit, reader.genesis.prefix, _contributions(reader, document, record.round))
+                for record in rounds
+            ),
         )
 
     return await doors.read(question)
 
 
-def _round_view(record: RoundRecord, unit: float, prefix: str) -> RoundView:
+def _contributions(reader: Reader, document: Plan, number: int) -> tuple[ContributionView, ...]:
+    """Return what the updates of a round were worth, a row of the opened chunk and a walk over the devices."""
+    record, policy = get_contributions(reader.view, plan_id(document), number), holdout_policy(document)
+    if record is None or policy is None:
+        return ()
+    unit = 2.0**-LOSS_BITS / (policy.rows * max(record.walks, 1))
+    return tuple(
+        ContributionView(
+            device=address(each.device, reader.genesis.prefix),
+            value=None if each.value is None else each.value * unit,
+            stands=each.stands,
+        )
+        for each in record.devices
+    )
+
+
+def _round_view(
+    record: RoundRecord, unit: float, prefix: str, contributions: tuple[ContributionView, ...]
+) -> RoundView:
     return RoundView(
         round=record.round,
         attempts=record.attempts,
@@ -141,6 +165,7 @@ def _round_view(record: RoundRecord, unit: float, prefix: str) -> RoundView:
         devices=show(record.devices, prefix),
         miners=show(record.miners, prefix),
         refused=show(record.refused, prefix),
+        contributions=contributions,
     )
 
 
