@@ -10,7 +10,7 @@ Rules of this file: where nobody attacks, it gives what ``fl.train.train_federat
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -34,8 +34,9 @@ from fl.envelope import read_contribution
 from fl.errors import PayloadError
 from fl.holdout import HoldoutSet, chunk_of
 from fl.models import initial_model
-from fl.plan.dimensions import audit_policy, holdout_policy, replay_policy
+from fl.plan.dimensions import audit_policy, commit_policy, holdout_policy, replay_policy
 from fl.policies import Facts, assess_updates, check_update, needs_opening
+from fl.policies.commit import vector_digest
 from fl.presence import feature_presence
 from fl.problem import Problem
 from fl.shared import encode_shared, repeat_training
@@ -108,6 +109,8 @@ class Arena:
     _reasons: dict[str, int] = field(default_factory=dict)
     _reports: dict[AccountId, DeviceReport] = field(default_factory=dict)
     _past: Past | None = None
+    _shown: list[tuple[Settled, ...]] = field(default_factory=list)
+    _known: dict[tuple[int, int], dict[Hash, AccountId]] = field(default_factory=dict)
 
     def run(self) -> Fight:
         """Fight it out over the plan's rounds."""
@@ -150,6 +153,7 @@ class Arena:
         order = sorted(self._all, key=lambda name: draw(beacon, b"device", self._all[name].account))
         cohort, carry, outcome = order[: problem.plan.participation.goal_devices], b"", None
         carries = []
+        self._shown = []
         for phase in range(len(problem.algorithm.phases)):
             task = Task(
                 plan=problem.plan_id,
@@ -169,7 +173,7 @@ class Arena:
             reached = {entry.device for entry in accepted}
             carry, cohort = outcome.carry, [name for name in senders if self._all[name].account in reached]
             carries.append(carry)
-        self._past = Past(model, carries[0] if len(carries) > 1 else b"")
+        self._past = Past(model, carries[0] if len(carries) > 1 else b"", tuple(self._shown))
         return outcome
 
     def _collect(self, task: Task, model: Int64Vector, carry: bytes, senders: Sequence[str]) -> list[_Sent]:
@@ -183,8 +187,10 @@ class Arena:
                 answer = answer_by_work(problem, task, model, carry, device.joined, seed, secret, device.commitment)
                 sent[device.name] = _Sent(device, answer, self._facts(device, task, HONEST_TIME))
         members = tuple(device.member for device in asked if device.member is not None)
+        if self.attack is not None:
+            self._shown.append(tuple(self._settled(task.phase, entry) for entry in sent.values()))
         if members and self.attack is not None:
-            shown = tuple(self._settled(task.phase, entry) for entry in sent.values())
+            shown = () if commit_policy(problem.plan) is not None else self._shown[-1]
             scene = Scene(problem, task, model, carry, self._past, members, shown, len(senders))
             for device in asked:
                 if device.member is not None:
@@ -223,7 +229,8 @@ class Arena:
                 continue
             included.append(entry)
             settled.append(contribution)
-            facts.append(self._facts_after(task, model, carry, entry, sent))
+            facts.append(self._facts_after(task, model, carry, entry))
+        facts = self._note_copies(task, settled, facts)
         verdicts = assess_updates(problem, task.phase, model, settled, facts, self._opening(task))
         accepted = []
         for entry, each, verdict in zip(included, settled, verdicts, strict=True):
@@ -277,7 +284,26 @@ class Arena:
         weights = to_bytes(model)
         return payload == repeat_training(self.problem, task, device.account, samples, weights, carry, device.shared)
 
-    def _facts_after(self, task: Task, model: Int64Vector, carry: bytes, entry: _Sent, sent: Sequence[_Sent]) -> Facts:
+    def _note_copies(self, task: Task, settled: Sequence[Settled], facts: Sequence[Facts]) -> list[Facts]:
+        """Return the facts with whose vectors are somebody's already, as ``consensus.committing.find_copies`` says.
+
+        Honest devices commit as soon as they have trained, so before attackers; among either in the draw's order.
+        """
+        if commit_policy(self.problem.plan) is None:
+            return list(facts)
+        owners = self._known.setdefault((task.phase, task.round), {})
+        before = self._known.get((task.phase, task.round - 1), {})
+        hostile = {device.account for device in self._all.values() if device.member is not None}
+        order = sorted(range(len(settled)), key=lambda number: settled[number].device in hostile)
+        noted = list(facts)
+        for number in order:
+            entry = settled[number]
+            vector = vector_digest(entry.contribution)
+            if vector in before or owners.setdefault(vector, entry.device) != entry.device:
+                noted[number] = replace(facts[number], copy_fault="somebody's already")
+        return noted
+
+    def _facts_after(self, task: Task, model: Int64Vector, carry: bytes, entry: _Sent) -> Facts:
         """Return the facts at settling: with what audits and disputes found."""
         facts, policy = entry.facts, audit_policy(self.problem.plan)
         fault, is_refuted = "", False
@@ -286,7 +312,7 @@ class Arena:
         elif self.miners is not None and replay_policy(self.problem.plan) is not None and entry.device.member:
             is_true = self._is_true(task, model, carry, entry)
             is_refuted = not is_true and self.miners.is_disputed(task, entry.device.account)
-        return Facts(facts.samples, facts.computation_us, facts.elapsed_ms, facts.step_blocks, fault, is_refuted)
+        return replace(facts, audit_fault=fault, is_refuted=is_refuted)
 
     def _audit_fault(self, task: Task, model: Int64Vector, carry: bytes, entry: _Sent) -> str:
         """Return what the verifiers of an update find, empty if they approve or nobody asks."""

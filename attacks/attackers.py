@@ -88,10 +88,11 @@ def _send_nothing(scene: Scene, member: Member) -> Answer:
 
 
 def _copy(scene: Scene, member: Member) -> Answer:
-    """Say what another device has been seen to say; nothing to copy: say nothing."""
-    if not scene.shown:
+    """Say what another device has been seen to say: now, or (where nothing is shown) a round ago; else nothing."""
+    shown = scene.shown or (() if scene.past is None else scene.past.shown[scene.task.phase])
+    if not shown:
         return _send_nothing(scene, member)
-    entry = scene.shown[int.from_bytes(digest(b"copy", member.account)[:4], "big") % len(scene.shown)]
+    entry = shown[int.from_bytes(digest(b"copy", member.account)[:4], "big") % len(shown)]
     return scene.say(member, scene.vector_of(entry.samples, entry.contribution))
 
 
@@ -112,12 +113,23 @@ def _recycle(scene: Scene, member: Member) -> Answer:
 
 
 def _push(scene: Scene) -> Float64Vector:
-    """Return the opposite of what the others say, as long as can be."""
-    return fit(scene, stretched(-scene.typical, longest(scene)))
+    """Return the way up as long as can be: gradients reversed, or a step along the gradient on the attackers' own rows.
+
+    Not the opposite of the others' updates: where the gradient they start from is false already, that would be a cure.
+    """
+    aim = climb(scene) if scene.releases_model else -scene.typical
+    return fit(scene, stretched(aim, longest(scene)))
+
+
+def climb(scene: Scene) -> Float64Vector:
+    """Return the gradient at the model on all attackers' honest rows."""
+    parts = [scene.problem.model.gradient(scene.weights, member.own).vector for member in scene.members]
+    total: Float64Vector = np.sum(parts, axis=0)
+    return total
 
 
 def _edge(scene: Scene, member: Member) -> Answer:
-    return scene.forge(member, scene.shared("edge", _push))
+    return scene.forge(member, scene.marked(member, scene.shared("edge", _push)))
 
 
 def _drift(scene: Scene, member: Member) -> Answer:
@@ -129,20 +141,20 @@ def _noise_at_the_edge(scene: Scene, member: Member) -> Answer:
         noise = scene.members[0].generator(Hash(scene.task.digest)).standard_normal(scene.problem.dimension)
         return fit(scene, stretched(noise, longest(scene)))
 
-    return scene.forge(member, scene.shared("noise", shout))
+    return scene.forge(member, scene.marked(member, scene.shared("noise", shout)))
 
 
 def _little(scene: Scene) -> Float64Vector:
-    """Return mean − z·σ of each coordinate, z such that enough honest values lie further out (Baruch et al. 2019)."""
+    """Return mean − z·σ of each coordinate, z by their formula, 1.5 at least (Baruch et al. 2019)."""
     liars = len(scene.members)
     count = max(scene.cohort, 2 * liars + 1)
     supporters = count // 2 + 1 - liars
     z = NormalDist().inv_cdf(max(0.5, (count - liars - supporters) / (count - liars)))
-    return fit(scene, scene.typical - max(z, 0.3) * scene.seen.std(axis=0) * np.sign(scene.typical))
+    return fit(scene, scene.typical - max(z, 1.5) * scene.seen.std(axis=0) * np.sign(scene.typical))
 
 
 def _a_little(scene: Scene, member: Member) -> Answer:
-    return scene.forge(member, scene.shared("alie", _little))
+    return scene.forge(member, scene.marked(member, scene.shared("alie", _little)))
 
 
 def _boost(scene: Scene) -> Float64Vector:
@@ -154,14 +166,15 @@ def _boost(scene: Scene) -> Float64Vector:
 
 
 def _plant_boosted(scene: Scene, member: Member) -> Answer:
-    return scene.forge(member, scene.shared("boost", _boost))
+    return scene.forge(member, scene.marked(member, scene.shared("boost", _boost)))
 
 
 def _ride(scene: Scene, member: Member) -> Answer:
     """Say what was settled a round ago with noise of a tenth of its length, so that it is nobody's copy."""
     base = shortened(recycled(scene), longest(scene))
     noise = member.generator(Hash(scene.task.digest)).standard_normal(base.size)
-    return scene.say(member, shortened(base + stretched(noise, 0.1 * float(np.linalg.norm(base))), longest(scene)))
+    length = 0.1 * float(np.linalg.norm(base)) or 0.01 * longest(scene)
+    return scene.say(member, shortened(base + stretched(noise, length), longest(scene)))
 
 
 ATTACKS: Final = (
@@ -175,8 +188,8 @@ ATTACKS: Final = (
     Attack("zero", "sends zeros", "pay", False, _send_nothing),
     Attack("copy", "sends what another device has revealed", "pay", False, _copy),
     Attack("recycle", "sends what the last round settled", "pay", False, _recycle),
-    Attack("edge", "the opposite of the others' mean, as long as passes", "harm", True, _edge),
-    Attack("drift", "the same with gradients alone; trains honestly on what comes of it", "harm", True, _drift),
+    Attack("edge", "gradients reversed, steps up the attackers' own loss, as long as passes", "harm", True, _edge),
+    Attack("drift", "reverses gradients as far as passes, then trains honestly on them", "harm", True, _drift),
     Attack("noise-edge", "one random direction for all attackers, as long as passes", "harm", True, _noise_at_the_edge),
     Attack("alie", "a little is enough: the mean less some deviations", "harm", True, _a_little),
     Attack("backdoor-edge", "the planted update, boosted, as far as passes", "plant", True, _plant_boosted),
@@ -185,5 +198,6 @@ ATTACKS: Final = (
     Attack("claims", "recycles, and claims the time that pays in full", "pay", True, _ride, repeat_rows, FAST),
     Attack("duplicates", "joins with each row three times, trains on them", "pay", True, _work, repeat_rows, FAST),
     Attack("colluders", "edge, with friends among the miners who verify", "harm", True, _edge, friends=True),
+    Attack("rider-friends", "rider, with friends among the miners who verify", "pay", True, _ride, friends=True),
 )
 BY_NAME: Final = {attack.name: attack for attack in ATTACKS}

@@ -15,9 +15,9 @@ from fl.plan.bind import bind_holdout
 from fl.plan.parse import parse_draft
 from fl.plan.schema import ClassLabel, Plan, VectorFeature
 
-ROUNDS: Final = 12
-SEGMENT: Final = 30
-"""Steps of a segment: a device of 300 rows has ten, of which an audit opens two: a fifth of its work."""
+ROUNDS: Final = 10
+SEGMENTS: Final = 10
+"""Of a device with the usual rows; an audit opens two, a fifth of its work."""
 SAMPLES_PER_SECOND: Final = 1000
 """The fastest believable device; honest ones do half of it."""
 
@@ -33,20 +33,24 @@ class Defence:
     tight: bool = True
 
 
+_ALL: Final = ("timing", "holdout", "audit", "commit")
 DEFENCES: Final = (
     Defence("none", "no bound that anybody meets, the mean by samples", tight=False),
     Defence("bounds", "norms at most twice those of honest devices"),
     Defence("timing", "bounds, and paid samples capped by the reported time", ("timing",)),
     Defence("holdout", "bounds, and the loss on an opened chunk of public rows", ("holdout",)),
     Defence("audit", "bounds, and two of ten segments repeated, every update", ("audit",)),
+    Defence("commit", "bounds, and commitments before anybody reveals", ("commit",)),
     Defence("replay", "bounds, and every training repeated on published rows", ("replay",)),
     Defence("median", "bounds, and the median of each coordinate", rule="median"),
     Defence("trimmed-mean", "bounds, and the mean without 30 % at each end", rule="trimmed-mean"),
     Defence("multi-krum", "bounds, and the 70 % of vectors nearest to each other", rule="multi-krum"),
     Defence("norm-clip", "bounds, and vectors cut to the median length", rule="norm-clip"),
-    Defence("combined", "timing, holdout, audit and the median", ("timing", "holdout", "audit"), "median"),
-    Defence("combined-clip", "timing, holdout, audit and norm-clip", ("timing", "holdout", "audit"), "norm-clip"),
-    Defence("open", "timing, holdout, replay and the median", ("timing", "holdout", "replay"), "median"),
+    Defence("combined", "timing, holdout, audit, commit and the median", _ALL, "median"),
+    Defence("combined-clip", "timing, holdout, audit, commit and norm-clip", _ALL, "norm-clip"),
+    Defence(
+        "open", "timing, holdout, replay, commit and the median", ("timing", "holdout", "replay", "commit"), "median"
+    ),
 )
 BY_NAME: Final = {defence.name: defence for defence in DEFENCES}
 
@@ -57,6 +61,7 @@ _POLICIES: Final = {
         "tolerance = {tolerance}"
     ),
     "audit": "[verification.audit]\npercent = 100\nopenings = 2\nverifiers = 3\nsegment_clip = {segment_clip}",
+    "commit": "[verification.commit]\nblocks = 10",
     "replay": '[verification.replay]\nsource = "open"',
 }
 _RULES: Final = {
@@ -88,28 +93,34 @@ def _svrg(step: float, *, scaled: bool = False) -> str:
     return _SVRG.format(step=step, scaled=str(scaled).lower())
 
 
+_NET: Final = 'type = "softmax"\nl2 = 0.0005\nhidden = [{ units = 16, activation = "relu" }]'
+_LOGISTIC: Final = 'type = "logistic"\nl2 = 0.0005'
+
 LEARNING: Final[dict[tuple[Setting, Split], Learning]] = {
-    ("mnist", "iid"): Learning(_SOFTMAX, _svrg(2), "2.5", "3", "0.3", "0.2"),
-    ("mnist", "two-digits"): Learning(_SOFTMAX, _svrg(1), "10", "2", "0.3", "0.5"),
+    ("mnist", "iid"): Learning(_SOFTMAX, _svrg(2), "2.5", "3", "0.45", "0.2"),
+    ("mnist", "two-digits"): Learning(_SOFTMAX, _svrg(1), "10", "2", "0.27", "0.5"),
+    ("mnist-full", "iid"): Learning(_SOFTMAX, _svrg(30), "2.2", "12", "4", "0.2"),
+    ("mnist-net", "iid"): Learning(_NET, _svrg(5), "2.2", "6.4", "1.8", "0.2"),
+    ("a9a", "iid"): Learning(_LOGISTIC, _svrg(20, scaled=True), "1.8", "4.2", "1.4", "0.2"),
 }
 
 
-def write_plan(setting: Setting, split: Split, defence: Defence, most_rows: int) -> str:
-    """Return the plan's TOML."""
+def write_plan(setting: Setting, split: Split, defence: Defence, rows: int) -> str:
+    """Return the plan's TOML; ``rows`` are those of the largest honest device."""
     learning = LEARNING[setting, split]
     schema = SCHEMAS["a9a" if setting == "a9a" else "mnist"].role
     label, feature = schema.label, schema.features[0]
     assert isinstance(label, ClassLabel)
     assert isinstance(feature, VectorFeature)
     classes = ", ".join(f'"{name}"' for name in label.classes)
-    clips = (learning.sample_clip, learning.update_clip) if defence.tight else ("1000", "1000")
+    clips = (learning.sample_clip, learning.update_clip) if defence.tight else ("200", "200")
     parts = [
         f'version = 2\ntitle = "{setting}, {split}, {defence.name}"',
         f'[[roles]]\nlabel = {{ name = "y", classes = [{classes}] }}',
         f'features = [{{ name = "x", size = {feature.size}, lower = 0, upper = {feature.upper} }}]',
         f"[model]\n{learning.model}",
         f"[algorithm]\n{learning.algorithm}",
-        f"[participation]\nmin_devices = 5\nmax_devices = 20\nmax_samples = {3 * most_rows}\nretries = 2",
+        f"[participation]\nmin_devices = 5\nmax_devices = 20\nmax_samples = {3 * rows}\nretries = 2",
         f"[verification]\nattestations = {int('replay' in defence.verification)}",
         f"[verification.bounds]\nsample_clip = {clips[0]}\nupdate_clip = {clips[1]}",
         *[
@@ -117,8 +128,8 @@ def write_plan(setting: Setting, split: Split, defence: Defence, most_rows: int)
             for name in defence.verification
         ],
         _RULES[defence.rule],
-        f"[rewards]\ndevices = 12000000\n[stopping]\nrounds = {ROUNDS}",
-        f"[training]\nsegment = {SEGMENT}" if "audit" in defence.verification else "",
+        f"[rewards]\ndevices = 10000000\n[stopping]\nrounds = {ROUNDS}",
+        f"[training]\nsegment = {-(-rows // SEGMENTS)}" if "audit" in defence.verification else "",
     ]
     return "\n".join(part for part in parts if part) + "\n"
 

@@ -29,7 +29,7 @@ from fl.audit.trace import AuditedTraining
 from fl.dataset import Dataset, rows, take_rows
 from fl.envelope import train_with_states
 from fl.payload import write_payload
-from fl.plan.dimensions import audit_policy
+from fl.plan.dimensions import audit_policy, commit_policy
 from fl.presence import feature_presence
 from fl.problem import Problem
 from fl.task import Task, device_seed
@@ -63,10 +63,14 @@ class Member:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Past:
-    """What a round ago was settled: the model before it, and its gradient phase's carry (empty if there was none)."""
+    """What a round ago was settled: the model before it, and its gradient phase's carry (empty if there was none).
+
+    ``shown``: what honest devices revealed in each of its phases.
+    """
 
     model: Int64Vector
     carry: bytes
+    shown: tuple[tuple[Settled, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +85,8 @@ class Answer:
 class Scene:
     """A task as the attackers who are asked see it.
 
-    ``shown``: the updates that are revealed before theirs. ``cohort``: how many devices are asked.
+    ``shown``: the updates that are revealed before theirs; none where devices commit first. ``cohort``: how many
+    devices are asked.
     """
 
     problem: Problem
@@ -131,6 +136,11 @@ class Scene:
         return {member.account: self.train(member, member.joined) for member in self.members}
 
     @cached_property
+    def is_committing(self) -> bool:
+        """Do devices commit before they reveal, so that equal vectors are one piece of work?"""
+        return commit_policy(self.problem.plan) is not None
+
+    @cached_property
     def seen(self) -> NDArray[np.float64]:
         """The vectors of others, (devices, d): those shown, or the members' honest ones."""
         if self.shown:
@@ -178,6 +188,15 @@ class Scene:
             part = take_rows(member.joined, training.rows_of(number))
             states[number] = training.run_segment(states[number - 1], part)
         return self._committed(member, training, tuple(states), None)
+
+    def marked(self, member: Member, vector: Float64Vector) -> Float64Vector:
+        """Return a vector that friends agreed on, changed by a few units where equal ones would be refused."""
+        if not self.is_committing:
+            return vector
+        changed = vector.copy()
+        units = 1 + int.from_bytes(member.account[:2], "big")
+        changed[0] += np.ldexp(float(units), 4 - self.problem.fraction_bits)
+        return changed
 
     def _payload(self, member: Member, vector: Float64Vector) -> bytes:
         honest = self.honest[member.account]

@@ -1,10 +1,10 @@
 """The worlds of the arena: a public data set cut over devices, of whom some are hostile.
 
     setting      data                                   model
-    mnist        MNIST, 300 rows a device               softmax
+    mnist        MNIST, 200 rows a device               softmax
     mnist-full   MNIST, all rows that are left           softmax
-    mnist-net    MNIST, 300 rows a device               a hidden layer of 16 units
-    a9a          census incomes, 300 rows a device      logistic, sparse rows
+    mnist-net    MNIST, 200 rows a device               a hidden layer of 16 units
+    a9a          census incomes, 200 rows a device      logistic, sparse rows
 
 Twenty devices, as in VBFL's experiment. "iid" deals the rows at random; "two-digits" gives each device two classes.
 
@@ -30,7 +30,7 @@ Setting = Literal["mnist", "mnist-full", "mnist-net", "a9a"]
 Split = Literal["iid", "two-digits"]
 
 DEVICES: Final = 20
-ROWS: Final = 300
+ROWS: Final = 200
 """Rows of a device, where it does not get all there are."""
 HOLDOUT_CHUNKS: Final = 24
 HOLDOUT_ROWS: Final = 60

@@ -1,0 +1,87 @@
+"""Which attack meets which defence, at which share, in which world; what is left out, and by which rule.
+
+    policies   MNIST, dealt at random, 30 %: every attack against every defence
+    heads      all of MNIST, 15 % and 30 %: what VBFL and Biscotti report
+    shares     the same, undefended and with everything, 10 … 45 %
+    unlike     two digits a device, 15 % and 30 %
+    network    a hidden layer; census: a9a, sparse rows
+
+Left out: what can't differ (``_can_matter``). Rules of this file: the order is that in which runs are made, whole
+groups first, all seeds of a cell together.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from attacks.attackers import ATTACKS, BY_NAME
+from attacks.defences import BY_NAME as DEFENCES
+from attacks.defences import DEFENCES as ALL_DEFENCES
+from attacks.measures import Case
+from attacks.world import Setting, Split
+
+SEEDS: Final = 5
+SHARES: Final = (10, 15, 20, 30, 45)
+POLICY_SHARE: Final = 30
+HEAD_SHARES: Final = (15, 30)
+_HARMFUL: Final = tuple(each.name for each in ATTACKS if each.aim != "pay")
+_EVERY: Final = tuple(each.name for each in ATTACKS)
+_UNLIKE_ATTACKS: Final = ("sign-flip", "label-flip", "edge", "drift", "noise-edge", "alie", "backdoor-edge")
+_OTHER_ATTACKS: Final = ("label-flip", "edge", "drift", "alie")
+
+
+def groups() -> dict[str, list[Case]]:
+    """Return every case that is run, by group."""
+    everything = [defence.name for defence in ALL_DEFENCES]
+    ends = ("none", "combined")
+    head_attacks = ("noise", "label-flip", "ones-to-sevens", "edge")
+    return {
+        "policies": list(_cases("mnist", "iid", _EVERY, everything, (POLICY_SHARE,))),
+        "heads": list(_cases("mnist-full", "iid", head_attacks, ends, HEAD_SHARES)),
+        "shares": list(_cases("mnist", "iid", _HARMFUL, ends, SHARES)),
+        "unlike": list(_cases("mnist", "two-digits", _UNLIKE_ATTACKS, _unlike_defences(), HEAD_SHARES)),
+        "network": list(_cases("mnist-net", "iid", ("label-flip", "edge", "backdoor-edge"), ends, (POLICY_SHARE,))),
+        "census": list(_cases("a9a", "iid", _OTHER_ATTACKS, ends, HEAD_SHARES)),
+    }
+
+
+def quick() -> dict[str, list[Case]]:
+    """Return a few cases that take minutes: one seed, some attacks, the ends of the defences."""
+    attacks = ("sign-flip", "noise", "label-flip", "backdoor", "recycle", "edge", "alie", "backdoor-edge")
+    return {"policies": list(_cases("mnist", "iid", attacks, ("none", "combined"), HEAD_SHARES, seeds=1))}
+
+
+def _unlike_defences() -> list[str]:
+    left_out = {"timing", "replay", "open", "trimmed-mean"}
+    return [defence.name for defence in ALL_DEFENCES if defence.name not in left_out]
+
+
+def _cases(
+    setting: Setting,
+    split: Split,
+    attacks: Iterable[str],
+    defences: Iterable[str],
+    shares: Iterable[int],
+    seeds: int = SEEDS,
+) -> Iterator[Case]:
+    """Yield the cases with nobody attacking, then those with somebody."""
+    chosen, known = list(defences), list(shares)
+    for defence in chosen:
+        yield from (Case(setting, split, "", defence, 0, seed) for seed in range(seeds))
+    for attack in attacks:
+        for percent in known:
+            for defence in chosen:
+                if _can_matter(attack, defence):
+                    yield from (Case(setting, split, attack, defence, percent, seed) for seed in range(seeds))
+
+
+def _can_matter(attack: str, defence: str) -> bool:
+    """Could this defence do anything else to this attack than another one that is run?"""
+    each, plan = BY_NAME[attack], DEFENCES[defence]
+    holds_to_rows = {"audit", "replay"} & set(plan.verification)
+    if attack == "other-data" and not holds_to_rows:
+        return False  # it is label-flip to whoever does not look at the rows
+    if each.friends and not holds_to_rows:
+        return False  # nobody's word is asked for
+    if defence == "timing" and each.aim != "pay":
+        return False  # it judges times, and so pay
+    return each.aim != "pay" or not plan.rule or bool(plan.verification)  # rules refuse nobody and pay as bounds do
