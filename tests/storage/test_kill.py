@@ -42,6 +42,7 @@ while True:
     payload = b"payload %d " % height * 200
     payloads.put(payload, sync=True)
     journal.record(make_release(b"%d" % height, payload=payload, loss=1, total=height))
+    journal.record_all([make_release(b"%d" % height, device=device, payload=b"%d" % device) for device in range(1, 5)])
     block = make_block(store.header(store.tip()), transactions=(2 * height, 2 * height + 1), payloads=(payload,))
     store.put_headers([block.header])
     store.put_body(block.id, block.body)
@@ -130,5 +131,8 @@ def inspect(path) -> int:
             expected = make_release(b"%d" % number, payload=b"payload %d " % number * 200, loss=1, total=number)
             assert journal.lookup(expected.task, expected.device) == expected
         assert journal.total(expected.device) in (height, height + 1)
+        for number in range(1, height + 1):  # batches too
+            batch = [make_release(b"%d" % number, device=device, payload=b"%d" % device) for device in range(1, 5)]
+            assert all(journal.lookup(each.task, each.device) == each for each in batch)
         store.close()
     return height

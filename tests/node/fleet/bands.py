@@ -1,5 +1,7 @@
 """Towns with a fleet: a small sparse plan, devices with a few rows each, and the house that hosts them."""
 
+from dataclasses import replace as with_fields
+
 import numpy as np
 from msgspec.structs import replace
 
@@ -30,6 +32,7 @@ from fl.plan.schema import (
 from node.core.config import CoreConfig, FleetConfig
 from node.fleet.hosted import HostedFleet
 from node.world import World
+from storage.base import ReleaseJournal
 from tests.node.core.plans import OWNER
 from tests.node.core.town import BLOCK_MS, MINER, START, House, Town, key_of, make_world
 
@@ -38,9 +41,9 @@ SECRET = key_of(500)
 FLEET = CoreConfig(fleet=FleetConfig(consent=True, any_plan=True))
 
 
-def make_plan(devices: int = 30, *, rounds: int = 2, least: int | None = None, **changes: object) -> Plan:
-    """Logistic on twelve sparse features, supports alone travel, one attestation an update."""
-    plan = HorizontalPlan(
+def make_plan(devices: int = 30, *, rounds: int = 2, least: int | None = None, attestations: int = 0) -> Plan:
+    """Logistic on twelve sparse features; supports alone travel."""
+    return HorizontalPlan(
         version=2,
         title="fleet",
         description="",
@@ -52,7 +55,7 @@ def make_plan(devices: int = 30, *, rounds: int = 2, least: int | None = None, *
         algorithm=FedSvrg(Number.of("0.5"), True, True),
         participation=Participation(least or devices, devices, devices, 100, 1, 1000, 1),
         deadlines=Deadlines(30, 12, 4, 1),
-        verification=Verification((Bounds(Number.of(10), Number.of(10)),), 1),
+        verification=Verification((Bounds(Number.of(10), Number.of(10)),), attestations),
         privacy=NoPrivacy(),
         aggregation=PlainAggregation("mean"),
         compression=Support(COLUMNS),
@@ -60,7 +63,6 @@ def make_plan(devices: int = 30, *, rounds: int = 2, least: int | None = None, *
         stopping=Stopping(rounds, Number.of(0)),
         fraction_bits=24,
     )
-    return replace(plan, **changes)
 
 
 def make_rows(seed: int) -> SparseData:
@@ -89,25 +91,30 @@ class Rows:
         return self.fleet
 
 
-def make_genesis(**rules: object) -> Genesis:
+def make_genesis() -> Genesis:
     """The town's genesis under the newest rules, with stamps that cost next to nothing."""
     genesis = default_genesis("town", {OWNER.account: 10**12}, time_ms=START, block_ms=BLOCK_MS, hashes_per_block=1)
-    cheap = replace(
-        newest_rules(), subsidy=Amount(10**9), stamp_bits=1, min_bond=Amount(500), miner_fallback_blocks=2, **rules
-    )
+    cheap = replace(newest_rules(), subsidy=Amount(10**9), stamp_bits=1, min_bond=Amount(500), miner_fallback_blocks=2)
     return replace(genesis, schedule=(cheap,))
 
 
 def host(genesis: Genesis, devices: int, key: int = 50) -> World:
     """The world of a node that hosts a fleet."""
-    from dataclasses import replace as with_fields
-
     return with_fields(make_world(genesis, key_of(key)), fleet=HostedFleet(Rows(devices), SECRET))
 
 
-def make_town(miners: int = 2, devices: int = 30, seed: int = 1, **rules: object) -> tuple[Town, House]:
+def hosted(house: House) -> HostedFleet:
+    """The fleet of a house."""
+    fleet = house.core.world.fleet
+    assert fleet is not None
+    return fleet
+
+
+def make_town(miners: int = 2, devices: int = 30, journal: ReleaseJournal | None = None) -> tuple[Town, House]:
     """Miners first (the first owns the coins), then the house of the fleet, which knows them all."""
-    town = Town(make_genesis(**rules), seed)
+    town = Town(make_genesis())
     for number in range(miners):
         town.add(make_world(town.genesis, key_of(1 + number)), MINER, connect=range(number))
-    return town, town.add(host(town.genesis, devices), FLEET, connect=range(miners))
+    world = host(town.genesis, devices)
+    world = world if journal is None else with_fields(world, journal=journal)
+    return town, town.add(world, FLEET, connect=range(miners))

@@ -1,11 +1,27 @@
 """A fleet in town: each of its devices is a device like any other, to the chain, to peers and to the journal."""
 
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from chain.fixedpoint import to_bytes
+from chain.ids import AccountId, Hash
 from consensus.queries import get_history
-from consensus.state import get_enrolment
+from consensus.state import get_account, get_enrolment
+from fl.errors import FLError
+from fl.fleetpayloads import FleetTrainer
+from node.jobs import run
+from node.jobs.control import JobControl
+from node.jobs.results import JobResult, UpdatesVerified
+from node.jobs.specs import JobSpec, VerifyUpdates
 from node.notices import BlockRefused, RoleNotice, UpdateRefused
-from tests.node.core.plans import halts, is_over, models, submit
-from tests.node.core.town import Town
-from tests.node.fleet.bands import make_plan, make_town
+from node.world import World
+from storage.base import JournalEntry
+from storage.memorystores import MemoryReleaseJournal
+from tests.node.core.plans import entry_of, halts, is_over, models, submit
+from tests.node.core.town import House, Town
+from tests.node.fleet.bands import FLEET, hosted, make_plan, make_town
 
 
 def refusals(town: Town) -> list[object]:
@@ -14,24 +30,151 @@ def refusals(town: Town) -> list[object]:
     return [notice for house in town.houses for notice in house.notices if isinstance(notice, kinds)]
 
 
+def updates_on_chain(house: House) -> dict[tuple[Hash, AccountId], Hash]:
+    """The releases in a house's chain, by task and device."""
+    store, found = house.core.world.store, {}
+    for height in range(1, store.height() + 1):
+        id = store.block_id_at(height)
+        body = None if id is None else store.body(id)
+        assert body is not None
+        for attested in body.updates:
+            release = attested.update.release
+            assert (release.task, release.device) not in found
+            found[release.task, release.device] = attested.id
+    return found
+
+
 def test_a_fleet_of_thirty_learns_a_plan_to_its_end() -> None:
     """Two miners and one node of thirty devices: every device registers, joins, answers each task, and is paid."""
     town, house = make_town(miners=2, devices=30)
-    plan = submit(town, make_plan(30, rounds=3))
+    plan = submit(town, make_plan(30, attestations=1))
     assert town.run(lambda: is_over(town, plan), 400)
     assert halts(town) == []
     assert refusals(town) == []
     assert len(models(town, plan)) == 1
-    fleet = house.core.world.fleet
-    assert fleet is not None
-    view = town.houses[0].core.chain.view
+    fleet, view = hosted(house), town.houses[0].core.chain.view
     assert all(get_enrolment(view, plan, account) is not None for account in fleet.accounts)
     history = get_history(view, plan)
-    assert len(history) == 3
+    assert len(history) == 2
     for record in history:
         assert {report.device for report in record.devices} == set(fleet.accounts)
-        assert all(report.reward > 0 for report in record.devices)
-    losses = [record.loss or 0 for record in history]
-    assert losses == sorted(losses, reverse=True)
+    assert all(get_account(view, account).balance > 0 for account in fleet.accounts)
+    assert (history[0].loss or 0) > (history[1].loss or 0)
+    journalled = {(entry.task, entry.device): entry.update.id for entry in house.core.world.journal.entries()}
+    assert len(journalled) == 30 * 2 * 2
+    assert updates_on_chain(town.houses[0]) == journalled
+
+
+def lying(place: int, honest: Callable[..., list[bytes | FLError]]) -> Callable[..., list[bytes | FLError]]:
+    """A training in which one device sends a vector that is longer than its plan allows."""
+
+    def train(trainer: FleetTrainer, task, places, accounts, model, carry) -> list[bytes | FLError]:
+        payloads = honest(trainer, task, places, accounts, model, carry)
+        if place in places and task.phase == 1:
+            number = list(places).index(place)
+            payload = payloads[number]
+            assert isinstance(payload, bytes)
+            payloads[number] = payload[:-8] + to_bytes(np.array([2**50]))
+        return payloads
+
+    return train
+
+
+def believing(spec: JobSpec, world: World, control: JobControl) -> JobResult:
+    """The check of updates, which the node of the fleet leaves out."""
+    assert isinstance(spec, VerifyUpdates)
+    if world.fleet is not None:
+        return UpdatesVerified(tuple([update.id for update in spec.updates]))
+    return HONEST_CHECK(spec, world, control)
+
+
+HONEST_CHECK = run.JOBS[VerifyUpdates]
+
+
+@pytest.mark.parametrize("checks_itself", [True, False])
+def test_one_device_that_lies_is_refused_and_no_other(monkeypatch: pytest.MonkeyPatch, *, checks_itself: bool) -> None:
+    """By the miners too, if the node that hosts it passes it on: to them it is one stranger among many."""
+    town, house = make_town(miners=2, devices=10)
+    liar = hosted(house).accounts[4]
+    monkeypatch.setattr(FleetTrainer, "train", lying(4, FleetTrainer.train))
+    if not checks_itself:
+        monkeypatch.setitem(run.JOBS, VerifyUpdates, believing)
+    plan = submit(town, make_plan(10, rounds=1, least=9))
+    assert town.run(lambda: is_over(town, plan), 400)
+    where = [house] if checks_itself else town.houses[:2]
+    for one in where:
+        refused = [notice for notice in one.notices if isinstance(notice, UpdateRefused)]
+        assert {notice.device for notice in refused} == {liar}
+        assert {notice.rule for notice in refused} == {"update.policy"}
+    entry = entry_of(town, plan)
+    assert entry is not None
+    assert entry.status == "finished"
+    view = town.houses[0].core.chain.view
+    (record,) = get_history(view, plan)
+    assert {report.device for report in record.devices} == set(hosted(house).accounts) - {liar}
+    assert get_account(view, liar).balance == 0
+
+
+class Crash(Exception):
+    """The process dies here."""
+
+
+class FailingJournal(MemoryReleaseJournal):
+    """A journal whose process dies as it writes: before or after an entry, in the middle of a batch."""
+
+    def __init__(self, dies_at: list[int]) -> None:
+        super().__init__()
+        self._steps = 0
+        self._dies_at = dies_at
+
+    def record(self, entry: JournalEntry) -> None:
+        self._burn()
+        super().record(entry)
+        self._burn()
+
+    def _burn(self) -> None:
+        self._steps += 1
+        if self._steps in self._dies_at:
+            raise Crash
+
+
+def test_a_fleet_that_dies_in_the_middle_of_a_batch_never_says_two_things() -> None:
+    """What the journal has goes out again, byte for byte; what it has not was said to nobody. The plan is finished."""
+    journal = FailingJournal([1, 8, 9, 22, 41, 60])
+    town, _ = make_town(miners=2, devices=10, journal=journal)
+    plan, deaths = submit(town, make_plan(10, rounds=2)), 0
+    while True:
+        try:
+            assert town.run(lambda: is_over(town, plan), 600)
+            break
+        except Crash:
+            deaths += 1
+            said = {(entry.task, entry.device): entry.update.id for entry in journal.entries()}
+            heard = updates_on_chain(town.houses[0])
+            assert heard.items() <= said.items()
+            waiting = {entry.id for one in town.houses[:2] for entry in one.core.updates.entries()}
+            assert waiting <= set(said.values())
+            town.restart(2, FLEET)
+    assert deaths == 6
+    entry = entry_of(town, plan)
+    assert entry is not None
+    assert entry.status == "finished"
+    said = {(entry.task, entry.device): entry.update.id for entry in journal.entries()}
+    assert len(list(journal.entries())) == len(said)
+    assert updates_on_chain(town.houses[0]) == said
+
+
+def test_a_fleet_that_starts_again_goes_on_where_the_chain_is() -> None:
+    """Before registration is through, in the enrolment, in either phase: it calls the roll and does what is left."""
+    town, house = make_town(miners=1, devices=10)
+    plan = submit(town, make_plan(10, rounds=2))
+    for _ in range(12):
+        town.run(lambda: is_over(town, plan), 2)
+        if is_over(town, plan):
+            break
+        town.restart(1, FLEET)
+    assert town.run(lambda: is_over(town, plan), 300)
     entries = list(house.core.world.journal.entries())
-    assert len(entries) == len({(entry.task, entry.device) for entry in entries}) == 30 * 2 * 3
+    assert len(entries) == len({(entry.task, entry.device) for entry in entries}) == 10 * 2 * 2
+    fleet, view = hosted(house), town.houses[0].core.chain.view
+    assert all(get_account(view, account).nonce == 2 for account in fleet.accounts)
