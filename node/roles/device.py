@@ -117,6 +117,7 @@ class Device:
         self._working = ""
         self._failed: dict[Hash, Hash] = {}  # by plan: the task that could not be trained
         self._sent: dict[Hash, tuple[Hash, int]] = {}  # by plan: the task whose release was gossiped, at what height
+        self._committed: dict[Hash, tuple[Hash, int]] = {}  # by plan: the task committed to last, and at what height
         self._served: dict[Hash, int] = {}
         self._stopped = False
         self._releases = 0
@@ -358,9 +359,10 @@ class Device:
         return False
 
     def _commit(self, entry: JournalEntry, state: RoundState, turn: Turn) -> None:
-        """Commit to a journalled release, unless that waits for a block already."""
-        task = state.task
-        if not self._around.is_waiting(CommitUpdate, task.plan, task.digest):
+        """Commit to a journalled release, unless that waits for a block already, or was tried after this very head."""
+        task, now = state.task, (Hash(state.task.digest), self._around.chain.height)
+        if self._committed.get(task.plan) != now and not self._around.is_waiting(CommitUpdate, task.plan, task.digest):
+            self._committed[task.plan] = now
             commitment = get_commitment_digest(entry.update)
             body = CommitUpdate(task.plan, task.round, task.attempt, task.phase, Hash(task.digest), commitment)
             turn.tell(OwnTransaction(body))

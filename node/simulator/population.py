@@ -23,6 +23,7 @@ from fl.plan.schema import (
     Audit,
     Bounds,
     ClassLabel,
+    Commit,
     Dane,
     Deadlines,
     FedAvg,
@@ -190,9 +191,11 @@ class Population:
         policies += [] if audit is None else [audit]
         replay = self._draw_replay(number) if audit is None else None
         policies += [] if replay is None else [replay]
+        commit = self._draw_commit(number)
+        policies += [] if commit is None else [commit]
         least_attested = 0 if replay is None else 1
         plan = HorizontalPlan(
-            version=1 if audit is None and replay is None else 2,
+            version=1 if audit is None and replay is None and commit is None else 2,
             title=f"plan {number}",
             description="",
             nonce=number,
@@ -234,6 +237,11 @@ class Population:
         if random.random() > 1 / 4 or not self._settings.miner_count or self._settings.light:
             return None
         return Replay("open", random.randint(2, 4), Amount(random.choice((1, 10**6))))
+
+    def _draw_commit(self, number: int) -> Commit | None:
+        """Return the step in which devices commit before they reveal, if there is one: in one world of five."""
+        random = source(self._settings.seed, "commit", number)
+        return Commit(random.randint(8, 12)) if random.random() < 1 / 5 else None
 
     def _features(self) -> tuple[NumericFeature, ...]:
         one = Number.of(1)

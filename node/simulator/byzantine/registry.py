@@ -7,6 +7,7 @@ from typing import Final
 from node.simulator.byzantine.base import ANY, DEVICE, MINER, VALIDATOR, Behaviour, fits
 from node.simulator.byzantine.censorship import Censorship
 from node.simulator.byzantine.clocks import TimeLie
+from node.simulator.byzantine.copying import Copying
 from node.simulator.byzantine.eclipse import Eclipse
 from node.simulator.byzantine.equivocation import Equivocation
 from node.simulator.byzantine.flooding import Flooding
@@ -26,6 +27,7 @@ _ALL: Final[tuple[type[Behaviour], ...]] = (
     Censorship,
     TimeLie,
     Forgery,
+    Copying,
     Replay,
     Eclipse,
     Flooding,

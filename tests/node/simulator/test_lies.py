@@ -11,7 +11,7 @@ from node.simulator.casting import cast_machines
 from node.simulator.settings import ENGINES, SimulationSettings
 from node.simulator.simulation import simulate
 
-DEVICES = ("forge-updates", "withhold-payloads")
+DEVICES = ("forge-updates", "copy-updates", "withhold-payloads")
 
 
 def world_of(engine: str, name: str) -> SimulationSettings:
