@@ -22,19 +22,28 @@ from chain.fixedpoint import Int64Vector, to_bytes
 from chain.hashing import DOMAIN_DRAW, content_id, digest
 from chain.ids import AccountId, Amount, Hash
 from consensus.records import DeviceReport
-from consensus.rewards import combine_reports, compute_round_share, compute_split, get_device_weight
+from consensus.rewards import (
+    combine_reports,
+    compute_capped_split,
+    compute_round_share,
+    compute_split,
+    get_contribution_weight,
+    get_device_weight,
+)
 from fl.algorithms.base import PhaseOutcome, Settled
 from fl.algorithms.fedsvrg import is_counting
 from fl.audit.challenge import draw_segments, is_audited
 from fl.audit.opening import find_fault
 from fl.audit.rows import CommittedRows
 from fl.audit.trace import AuditedTraining
+from fl.contribution import Worth, judge_contributions
 from fl.dataset import Dataset, rows
 from fl.envelope import read_contribution
 from fl.errors import PayloadError
 from fl.holdout import HoldoutSet, chunk_of
 from fl.models import initial_model
 from fl.plan.dimensions import audit_policy, commit_policy, holdout_policy, replay_policy
+from fl.plan.schema import BySamples
 from fl.policies import Facts, assess_updates, check_update, needs_opening
 from fl.policies.commit import vector_digest
 from fl.presence import feature_presence
@@ -109,6 +118,8 @@ class Arena:
     _reasons: dict[str, int] = field(default_factory=dict)
     _reports: dict[AccountId, DeviceReport] = field(default_factory=dict)
     _past: Past | None = None
+    _worth: Worth | None = None
+    _weighed: tuple[AccountId, ...] = ()
     _shown: list[tuple[Settled, ...]] = field(default_factory=list)
     _known: dict[tuple[int, int], dict[Hash, AccountId]] = field(default_factory=dict)
 
@@ -170,6 +181,7 @@ class Arena:
             if len(accepted) < problem.plan.participation.min_devices:
                 return None
             outcome = problem.algorithm.settle(problem, phase, model, carry, accepted)
+            self._weigh(task, model, carry, accepted)
             reached = {entry.device for entry in accepted}
             carry, cohort = outcome.carry, [name for name in senders if self._all[name].account in reached]
             carries.append(carry)
@@ -342,9 +354,37 @@ class Arena:
         share = compute_round_share(plan.rewards.devices, plan.stopping.rounds, number)
         reports = list(self._reports.values())
         hostile = {device.account for device in self._all.values() if device.member is not None}
-        parts = compute_split(share, [get_device_weight(report) for report in reports])
+        if self._worth is None or not self._worth.walks:
+            parts = compute_split(share, [get_device_weight(report) for report in reports])
+        else:
+            parts = self._parts_by_worth(share, reports)
         for report, part in zip(reports, parts, strict=True):
             self._sides[report.device in hostile].paid += part
+
+    def _weigh(self, task: Task, model: Int64Vector, carry: bytes, accepted: Sequence[Settled]) -> None:
+        """Judge what a round's last updates were worth, where the plan pays for it."""
+        rule, is_last = self.problem.plan.contribution, task.phase + 1 == len(self.problem.algorithm.phases)
+        if isinstance(rule, BySamples) or not is_last:
+            return
+        hostile = {device.account for device in self._all.values() if device.member is not None}
+        ranks = [(int(entry.device in hostile), number) for number, entry in enumerate(accepted)]
+        opening, seed = self._opening(task), _later(task, b"contribution")
+        self._worth = judge_contributions(self.problem, model, carry, accepted, ranks, opening, seed)
+        self._weighed = tuple(entry.device for entry in accepted)
+
+    def _parts_by_worth(self, share: int, reports: Sequence[DeviceReport]) -> list[int]:
+        """Return each report's part, as ``consensus.contributions.compute_device_parts`` does it."""
+        rule, worth = self.problem.plan.contribution, self._worth
+        assert worth is not None
+        assert not isinstance(rule, BySamples)
+        place = {device: number for number, device in enumerate(self._weighed)}
+        numbers = [place[AccountId(report.device)] for report in reports]
+        weights = [get_contribution_weight(worth.values[number]) for number in numbers]
+        samples = [
+            report.counted if worth.originals[number] == number else 0
+            for report, number in zip(reports, numbers, strict=True)
+        ]
+        return compute_capped_split(share, weights, samples, rule.cap_percent)
 
 
 def _later(task: Task, label: bytes) -> Hash:

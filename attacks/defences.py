@@ -31,26 +31,31 @@ class Defence:
     verification: tuple[str, ...] = ()
     rule: str = ""
     tight: bool = True
+    pays: str = ""
 
 
+_LEFT_OUT: Final = 'type = "leave-one-out"\ncap_percent = 200'
+_SHAPLEY: Final = 'type = "shapley"\npermutations = 4\ntolerance = 0\ncap_percent = 200'
+_PAYING: Final = ("timing", "holdout", "commit")
+_OPEN: Final = ("timing", "holdout", "replay", "commit")
 _ALL: Final = ("timing", "holdout", "audit", "commit")
 DEFENCES: Final = (
     Defence("none", "no bound that anybody meets, the mean by samples", tight=False),
     Defence("bounds", "norms at most twice those of honest devices"),
     Defence("timing", "bounds, and paid samples capped by the reported time", ("timing",)),
-    Defence("holdout", "bounds, and the loss on an opened chunk of public rows", ("holdout",)),
-    Defence("audit", "bounds, and two of ten segments repeated, every update", ("audit",)),
     Defence("commit", "bounds, and commitments before anybody reveals", ("commit",)),
+    Defence("holdout", "bounds, and the loss on an opened chunk of public rows", ("holdout",)),
+    Defence("audit", "bounds, and two of ten segments of every update repeated", ("audit",)),
     Defence("replay", "bounds, and every training repeated on published rows", ("replay",)),
     Defence("median", "bounds, and the median of each coordinate", rule="median"),
     Defence("trimmed-mean", "bounds, and the mean without 30 % at each end", rule="trimmed-mean"),
     Defence("multi-krum", "bounds, and the 70 % of vectors nearest to each other", rule="multi-krum"),
     Defence("norm-clip", "bounds, and vectors cut to the median length", rule="norm-clip"),
+    Defence("leave-one-out", "timing, holdout, commit; pay by what is lost without it", _PAYING, pays=_LEFT_OUT),
+    Defence("shapley", "timing, holdout, commit; pay by Shapley values", _PAYING, pays=_SHAPLEY),
     Defence("combined", "timing, holdout, audit, commit and the median", _ALL, "median"),
     Defence("combined-clip", "timing, holdout, audit, commit and norm-clip", _ALL, "norm-clip"),
-    Defence(
-        "open", "timing, holdout, replay, commit and the median", ("timing", "holdout", "replay", "commit"), "median"
-    ),
+    Defence("open", "combined with replay in place of audit, for rows that may be public", _OPEN, "median"),
 )
 BY_NAME: Final = {defence.name: defence for defence in DEFENCES}
 
@@ -130,6 +135,7 @@ def write_plan(setting: Setting, split: Split, defence: Defence, rows: int) -> s
         _RULES[defence.rule],
         f"[rewards]\ndevices = 10000000\n[stopping]\nrounds = {ROUNDS}",
         f"[training]\nsegment = {-(-rows // SEGMENTS)}" if "audit" in defence.verification else "",
+        f"[contribution]\n{defence.pays}" if defence.pays else "",
     ]
     return "\n".join(part for part in parts if part) + "\n"
 

@@ -3,7 +3,9 @@
     policies   MNIST, dealt at random, 30 %: every attack against every defence
     heads      all of MNIST, 15 % and 30 %: what VBFL and Biscotti report
     shares     the same, undefended and with everything, 10 … 45 %
+    pay        who wants to be paid for little, under each rule of pay
     unlike     two digits a device, 15 % and 30 %
+    public     rows that may be published: replay in place of audits
     network    a hidden layer; census: a9a, sparse rows
 
 Left out: what can't differ (``_can_matter``). Rules of this file: the order is that in which runs are made, whole
@@ -23,7 +25,18 @@ SEEDS: Final = 5
 SHARES: Final = (10, 15, 20, 30, 45)
 POLICY_SHARE: Final = 30
 HEAD_SHARES: Final = (15, 30)
-_HARMFUL: Final = tuple(each.name for each in ATTACKS if each.aim != "pay")
+_MEETS: Final = {
+    "scaled": ("none", "bounds", "audit", "combined"),
+    "zero": ("none", "commit", "holdout", "audit", "combined", "leave-one-out", "shapley"),
+    "copy": ("none", "commit", "audit", "combined", "leave-one-out", "shapley"),
+    "false-time": ("none", "timing", "combined"),
+    "claims": ("none", "timing", "holdout", "audit", "combined", "leave-one-out", "shapley"),
+}
+"""Attacks that one policy ends: the others are as if it had none (docs/attacks.md says which)."""
+_ADAPTIVE: Final = tuple(each.name for each in ATTACKS if each.adaptive and each.aim != "pay" and not each.friends)
+_SHARE_ATTACKS: Final = ("noise", "label-flip", "ones-to-sevens", "backdoor", *_ADAPTIVE)
+_PAY_ATTACKS: Final = tuple(each.name for each in ATTACKS if each.aim == "pay" and not each.friends)
+_OPEN_ATTACKS: Final = ("label-flip", "backdoor", "edge", "colluders", "rider-friends")
 _EVERY: Final = tuple(each.name for each in ATTACKS)
 _UNLIKE_ATTACKS: Final = ("sign-flip", "label-flip", "edge", "drift", "noise-edge", "alie", "backdoor-edge")
 _OTHER_ATTACKS: Final = ("label-flip", "edge", "drift", "alie")
@@ -31,14 +44,20 @@ _OTHER_ATTACKS: Final = ("label-flip", "edge", "drift", "alie")
 
 def groups() -> dict[str, list[Case]]:
     """Return every case that is run, by group."""
-    everything = [defence.name for defence in ALL_DEFENCES]
+    alone = [each.name for each in ALL_DEFENCES if not each.pays and each.name not in ("combined-clip", "open")]
+    unlike = ("none", "holdout", "audit", "median", "multi-krum", "norm-clip", "combined", "combined-clip")
     ends = ("none", "combined")
     head_attacks = ("noise", "label-flip", "ones-to-sevens", "edge")
     return {
-        "policies": list(_cases("mnist", "iid", _EVERY, everything, (POLICY_SHARE,))),
+        "policies": list(_cases("mnist", "iid", _EVERY, alone, (POLICY_SHARE,))),
         "heads": list(_cases("mnist-full", "iid", head_attacks, ends, HEAD_SHARES)),
-        "shares": list(_cases("mnist", "iid", _HARMFUL, ends, SHARES)),
-        "unlike": list(_cases("mnist", "two-digits", _UNLIKE_ATTACKS, _unlike_defences(), HEAD_SHARES)),
+        "shares": list(_cases("mnist", "iid", _SHARE_ATTACKS, ends, SHARES)),
+        "pay": list(_cases("mnist", "iid", _PAY_ATTACKS, ("commit", "leave-one-out", "shapley"), (POLICY_SHARE,))),
+        "unlike": [
+            *_cases("mnist", "two-digits", _UNLIKE_ATTACKS, unlike, (POLICY_SHARE,)),
+            *_cases("mnist", "two-digits", _UNLIKE_ATTACKS, ("none", "combined-clip"), (15,)),
+        ],
+        "public": list(_cases("mnist", "iid", _OPEN_ATTACKS, ("replay", "open"), (POLICY_SHARE,))),
         "network": list(_cases("mnist-net", "iid", ("label-flip", "edge", "backdoor-edge"), ends, (POLICY_SHARE,))),
         "census": list(_cases("a9a", "iid", _OTHER_ATTACKS, ends, HEAD_SHARES)),
     }
@@ -48,11 +67,6 @@ def quick() -> dict[str, list[Case]]:
     """Return a few cases that take minutes: one seed, some attacks, the ends of the defences."""
     attacks = ("sign-flip", "noise", "label-flip", "backdoor", "recycle", "edge", "alie", "backdoor-edge")
     return {"policies": list(_cases("mnist", "iid", attacks, ("none", "combined"), HEAD_SHARES, seeds=1))}
-
-
-def _unlike_defences() -> list[str]:
-    left_out = {"timing", "replay", "open", "trimmed-mean"}
-    return [defence.name for defence in ALL_DEFENCES if defence.name not in left_out]
 
 
 def _cases(
@@ -82,6 +96,8 @@ def _can_matter(attack: str, defence: str) -> bool:
         return False  # it is label-flip to whoever does not look at the rows
     if each.friends and not holds_to_rows:
         return False  # nobody's word is asked for
+    if attack in _MEETS and defence not in _MEETS[attack]:
+        return False
     if defence == "timing" and each.aim != "pay":
         return False  # it judges times, and so pay
     return each.aim != "pay" or not plan.rule or bool(plan.verification)  # rules refuse nobody and pay as bounds do
