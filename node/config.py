@@ -334,7 +334,7 @@ class LimitSettings:
 
     transactions: int = _setting(20_000, _whole(1, 10**7), "Transactions that wait for blocks, at most.")
     transaction_bytes: int = _setting(32 * _MIB, _whole(10**4, 2**40), "Their bytes, at most.")
-    updates: int = _setting(4_096, _whole(1, 10**6), "Local updates that wait for blocks, at most.")
+    updates: int = _setting(8_192, _whole(1, 10**6), "Local updates that wait for blocks, at most.")
     update_bytes: int = _setting(512 * _MIB, _whole(10**4, 2**40), "Bytes of their payloads, at most.")
     write_queue_bytes: int = _setting(
         32 * _MIB, _whole(10**5, 2**32), "Bytes waiting to be sent to one peer; one that reads slower is closed."

@@ -44,12 +44,13 @@ class Intake(StrEnum):
 
 @dataclass(slots=True)
 class PooledUpdate:
-    """An update in the pool. ``id`` is the release's; ``since`` is the head's height when it came."""
+    """An update in the pool: ``id`` is the release's, ``since`` the head's height when ``source`` sent it."""
 
     id: Hash
     update: LocalUpdate
     stage: Stage
     since: Height
+    source: AccountId | None = None
     attestations: dict[AccountId, Attestation] = field(default_factory=dict)
     _attested: AttestedUpdate | None = None
     _version: Hash | None = None
@@ -159,6 +160,10 @@ class UpdatePool:
                 _take_out(self._by_task, release.task, release.device)
                 _take_out(self._by_payload, release.payload.id, id)
                 self._bytes -= release.payload.size
+
+    def of_task(self, task: Hash) -> tuple[PooledUpdate, ...]:
+        """Return what devices released for the task, in the order it came."""
+        return tuple([self._entries[id] for id in self._by_task.get(task, {}).values()])
 
     def tasks(self) -> tuple[tuple[Hash, Hash], ...]:
         """Return the tasks that updates in here are for, each with its plan."""

@@ -32,6 +32,7 @@ from p2p.messages import (
     GetHeaders,
     GetPart,
     GetPayload,
+    GetPayloads,
     GetTransactions,
     GetUpdates,
     Message,
@@ -40,7 +41,7 @@ from p2p.messages import (
 )
 from p2p.ratelimit import TokenBucket
 
-_ASKING: Final = (GetHeaders, GetBodies, GetTransactions, GetUpdates, GetPayload, GetPart)
+_ASKING: Final = (GetHeaders, GetBodies, GetTransactions, GetUpdates, GetPayload, GetPayloads, GetPart)
 _ANSWERS: Final = (Transactions, Updates, Addresses)
 
 
@@ -49,7 +50,7 @@ def count_entries(message: Message) -> int:
     match message:
         case AnnounceUpdates() | GetUpdates():
             return len(message.notices)
-        case AnnounceTransactions() | GetTransactions() | GetBodies():
+        case AnnounceTransactions() | GetTransactions() | GetBodies() | GetPayloads():
             return len(message.ids)
         case Transactions():
             return len(message.transactions)
@@ -98,6 +99,11 @@ class Budget:
         else:
             return self._telling.take(work, now)
         return True
+
+    def forgive_updates(self, count: int, now: Millis) -> None:
+        """Give back what so many updates cost, and the announcements of them."""
+        self._telling.give_back(count * (WORK["Updates"].each + WORK["AnnounceUpdates"].each), now)
+        self._rates["AnnounceUpdates"].give_back(count, now)
 
     def look_up(self, work: int, now: Millis) -> None:
         """Charge the work of an answer whose size the question does not tell."""

@@ -10,16 +10,23 @@ from random import Random
 
 from msgspec.structs import replace
 
+from chain.hashing import content_id
 from chain.ids import Hash, Millis
+from chain.payload import PayloadRef
 from p2p.errors import ProtocolError
 from p2p.events import BodyArrived, Item, Kind, PayloadArrived, PeerId, TransactionArrived, UpdateArrived, Want
 from p2p.inventory import Fetch, Flight, Inventory
 from p2p.limits import (
+    BUNDLED_BYTES_IN_FLIGHT,
+    BUNDLES_VERSION,
     CHUNKS_IN_FLIGHT,
     CHUNKS_OWED,
     FETCH_ANSWER_MS,
+    LEAST_BUNDLED_BYTES,
     MAX_BODIES,
+    MAX_BUNDLED_BYTES,
     MAX_IDS,
+    MAX_OFFERS,
     PAYLOAD_BYTES_IN_FLIGHT,
     MessageClass,
 )
@@ -28,12 +35,14 @@ from p2p.messages import (
     BlockBody,
     GetBodies,
     GetPayload,
+    GetPayloads,
     GetTransactions,
     GetUpdates,
     Message,
     NoChunk,
     NotFound,
     PayloadChunk,
+    Payloads,
     Transactions,
     UpdateNotice,
     Updates,
@@ -150,11 +159,17 @@ class Fetcher:
 
     def _ask_payloads(self, session: Session, now: Millis) -> None:
         """Ask for further chunks of the payloads under way; start as many as the window and the cap on bytes let us."""
+        takes_bundles = session.established.version >= BUNDLES_VERSION
+        if takes_bundles:
+            self._ask_bundle(session, now)
         for fetch in self.inventory.flights_of(session.peer, Kind.PAYLOAD):
-            self._ask_chunks(session, fetch, now)
+            if fetch.assembly is not None:
+                self._ask_chunks(session, fetch, now)
         late = {id for id, _ in session.owed[MessageClass.PAYLOADS]}
         for id in list(self.inventory.offers[session.peer][Kind.PAYLOAD]):
             fetch = self._fetch(Kind.PAYLOAD, id)
+            if takes_bundles and _is_bundled(fetch):
+                continue
             if self._free_chunks(session) <= 0 or not self._has_room(fetch):
                 return
             if id in late or (session.is_silent(now) and self._stalls.others_can_give(fetch, session, now)):
@@ -163,10 +178,41 @@ class Fetcher:
             self.inventory.assemble(fetch).resume()
             self._ask_chunks(session, fetch, now)
 
-    def _has_room(self, fetch: Fetch) -> bool:
-        """Is there room for this payload? What is here of others, and nobody gives now, makes room for it."""
-        if fetch.assembly is not None:
+    def _ask_bundle(self, session: Session, now: Millis) -> None:
+        """Ask for small payloads, many in one message, as many as may be in flight."""
+        owed, peer = session.owed[MessageClass.BUNDLES], session.peer
+        offers = self.inventory.offers[peer][Kind.PAYLOAD]
+        room = BUNDLED_BYTES_IN_FLIGHT - session.bundled_bytes
+        if not offers or room <= 0 or (owed and room < BUNDLED_BYTES_IN_FLIGHT // 4):
+            return  # it is worth a question again when a quarter has come
+        is_silent = session.is_silent(now)
+        chosen: list[Fetch] = []
+        taken = 0
+        for id in islice(offers, MAX_OFFERS):
+            fetch = self._fetch(Kind.PAYLOAD, id)
+            if not _is_bundled(fetch) or (id, 0) in owed:
+                continue
+            if is_silent and self._stalls.others_can_give(fetch, session, now):
+                continue
+            if (chosen and taken + _weight(fetch) > room) or len(chosen) == MAX_IDS or not self._has_room(fetch, taken):
+                break
+            taken += _weight(fetch)
+            chosen.append(fetch)
+        if not chosen or not self._links.send(session, GetPayloads(tuple([fetch.id for fetch in chosen]))):
+            return
+        for fetch in chosen:
+            self.inventory.start(fetch, Flight(peer, now, Millis(now + FETCH_ANSWER_MS)))
+            session.owes(MessageClass.BUNDLES, fetch.id, now, size=_weight(fetch))
+
+    def _has_room(self, fetch: Fetch, beside: int = 0) -> bool:
+        """Is there room for this payload? What is here of others, and nobody gives now, makes room for it.
+
+        ``beside``: bytes of others that are about to be asked for.
+        """
+        if fetch.assembly is not None or self.inventory.payload_bytes + beside + fetch.size <= PAYLOAD_BYTES_IN_FLIGHT:
             return True
+        if beside:
+            return False
         for held in self.inventory.held():
             if self.inventory.payload_bytes + fetch.size <= PAYLOAD_BYTES_IN_FLIGHT:
                 break
@@ -255,12 +301,7 @@ class Fetcher:
         """Hand a payload to the core if it is what its id says; else find out who lied, or begin again."""
         payload = assembly.payload()
         if assembly.ref.is_of(payload):
-            liars = [*find_liars(payload, fetch.suspects)]
-            liars += [peer for peer, size in fetch.misfits if size == assembly.ref.size]
-            self.inventory.deliver(fetch, session.peer, now)
-            self._links.emit(PayloadArrived(session.peer, assembly.ref, payload))
-            for peer in dict.fromkeys(liars):
-                self._condemn(peer, "gave chunks that are not the payload's", now)
+            self._deliver(session, fetch, assembly.ref, payload, now)
         elif len(assembly.givers()) > 1:
             self.inventory.begin_again(fetch, assembly.suspects(), now)
         elif assembly.may_be_a_part:
@@ -269,25 +310,60 @@ class Fetcher:
         else:
             raise ProtocolError("a payload that is not what its id says")
 
+    def _deliver(self, session: Session, fetch: Fetch, ref: PayloadRef, payload: bytes, now: Millis) -> None:
+        """Hand the core a payload that is what its id says, and let go who gave what is not of it."""
+        liars = [*find_liars(payload, fetch.suspects)]
+        liars += [peer for peer, size in fetch.misfits if size == ref.size]
+        self.inventory.deliver(fetch, session.peer, now)
+        self._links.emit(PayloadArrived(session.peer, ref, payload))
+        for peer in dict.fromkeys(liars):
+            self._condemn(peer, "gave chunks that are not the payload's", now)
+
+    def on_payloads(self, session: Session, message: Payloads, now: Millis) -> None:
+        """Hand small payloads to the core; one whose size is not what its reference says may still come otherwise."""
+        for payload in message.payloads:
+            id = content_id(payload)
+            session.settle(MessageClass.BUNDLES, id)
+            fetch = self.inventory.get(Kind.PAYLOAD, id)
+            if fetch is None:
+                continue
+            if fetch.size == len(payload):
+                self._deliver(session, fetch, PayloadRef(id, len(payload)), payload, now)
+            elif _is_flying_at(fetch, session):
+                self.inventory.misfit(fetch, session.peer, now)
+        self._stalls.delivered(session.peer, Kind.PAYLOAD, now)
+        self.inventory.stirred[session.peer] = None
+
     def on_not_found(self, session: Session, message: NotFound, now: Millis) -> None:
         """Ask the next source for what this peer does not have."""
+        answered = MessageClass.BUNDLES if message.kind is Kind.PAYLOAD else CLASS_OF_KIND[message.kind]
         for id in message.ids:
-            self._refused(session, message.kind, id)
+            self._refused(session, answered, id)
             self._failed(session, message.kind, id, now)
 
     def on_no_chunk(self, session: Session, message: NoChunk, now: Millis) -> None:
         """Ask the next source for a payload that this peer does not have."""
-        self._refused(session, Kind.PAYLOAD, message.id, message.offset)
+        self._refused(session, MessageClass.PAYLOADS, message.id, message.offset)
         self._failed(session, Kind.PAYLOAD, message.id, now)
 
-    def _refused(self, session: Session, kind: Kind, id: Hash, offset: int = 0) -> None:
-        session.settle(CLASS_OF_KIND[kind], id, offset)
+    def _refused(self, session: Session, message_class: MessageClass, id: Hash, offset: int = 0) -> None:
+        session.settle(message_class, id, offset)
         self.inventory.stirred[session.peer] = None
 
     def _failed(self, session: Session, kind: Kind, id: Hash, now: Millis) -> None:
         fetch = self.inventory.get(kind, id)
         if fetch is not None and fetch.flight is not None and fetch.flight.peer == session.peer:
             self.inventory.fail(fetch, session.peer, now)
+
+
+def _is_bundled(fetch: Fetch) -> bool:
+    """Is a payload small, and nothing here of it that could be wrong?"""
+    return fetch.size <= MAX_BUNDLED_BYTES and fetch.assembly is None and not fetch.suspects
+
+
+def _weight(fetch: Fetch) -> int:
+    """Return what a small payload counts for: a tiny one too is a debt to remember."""
+    return max(fetch.size, LEAST_BUNDLED_BYTES)
 
 
 def _is_flying_at(fetch: Fetch, session: Session) -> bool:

@@ -25,6 +25,7 @@ class MessageClass(IntEnum):
     PAYLOADS = 5
     ADDRESSES = 6
     SNAPSHOTS = 7
+    BUNDLES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +53,14 @@ CLASSES: Final = {
     MessageClass.PAYLOADS: ClassLimits(KIB, 257 * KIB, 64, 4 * MIB),
     MessageClass.ADDRESSES: ClassLimits(KIB, 8 * KIB, 8, 64 * KIB),
     MessageClass.SNAPSHOTS: ClassLimits(KIB, 257 * KIB, 32, 2 * MIB),
+    MessageClass.BUNDLES: ClassLimits(16 * KIB, 257 * KIB, 32, 2 * MIB),
 }
 
 # ── protocol: list and field sizes ────────────────────────────────────────────────────────────────────────────────
-PROTOCOL_VERSIONS: Final = (1,)
+PROTOCOL_VERSIONS: Final = (1, 2)
 """Versions this program speaks, ascending."""
+BUNDLES_VERSION: Final = 2
+"""From this version on small payloads travel in bundles."""
 MAX_LOCATOR: Final = 64
 """Block ids in a locator."""
 MAX_HEADERS: Final = 2000
@@ -77,6 +81,10 @@ MAX_ANSWER_BYTES: Final = 256 * KIB
 """Bytes of transactions or updates gathered in one answer; a single larger one still goes alone."""
 CHUNK_BYTES: Final = 256 * KIB
 """Bytes of a payload chunk; the last one of a payload is shorter."""
+MAX_BUNDLED_BYTES: Final = 64 * KIB
+"""Bytes of the largest payload that is asked for in a bundle."""
+MAX_BUNDLE_BYTES: Final = 256 * KIB
+"""Bytes of the payloads in one bundle."""
 MAX_WEIGHT_BYTES: Final = 64
 """Bytes of an accumulated weight, big-endian."""
 MAX_REASON: Final = 200
@@ -155,13 +163,17 @@ CHUNKS_OWED: Final = 16
 """Payload chunks at most, of all payloads; late ones count."""
 LEAST_IN_FLIGHT: Final = 2
 """Bodies, and payload chunks, asked for at least of a peer that is slow."""
+BUNDLED_BYTES_IN_FLIGHT: Final = MIB
+"""Bytes of the payloads asked for in bundles: half of what the other side's queue takes."""
+LEAST_BUNDLED_BYTES: Final = 4 * KIB
+"""What a payload of a bundle counts for among them at least: so a peer owes 256 of them at most."""
 PARTS_IN_FLIGHT: Final = 8
 """Parts of a state."""
-UPDATES_IN_FLIGHT: Final = 128
+UPDATES_IN_FLIGHT: Final = 512
 TRANSACTIONS_IN_FLIGHT: Final = 512
 PAYLOAD_BYTES_IN_FLIGHT: Final = 64 * MIB
 """Of all payloads being fetched from all peers, but one of any size is always fetched."""
-MAX_OFFERS: Final = 4096
+MAX_OFFERS: Final = 8192
 """Announced transactions that wait to be fetched, and as many updates."""
 MAX_PENDING_ANNOUNCEMENTS: Final = 4096
 """Transactions to be announced with the next ticks, ``MAX_IDS`` each."""
@@ -204,11 +216,12 @@ RATES: Final = {
     "EngineMessage": Rate(4_000, 60_000),
     "GetEpochs": Rate(20, 120),
     "GetBodies": Rate(10_000, 600_000),
-    "AnnounceUpdates": Rate(8_192, 120_000),
+    "AnnounceUpdates": Rate(16_384, 240_000),
     "GetUpdates": Rate(10_000, 600_000),
     "AnnounceTransactions": Rate(8_192, 120_000),
     "GetTransactions": Rate(10_000, 600_000),
     "GetPayload": Rate(10_000, 600_000),
+    "GetPayloads": Rate(10_000, 600_000),
     "GetAddresses": Rate(2, 2),
     "GetServed": Rate(10, 60),
     "GetPart": Rate(200, 6_000),
@@ -268,7 +281,7 @@ WORK_RATE: Final = Rate(10_000_000, 15_000_000)
 """Work for one peer: ten seconds at once, a quarter of a core in the long run."""
 WORK_BYTES_SHIFT: Final = 6
 """One unit for each 64 bytes that are decoded."""
-SERVE_RATE: Final = Rate(32 * MIB, 480 * MIB)
+SERVE_RATE: Final = Rate(64 * MIB, 1920 * MIB)
 """Bytes of headers, bodies and payloads for one peer while others ask too."""
 HEADER_WORK: Final = 10
 """Work for each header of an answer, on top of the question's."""
@@ -290,11 +303,12 @@ WORK: Final = {
     "GetBodies": Work(50, 300),
     "AnnounceUpdates": Work(20, 3),
     "GetUpdates": Work(20, 30),
-    "Updates": Work(50, 1_000),
+    "Updates": Work(50, 400),
     "AnnounceTransactions": Work(20, 3),
     "GetTransactions": Work(20, 10),
     "Transactions": Work(50, 150),
     "GetPayload": Work(300),
+    "GetPayloads": Work(50, 100),
     "GetPart": Work(1_000),
     "EngineMessage": Work(200),
     "Addresses": Work(50, 20),

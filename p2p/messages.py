@@ -26,6 +26,7 @@ from p2p.limits import (
     MAX_ADDRESSES,
     MAX_AGENT,
     MAX_BODIES,
+    MAX_BUNDLED_BYTES,
     MAX_ENGINE_BYTES,
     MAX_EPOCHS,
     MAX_EPOCHS_BYTES,
@@ -124,7 +125,7 @@ class Pong(Record, tag="pong"):
 
 
 class NotFound(Record, tag="not_found"):
-    """Answers a request for bodies, updates (by version) or transactions that the node does not have."""
+    """Answers a request for bodies, updates (by version), transactions or bundled payloads that the node has not."""
 
     kind: Kind
     ids: Annotated[tuple[HashField, ...], Meta(min_length=1, max_length=64)]
@@ -350,6 +351,23 @@ class NoPart(Record, tag="no_part"):
     blocks: ServedStates
 
 
+# ── bundles ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class GetPayloads(Record, tag="get_payloads"):
+    """Asks for small payloads, whole; ``NotFound`` lists those that the node does not have, or that are not small."""
+
+    ids: Ids
+
+
+class Payloads(Record, tag="payloads"):
+    """Answers ``GetPayloads``, in as many frames as are needed: whose bytes they are, their digests say."""
+
+    payloads: Annotated[
+        tuple[Annotated[bytes, Meta(max_length=MAX_BUNDLED_BYTES)], ...], Meta(min_length=1, max_length=MAX_IDS)
+    ]
+
+
 HandshakeMessage: TypeAlias = Challenge | ClientProof | ServerProof
 ControlMessage: TypeAlias = Ping | Pong | NotFound | Bye
 ConsensusMessage: TypeAlias = Head | GetHeaders | Headers | GetBodies | BlockBody | EngineMessage | GetEpochs | Epochs
@@ -358,6 +376,7 @@ TransactionMessage: TypeAlias = AnnounceTransactions | GetTransactions | Transac
 PayloadMessage: TypeAlias = GetPayload | PayloadChunk | NoChunk
 AddressMessage: TypeAlias = GetAddresses | Addresses
 SnapshotMessage: TypeAlias = GetServed | Served | GetPart | Part | NoPart
+BundleMessage: TypeAlias = GetPayloads | Payloads
 Message: TypeAlias = (
     HandshakeMessage
     | ControlMessage
@@ -367,6 +386,7 @@ Message: TypeAlias = (
     | PayloadMessage
     | AddressMessage
     | SnapshotMessage
+    | BundleMessage
 )
 
 _MEMBERS: Final[dict[MessageClass, tuple[type[Message], ...]]] = {
@@ -378,6 +398,7 @@ _MEMBERS: Final[dict[MessageClass, tuple[type[Message], ...]]] = {
     MessageClass.PAYLOADS: get_args(PayloadMessage),
     MessageClass.ADDRESSES: get_args(AddressMessage),
     MessageClass.SNAPSHOTS: get_args(SnapshotMessage),
+    MessageClass.BUNDLES: get_args(BundleMessage),
 }
 CLASS_OF: Final[dict[type[Message], MessageClass]] = {
     member: message_class for message_class, members in _MEMBERS.items() for member in members

@@ -76,6 +76,7 @@ from p2p.messages import (
     GetHeaders,
     GetPart,
     GetPayload,
+    GetPayloads,
     GetServed,
     GetTransactions,
     GetUpdates,
@@ -87,6 +88,7 @@ from p2p.messages import (
     NotFound,
     Part,
     PayloadChunk,
+    Payloads,
     Ping,
     Pong,
     Served,
@@ -190,6 +192,7 @@ class PeerNetwork:
         self._on(Transactions, self._fetcher.on_transactions)
         self._on(Updates, self._fetcher.on_updates)
         self._on(PayloadChunk, self._fetcher.on_chunk)
+        self._on(Payloads, self._fetcher.on_payloads)
         self._on(NoChunk, self._fetcher.on_no_chunk)
         self._on(NotFound, self._fetcher.on_not_found)
         self._on(GetHeaders, self._server.on_get_headers)
@@ -197,6 +200,7 @@ class PeerNetwork:
         self._on(GetTransactions, self._server.on_get_transactions)
         self._on(GetUpdates, self._server.on_get_updates)
         self._on(GetPayload, self._server.on_get_payload)
+        self._on(GetPayloads, self._server.on_get_payloads)
         self._on(GetServed, self._snapshots.on_get_served)
         self._on(Served, self._snapshots.on_served)
         self._on(GetPart, self._snapshots.on_get_part)
@@ -334,6 +338,15 @@ class PeerNetwork:
             elif verdict is Verdict.ACCEPT and item.kind is Kind.UPDATE:
                 self._gossip.announce_updates((item.id,), now)
         return self._outputs(now)
+
+    def were_awaited(self, peer: PeerId, updates: int) -> None:
+        """Take note that so many updates that ``peer`` brought were found good: open tasks asked for them.
+
+        So what hearing them costs is not the peer's to answer for, however many devices it speaks for.
+        """
+        session = self._links.ready.get(peer)
+        if session is not None:
+            session.budget.forgive_updates(updates, self._now)
 
     def want(self, items: Sequence[Want], now: Millis) -> list[NetworkOutput]:
         """Fetch bodies and payloads until they arrive. What is being fetched already gains sources."""

@@ -29,6 +29,11 @@ class TokenBucket:
         self._refill(now)
         self._scaled = max(-self._rate.burst * _MINUTE_MS // 10, self._scaled - tokens * _MINUTE_MS)
 
+    def give_back(self, tokens: int, now: Millis) -> None:
+        """Return tokens that should not have been taken; the bucket holds no more than its burst."""
+        self._refill(now)
+        self._scaled = min(self._rate.burst * _MINUTE_MS, self._scaled + tokens * _MINUTE_MS)
+
     def _refill(self, now: Millis) -> None:
         gained = max(0, now - self._updated) * self._rate.per_minute
         self._scaled = min(self._rate.burst * _MINUTE_MS, self._scaled + gained)

@@ -22,6 +22,8 @@ from p2p.limits import (
     CLASSES,
     HEADER_WORK,
     MAX_ANSWER_BYTES,
+    MAX_BUNDLE_BYTES,
+    MAX_BUNDLED_BYTES,
     MAX_HEADERS,
     MAX_HEADERS_BYTES,
     SERVED_PAYLOAD_BYTES,
@@ -33,12 +35,14 @@ from p2p.messages import (
     GetBodies,
     GetHeaders,
     GetPayload,
+    GetPayloads,
     GetTransactions,
     GetUpdates,
     Headers,
     NoChunk,
     NotFound,
     PayloadChunk,
+    Payloads,
     Transactions,
     Updates,
 )
@@ -150,6 +154,36 @@ class Server:
         chunk = payload[message.offset : message.offset + CHUNK_BYTES]
         session.budget.serve(len(chunk), now)
         self._links.send(session, PayloadChunk(message.id, message.offset, chunk))
+
+    def on_get_payloads(self, session: Session, message: GetPayloads, now: Millis) -> None:
+        """Answer with bundles of those that are here and small."""
+        bundle: list[bytes] = []
+        ids: list[Hash] = []
+        missing: list[Hash] = []
+        size = 0
+        has_turn = self._share.has_turn(session, now)
+        for id in dict.fromkeys(message.ids):
+            has_room = session.has_room(MessageClass.BUNDLES, CLASSES[MessageClass.BUNDLES].answer_bytes)
+            payload = self._chain.payload(id) if has_turn and has_room else None
+            if payload is None or len(payload) > MAX_BUNDLED_BYTES:
+                missing.append(id)
+                continue
+            if bundle and size + len(payload) > MAX_BUNDLE_BYTES:
+                missing += self._send_bundle(session, bundle, ids, now)
+                bundle, ids, size = [], [], 0
+            bundle.append(payload)
+            ids.append(id)
+            size += len(payload)
+        if bundle:
+            missing += self._send_bundle(session, bundle, ids, now)
+        self._not_found(session, Kind.PAYLOAD, missing)
+
+    def _send_bundle(self, session: Session, bundle: list[bytes], ids: list[Hash], now: Millis) -> list[Hash]:
+        """Send these payloads; return their ids if there is no room for them."""
+        if not self._links.send(session, Payloads(tuple(bundle))):
+            return ids
+        session.budget.serve(sum(map(len, bundle)), now)
+        return []
 
     def _payload(self, id: Hash) -> bytes | None:
         """Return a payload; one of several chunks is kept at hand, so that it is not read anew for each."""

@@ -90,6 +90,8 @@ class Session:
         self.owed: dict[MessageClass, dict[OwedKey, Millis]] = {each: {} for each in MessageClass}
         self.known: RecentSet[tuple[Kind | None, Hash]] = RecentSet(MAX_KNOWN)
         self.strikes = 0
+        self.bundled_bytes = 0  # of the payloads owed in bundles, as their references say
+        self._sizes: dict[Hash, int] = {}
         self.received_at = now
         self._owes_since = now
         self.bytes_received = 0
@@ -193,17 +195,22 @@ class Session:
 
     # ── what is owed ──────────────────────────────────────────────────────────────────────────────────────────────
 
-    def owes(self, message_class: MessageClass, id: Hash, now: Millis, offset: int = 0) -> None:
-        """Note that the peer was asked for ``id``."""
+    def owes(self, message_class: MessageClass, id: Hash, now: Millis, offset: int = 0, size: int = 0) -> None:
+        """Note that the peer was asked for ``id``; in a bundle ``size`` counts for ``bundled_bytes``."""
         if not any(self.owed.values()):
             self._owes_since = now
         self.owed[message_class][id, offset] = now
+        if size:
+            self._sizes[id] = size
+            self.bundled_bytes += size
 
     def settle(self, message_class: MessageClass, id: Hash, offset: int = 0) -> Millis:
         """Note that the peer answered for ``id``; return when it was asked. ``MessageError`` if not, or twice."""
         asked_at = self.owed[message_class].pop((id, offset), None)
         if asked_at is None:
             raise MessageError(f"an answer of class {message_class.name.lower()} that nobody asked for")
+        if message_class is MessageClass.BUNDLES:
+            self.bundled_bytes -= self._sizes.pop(id, 0)
         self.strikes = max(0, self.strikes - 1)
         return asked_at
 

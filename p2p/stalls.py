@@ -9,6 +9,7 @@ from chain.ids import Millis
 from p2p.events import Kind, PeerId
 from p2p.inventory import Fetch, Flight, Inventory
 from p2p.limits import (
+    BUNDLED_BYTES_IN_FLIGHT,
     FETCH_ANSWER_MS,
     LONGEST_FETCH_MS,
     MAX_STRIKES,
@@ -16,6 +17,7 @@ from p2p.limits import (
     PING_MS,
     SILENCE_MS,
     SLOW_ANSWER_MS,
+    MessageClass,
 )
 from p2p.links import Links
 from p2p.session import CLASS_OF_KIND, Session
@@ -95,6 +97,7 @@ class Stalls:
         """Has this peer delivered of this kind, and nothing to do now?"""
         return (
             not session.owed[CLASS_OF_KIND[kind]]
+            and not (kind is Kind.PAYLOAD and session.owed[MessageClass.BUNDLES])
             and not self._inventory.offers[session.peer][kind]
             and (session.peer, kind) in self._progress
         )
@@ -113,4 +116,5 @@ class Stalls:
             owed = session.owed[CLASS_OF_KIND[kind]]
             if len(owed) >= slots.first and self._inventory.count_flights(session.peer, kind) == 0:
                 return True
-        return False
+        is_full = session.bundled_bytes > BUNDLED_BYTES_IN_FLIGHT * 3 // 4
+        return is_full and self._inventory.count_flights(session.peer, Kind.PAYLOAD) == 0

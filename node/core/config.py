@@ -61,7 +61,7 @@ class PoolLimits:
     sender_bytes: int = 4 * 1024 * 1024
     free_transactions: int = 2_000
     expiry_ms: int = 3 * 3600 * 1000
-    updates: int = 4_096
+    updates: int = 8_192
     update_bytes: int = 512 * 1024 * 1024
 
 

@@ -7,7 +7,7 @@ A phase may bring thousands at once. So what came in one event is fetched, check
 head is compared with what its blocks carry: nothing here goes through the whole pool for each update or block.
 """
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterable
 from itertools import islice
 from typing import Final
@@ -128,6 +128,7 @@ class UpdateDesk:
         if entry is None:
             return intake
         if intake is Intake.NEW:
+            entry.source = sources[0] if sources else None
             self._fetch_or_check(entry, sources, turn)
         elif intake is Intake.MERGED and entry.stage is Stage.VERIFIED:
             turn.tell(UpdateReady(id))
@@ -212,14 +213,19 @@ class UpdateDesk:
 
     def _accept(self, good: Iterable[bytes], turn: Turn) -> None:
         accepted: list[Hash] = []
+        brought: Counter[PeerId] = Counter()
         for id in map(Hash, good):
             entry = self._pool.get(id)
             if entry is None:
                 continue
+            if entry.source is not None:
+                brought[entry.source] += 1
             entry.stage = Stage.VERIFIED
             release = entry.update.release
             turn.publish(UpdateSeen(id, release.plan, release.device, release.round, release.phase))
             accepted.append(id)
+        for peer, count in brought.items():
+            self._network.were_awaited(peer, count)
         if accepted:
             turn.network(self._network.announce_updates(accepted, turn.now))
             for id in accepted:

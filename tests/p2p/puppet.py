@@ -84,11 +84,11 @@ class Puppet:
         address = f"10.0.{connection % 250}.9:5000"
         stage.take(stage.network.handle(Connected(connection, False, address, stage.certificate), stage.now))
 
-    def greet(self) -> "Puppet":
-        """Do the client's part of the handshake."""
+    def greet(self, *versions: int) -> "Puppet":
+        """Do the client's part of the handshake; speak version 1 unless told of others."""
         stage = self.stage
         status = Status(Height(0), Hash(bytes(32)), encode_weight(self.weight), 0, "puppet")
-        terms = Terms(stage.chain.chain_id, stage.chain.genesis_id)
+        terms = Terms(stage.chain.chain_id, stage.chain.genesis_id, versions or (1,))
         handshake = ClientHandshake(self.key, terms, stage.certificate, bytes(32), status)
         (challenge,) = self.heard
         assert isinstance(challenge, Challenge)

@@ -37,8 +37,8 @@ def test_both_sides_learn_who_the_other_is() -> None:
     """The outcome names the proven account, the version, and what the other said of itself."""
     one, two = client(), server()
     answer, at_server = two.on_client_proof(one.on_challenge(two.challenge), OTHER_STATUS)
-    assert at_server == Established(CLIENT.account, 1, STATUS)
-    assert one.on_server_proof(answer) == Established(SERVER.account, 1, OTHER_STATUS)
+    assert at_server == Established(CLIENT.account, 2, STATUS)
+    assert one.on_server_proof(answer) == Established(SERVER.account, 2, OTHER_STATUS)
 
 
 @settings(max_examples=150)
@@ -135,7 +135,7 @@ def test_an_automaton_runs_once() -> None:
     [
         (Terms("other", TERMS.genesis), "foreign chain: one side is on"),
         (Terms("test", Hash(b"\x01" * 32)), "foreign genesis: one side's is"),
-        (Terms("test", TERMS.genesis, (2, 3)), "no common protocol version"),
+        (Terms("test", TERMS.genesis, (3, 4)), "no common protocol version"),
     ],
 )
 def test_what_does_not_fit_together_is_named(terms: Terms, words: str) -> None:

@@ -20,6 +20,7 @@ class QuietNetwork(PeerNetwork):
         self.blocks: list[Header] = []
         self.transactions: list[Hash] = []
         self.updates: list[Hash] = []
+        self.awaited: dict[PeerId, int] = {}
 
     def handle(self, event: TransportEvent, now: Millis) -> list[NetworkOutput]:
         outputs, self.outbox = self.outbox, []
@@ -42,6 +43,9 @@ class QuietNetwork(PeerNetwork):
     ) -> list[NetworkOutput]:
         self.verdicts.append((peer, verdict, reason))
         return []
+
+    def were_awaited(self, peer: PeerId, updates: int) -> None:
+        self.awaited[peer] = self.awaited.get(peer, 0) + updates
 
     def want(self, items: Sequence[Want], now: Millis) -> list[NetworkOutput]:
         self.wanted.update({item.id: item for item in items})
