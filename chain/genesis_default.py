@@ -50,7 +50,7 @@ def default_rules() -> Rules:
 def newest_rules() -> Rules:
     """Return the same under the newest version of the protocol: what a network that is made today begins with."""
     rules = default_rules()
-    return replace(rules, version=KNOWN_VERSIONS[-1], policies=(*rules.policies, "audit", "replay", "commit"))
+    return replace(rules, version=KNOWN_VERSIONS[-1], policies=(*rules.policies, "audit", "replay", "commit", "pace"))
 
 
 def target_of(hashes_per_block: int) -> bytes:

@@ -186,6 +186,10 @@ NOTES: Final[Mapping[type[Record], Mapping[str, Note]]] = {
     schema.Commit: {
         "blocks": Note("devices have so many blocks to commit to their updates before anybody reveals one", 20),
     },
+    schema.Pace: {
+        "ratio": Note("times as fast, a sample, as the round's median device that one may credibly be", 20),
+        "outliers": Note('of a faster one: "less" counts what its time allows, "refuse" takes nothing of it', "less"),
+    },
     schema.NoPrivacy: {},
     schema.PlainAggregation: {"rule": Note("how updates are combined", "mean")},
     schema.Median: {},
@@ -214,13 +218,13 @@ NOTES: Final[Mapping[type[Record], Mapping[str, Note]]] = {
         "segment": Note("steps between two checkpoints of a pass, for audits (0 = none)", 0),
     },
     schema.BySamples: {},
-    schema.LeaveOneOut: {"cap_percent": Note("the most a device may get, of its part by samples alone", 200)},
+    schema.LeaveOneOut: {"cap_percent": Note("the most a device may get, of its part by samples alone", 100)},
     schema.Shapley: {
         "permutations": Note("orders of the devices that are drawn, each walked forwards and backwards", 4),
         "tolerance": Note(
             "a walk is cut this near the end, as a ratio of what the round moved the loss", Decimal("0.01")
         ),
-        "cap_percent": Note("the most a device may get, of its part by samples alone", 200),
+        "cap_percent": Note("the most a device may get, of its part by samples alone", 100),
     },
 }
 
@@ -231,6 +235,7 @@ POLICY_KINDS: Final[Mapping[str, type[schema.Policy]]] = {
     "audit": schema.Audit,
     "replay": schema.Replay,
     "commit": schema.Commit,
+    "pace": schema.Pace,
 }
 """Policies by their table under ``[verification]``, in the order a plan lists them."""
 TAG_KEYS: Final[Mapping[str, str]] = {"algorithm": "name"}

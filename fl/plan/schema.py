@@ -242,7 +242,17 @@ class Commit(Record, tag="commit"):
     blocks: Annotated[int, Meta(ge=1, le=10**6)]
 
 
-Policy = Bounds | Timing | Holdout | Audit | Replay | Commit
+class Pace(Record, tag="pace"):
+    """Reported times compared with the round's own: a device may be ``ratio`` times as fast as the median.
+
+    Of a faster one as many samples count as its time can have processed at that pace ("less"), or none ("refuse").
+    """
+
+    ratio: Annotated[int, Meta(ge=1, le=10**6)]
+    outliers: Literal["less", "refuse"]
+
+
+Policy = Bounds | Timing | Holdout | Audit | Replay | Commit | Pace
 
 
 class Verification(Record):
@@ -399,7 +409,7 @@ class HorizontalPlan(Record, tag="horizontal"):
 Plan = HorizontalPlan
 LATER_SECTIONS: Final = ("training", "contribution")
 """Sections of format 2; plans of format 1 have them as they are by default."""
-LATER_KINDS: Final = (Median, TrimmedMean, MultiKrum, NormClip, Support, TopK, Audit, Replay, Commit)
+LATER_KINDS: Final = (Median, TrimmedMean, MultiKrum, NormClip, Support, TopK, Audit, Replay, Commit, Pace)
 """Forms of older sections that plans of format 2 alone may name."""
 LEARNING_RULES: Final = 3
 """The rules version from which on a chain takes plans of format 2."""

@@ -9,11 +9,12 @@ from fl.policies.base import BoundPolicy, VerificationPolicy
 from fl.policies.bounds import BOUNDS
 from fl.policies.commit import COMMIT
 from fl.policies.holdout import HOLDOUT
+from fl.policies.pace import PACE
 from fl.policies.replay import REPLAY
 from fl.policies.timing import TIMING
 
 POLICIES: Final[dict[str, VerificationPolicy]] = {
-    policy.name: policy for policy in (BOUNDS, TIMING, HOLDOUT, AUDIT, REPLAY, COMMIT)
+    policy.name: policy for policy in (BOUNDS, TIMING, HOLDOUT, AUDIT, REPLAY, COMMIT, PACE)
 }
 """Every policy by its name in plans, cheapest check first."""
 

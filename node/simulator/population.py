@@ -19,6 +19,7 @@ from consensus.transition import genesis_block, genesis_execution
 from fl.dataset import DenseData
 from fl.holdout import HoldoutSet, commit_holdout
 from fl.plan.schema import (
+    LATER_KINDS,
     AlgorithmSpec,
     Audit,
     Bounds,
@@ -34,6 +35,7 @@ from fl.plan.schema import (
     NoCompression,
     NoPrivacy,
     NumericFeature,
+    Pace,
     Participation,
     PlainAggregation,
     Plan,
@@ -193,9 +195,10 @@ class Population:
         policies += [] if replay is None else [replay]
         commit = self._draw_commit(number)
         policies += [] if commit is None else [commit]
+        policies += self._draw_pace(number)
         least_attested = 0 if replay is None else 1
         plan = HorizontalPlan(
-            version=1 if audit is None and replay is None and commit is None else 2,
+            version=2 if isinstance(policies[-1], LATER_KINDS) else 1,
             title=f"plan {number}",
             description="",
             nonce=number,
@@ -242,6 +245,11 @@ class Population:
         """Return the step in which devices commit before they reveal, if there is one: in one world of five."""
         random = source(self._settings.seed, "commit", number)
         return Commit(random.randint(8, 12)) if random.random() < 1 / 5 else None
+
+    def _draw_pace(self, number: int) -> list[Pace]:
+        """Return how reported times are compared, if they are: in one world of five."""
+        random = source(self._settings.seed, "pace", number)
+        return [Pace(random.choice((2, 20)), "less")] if random.random() < 1 / 5 else []
 
     def _features(self) -> tuple[NumericFeature, ...]:
         one = Number.of(1)

@@ -308,20 +308,22 @@ def test_a_block_with_commitments_can_be_taken_back() -> None:
 # --- copies -----------------------------------------------------------------------------------------
 
 
-def test_the_earliest_commitment_stands_and_its_copies_are_refused() -> None:
-    """In the order of commitments, whoever reveals first; a changed loss makes no other vector of it."""
+@pytest.mark.parametrize(("first", "second"), [(ALICE, BOB), (BOB, ALICE)])
+def test_the_earliest_commitment_stands_and_its_copies_are_refused(first: KeyPair, second: KeyPair) -> None:
+    """In the order of commitments, whoever was drawn or reveals first; a changed loss makes no other vector of it."""
     chain = CommittingChain()
-    stolen = chain.train(chain.plan, ALICE)
-    loss = (int.from_bytes(stolen[24:32], "little") + 1).to_bytes(8, "little")
-    copy = chain.release(chain.plan, BOB, stolen[:24] + loss + stolen[32:])
-    [mine, other] = chain.honest(ALICE, CAROL)
+    payload = chain.train(chain.plan, CAROL)
+    loss = (int.from_bytes(payload[24:32], "little") + 1).to_bytes(8, "little")
+    mine = chain.release(chain.plan, first, payload)
+    copy = chain.release(chain.plan, second, payload[:24] + loss + payload[32:])
+    other = chain.release(chain.plan, CAROL, chain.train(chain.plan, ALICE))
     chain.commit(mine, other, copy)
     chain.mine()
     chain.show(copy, other, mine)
     chain.mine()
     assert chain.rejected == {}
-    assert chain.refused() == {BOB: f"commit: a copy of what {ALICE.account.hex()[:16]} committed to first"}
-    assert set(chain.task(chain.plan).selected) == {ALICE.account, CAROL.account}
+    assert chain.refused() == {second: f"commit: a copy of what {first.account.hex()[:16]} committed to first"}
+    assert set(chain.task(chain.plan).selected) == {first.account, CAROL.account}
 
 
 def test_without_the_policy_a_copy_is_paid() -> None:

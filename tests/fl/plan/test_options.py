@@ -33,7 +33,7 @@ def test_options_name_every_form() -> None:
     """The table has each algorithm, policy and kind of feature with its fields, what is allowed and the default."""
     options = {option.field: option for option in plan_options()}
     assert algorithm_names() == ("fedsvrg", "fedavg", "dane")
-    assert policy_names() == tuple(POLICY_KINDS) == ("bounds", "timing", "holdout", "audit", "replay", "commit")
+    assert policy_names() == tuple(POLICY_KINDS) == ("bounds", "timing", "holdout", "audit", "replay", "commit", "pace")
     assert options["algorithm(dane).mu"].default == "0"
     assert options["roles[].features[](numeric).missing"].allowed == '"indicator" or "refuse"'
     assert options["verification.bounds.update_clip"].default == ""
