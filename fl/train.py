@@ -41,7 +41,8 @@ _PIECE_ROWS: Final = 4096
 class RoundReport:
     """One settled round: its number from 0, the mean of f_i at the model it started from, who took part.
 
-    ``model`` is the global model after the round, in fixed point.
+    ``model`` is the global model after the round, in fixed point. ``sent``: the bytes of all payloads of the round; 0
+    for a fleet, which makes none.
     """
 
     round: int
@@ -49,6 +50,7 @@ class RoundReport:
     gradient_norm: float | None
     devices: tuple[str, ...]
     model: Int64Vector
+    sent: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -154,7 +156,7 @@ class _Federation:
         problem = self.problem
         beacon = digest(DOMAIN_DRAW, self.seed, b"round", number.to_bytes(8, "big"))
         cohort, carry, loss, norm_squared = self._drawn(beacon), b"", 0, None
-        next_model = model
+        next_model, sent = model, 0
         for phase in range(len(problem.algorithm.phases)):
             task = Task(
                 plan=problem.plan_id,
@@ -170,16 +172,15 @@ class _Federation:
             if self.fleet is not None:
                 outcome = self.fleet.run(task, cohort, model, carry)
             else:
-                outcome = problem.algorithm.settle(
-                    problem, phase, model, carry, self._collect(task, cohort, model, carry)
-                )
+                settled, size = self._collect(task, cohort, model, carry)
+                outcome, sent = problem.algorithm.settle(problem, phase, model, carry, settled), sent + size
             carry = outcome.carry
             loss = loss if outcome.loss is None else outcome.loss
             norm_squared = norm_squared if outcome.gradient_norm_squared is None else outcome.gradient_norm_squared
             next_model = next_model if outcome.model is None else outcome.model
         scale = 2.0**-problem.fraction_bits
         norm = None if norm_squared is None else float(np.sqrt(float(norm_squared))) * scale
-        report = RoundReport(number, loss * scale, norm, tuple(cohort), next_model)
+        report = RoundReport(number, loss * scale, norm, tuple(cohort), next_model, sent)
         return next_model, report, problem.is_converged(norm_squared)
 
     def _drawn(self, beacon: Hash) -> list[str]:
@@ -198,9 +199,11 @@ class _Federation:
             )
         return senders
 
-    def _collect(self, task: Task, senders: Sequence[str], model: Int64Vector, carry: bytes) -> list[Settled]:
-        """Return what each of these devices sends, read back and checked as a miner would."""
-        problem, settled = self.problem, []
+    def _collect(
+        self, task: Task, senders: Sequence[str], model: Int64Vector, carry: bytes
+    ) -> tuple[list[Settled], int]:
+        """Return what each of these devices sends, read back and checked as a miner would, and its bytes together."""
+        problem, settled, size = self.problem, [], 0
         orders = [Order(name, device_seed(task.digest, self.accounts[name])) for name in senders]
         payloads = self.executor.payloads(Exchange(task.phase, model, carry), orders)
         for name, trained in zip(senders, payloads, strict=True):
@@ -211,7 +214,8 @@ class _Federation:
             if refusal is not None:
                 raise FLError(f"round {task.round}, device {name}: {refusal}")
             settled.append(Settled.of(self.accounts[name], samples, contribution))
-        return settled
+            size += len(payload)
+        return settled, size
 
 
 def account_of(name: str) -> AccountId:
