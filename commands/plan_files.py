@@ -210,7 +210,9 @@ def validate(
 def _figures(plan: "Plan") -> dict[str, Any]:
     from chain.genesis_default import default_rules
     from consensus.fees import get_required_escrow
+    from fl.envelope import largest_payload
     from fl.plan.dimensions import feature_count, parameter_count, phase_count
+    from fl.problem import compile_problem
 
     parameters, inputs = parameter_count(plan), feature_count(plan.roles[0])
     return {
@@ -219,7 +221,7 @@ def _figures(plan: "Plan") -> dict[str, Any]:
         "algorithm": str(plan.algorithm.__struct_config__.tag),
         "phases": phase_count(plan),
         "rounds": plan.stopping.rounds,
-        "update_bytes": 8 * parameters + 8 + 4 * inputs,
+        "update_bytes": largest_payload(compile_problem(plan)),
         "escrow": get_required_escrow(plan, default_rules()),
     }
 

@@ -17,7 +17,7 @@
     s/revealed/PLAN POSITION       RevealedUpdate     s/opening/PLAN             Opening
     s/history/PLAN ROUND           RoundRecord        s/audit/PLAN POSITION      UpdateAudit
     s/first/PLAN                   FirstPayloads      s/shared/PLAN NUMBER       PayloadRef
-    s/contribution/PLAN ROUND      RoundContributions
+    s/contribution/PLAN ROUND      RoundContributions s/settled/PLAN DEVICE      digest of a task
     s/dispute/PLAN POSITION        Dispute            s/disputes                 DisputeQueue
     s/commitment/PLAN POSITION     Commitment         s/committed/PLAN           how many there are
     s/vectors/PLAN PHASE PARITY    KnownVectors of the last even and the last odd round
@@ -219,6 +219,11 @@ def shared_key(plan: Hash | bytes, number: int) -> bytes:
     return b"s/shared/" + plan + number_key(number)
 
 
+def settled_key(plan: Hash | bytes, device: AccountId | bytes) -> bytes:
+    """Return the key of the task whose release by this device settled last, of plans whose devices keep a residual."""
+    return b"s/settled/" + plan + device
+
+
 def history_key(plan: Hash, round_number: int) -> bytes:
     """Return the key of a ``RoundRecord``."""
     return b"s/history/" + plan + number_key(round_number)
@@ -333,6 +338,12 @@ def get_enrolment(view: StateView, plan: Hash, device: AccountId) -> Enrolment |
 def get_round(view: StateView, plan: Hash) -> RoundState | None:
     """Return a running plan's open task and step."""
     return get_record(view, round_key(plan), RoundState)
+
+
+def get_settled_task(view: StateView, plan: Hash, device: AccountId) -> Hash | None:
+    """Return the task of a device's last release that settled, of plans whose devices keep a residual."""
+    data = view.get(settled_key(plan, device))
+    return None if data is None else Hash(data)
 
 
 def get_progress(view: StateView, plan: Hash) -> RoundProgress | None:

@@ -18,7 +18,8 @@ from fl.plan.schema import Plan
 from node.fleet.hosted import HostedFleet
 from node.jobs.shelf import DataShelf
 from node.signer import ValidatorSigner
-from storage.base import ChainStore, PayloadStore, ReleaseJournal
+from storage.base import ChainStore, PayloadStore, ReleaseJournal, ResidualStore
+from storage.residuals import MemoryResiduals
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,7 @@ class World:
     ``random`` is for choices nobody has to agree on (which peer to ask); never for consensus or keys.
     ``fleet`` are the devices that the fleet role plays, with keys of their own; None without that role.
     ``signer`` holds the key and the journal of a validator; the engine was made with it. None for others.
+    ``residuals`` is what the device keeps from round to round, under plans that send the largest coordinates alone.
     ``signatures`` and ``shelf`` are memories that change no result.
     """
 
@@ -61,5 +63,6 @@ class World:
     holdout: HoldoutSource | None = None
     fleet: HostedFleet | None = None
     signer: ValidatorSigner | None = None
+    residuals: ResidualStore = field(default_factory=MemoryResiduals)
     signatures: SignatureCache = field(default_factory=SignatureCache)
     shelf: DataShelf = field(default_factory=DataShelf)

@@ -425,6 +425,29 @@ SignedKind = Literal["propose", "notarize", "nullify", "finalize"]
 """What a validator signs; a block proposed again is proposed."""
 
 
+class ResidualStore(Protocol):
+    """What the devices of this node keep of their updates from round to round (``storage.residuals``).
+
+    It belongs to a release: it is what the device keeps if that settles. What is put is durable on return.
+    """
+
+    def get(self, plan: Hash, device: AccountId, task: Hash) -> bytes | None:
+        """Return what a device keeps if its release for this task settles; None if it is not here."""
+        ...
+
+    def put(self, plan: Hash, device: AccountId, task: Hash, kept: bytes, settled: Hash | None) -> None:
+        """Keep it. ``settled``: the task of the last release that did settle; its own and the latest few stay."""
+        ...
+
+    def plans(self) -> tuple[Hash, ...]:
+        """Return the plans for which anything is kept, sorted."""
+        ...
+
+    def forget(self, plan: Hash) -> None:
+        """Keep nothing of this plan any more."""
+        ...
+
+
 class SigningIntent(Record):
     """What a validator is about to sign: a message of this kind in this view, for this block (zeros if for none)."""
 

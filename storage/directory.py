@@ -7,6 +7,7 @@
     chain/         the chain database (``storage.leveldb``)
     payloads/      payload files (``storage.payloads``)
     journal/       what the device released (``storage.journal``), what the validator signed (``storage.signing``)
+    residuals/     what the device keeps of its updates (``storage.residuals``); may be missing
     .lock          held by the process that uses the directory
     rpc.cookie     the running node's secret for those who may ask it (``node.rpc``)
 
@@ -30,6 +31,7 @@ from storage.leveldb import LevelChainStore
 from storage.lock import DirectoryLock
 from storage.opening import open_chain_store
 from storage.payloads import PayloadFiles
+from storage.residuals import FileResiduals
 from storage.signing import FileSigningJournal
 
 _PARTS = ("keys", "payloads", "journal")
@@ -136,6 +138,10 @@ class DataDirectory:
     def open_journal(self) -> FileReleaseJournal:
         """Open the release journal; it has its own lock."""
         return FileReleaseJournal(self.journal_file)
+
+    def open_residuals(self) -> FileResiduals:
+        """Open what the device keeps of its updates."""
+        return FileResiduals(self.path / "residuals")
 
     def open_signing_journal(self, account: AccountId) -> FileSigningJournal:
         """Open the signing journal of a key; it has its own lock."""

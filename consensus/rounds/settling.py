@@ -52,11 +52,12 @@ from consensus.state import (
     need_record,
     progress_key,
     put_record,
+    settled_key,
 )
 from consensus.view import PayloadView
 from fl.algorithms.base import Contribution, PhaseOutcome, Settled
 from fl.envelope import read_contribution
-from fl.plan.dimensions import audit_policy
+from fl.plan.dimensions import audit_policy, keeps_residual
 from fl.policies import Assessment, Facts, assess_updates
 from fl.problem import Problem
 
@@ -252,6 +253,9 @@ def settle_round(ledger: Ledger, entry: PlanEntry, state: RoundState, outcome: P
         refused=progress.refused,
     )
     put_record(ledger.view, history_key(plan, entry.rounds), record)
+    if keeps_residual(get_problem(ledger.view, plan).plan):
+        for report in devices:
+            ledger.view.put(settled_key(plan, report.device), state.task.digest)
     ledger.tell(RoundSettled(plan, entry.rounds, record.model, progress.loss, len(devices)))
     entry = replace(entry, rounds=entry.rounds + 1)
     ledger.put_plan(entry)

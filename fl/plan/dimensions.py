@@ -116,6 +116,11 @@ def commit_policy(plan: Plan) -> Commit | None:
     return next((policy for policy in plan.verification.policies if isinstance(policy, Commit)), None)
 
 
+def keeps_residual(plan: Plan) -> bool:
+    """Do the plan's devices keep something of their updates from round to round?"""
+    return isinstance(plan.compression, TopK)
+
+
 def update_values(plan: Plan) -> int:
     """Return the most values of an update's vector: d, those of as many features as one may name, the largest few."""
     if isinstance(plan.compression, TopK):

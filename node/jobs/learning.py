@@ -6,10 +6,12 @@ exception passes through.
 
 from chain.fixedpoint import from_bytes
 from chain.hashing import content_id
+from chain.ids import AccountId, Hash
 from consensus.problems import compile_document
 from consensus.stamps import find_stamp
 from fl.audit.rows import CommittedRows
 from fl.dataset import rows
+from fl.envelope import train_update
 from fl.errors import DataError, DivergenceError
 from fl.models.warm import warm_up_lightly
 from fl.plan.dimensions import audit_policy, replay_policy
@@ -31,6 +33,7 @@ from node.jobs.results import (
 )
 from node.jobs.specs import FindStamp, InspectData, OpenChunk, TrainTask
 from node.world import World
+from storage.errors import DamagedError
 
 
 def inspect_data(spec: InspectData, world: World, control: JobControl) -> JobResult:
@@ -56,8 +59,8 @@ def train_task(spec: TrainTask, world: World, control: JobControl) -> JobResult:
     """Train; the computation's time counts the algorithm alone, not the reading of files."""
     problem = compile_document(spec.plan)
     try:
-        data = load_data(world, problem.plan, spec.role)
-    except (DataError, OSError) as error:
+        data, before = load_data(world, problem.plan, spec.role), _residual(spec, world)
+    except (DataError, DamagedError, OSError) as error:
         return Declined(str(error))
     warm_up_lightly(problem, data, control.is_cancelled)  # nothing is left to do if the inspection did it here
     if control.is_cancelled():
@@ -67,12 +70,20 @@ def train_task(spec: TrainTask, world: World, control: JobControl) -> JobResult:
     began = control.clock_us()
     try:
         if audit_policy(problem.plan) is None:
-            payload = problem.algorithm.train(problem, spec.task.phase, model, spec.carry, data, seed)
+            payload, kept = train_update(problem, spec.task, model, spec.carry, data, seed, before or b"")
         else:
-            payload = train_audited(world, problem, spec.task, spec.model, spec.carry, data).payload()
+            payload, kept = train_audited(world, problem, spec.task, spec.model, spec.carry, data).payload(), b""
     except DivergenceError as error:
         return Declined(str(error))
-    return Trained(payload, rows(data), control.clock_us() - began)
+    is_poorer = before is None and spec.settled is not None
+    return Trained(payload, rows(data), control.clock_us() - began, kept, is_poorer)
+
+
+def _residual(spec: TrainTask, world: World) -> bytes | None:
+    """Return what the device kept of its last update that settled; None if there was none, or if it is not here."""
+    if spec.settled is None:
+        return None
+    return world.residuals.get(Hash(spec.task.plan), AccountId(spec.device), Hash(spec.settled))
 
 
 def find_device_stamp(spec: FindStamp, world: World, control: JobControl) -> JobResult:

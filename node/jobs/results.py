@@ -108,11 +108,17 @@ class DataInspected(Record, tag="data-inspected"):
 
 
 class Trained(Record, tag="trained"):
-    """The payload of a local update, and the microseconds its computation took."""
+    """The payload of a local update, and the microseconds its computation took.
+
+    ``kept``: what the device keeps if the update settles; ``is_poorer``: what it should have kept of its last one is
+    not here. Both only where the plan's devices keep a residual.
+    """
 
     payload: bytes
     samples: Natural
     computation_us: Natural
+    kept: bytes = b""
+    is_poorer: bool = False
 
 
 class PlanRoll(Record):

@@ -65,7 +65,10 @@ class InspectData(Record, tag="inspect-data"):
 
 
 class TrainTask(Record, tag="train-task"):
-    """Do one phase's local training. ``plan``, ``model`` and ``carry`` are bytes as the state holds them."""
+    """Do one phase's local training. ``plan``, ``model`` and ``carry`` are bytes as the state holds them.
+
+    ``settled``: the task of the device's last release that settled, where the plan's devices keep a residual.
+    """
 
     plan: bytes
     role: ShortText
@@ -73,6 +76,7 @@ class TrainTask(Record, tag="train-task"):
     device: AccountField
     model: bytes
     carry: bytes
+    settled: HashField | None = None
 
 
 class OpenSegments(Record, tag="open-segments"):

@@ -15,7 +15,7 @@ from node.light.chain import LightSurroundings
 from node.light.proven import UnknownKeyError
 from node.roles.device import Device
 from node.world import World
-from storage.base import JournalEntry, PayloadStore, ReleaseJournal
+from storage.base import JournalEntry, PayloadStore, ReleaseJournal, ResidualStore
 
 Step = Callable[[Device, Turn], None]
 """Something that happens to the device."""
@@ -33,7 +33,12 @@ def find_unknown(device: Device, around: LightSurroundings, step: Step, turn: Tu
 
 
 def _pretended(world: World) -> World:
-    return replace(world, journal=PretendedJournal(world.journal), payloads=PretendedPayloads(world.payloads))
+    return replace(
+        world,
+        journal=PretendedJournal(world.journal),
+        residuals=PretendedResiduals(world.residuals),
+        payloads=PretendedPayloads(world.payloads),
+    )
 
 
 class PretendedJournal:
@@ -70,6 +75,27 @@ class PretendedJournal:
 
     def close(self) -> None:
         """Do nothing."""
+
+
+class PretendedResiduals:
+    """Residuals that are read and neither kept nor forgotten."""
+
+    def __init__(self, real: ResidualStore) -> None:
+        self._real = real
+
+    def get(self, plan: Hash, device: AccountId, task: Hash) -> bytes | None:
+        """Return what is really kept."""
+        return self._real.get(plan, device, task)
+
+    def put(self, plan: Hash, device: AccountId, task: Hash, kept: bytes, settled: Hash | None) -> None:
+        """Pretend."""
+
+    def plans(self) -> tuple[Hash, ...]:
+        """Return the plans for which anything is really kept."""
+        return self._real.plans()
+
+    def forget(self, plan: Hash) -> None:
+        """Pretend."""
 
 
 class PretendedPayloads:

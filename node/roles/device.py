@@ -31,9 +31,10 @@ from consensus.state import (
     get_revealed,
     get_round,
     get_seat,
+    get_settled_task,
     need_bytes,
 )
-from fl.plan.dimensions import audit_policy, replay_policy
+from fl.plan.dimensions import audit_policy, keeps_residual, replay_policy
 from fl.plan.schema import Plan
 from node.core.config import DeviceConfig
 from node.core.messages import FinalMoved, HeadChanged, OwnTransaction, PayloadStored, StateChanged, UpdateReleased
@@ -96,6 +97,10 @@ _LOST: Final = (
     "this account has committed to an update that its journal does not have: does another machine run with the same "
     "key, or is the journal from a backup? It reveals nothing for this task"
 )
+_POORER: Final = "what it had not sent of earlier rounds is not in its data directory: it goes on without"
+_FORGET_BLOCKS: Final = 100
+"""After so many blocks a plan that has ended is taken not to come back."""
+
 _NO_CONSENT_TO_SHARE: Final = (
     "the plan repeats trainings: it asks for the rows themselves, published to everybody, for ever. If they are public "
     "data, set share = true under [device] in the configuration"
@@ -197,9 +202,18 @@ class Device:
         for entry in active:
             if entry.status == "enrolling" and self._is_consented(entry.plan):
                 self._enrol(entry, turn)
+        self._forget_ended()
         asked = [entry.plan for entry in active if entry.status == "running" and self._release_again(entry.plan, turn)]
         if asked and self._job is None:
             self._train(min(asked, key=lambda plan: (self._served.get(plan, 0), plan)), turn)
+
+    def _forget_ended(self) -> None:
+        """Keep nothing more of plans that ended long ago."""
+        chain, residuals = self._around.chain, self._around.world.residuals
+        for plan in residuals.plans():
+            entry = get_plan(chain.view, plan)
+            if entry is not None and 0 < entry.closed <= chain.height - _FORGET_BLOCKS:
+                residuals.forget(plan)
 
     def _is_consented(self, plan: Hash) -> bool:
         return self._config.any_plan or plan in self._roles
@@ -386,7 +400,9 @@ class Device:
         if task is None or enrolment is None:
             raise LookupError(f"this device is selected in plan {plan.hex()}, which has no task or enrolment of it")
         document = need_bytes(view, document_key(plan))
-        self._task = TrainTask(document, enrolment.role, task.task, account, task.model, task.carry)
+        keeps = keeps_residual(get_problem(view, plan).plan)
+        settled = get_settled_task(view, plan, account) if keeps else None
+        self._task = TrainTask(document, enrolment.role, task.task, account, task.model, task.carry, settled)
         self._working = f"training plan {plan.hex()[:16]}, round {task.task.round}, phase {task.task.phase}"
         self._served[plan] = self._served.get(plan, 0) + 1
         self._job = turn.start(self._task)
@@ -426,6 +442,10 @@ class Device:
             payload=PayloadRef.of(trained.payload),
         )
         entry = JournalEntry(release.sign(world.key), trained.payload)
+        if trained.kept:  # durable before the journal knows the task: the next one may go on from here
+            world.residuals.put(task.plan, spec.device, task.digest, trained.kept, spec.settled)
+        if trained.is_poorer:
+            turn.publish(RoleNotice(ROLE, task.plan, _POORER))
         world.journal.record(entry)  # durable before anything leaves: the invariant of this file
         self._releases += 1
         state = get_round(view, task.plan)

@@ -134,6 +134,7 @@ def make_world(home: OpenHome, config: Config, seed: bytes) -> World:
         store=home.store,
         payloads=home.payloads,
         journal=home.journal,
+        residuals=home.directory.open_residuals(),
         key=home.key,
         random=Random(seed),
         data=_open_data(home.path, config),

@@ -14,12 +14,13 @@ from random import Random
 
 from chain.block import Body, Header, block_id
 from chain.hashing import content_id
-from chain.ids import Hash
+from chain.ids import AccountId, Hash
 from chain.payload import MAX_PAYLOAD_BYTES
 from chain.update import LocalUpdate
 from storage.base import CommitBatch, FinalBlock, GenesisData, JournalEntry, SigningIntent
 from storage.memory import MemoryCertificateStore, MemoryChainStore
 from storage.memorystores import MemoryPayloadStore, MemoryReleaseJournal, MemorySigningJournal
+from storage.residuals import MemoryResiduals
 
 
 class PowerCut(BaseException):
@@ -181,6 +182,20 @@ class FusedJournal(MemoryReleaseJournal):
         self._fuse.burn()
 
 
+class FusedResiduals(MemoryResiduals):
+    """What the device keeps of its updates: what was put is on disk."""
+
+    def __init__(self, fuse: Fuse) -> None:
+        super().__init__()
+        self._fuse = fuse
+
+    def put(self, plan: Hash, device: AccountId, task: Hash, kept: bytes, settled: Hash | None) -> None:
+        """Keep a residual."""
+        self._fuse.burn()
+        super().put(plan, device, task, kept, settled)
+        self._fuse.burn()
+
+
 class FusedSigningJournal(MemorySigningJournal):
     """The signing journal: what it has recorded is on disk. ``hear`` is told of each intent that was."""
 
@@ -205,6 +220,7 @@ class Disk:
         self.fuse = Fuse()
         self.wipe()
         self.journal = FusedJournal(self.fuse)
+        self.residuals = FusedResiduals(self.fuse)
         self.signing = FusedSigningJournal(self.fuse)
         self.addresses: tuple[str, ...] = ()
 

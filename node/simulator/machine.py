@@ -183,6 +183,7 @@ class Machine:
             store=self.disk.chain.reopen(),
             payloads=self.disk.payloads,
             journal=self.disk.journal,
+            residuals=self.disk.residuals,
             key=character.key,
             random=Random(self.world_seed()),
             data=character.data,
