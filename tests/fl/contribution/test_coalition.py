@@ -125,6 +125,22 @@ def test_everybodys_coalition_is_the_round_as_it_settles(
             assert coalition.value() == -sum_losses(problem, expected, chunk) > -LOSS_CEILING
 
 
+@pytest.mark.parametrize(("model", "algorithm", "is_support"), [CASES[0], CASES[2], CASES[3]])
+def test_who_has_dropped_out_counts_as_zero_in_every_coalition(
+    model: str, algorithm: AlgorithmSpec, is_support: bool
+) -> None:
+    """n, K and ω^j are those of the gradients, whoever sent an update: as in the round."""
+    problem, opening = a_problem(model, algorithm, EXACT, is_support)
+    start, carry, settled = trained(problem, some_parts(problem))
+    game = Round.of(problem, start, carry, settled[:3], decode_chunk(problem, opening))
+    coalition = game.coalition()
+    for member in range(3):
+        coalition.join(member)
+    expected = problem.algorithm.settle(problem, 1, start, carry, settled[:3]).model
+    assert expected is not None
+    assert coalition.model().tolist() == expected.tolist()
+
+
 def test_nothing_is_renormalised_for_those_who_are_left_out() -> None:
     """Of FedAvg's mean of two a device alone is half, and where supports travel nobody moves what all share."""
     problem, opening = a_problem("linear", FedAvg(Number.of("0.05"), 1, 4), EXACT)
