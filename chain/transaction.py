@@ -115,6 +115,7 @@ class JoinSharing(Record, tag="plan.join_sharing"):
 class DisputeUpdate(Record, tag="plan.dispute"):
     """Say that an update of ``device`` (its id) is not what its training gives, and let every node repeat it.
 
+    ``proof`` says that the sender has repeated it (``consensus.disputes.get_dispute_proof``): only then is it rewarded.
     ``amount``: the plan's deposit and the price of the work.
     """
 
@@ -122,6 +123,7 @@ class DisputeUpdate(Record, tag="plan.dispute"):
     task: HashField
     device: AccountField
     update: HashField
+    proof: HashField
     amount: AmountField
 
 

@@ -10,8 +10,10 @@ Rules of this file: questions about the state, and the count of what a miner ans
 """
 
 from collections.abc import Sequence
+from typing import Final
 
-from chain.ids import AccountId, Hash
+from chain.hashing import digest
+from chain.ids import ZERO_HASH, AccountId, Hash
 from consensus.fees import get_replay_fee
 from consensus.problems import get_problem
 from consensus.records import PlanEntry, RevealedUpdate, RoundState
@@ -28,6 +30,8 @@ from consensus.view import Overlay, StateView
 from fl.plan.dimensions import replay_policy
 from fl.plan.schema import Replay
 from fl.steps import step_table
+
+DOMAIN_DISPUTE: Final = b"fedchain/dispute"
 
 
 def need_replay(view: StateView, plan: Hash) -> Replay:
@@ -59,6 +63,14 @@ def get_work_price(view: StateView, entry: PlanEntry, update: RevealedUpdate) ->
 def get_dispute_price(view: StateView, entry: PlanEntry, update: RevealedUpdate) -> int:
     """Return what a dispute of an update must bring: the plan's deposit, and the price of the work."""
     return need_replay(view, Hash(entry.plan)).deposit + get_work_price(view, entry, update)
+
+
+def get_dispute_proof(disputer: AccountId, update: Hash, made: Hash | None) -> Hash:
+    """Return what a disputer shows for having repeated a training: who has not, can't make it for his own name.
+
+    ``made`` is the content id of what the training gives, None if it gives nothing.
+    """
+    return digest(DOMAIN_DISPUTE, disputer, update, ZERO_HASH if made is None else made)
 
 
 def get_refuted(view: StateView, state: RoundState) -> frozenset[AccountId]:

@@ -249,10 +249,14 @@ class UpdateAudit(Record):
 
 
 class Dispute(Record):
-    """A dispute about the update at a position. ``deposit`` is 0 once it is decided; ``verdict`` is of the update."""
+    """A dispute about the update at a position. ``deposit`` is 0 once it is decided; ``verdict`` is of the update.
+
+    ``proof``: what the disputer says it found when it repeated the training.
+    """
 
     task: HashField
     disputer: AccountField
+    proof: HashField
     deposit: AmountField
     verdict: Literal["waiting", "true", "false"]
 

@@ -96,7 +96,7 @@ def _decide(ledger: Ledger, place: DisputePlace, update: RevealedUpdate) -> None
     dispute = get_dispute(ledger.view, plan, place.position)
     if dispute is None:
         raise LookupError(f"plan {plan.hex()} has no dispute at position {place.position}, though one waits")
-    conclude(ledger, place, dispute, update, _REPEATED.get(ledger, state, update) == update.payload.id)
+    conclude(ledger, place, dispute, update, _REPEATED.get(ledger, state, update))
 
 
 def _get_shared(ledger: Ledger, state: RoundState, update: RevealedUpdate) -> PayloadRef:

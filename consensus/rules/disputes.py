@@ -6,7 +6,13 @@ from msgspec.structs import replace
 
 from chain.ids import AccountId, Amount, Hash
 from chain.transaction import DisputeUpdate, Transaction
-from consensus.disputes import get_dispute_price, get_work_price, is_before_disputes, takes_disputes
+from consensus.disputes import (
+    get_dispute_price,
+    get_dispute_proof,
+    get_work_price,
+    is_before_disputes,
+    takes_disputes,
+)
 from consensus.errors import Invalid
 from consensus.events import DisputeDecided, DisputeOpened, MinerSlashed
 from consensus.ledger import Ledger
@@ -57,15 +63,20 @@ def dispute_update(ledger: Ledger, transaction: Transaction, body: DisputeUpdate
     work = get_work_price(view, entry, update)
     ledger.earn(work)
     disputer, deposit = AccountId(transaction.sender), Amount(price - work)
-    ledger.put_dispute(plan, position, Dispute(task, disputer, deposit, "waiting"))
+    ledger.put_dispute(plan, position, Dispute(task, disputer, Hash(body.proof), deposit, "waiting"))
     put_record(view, DISPUTES_KEY, DisputeQueue((*waiting, DisputePlace(plan, position))))
     ledger.tell(DisputeOpened(plan, task, body.device, disputer, deposit))
 
 
-def conclude(ledger: Ledger, place: DisputePlace, dispute: Dispute, update: RevealedUpdate, is_true: bool) -> None:
-    """Let the wrong side pay: the attesters of a false update their bonds, the disputer of a true one the deposit."""
+def conclude(ledger: Ledger, place: DisputePlace, dispute: Dispute, update: RevealedUpdate, made: Hash | None) -> None:
+    """Let the wrong side pay: the attesters of a false update their bonds, the disputer of a true one the deposit.
+
+    ``made`` is the content id of what the training gives. A disputer who can't have known it has copied the dispute.
+    """
     plan, disputer = Hash(place.plan), AccountId(dispute.disputer)
     attesters = [AccountId(miner) for miner in update.credited]
+    is_true = made == update.payload.id
+    has_repeated = dispute.proof == get_dispute_proof(disputer, Hash(update.update), made)
     reward = 0
     if is_true:
         part = dispute.deposit // len(attesters)
@@ -74,7 +85,7 @@ def conclude(ledger: Ledger, place: DisputePlace, dispute: Dispute, update: Reve
         ledger.earn(dispute.deposit - part * len(attesters))
     else:
         slashed = sum(_slash(ledger, miner, plan) for miner in attesters)
-        reward = slashed * REWARD_PARTS[0] // REWARD_PARTS[1]
+        reward = slashed * REWARD_PARTS[0] // REWARD_PARTS[1] if has_repeated else 0
         ledger.credit(disputer, dispute.deposit + reward)
         ledger.burn(slashed - reward)
     decided = replace(dispute, deposit=Amount(0), verdict="true" if is_true else "false")

@@ -19,4 +19,4 @@ def repeat(spec: RepeatTraining, world: World, control: JobControl) -> JobResult
     warm_up(problem, decode_shared(problem, shared, spec.samples))
     device = AccountId(spec.device)
     made = repeat_training(problem, spec.task, device, spec.samples, spec.model, spec.carry, shared)
-    return TrainingRepeated(made == spec.update)
+    return TrainingRepeated(made == spec.update, made)

@@ -178,9 +178,10 @@ class OpeningVerified(Record, tag="opening-verified"):
 
 
 class TrainingRepeated(Record, tag="training-repeated"):
-    """Whether a training that was repeated gave the update's payload, bit for bit."""
+    """Whether a training that was repeated gave the update's payload bit for bit, and what it ``made``, if anything."""
 
     is_true: bool
+    made: HashField | None
 
 
 class StampFound(Record, tag="stamp-found"):

@@ -11,7 +11,7 @@ from typing import Final
 from chain.hashing import digest
 from chain.ids import AccountId, Amount, Hash
 from chain.transaction import DisputeUpdate
-from consensus.disputes import get_dispute_price, takes_disputes
+from consensus.disputes import get_dispute_price, get_dispute_proof, takes_disputes
 from consensus.fees import get_minimum_fee
 from consensus.problems import get_problem
 from consensus.records import RevealedUpdate, RoundState
@@ -97,7 +97,8 @@ class Disputer:
             turn.publish(RoleNotice("miner", plan, told))
             return
         self.disputes += 1
-        turn.tell(OwnTransaction(DisputeUpdate(plan, update.task, update.device, update.update, Amount(price))))
+        proof = get_dispute_proof(around.account, Hash(update.update), self._replayer.made(Hash(update.update)))
+        turn.tell(OwnTransaction(DisputeUpdate(plan, update.task, update.device, update.update, proof, Amount(price))))
         turn.publish(RoleNotice("miner", plan, f"disputes the update of {update.device.hex()[:16]}"))
 
     def _is_waiting(self, update: RevealedUpdate) -> bool:

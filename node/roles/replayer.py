@@ -39,7 +39,7 @@ class Replayer:
 
     def __init__(self, around: Surroundings) -> None:
         self._around = around
-        self._verdicts: OrderedDict[Hash, bool] = OrderedDict()
+        self._verdicts: OrderedDict[Hash, TrainingRepeated] = OrderedDict()
         self._wanted: dict[Hash, Claim] = {}
         self._jobs: dict[Hash, int] = {}
         self._stopped = False
@@ -47,7 +47,13 @@ class Replayer:
 
     def verdict(self, update: Hash) -> bool | None:
         """Return whether an update is what its training gives; None if it was not repeated yet."""
-        return self._verdicts.get(update)
+        known = self._verdicts.get(update)
+        return None if known is None else known.is_true
+
+    def made(self, update: Hash) -> Hash | None:
+        """Return the content id of what an update's training gave; None if it gave nothing, or was not repeated yet."""
+        known = self._verdicts.get(update)
+        return None if known is None or known.made is None else Hash(known.made)
 
     def want(self, claim: Claim, turn: Turn) -> None:
         """Repeat the training of an update when there is time for it; ``UpdateRepeated`` tells when that is done."""
@@ -78,7 +84,7 @@ class Replayer:
         self._jobs.pop(id, None)
         if isinstance(result, TrainingRepeated):
             self.repeats += 1
-            self._verdicts[id] = result.is_true
+            self._verdicts[id] = result
             if len(self._verdicts) > MAX_VERDICTS:
                 self._verdicts.popitem(last=False)
             if not result.is_true:

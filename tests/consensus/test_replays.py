@@ -14,7 +14,7 @@ from chain.keys import KeyPair
 from chain.payload import PayloadRef
 from chain.transaction import DisputeUpdate, JoinPlan, JoinSharing, RegisterMiner, RetireMiner
 from chain.update import Attestation, AttestedUpdate
-from consensus.disputes import get_dispute_price
+from consensus.disputes import get_dispute_price, get_dispute_proof
 from consensus.errors import Invalid, MissingPayload
 from consensus.events import DisputeDecided, LedgerEvent, MinerSlashed, UpdateRefused
 from consensus.problems import compile_document
@@ -194,12 +194,16 @@ class DisputedChain(ReplayedChain):
     def price(self, device: KeyPair = LIAR) -> int:
         return get_dispute_price(self, self.entry(self.plan), self.update_of(device))
 
-    def dispute_of(self, device: KeyPair = LIAR) -> DisputeUpdate:
+    def dispute_of(self, device: KeyPair = LIAR, disputer: KeyPair = OTHER) -> DisputeUpdate:
+        """A dispute by somebody who has repeated the training."""
+        update = Hash(self.update_of(device).update)
+        made = content_id(self.train(self.plan, device))
         return DisputeUpdate(
             self.plan,
             self.round.task.digest,
             device.account,
-            self.update_of(device).update,
+            update,
+            get_dispute_proof(disputer.account, update, made),
             Amount(self.price(device)),
         )
 
@@ -258,6 +262,34 @@ def test_a_true_update_costs_the_disputer_its_deposit() -> None:
     assert not chain.told(MinerSlashed)
 
 
+def test_who_copies_a_dispute_from_the_pool_has_nothing_of_it() -> None:
+    """Its proof names another: deposit back, all that is slashed is burnt, and the false update is refused all the same.
+
+    So is one whose proof says what the training does not give.
+    """
+    chain = DisputedChain()
+    chain.reveal_all()
+    body = chain.dispute_of()
+    before, work = chain.balance(MINERS[2]), chain.price() - DEPOSIT
+    chain.send(MINERS[2], body)
+    chain.mine()
+    [decided] = chain.told(DisputeDecided)
+    assert (decided.disputer, decided.is_true, decided.reward) == (MINERS[2].account, False, 0)
+    assert chain.balance(MINERS[2]) == before - FEE - work
+    assert get_burned(chain) == 2 * (BOND // 2)
+    assert chain.audit().is_conserved
+    chain.undo()
+    update = Hash(body.update)
+    for guess in (None, content_id(b"a guess"), Hash(chain.update_of(LIAR).payload.id)):
+        chain.send(OTHER, replace(body, proof=get_dispute_proof(OTHER.account, update, guess)))
+        chain.mine()
+        assert chain.told(DisputeDecided)[-1].reward == 0
+        chain.undo()
+    chain.send(OTHER, body)
+    chain.mine()
+    assert chain.told(DisputeDecided)[-1].reward == BOND // 2
+
+
 def test_a_miner_answers_for_what_it_attested_and_leaves_the_register_when_too_little_is_left() -> None:
     """It can't retire before the task is over; struck off, it has the rest of its bond locked until then."""
     chain = DisputedChain()
@@ -284,7 +316,7 @@ def test_a_miner_answers_for_what_it_attested_and_leaves_the_register_when_too_l
 def test_each_rule_of_disputes_refuses_by_name() -> None:
     """What can't be disputed, when, and for how much."""
     chain = DisputedChain()
-    early = DisputeUpdate(chain.plan, chain.round.task.digest, LIAR.account, ZERO_HASH, Amount(1))
+    early = DisputeUpdate(chain.plan, chain.round.task.digest, LIAR.account, ZERO_HASH, ZERO_HASH, Amount(1))
     verdict = chain.refusal(OTHER, early)
     assert (verdict.rule, verdict.later) == ("plan.dispute.step", True), "the reveals are not over"
     chain.reveal_all()

@@ -253,6 +253,13 @@ MUTANTS: Final = (
         ("tests/consensus/test_replays.py",),
     ),
     Mutant(
+        "whoever sends another's dispute first is rewarded",
+        "consensus/rules/disputes.py",
+        "        reward = slashed * REWARD_PARTS[0] // REWARD_PARTS[1] if has_repeated else 0",
+        "        reward = slashed * REWARD_PARTS[0] // REWARD_PARTS[1]",
+        ("tests/consensus/test_replays.py",),
+    ),
+    Mutant(
         "miners vouch for what their repetition denies",
         "node/roles/attester.py",
         "        return verdict is True",

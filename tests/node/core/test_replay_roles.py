@@ -174,7 +174,7 @@ def test_miners_who_collude_with_a_forger_are_disputed_and_slashed(
     def repeat(spec: JobSpec, world: World, control: JobControl) -> JobResult:
         assert isinstance(spec, RepeatTraining)
         if world.key.account in colluders and spec.device == liar:
-            return TrainingRepeated(True)
+            return TrainingRepeated(True, spec.update)
         return honest(spec, world, control)
 
     monkeypatch.setitem(JOBS, RepeatTraining, repeat)
@@ -183,6 +183,7 @@ def test_miners_who_collude_with_a_forger_are_disputed_and_slashed(
     decided = [event for event in town.events if isinstance(event, DisputeDecided)]
     assert decided
     assert {(event.device, event.is_true) for event in decided} == {(liar, False)}
+    assert all(event.reward for event in decided), "its proof says that it has repeated the training"
     slashed = {event.miner for event in town.events if isinstance(event, MinerSlashed)}
     assert slashed
     assert slashed <= colluders
