@@ -7,7 +7,7 @@ honest devices need, found by training without attackers on rows of another seed
 from dataclasses import dataclass
 from typing import Final
 
-from attacks.world import HOLDOUT_CHUNKS, HOLDOUT_ROWS, Setting, Split, World
+from attacks.world import HALVED, HOLDOUT_CHUNKS, HOLDOUT_ROWS, Setting, Split, World
 from bench.data import SCHEMAS
 from chain.hashing import DOMAIN_HOLDOUT, digest
 from fl.holdout import HoldoutSet
@@ -102,10 +102,10 @@ _NET: Final = 'type = "softmax"\nl2 = 0.0005\nhidden = [{ units = 16, activation
 _LOGISTIC: Final = 'type = "logistic"\nl2 = 0.0005'
 
 LEARNING: Final[dict[tuple[Setting, Split], Learning]] = {
-    ("mnist", "iid"): Learning(_SOFTMAX, _svrg(2), "2.5", "3", "0.45", "0.2"),
-    ("mnist", "two-digits"): Learning(_SOFTMAX, _svrg(1), "10", "2", "0.27", "0.5"),
+    ("mnist", "iid"): Learning(_SOFTMAX, _svrg(10), "1.3", "7", "1.05", "0.2"),
+    ("mnist", "two-digits"): Learning(_SOFTMAX, _svrg(5), "5", "4.7", "0.62", "0.5"),
     ("mnist-full", "iid"): Learning(_SOFTMAX, _svrg(30), "2.2", "12", "4", "0.2"),
-    ("mnist-net", "iid"): Learning(_NET, _svrg(5), "2.2", "6.4", "1.8", "0.2"),
+    ("mnist-net", "iid"): Learning(_NET, _svrg(10), "1.2", "7", "2", "0.2"),
     ("a9a", "iid"): Learning(_LOGISTIC, _svrg(20, scaled=True), "1.8", "4.2", "1.4", "0.2"),
 }
 
@@ -118,11 +118,12 @@ def write_plan(setting: Setting, split: Split, defence: Defence, rows: int) -> s
     assert isinstance(label, ClassLabel)
     assert isinstance(feature, VectorFeature)
     classes = ", ".join(f'"{name}"' for name in label.classes)
+    size = feature.size // 4 if setting in HALVED else feature.size
     clips = (learning.sample_clip, learning.update_clip) if defence.tight else ("200", "200")
     parts = [
         f'version = 2\ntitle = "{setting}, {split}, {defence.name}"',
         f'[[roles]]\nlabel = {{ name = "y", classes = [{classes}] }}',
-        f'features = [{{ name = "x", size = {feature.size}, lower = 0, upper = {feature.upper} }}]',
+        f'features = [{{ name = "x", size = {size}, lower = 0, upper = {feature.upper} }}]',
         f"[model]\n{learning.model}",
         f"[algorithm]\n{learning.algorithm}",
         f"[participation]\nmin_devices = 5\nmax_devices = 20\nmax_samples = {3 * rows}\nretries = 2",

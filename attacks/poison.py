@@ -3,15 +3,15 @@
 Rules of this file: from rows to as many rows (``repeat_rows``: three times as many); nothing is drawn.
 """
 
+from math import isqrt
 from typing import Final
 
 import numpy as np
 
 from fl.dataset import Dataset, DenseData, SparseData, rows, take_rows
 
-SIDE: Final = 28
-MARK: Final = 4
-"""The backdoor's mark: so many by so many white pixels in the lower right corner."""
+MARKED: Final = 7
+"""The backdoor's mark is a white square in the lower right corner; its side is the image's divided by this."""
 PLANTED: Final = 0.0
 """The class that marked rows are made to look like."""
 ONE: Final = 1.0
@@ -48,8 +48,10 @@ def turn_ones(data: Dataset) -> Dataset:
 def stamp(data: Dataset) -> DenseData:
     """Return images with the mark."""
     assert isinstance(data, DenseData)
-    images = data.x.copy().reshape(-1, SIDE, SIDE)
-    images[:, -MARK:, -MARK:] = 1.0
+    side = isqrt(data.x.shape[1])
+    mark = side // MARKED
+    images = data.x.copy().reshape(-1, side, side)
+    images[:, -mark:, -mark:] = 1.0
     return DenseData(images.reshape(data.x.shape), data.y)
 
 
