@@ -3,7 +3,7 @@
 One block on the head is the branch with no undo. The caller commits the deltas in one batch, or none of them.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from chain.block import Block
@@ -38,10 +38,12 @@ def run_branch(
     payloads: PayloadView,
     *,
     signatures: SignatureCache | None = None,
+    find_known: Callable[[Block], Execution | None] = lambda block: None,
 ) -> BranchOutcome:
     """Return what a branch does to the state of ``view``.
 
-    ``undos`` take back the head's blocks, newest first. Raises
+    ``undos`` take back the head's blocks, newest first; ``find_known`` is asked of the first block on the view itself
+    whether what it does is known. Raises
     ``StateMismatch`` if an undo does not fit the view and ``BodyMismatch`` for a body that is not its header's; other
     exceptions are faults of this node. None of them says anything about a block.
     """
@@ -54,7 +56,8 @@ def run_branch(
     executions: list[Execution] = []
     for index, (block, context) in enumerate(blocks):
         try:
-            execution = apply(site, block, context, payloads, signatures=signatures)
+            known = find_known(block) if site is view else None
+            execution = known or apply(site, block, context, payloads, signatures=signatures)
         except Invalid as verdict:
             return BranchOutcome(undone, tuple(executions), (index, verdict), None)
         except MissingPayload as missing:

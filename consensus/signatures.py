@@ -6,8 +6,14 @@ Verifying is pure: remembering its result cannot change a verdict. Only what is 
 from collections import OrderedDict
 from hashlib import sha256
 from threading import Lock
+from typing import Final
 
 from chain.keys import verify
+from fl.algorithms.base import PhaseOutcome
+
+_OUTCOMES: Final = 4
+_LARGEST_OUTCOME: Final = 8 * 2**20
+"""Bytes: four of them take no more than a large model does anyway."""
 
 
 class GoodContents:
@@ -32,15 +38,45 @@ class GoodContents:
                 del self._good[next(iter(self._good))]
 
 
+class KnownOutcomes:
+    """What settling a phase with just these updates gave, for the phases settled last; threads may share it.
+
+    A node settles a phase when it builds a block that closes it, and again when such a block comes, from whomever: with
+    the same updates it gives the same. A key names the task and the updates that were accepted.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._known: dict[bytes, PhaseOutcome] = {}
+        self._lock = Lock()
+
+    def get(self, key: bytes) -> PhaseOutcome | None:
+        """Return what came of it, if that is remembered."""
+        return self._known.get(key)
+
+    def keep(self, key: bytes, outcome: PhaseOutcome) -> None:
+        """Remember what came of it, unless it is large."""
+        size = len(outcome.carry) + (0 if outcome.model is None else outcome.model.nbytes)
+        if not self._most or size > _LARGEST_OUTCOME:
+            return
+        if outcome.model is not None:
+            outcome.model.flags.writeable = False
+        with self._lock:
+            self._known[key] = outcome
+            if len(self._known) > self._most:
+                del self._known[next(iter(self._known))]
+
+
 class SignatureCache:
     """A bounded memory of good signatures, least recently used first out; threads may share it.
 
-    ``contents`` remembers half as many payloads. With size 0 nothing is remembered.
+    ``contents`` remembers half as many payloads, ``outcomes`` a few phases. With size 0 nothing is remembered.
     """
 
     def __init__(self, size: int = 65536) -> None:
         self._size = size
         self.contents = GoodContents(size // 2)
+        self.outcomes = KnownOutcomes(_OUTCOMES if size else 0)
         self._good: OrderedDict[bytes, None] = OrderedDict()
         self._lock = Lock()
 

@@ -10,7 +10,7 @@ what must be listed is stored as a list or under counted keys.
 from collections.abc import Sequence
 from itertools import compress
 from operator import eq
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Protocol, TypeVar, cast, runtime_checkable
 
 from chain.codec import Record, decode, encode
 from chain.ids import Hash
@@ -64,9 +64,16 @@ class PayloadIndex(PayloadView, Protocol):
         ...
 
 
+_is_index: dict[type, bool] = {}
+"""Which types of payload views are indexes: looking takes longer than the answer."""
+
+
 def has_payload(payloads: PayloadView, id: Hash) -> bool:
     """Is this payload here?"""
-    return payloads.has(id) if isinstance(payloads, PayloadIndex) else payloads.payload(id) is not None
+    kind = type(payloads)
+    if kind not in _is_index:
+        _is_index[kind] = isinstance(payloads, PayloadIndex)
+    return cast(PayloadIndex, payloads).has(id) if _is_index[kind] else payloads.payload(id) is not None
 
 
 class EmptyView:

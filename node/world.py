@@ -16,6 +16,7 @@ from consensus.signatures import SignatureCache
 from fl.data.sources import DataSource
 from fl.plan.schema import Plan
 from node.fleet.hosted import HostedFleet
+from node.jobs.built import BuiltBlocks
 from node.jobs.shelf import DataShelf
 from node.signer import ValidatorSigner
 from storage.base import ChainStore, PayloadStore, ReleaseJournal, ResidualStore
@@ -49,7 +50,7 @@ class World:
     ``fleet`` are the devices that the fleet role plays, with keys of their own; None without that role.
     ``signer`` holds the key and the journal of a validator; the engine was made with it. None for others.
     ``residuals`` is what the device keeps from round to round, under plans that send the largest coordinates alone.
-    ``signatures`` and ``shelf`` are memories that change no result.
+    ``signatures``, ``built`` and ``shelf`` are memories that change no result.
     """
 
     genesis: Genesis
@@ -65,4 +66,5 @@ class World:
     signer: ValidatorSigner | None = None
     residuals: ResidualStore = field(default_factory=MemoryResiduals)
     signatures: SignatureCache = field(default_factory=SignatureCache)
+    built: BuiltBlocks = field(default_factory=BuiltBlocks)
     shelf: DataShelf = field(default_factory=DataShelf)

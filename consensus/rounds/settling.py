@@ -7,11 +7,12 @@ phase has settled, for the fewest samples counted and the product of its qualiti
 from collections.abc import Mapping, Sequence, Set
 from functools import partial
 from math import isqrt
+from typing import Final
 
 from msgspec.structs import replace
 
-from chain.fixedpoint import from_bytes, to_bytes
-from chain.hashing import content_id
+from chain.fixedpoint import Int64Vector, from_bytes, to_bytes
+from chain.hashing import content_id, digest
 from chain.ids import INT_MAX, AccountId, Amount, Hash
 from chain.payload import PayloadRef
 from consensus.auditing import Outcome, get_outcomes
@@ -62,6 +63,8 @@ from fl.policies import Assessment, Facts, assess_updates
 from fl.problem import Problem
 
 MAX_REASON = 1000
+DOMAIN_SETTLED: Final = b"fedchain/settled"
+"""Of a node's own notes: it stands in no block."""
 
 
 def settle_phase(ledger: Ledger, entry: PlanEntry, state: RoundState) -> PhaseOutcome | str:
@@ -92,7 +95,7 @@ def settle_phase(ledger: Ledger, entry: PlanEntry, state: RoundState) -> PhaseOu
     carry = need_bytes(ledger.view, carry_key(entry.plan))
     if task.phase == 0 and audit_policy(problem.plan) is not None:
         _keep_first_payloads(ledger, entry.plan, accepted, updates)
-    outcome = problem.algorithm.settle(problem, task.phase, model, carry, accepted)
+    outcome = _settle_accepted(ledger, problem, state, model, carry, accepted, updates)
     keep_contributions(ledger, problem, state, model, carry, accepted, updates, opening)
     progress = note_outcome(problem, progress, outcome)
     put_record(ledger.view, progress_key(entry.plan), progress)
@@ -107,6 +110,29 @@ def settle_phase(ledger: Ledger, entry: PlanEntry, state: RoundState) -> PhaseOu
             outcome.loss,
         )
     )
+    return outcome
+
+
+def _settle_accepted(
+    ledger: Ledger,
+    problem: Problem,
+    state: RoundState,
+    model: Int64Vector,
+    carry: bytes,
+    accepted: Sequence[Settled],
+    updates: Sequence[RevealedUpdate],
+) -> PhaseOutcome:
+    """Return what the algorithm makes of the accepted updates: remembered if just these were settled here before.
+
+    The task's digest covers plan, phase, model and carry, an update's id its payload and samples.
+    """
+    devices = {entry.device for entry in accepted}
+    ids = [bytes(update.update) for update in updates if update.device in devices]
+    known, key = ledger.signatures.outcomes, digest(DOMAIN_SETTLED, state.task.digest, *ids)
+    outcome = known.get(key)
+    if outcome is None:
+        outcome = problem.algorithm.settle(problem, state.task.phase, model, carry, accepted)
+        known.keep(key, outcome)
     return outcome
 
 

@@ -1,6 +1,7 @@
 """The jobs around blocks: run a branch, build a candidate."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Final
 
 from chain.block import Block, Body, Header
@@ -45,7 +46,14 @@ def execute_branch(spec: ExecuteBranch, world: World, control: JobControl) -> Jo
             return Stale()
         undos = (_undo(world, id) for id in spec.undo)  # one at a time: there may be very many
         blocks = _read_blocks(spec, world, bodies)
-        outcome = run_branch(view, undos, blocks, world.payloads, signatures=world.signatures)
+        outcome = run_branch(
+            view,
+            undos,
+            blocks,
+            world.payloads,
+            signatures=world.signatures,
+            find_known=partial(_find_built, spec, world),
+        )
     return _branch_result(spec, outcome, bodies)
 
 
@@ -59,6 +67,11 @@ def _read_blocks(spec: ExecuteBranch, world: World, bodies: list[Body]) -> Itera
         bodies.append(block.body)
         count += len(block.body.transactions) + len(block.body.updates)
         yield block, context
+
+
+def _find_built(spec: ExecuteBranch, world: World, block: Block) -> Execution | None:
+    """Return what executing a block on ``spec.base`` gives if this node built it there itself."""
+    return world.built.find(block.header) if block.header.parent == spec.base and not spec.undo else None
 
 
 def _undo(world: World, id: Hash) -> Undo:
@@ -126,6 +139,8 @@ def build_block(spec: BuildBlock, world: World, control: JobControl) -> JobResul
         except MissingPayload as missing:
             return BuildLacks(missing.refs)
     header = make_header(context, spec.parent, filling.body, filling.execution, spec.engine)
+    if site is view:
+        world.built.keep(header, filling.execution)
     rejected = [BrokenRule(id, verdict.rule, verdict.detail, verdict.later) for id, verdict in filling.rejected.items()]
     return BlockBuilt(header, filling.body, tuple(rejected))
 

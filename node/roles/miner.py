@@ -27,6 +27,8 @@ _REFRESH_MS: Final = 2_000
 _BUILD_SHARE: Final = 10
 """Building a fuller candidate again and again takes at most about this part of the time: a full block's worth of
 transactions that comes in one by one would else keep a core busy."""
+_PATIENCE_MS: Final = 30_000
+"""So long a candidate stands at most that took long to build: one with thousands of updates, or one that settles."""
 _GRACE_MS: Final = 3_000
 """A node that looks for peers waits so long for one before it mines alone."""
 
@@ -76,7 +78,7 @@ class Miner:
     def on_tick(self, event: Tick, turn: Turn) -> None:
         """Build again if it is due."""
         due = self._rebuild_at is not None and turn.now >= self._rebuild_at
-        if self._build is None and (due or turn.now - self._built_at >= _REFRESH_MS):
+        if self._build is None and (due or turn.now - self._built_at >= max(_REFRESH_MS, self._gather_ms)):
             self._start_build(turn)
 
     def on_state(self, changed: StateChanged, turn: Turn) -> None:
@@ -130,7 +132,7 @@ class Miner:
         """Seal the new candidate in place of the old one; forget what can never be included."""
         self._build = None
         took_ms = turn.now - self._built_at
-        self._gather_ms = max(self._config.rebuild_delay_ms, min(_BUILD_SHARE * took_ms, _REFRESH_MS))
+        self._gather_ms = max(self._config.rebuild_delay_ms, min(_BUILD_SHARE * took_ms, _PATIENCE_MS))
         if isinstance(result, BuildLacks):
             turn.tell(PayloadsLost(spec.parent, result.refs))
         if not isinstance(result, BlockBuilt):

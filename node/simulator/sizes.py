@@ -287,6 +287,7 @@ CAPS: Final[dict[str, Cap]] = {
     "UpdateDesk._later": _updates,
     "SignatureCache._good": 65_536,
     "GoodContents._good": 32_768,
+    "KnownOutcomes._known": 4,
     "JobTable._running": 24,
     # the agreement
     "AgreementDesk._handlers": _FIXED,

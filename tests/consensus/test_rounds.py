@@ -36,6 +36,7 @@ from consensus.queries import (
 )
 from consensus.rounds import machine, queue
 from consensus.rounds.selection import draw_numbers, get_selected_digest
+from consensus.signatures import SignatureCache
 from consensus.state import READY_KEY
 from consensus.transition import check_local_update, check_transaction, execute, fill
 from fl.dataset import DenseData
@@ -43,6 +44,7 @@ from fl.holdout import HoldoutSet, chunk_of, commit_holdout
 from fl.payload import write_payload
 from fl.plan.dimensions import holdout_policy, opening_work, settle_work
 from fl.plan.schema import FedAvg, Holdout, plan_id
+from fl.problem import compile_problem
 from tests.consensus.harness import DEVICES, OTHER, OWNER, PRODUCER, Chain, make_data, make_plan, make_rules
 
 FOUR = DEVICES[:4]
@@ -50,6 +52,33 @@ FOUR = DEVICES[:4]
 
 def kinds(events: tuple[LedgerEvent, ...]) -> list[type]:
     return [type(event) for event in events]
+
+
+def test_a_phase_is_settled_once_for_the_same_updates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who settled it for a candidate does not settle it again for a block; with other updates it is another thing."""
+    chain = Chain()
+    plan = chain.start(make_plan(devices=(2, 4, 4)), FOUR)
+    chain.reveal(plan, *FOUR)
+    updates, memory = tuple(chain.updates), SignatureCache()
+    algorithm = type(compile_problem(make_plan()).algorithm)
+    settle, settled = algorithm.settle, list[int]()
+
+    def count(self: object, problem: object, phase: int, model: object, carry: bytes, each: list[object]) -> object:
+        settled.append(len(each))
+        return settle(self, problem, phase, model, carry, each)
+
+    monkeypatch.setattr(algorithm, "settle", count)
+    filling = fill(chain, chain.context(), [], updates, chain, signatures=memory)
+    assert execute(chain, chain.context(), filling.body, chain, signatures=memory) == filling.execution
+    assert settled == [4]
+    for _ in range(2):
+        assert execute(chain, chain.context(), filling.body, chain) == filling.execution
+    assert settled == [4, 4, 4]
+    chain.mine()
+    chain.reveal(plan, *FOUR)
+    settled.clear()
+    execute(chain, chain.context(), ChainBody((), tuple(chain.updates)), chain, signatures=memory)
+    assert settled == [4]
 
 
 def ended(chain: Chain, plan: Hash, status: str, reason: str) -> None:

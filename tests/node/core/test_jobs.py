@@ -5,11 +5,13 @@ from types import SimpleNamespace
 import pytest
 from msgspec.structs import replace
 
-from chain.block import Block, block_id, has_matching_body
+from chain.block import Block, Body, Header, block_id, has_matching_body
 from chain.codec import decode, encode
 from chain.ids import AccountId, Hash, Millis
+from consensus import branch
 from consensus.context import BlockContext
 from consensus.events import LedgerEvent
+from consensus.transition import apply
 from fl.plan.schema import encode_plan
 from fl.task import Task
 from node.context import context_on
@@ -32,6 +34,7 @@ from node.jobs.results import (
 from node.jobs.run import JOBS, run_job
 from node.jobs.specs import BuildBlock, ExecuteBranch, InspectData, JobSpec, OpenChunk, SealBlock, TrainTask
 from node.mempool import Mempool
+from node.world import World
 from tests.consensus.harness import make_data, make_plan
 from tests.node.core.lonely import CONTROL
 from tests.node.core.mint import Mint
@@ -67,12 +70,35 @@ def test_a_built_block_executes_to_the_state_it_claims() -> None:
     sealed = run_job(SealBlock(built.header, 0), world, CONTROL)
     assert isinstance(sealed, BlockSealed)
     header = replace(built.header, seal=sealed.seal)
+    results = [execute_in(each, mint, header, built.body) for each in (world, make_world(GENESIS, ONE))]
+    assert results[0] == results[1]
+    assert (results[1].invalid, results[1].lacking) == (None, None)
+    assert [block_id(header)] == [executed.id for executed in results[1].executed]
+
+
+def execute_in(world: World, mint: Mint, header: Header, body: Body) -> BranchExecuted:
+    """What a node makes of a block on the root."""
     world.store.put_headers([header])
-    world.store.put_body(block_id(header), built.body)
+    world.store.put_body(block_id(header), body)
     result = run_job(ExecuteBranch(mint.root, (), (block_id(header),)), world, CONTROL)
     assert isinstance(result, BranchExecuted)
-    assert (result.invalid, result.lacking) == (None, None)
-    assert [block_id(header)] == [executed.id for executed in result.executed]
+    return result
+
+
+def test_who_built_a_block_does_not_execute_it_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor any other block instead: one whose header differs in anything but the seal is executed, and refused."""
+    mint, world = Mint(GENESIS), make_world(GENESIS, ALICE)
+    built = run_job(make_build(mint), world, CONTROL)
+    assert isinstance(built, BlockBuilt)
+    executed: list[Block] = []
+    monkeypatch.setattr(branch, "apply", lambda view, block, *rest, **options: executed.append(block))
+    assert len(execute_in(world, mint, replace(built.header, seal=b"any"), built.body).executed) == 1
+    assert executed == []
+    monkeypatch.setattr(branch, "apply", apply)
+    forged = replace(built.header, state_root=Hash(bytes(32)), seal=b"any")
+    verdict = execute_in(world, mint, forged, built.body).invalid
+    assert verdict is not None
+    assert verdict.rule == "block.state_root"
 
 
 def test_full_blocks_are_executed_one_job_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,6 +77,19 @@ def test_what_takes_long_to_build_is_built_less_often() -> None:
     assert before + 1 == len(builds(lonely))
 
 
+def test_what_takes_seconds_to_build_takes_a_tenth_of_the_time_all_the_same() -> None:
+    """A candidate that took two seconds stands for twenty, whatever comes in meanwhile."""
+    lonely = make_miner()
+    lonely.now = Millis(lonely.now + 2_000)
+    end_until_sealing(lonely)
+    before = len(builds(lonely))
+    lonely.send(SubmitBody(1, Transfer(BOB.account, Amount(1))))
+    tick(lonely, 17_900)
+    assert before == len(builds(lonely))
+    tick(lonely, 2_100)
+    assert before + 1 == len(builds(lonely))
+
+
 def test_an_old_candidate_is_built_anew() -> None:
     """A block's time is near the time it is found: after two seconds the candidate is made again."""
     lonely = make_miner()
