@@ -30,7 +30,7 @@ from node.core.messages import (
 )
 from node.core.refused import RefusedItems
 from node.core.turn import Turn
-from node.core.wants import PayloadWants
+from node.core.wants import Lack, PayloadWants
 from node.jobs.results import BrokenRule, JobResult, UpdatesVerified
 from node.jobs.specs import VerifyUpdates
 from node.notices import UpdateRefused, UpdateSeen
@@ -70,6 +70,7 @@ class UpdateDesk:
         self._queue: dict[Hash, None] = {}
         self._later: dict[Hash, None] = {}
         self._running = 0
+        self._lacking: list[Lack] = []
         self._is_told = False
 
     # --- who hands them in ------------------------------------------------------------------------
@@ -148,7 +149,8 @@ class UpdateDesk:
         if self._world.payloads.has(ref.id):
             self._check(entry, turn)
         else:
-            self._wants.want(entry.id, (ref,), sources, turn)
+            self._lacking.append(Lack(entry.id, ref, sources))
+            self._gather(turn)
 
     def on_payload_stored(self, stored: PayloadStored, turn: Turn) -> None:
         """Check the updates that waited for this payload."""
@@ -159,13 +161,19 @@ class UpdateDesk:
         """Have an update checked, together with the others of which the same event tells."""
         entry.stage = Stage.CHECKING
         self._queue[entry.id] = None
+        self._gather(turn)
+
+    def _gather(self, turn: Turn) -> None:
+        """Have what is gathered of this event looked at, once, after the rest of it."""
         if not self._is_told:
             self._is_told = True
             turn.tell(ChecksWanted())
 
     def on_checks_wanted(self, wanted: ChecksWanted, turn: Turn) -> None:
-        """Begin to check what was gathered."""
+        """Fetch and check what was gathered: asked for one by one, payloads would come one by one."""
         self._is_told = False
+        lacking, self._lacking = self._lacking, []
+        self._wants.want_all([lack for lack in lacking if lack.needer in self._pool], turn)
         self._start_checks(turn)
 
     def _start_checks(self, turn: Turn) -> None:

@@ -5,6 +5,7 @@ nothing after its task has closed, and dropping it never takes a payload from a 
 """
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from chain.ids import Hash
 from chain.payload import PayloadRef
@@ -13,6 +14,14 @@ from node.core.turn import Turn
 from p2p.events import Kind, PeerId, Want
 from p2p.network import PeerNetwork
 from storage.base import PayloadStore
+
+
+class Lack(NamedTuple):
+    """A payload that is not here, the id of who needs it, and the peers it is best fetched from."""
+
+    needer: Hash
+    ref: PayloadRef
+    sources: tuple[PeerId, ...]
 
 
 class PayloadWants:
@@ -29,12 +38,17 @@ class PayloadWants:
 
     def want(self, needer: Hash, refs: Iterable[PayloadRef], sources: tuple[PeerId, ...], turn: Turn) -> None:
         """Fetch those of ``refs`` that are not stored, for ``needer`` (an id), best from ``sources``."""
-        missing = [ref for ref in refs if not self._payloads.has(ref.id)]
-        for ref in missing:
-            self._needers.setdefault(ref.id, {})[needer] = None
-            self._needs.setdefault(needer, {})[ref.id] = None
-        if missing:
-            wants = [Want(Kind.PAYLOAD, ref.id, ref.size, sources) for ref in missing]
+        self.want_all([Lack(needer, ref, sources) for ref in refs], turn)
+
+    def want_all(self, lacks: Iterable[Lack], turn: Turn) -> None:
+        """Fetch payloads for many needers, of those that are not stored, in as few questions as may be."""
+        wants: list[Want] = []
+        for needer, ref, sources in lacks:
+            if not self._payloads.has(ref.id):
+                self._needers.setdefault(ref.id, {})[needer] = None
+                self._needs.setdefault(needer, {})[ref.id] = None
+                wants.append(Want(Kind.PAYLOAD, ref.id, ref.size, sources))
+        if wants:
             turn.network(self._network.want(wants, turn.now))
 
     def on_payloads_lost(self, lost: PayloadsLost, turn: Turn) -> None:

@@ -3,23 +3,26 @@
 from msgspec.structs import replace
 
 from chain.block import Block
+from chain.ids import Hash
+from chain.keys import KeyPair
 from chain.payload import PayloadRef
 from chain.update import Attestation, AttestedUpdate, LocalUpdate, Release
 from node.notices import UpdateRefused, UpdateSeen
 from node.updatepool import Stage
 from p2p.events import Kind, PayloadArrived, UpdateArrived, Verdict
 from storage.base import JournalEntry
+from tests.consensus.harness import make_data
 from tests.node.core.lonely import PEER, Lonely
 from tests.node.core.test_device import GENESIS, ONE, TWO, make_device, make_forks, released
-from tests.node.core.town import key_of
+from tests.node.core.town import Rows, key_of, make_world
 
 STRANGER = key_of(90)
 
 
-def make_release() -> tuple[Block, Block, JournalEntry]:
+def make_release(key: KeyPair = ONE) -> tuple[Block, Block, JournalEntry]:
     """Two blocks that open a task, and what a device released for it."""
     _, first, left, _, _ = make_forks()
-    device = make_device()
+    device = make_device(make_world(GENESIS, key, data=Rows(make_data(key))))
     device.give(first, left)
     (entry,) = released(device)
     return first, left, entry
@@ -51,6 +54,20 @@ def test_an_update_is_passed_on_only_after_its_payload_was_checked() -> None:
     pay_in(lonely, entry.update.release.payload, entry.payload)
     assert [entry.update.id] == lonely.network.updates
     assert lonely.notices(UpdateSeen)
+
+
+def test_payloads_of_updates_that_came_together_are_asked_for_together() -> None:
+    """Asked for one by one they come one by one, and a peer has room for so few answers that it puts off the rest."""
+    first, left, entry = make_release()
+    _, _, other = make_release(TWO)
+    lonely = Lonely(GENESIS)
+    lonely.give(first, left)
+    asked: list[list[Hash]] = []
+    want = lonely.network.want
+    lonely.network.want = lambda wants, now: asked.append([each.id for each in wants]) or want(wants, now)  # type: ignore[func-returns-value,method-assign]
+    lonely.network.outbox.append(UpdateArrived(PEER, AttestedUpdate(entry.update, ())))
+    arrive(lonely, other.update)
+    assert asked == [[entry.update.release.payload.id, other.update.release.payload.id]]
 
 
 def test_an_update_that_breaks_its_plan_is_refused_by_name() -> None:
