@@ -69,7 +69,7 @@ def parse_sparse(payload: bytes, form: SparseForm) -> Contribution:
         largest = int(sizes.max())
         if not int(sizes.min()) or largest >> form.bits or largest > VALUE_MAX >> shift:
             raise PayloadError(f"payload values are 1 … 2**{form.bits} - 1 in size, and 2**53 units at most")
-        if shift and not int(np.bitwise_or.reduce(sizes)) & 1:
+        if not int(np.bitwise_or.reduce(sizes)) & 1:
             raise PayloadError(f"payload values are multiples of more than 2**{shift}")
     values = np.where(codes & 1, -sizes, sizes) << shift
     return Contribution(values, None, loss, positions=positions)

@@ -26,6 +26,8 @@ def search(name: str, seconds: int, runs: int) -> None:
 
     with atheris.instrument_imports(include=["chain", "fl", "consensus", "storage", "p2p", "node"]):
         from tests.fuzz.targets import TARGETS
+    for file in sorted((CORPUS / name).iterdir()):
+        TARGETS[name](file.read_bytes())  # kernels are compiled here: that takes longer than an input may
     found = BUILD / name
     found.mkdir(parents=True, exist_ok=True)
     limit = [f"-max_total_time={seconds}"] if seconds else [f"-runs={runs}"]
