@@ -360,7 +360,7 @@ class BySamples(Record, tag="samples"):
 
 
 class LeaveOneOut(Record, tag="leave-one-out"):
-    """It goes by what a device's update spared the opened chunk: the loss without it less the loss with it.
+    """The share goes by what each update spared the opened chunk: the loss without it less the loss with it.
 
     No device gets more than ``cap_percent`` of what its samples are of all. What is not earned stays in the escrow.
     """
@@ -369,7 +369,7 @@ class LeaveOneOut(Record, tag="leave-one-out"):
 
 
 class Shapley(Record, tag="shapley"):
-    """It goes by Shapley values on the opened chunk (Shapley 1953; truncated sampling: Ghorbani and Zou 2019).
+    """The share goes by Shapley values on the opened chunk (Shapley 1953; sampled as by Ghorbani and Zou 2019).
 
     ``permutations`` orders are drawn, each walked forwards and backwards. A walk is cut where the loss is within
     ``tolerance`` (a ratio of what the whole round moved it) of the end's; 0: never. ``cap_percent`` as above.
