@@ -11,6 +11,7 @@ from rich.text import Text
 
 from chain.wholefile import write_text
 from commands.output import CommandFailed, JsonFlag, UsageFault, command, emit, example, waiting, warn
+from commands.plan_checks import describe_checks, list_checks
 from commands.show import coins, counted, facts, listing, sentence, size, steps
 
 if TYPE_CHECKING:
@@ -191,7 +192,7 @@ def validate(
     devices = [] if data is None else _check_devices(data, plan)
     emit(
         as_json,
-        {"valid": True, "title": plan.title, **figures, "devices": devices},
+        {"valid": True, "title": plan.title, **figures, "checks": describe_checks(plan), "devices": devices},
         sentence(f"{file} is fine.", "green"),
         facts(
             [
@@ -200,6 +201,7 @@ def validate(
                 ("algorithm", f"{figures['algorithm']}, {figures['phases']} exchanges a round"),
                 ("rounds", f"at most {plan.stopping.rounds}"),
                 ("update", f"at most {size(figures['update_bytes'])}"),
+                *list_checks(plan),
                 ("worst case", _cost(figures)),
             ]
         ),

@@ -11,6 +11,7 @@ from rich.text import Text
 from commands.home import HomeOption
 from commands.node_call import ask, find_plan
 from commands.output import CommandFailed, JsonFlag, command, console, emit, emit_line, example
+from commands.plan_checks import describe_checks, list_checks
 from commands.plan_submit import PlanArgument
 from commands.show import coins, counted, facts, listing, measure, short, span
 
@@ -89,15 +90,19 @@ def show(
     if toml and not as_json:
         console.out(detail.toml, end="", highlight=False)
         return
-    audit = _audit(detail)
+    from fl.plan.parse import parse_plan
+
+    audit, plan_itself = _audit(detail), parse_plan(detail.toml)
     document = {
         "standing": detail.standing,
         "task": task,
         "rounds": history.rounds,
         "audit": audit,
+        "checks": describe_checks(plan_itself),
         "toml": detail.toml,
     }
-    emit(as_json, document, _standing(detail.standing, task, audit), *_rounds(history.rounds))
+    standing = _standing(detail.standing, task, [("audits", _audit_line(audit)), *list_checks(plan_itself)])
+    emit(as_json, document, standing, *_rounds(history.rounds))
 
 
 def _audit(detail: "PlanDetail") -> dict[str, float] | None:
@@ -134,7 +139,7 @@ def _audit_line(audit: "dict[str, float] | None") -> str | None:
     )
 
 
-def _standing(view: "PlanView", task: "TaskView | None", audit: "dict[str, float] | None") -> RenderableType:
+def _standing(view: "PlanView", task: "TaskView | None", checks: "Sequence[tuple[str, str | None]]") -> RenderableType:
     ended = view.closed > 0
     return facts(
         [
@@ -148,16 +153,19 @@ def _standing(view: "PlanView", task: "TaskView | None", audit: "dict[str, float
             ("devices", f"{view.enrolled}, with {counted(view.samples, 'sample')}"),
             ("rounds", f"{view.rounds} of at most {view.max_rounds}"),
             ("escrow left", coins(_left(view))),
-            ("audits", _audit_line(audit)),
+            *checks,
             ("open task", None if task is None else _task(task)),
         ]
     )
 
 
 def _task(task: "TaskView") -> str:
+    heard, things = (len(task.revealed), "updates")
+    if task.step == "commit":
+        heard, things = len(task.committed), "commitments"
     return (
-        f"round {task.round + 1}, {task.phase_name}, {task.step}: {len(task.revealed)} of {len(task.selected)} "
-        f"updates, until block {task.deadline}"
+        f"round {task.round + 1}, {task.phase_name}, {task.step}: {heard} of {len(task.selected)} "
+        f"{things}, until block {task.deadline}"
     )
 
 
