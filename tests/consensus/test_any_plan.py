@@ -26,15 +26,19 @@ from fl.holdout import HoldoutSet, commit_holdout
 from fl.payload import write_payload
 from fl.plan.schema import (
     Bounds,
+    BySamples,
     ClassLabel,
     Dane,
     FedAvg,
     FedSvrg,
     Holdout,
     Layer,
+    LeaveOneOut,
     Model,
     NumericLabel,
     Plan,
+    RewardRule,
+    Shapley,
     Timing,
     encode_plan,
 )
@@ -72,11 +76,15 @@ def plans(draw: st.DrawFn) -> Plan:
     policies = [Bounds(draw(NUMBERS), draw(NUMBERS))]
     if draw(st.booleans()):
         policies.append(Timing(10**12))
+    rule: RewardRule = BySamples()
     if draw(st.booleans()):
         policies.append(Holdout(HOLDOUTS[kind].root, 2, 5, draw(st.sampled_from(["0.01", "1000"]).map(Number.of))))
+        rule = draw(st.sampled_from([BySamples(), LeaveOneOut(100), Shapley(2, Number.of("0.1"), 300)]))
     most = draw(st.sampled_from([20, 1000, 2**20, 2**32 - 1]))
     return replace(
         base,
+        version=1 if isinstance(rule, BySamples) else 2,
+        contribution=rule,
         roles=(replace(base.roles[0], label=LABELS[kind]),),
         model=Model(kind, tuple(layers), draw(st.booleans()), draw(NUMBERS), draw(st.integers(0, 9))),
         participation=replace(base.participation, max_samples=most),
@@ -91,13 +99,17 @@ def at_the_edge(bound: Fraction, bits: int, size: int, sign: int) -> Int64Vector
     return np.full(size, sign * units, dtype=np.int64)
 
 
-def saboteurs_payload(chain: Chain, plan_id: Hash, samples: int, sign: int) -> bytes:
-    """The worst update that passes: a norm at the clip, the largest loss, every feature always there."""
+def saboteurs_payload(chain: Chain, plan_id: Hash, samples: int, sign: int, number: int) -> bytes:
+    """The worst update that passes: a norm at the clip, the largest loss, every feature always there.
+
+    ``number`` makes it another's no copy, by a unit.
+    """
     problem, phase = get_problem(chain, plan_id), chain.task(plan_id).task.phase
     bounds = next(policy for policy in problem.plan.verification.policies if isinstance(policy, Bounds))
     gradient = not problem.algorithm.phases[phase].releases_model
     bound = bounds.sample_clip.fraction() * samples if gradient else bounds.update_clip.fraction()
     vector = at_the_edge(bound, problem.fraction_bits, problem.dimension, sign)
+    vector[0] -= sign * number if vector[0] else 0
     spec = problem.plan.algorithm
     counts = None
     if isinstance(spec, FedSvrg) and gradient and (spec.scale_gradients or spec.scale_aggregate):
@@ -121,7 +133,7 @@ SEEN = {"refused": 0, "finished": 0, "cancelled": 0}
 @given(plans(), st.sampled_from([1, -1]), st.booleans())
 def test_a_plan_that_is_let_in_runs_to_its_end(plan, sign, largest):
     """Saboteurs at the edge of every bound, in every round: phases settle, rewards are paid, the plan finishes."""
-    rules = make_rules(max_block_work=10**12, work_price=0)
+    rules = make_rules(version=3, max_block_work=10**12, work_price=0)
     try:
         check_document(encode_plan(plan), rules)
     except Invalid:
@@ -135,8 +147,8 @@ def test_a_plan_that_is_let_in_runs_to_its_end(plan, sign, largest):
     chain.join(name, *DEVICES[:2], samples=samples)
     chain.mine()
     while chain.entry(name).status == "running":
-        for device in chain.selected(name):
-            payload = saboteurs_payload(chain, name, samples, sign)
+        for number, device in enumerate(chain.selected(name)):
+            payload = saboteurs_payload(chain, name, samples, sign, number)
             chain.updates.append(AttestedUpdate(chain.release(name, device, payload), ()))
         chain.mine()
         assert chain.rejected == {}

@@ -20,6 +20,8 @@ from fl.dataset import Dataset, rows
 from fl.envelope import read_contribution
 from fl.holdout import commit_holdout, decode_chunk
 from fl.plan.dimensions import most_selected, settle_work
+from fl.plan.parse import parse_plan
+from fl.plan.render import render_plan
 from fl.plan.schema import (
     AlgorithmSpec,
     BySamples,
@@ -33,6 +35,8 @@ from fl.plan.schema import (
     RewardRule,
     Shapley,
     Support,
+    decode_plan,
+    encode_plan,
 )
 from fl.plan.validate import check_plan
 from fl.policies.holdout import sum_losses
@@ -295,3 +299,10 @@ def test_settling_pays_for_every_coalition() -> None:
     assert [cost * (devices + 1) // costs[0] for cost in costs] == [devices + 1, 2 * devices + 2, 200 * devices + 2]
     assert settle_work(many, 0) == settle_work(plain, 0)
     assert 0 < devices < costs[0]
+
+
+@pytest.mark.parametrize("rule", [LeaveOneOut(150), Shapley(9, Number.of("0.25"), 300), BySamples()])
+def test_a_rule_survives_toml_and_the_chain(rule: RewardRule) -> None:
+    """Written, read, encoded and decoded it is the same plan."""
+    plan = a_problem("logistic", FedSvrg(STEP, True, True), rule)[0].plan
+    assert parse_plan(render_plan(plan)) == plan == decode_plan(encode_plan(plan))
