@@ -78,7 +78,7 @@ def _top_k(keep: str, momentum: str) -> TopK:
 
 CASES: Final = (
     Case("dealt at random", True, "0.1", _top_k("0.01", "0.5")),
-    Case("two digits each", False, "0.05", _top_k("0.015", "0.3")),
+    Case("two digits each", False, "0.08", _top_k("0.015", "0.3")),
 )
 
 
