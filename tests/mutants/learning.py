@@ -304,7 +304,7 @@ MUTANTS: Final = (
     Mutant(
         "values have as many encodings as they have factors of two",
         "fl/compression/payload.py",
-        "        if shift and not int(np.bitwise_or.reduce(sizes)) & 1:",
+        "        if not int(np.bitwise_or.reduce(sizes)) & 1:",
         "        if False:",
         ("tests/fl/compression/test_payload.py",),
     ),

@@ -83,6 +83,7 @@ def test_a_payload_is_three_bytes_a_coordinate() -> None:
         (written([1], [1], LOSS_MAX)[:11] + b"\x7f" + written([1], [1])[12:], "loss sum"),
         (written([1], [1])[:12] + b"\x01\x01\x04", "more than 2"),
         (written([1], [1])[:12] + b"\x36\x01\x02", "multiples of 2"),
+        (written([1], [1])[:12] + b"\x00\x01\x04", "more than 2"),
         (written([], [])[:12] + b"\x01", "multiples of 2"),
         (written([1], [1])[:12] + b"\x35\x01\x06", "in size"),
         (written([1], [1])[:13] + b"\x81\x00\x02", "longer than it needs"),
