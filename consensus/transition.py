@@ -188,12 +188,14 @@ def check_local_update(
     payload: bytes,
     *,
     signatures: SignatureCache | None = None,
+    is_named: bool = False,
 ) -> None:
     """Check a local update as a block would, attestations aside: what a miner does before it attests.
 
-    ``context`` is the next block's, ``payload`` the update's bytes. Raises ``Invalid``.
+    ``context`` is the next block's, ``payload`` the update's bytes; ``is_named``: they have the digest that it names,
+    because a store of payloads gave them. Raises ``Invalid``.
     """
-    check_release(view, context, update, payload, signatures or SignatureCache(0))
+    check_release(view, context, update, payload, signatures or SignatureCache(0), is_named=is_named)
 
 
 # --- parts ----------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from fl.data.sources import DataSource
 from fl.plan.schema import Plan
 from node.fleet.hosted import HostedFleet
 from node.jobs.built import BuiltBlocks
+from node.jobs.fresh import FreshPayloads
 from node.jobs.shelf import DataShelf
 from node.signer import ValidatorSigner
 from storage.base import ChainStore, PayloadStore, ReleaseJournal, ResidualStore
@@ -50,7 +51,7 @@ class World:
     ``fleet`` are the devices that the fleet role plays, with keys of their own; None without that role.
     ``signer`` holds the key and the journal of a validator; the engine was made with it. None for others.
     ``residuals`` is what the device keeps from round to round, under plans that send the largest coordinates alone.
-    ``signatures``, ``built`` and ``shelf`` are memories that change no result.
+    ``signatures``, ``built``, ``fresh`` and ``shelf`` are memories that change no result.
     """
 
     genesis: Genesis
@@ -67,4 +68,5 @@ class World:
     residuals: ResidualStore = field(default_factory=MemoryResiduals)
     signatures: SignatureCache = field(default_factory=SignatureCache)
     built: BuiltBlocks = field(default_factory=BuiltBlocks)
+    fresh: FreshPayloads = field(default_factory=FreshPayloads)
     shelf: DataShelf = field(default_factory=DataShelf)

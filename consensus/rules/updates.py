@@ -96,9 +96,18 @@ def content_key(problem: Problem, release: Release, facts: Facts) -> tuple[objec
 
 
 def check_release(
-    view: StateView, context: BlockContext, update: LocalUpdate, payload: bytes, signatures: SignatureCache
+    view: StateView,
+    context: BlockContext,
+    update: LocalUpdate,
+    payload: bytes,
+    signatures: SignatureCache,
+    *,
+    is_named: bool,
 ) -> None:
-    """Check an update as a block would, attestations aside. ``Invalid`` says what is wrong."""
+    """Check an update as a block would, attestations aside. ``Invalid`` says what is wrong.
+
+    ``is_named``: the payload's digest has been compared, as payload views do; senders may not have.
+    """
     release = update.release
     state, position = check_seat(view, context, release)
     commitment = check_reveal(view, state, position, update)
@@ -106,7 +115,7 @@ def check_release(
     check_privacy(view, problem.plan, release)
     check_payload_size(context.rules, release.payload.size, "update.payload")
     check_signature(update, signatures)
-    if content_id(payload) != release.payload.id:  # payload views have looked at this, senders may not have
+    if not is_named and content_id(payload) != release.payload.id:
         raise Invalid(
             "update.payload", f"the payload is not the one the release names, {release.payload.id.hex()[:16]}"
         )

@@ -196,15 +196,18 @@ class Importer:
         """Store a payload (the network has checked that it is what its reference says)."""
         if not self._world.payloads.has(arrived.ref.id):
             self._world.payloads.put(arrived.payload)
+            self._world.fresh.put(arrived.ref.id, arrived.payload)
         turn.tell(PayloadStored(arrived.ref.id))
 
     def on_payload_stored(self, stored: PayloadStored, turn: Turn) -> None:
         """Complete the blocks that waited for this payload."""
-        self._held.pop(stored.id, None)
-        for id in self._incomplete.arrived(stored.id):
+        was_held = self._held.pop(stored.id, None) is not None
+        completed = self._incomplete.arrived(stored.id)
+        for id in completed:
             if id in self._tree:
                 self._tree.mark_complete(id)
-        self._advance(turn)
+        if was_held or completed:
+            self._advance(turn)
 
     def on_block_made(self, made: BlockMade, turn: Turn) -> None:
         """Import this node's own block like any other."""

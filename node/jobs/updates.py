@@ -11,6 +11,12 @@ from node.jobs.specs import VerifyUpdates
 from node.world import World
 
 
+def _read(world: World, id: Hash) -> bytes | None:
+    """Return a payload that is in the store: from memory if it has just come."""
+    fresh = world.fresh.take(id)
+    return fresh if fresh is not None and world.payloads.has(id) else world.payloads.payload(id)
+
+
 def verify_updates(spec: VerifyUpdates, world: World, control: JobControl) -> JobResult:
     """Check updates whose payloads are in the store, in the context of the next block."""
     good: list[Hash] = []
@@ -23,12 +29,13 @@ def verify_updates(spec: VerifyUpdates, world: World, control: JobControl) -> Jo
         context = context_on(world, parent, spec.time_ms, world.key.account)
         state = Overlay(view)  # what the updates of a task have in common is read once
         for update in spec.updates:
-            id, payload = update.id, world.payloads.payload(update.release.payload.id)
+            id, ref = update.id, Hash(update.release.payload.id)
+            payload = _read(world, ref)
             if payload is None:
                 lacking.append(id)
                 continue
             try:
-                check_local_update(state, context, update, payload, signatures=world.signatures)
+                check_local_update(state, context, update, payload, signatures=world.signatures, is_named=True)
             except Invalid as verdict:
                 broken.append(BrokenRule(id, verdict.rule, verdict.detail, verdict.later))
             else:
