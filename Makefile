@@ -16,7 +16,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet
 OUT ?= build/demo
 BENCHES := $(patsubst bench/bench_%.py,%,$(wildcard bench/bench_*.py))
 
-.PHONY: help demo test ray test-ray mutants fuzz chaos seeds soak lint format wheel bench $(addprefix bench-,$(BENCHES)) docs lock clean
+.PHONY: help demo test ray test-ray mutants fuzz chaos seeds soak attacks lint format wheel bench $(addprefix bench-,$(BENCHES)) docs lock clean
 
 help: ## Show these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -70,6 +70,10 @@ seeds: $(STAMP) ## Thousands of little simulated worlds under both engines (SEED
 soak: $(STAMP) ## Large simulated worlds, and little ones that die at each write in turn (SEEDS=16, FIRST=0)
 	@$(BIN)/python -m node.simulator.sweep --crashes 1 --first $(or $(FIRST),0) --out build/soak-crashes.json
 	@$(BIN)/python -m node.simulator.sweep --size large --seeds $(or $(SEEDS),16) --first $(or $(FIRST),0) --out build/soak.json
+
+attacks: $(STAMP) ## Devices that lie, plans that defend: two thousand federations, docs/attacks.md (QUICK=1)
+	@$(BIN)/python -m attacks.run $(if $(QUICK),--quick)
+	@$(BIN)/python -m attacks.tables $(if $(QUICK),--show build/attacks-quick.json)
 
 lint: $(DEV_STAMP) ## Style, format, types, import contracts
 	@$(BIN)/ruff check .

@@ -195,6 +195,7 @@ ATTACKS: Final = (
     Attack("backdoor-edge", "the planted update, boosted, as far as passes", "plant", True, _plant_boosted),
     Attack("rider", "recycled vectors with a tenth of noise", "pay", True, _ride),
     Attack("false-time", "recycles, and claims ten minutes", "pay", False, _recycle, micros=2_000_000),
+    Attack("hasty", "recycles, and reports the little time that took", "pay", False, _recycle, micros=20),
     Attack("claims", "recycles, and claims the time that pays in full", "pay", True, _ride, repeat_rows, FAST),
     Attack("duplicates", "joins with each row three times, trains on them", "pay", True, _work, repeat_rows, FAST),
     Attack("colluders", "edge, with friends among the miners who verify", "harm", True, _edge, friends=True),

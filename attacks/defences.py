@@ -43,6 +43,7 @@ DEFENCES: Final = (
     Defence("none", "no bound that anybody meets, the mean by samples", tight=False),
     Defence("bounds", "norms at most twice those of honest devices"),
     Defence("timing", "bounds, and paid samples capped by the reported time", ("timing",)),
+    Defence("pace", "bounds, and paid samples capped by the pace of the round's other devices", ("pace",)),
     Defence("commit", "bounds, and commitments before anybody reveals", ("commit",)),
     Defence("holdout", "bounds, and the loss on an opened chunk of public rows", ("holdout",)),
     Defence("audit", "bounds, and two of ten segments of every update repeated", ("audit",)),
@@ -66,6 +67,7 @@ _POLICIES: Final = {
         "tolerance = {tolerance}"
     ),
     "audit": "[verification.audit]\npercent = 100\nopenings = 2\nverifiers = 3\nsegment_clip = {segment_clip}",
+    "pace": '[verification.pace]\nratio = 2\noutliers = "less"',
     "commit": "[verification.commit]\nblocks = 10",
     "replay": '[verification.replay]\nsource = "open"',
 }

@@ -29,13 +29,14 @@ _MEETS: Final = {
     "scaled": ("none", "bounds", "audit", "combined"),
     "zero": ("none", "commit", "holdout", "audit", "combined", "leave-one-out", "shapley"),
     "copy": ("none", "commit", "audit", "combined", "leave-one-out", "shapley"),
-    "false-time": ("none", "timing", "combined"),
-    "claims": ("none", "timing", "holdout", "audit", "combined", "leave-one-out", "shapley"),
+    "false-time": ("none", "bounds", "timing", "pace", "combined"),
+    "claims": ("none", "bounds", "timing", "pace", "holdout", "audit", "combined", "leave-one-out", "shapley"),
 }
 """Attacks that one policy ends: the others are as if it had none (docs/attacks.md says which)."""
 _ADAPTIVE: Final = tuple(each.name for each in ATTACKS if each.adaptive and each.aim != "pay" and not each.friends)
 _SHARE_ATTACKS: Final = ("noise", "label-flip", "ones-to-sevens", "backdoor", *_ADAPTIVE)
 _PAY_ATTACKS: Final = tuple(each.name for each in ATTACKS if each.aim == "pay" and not each.friends)
+_PAYING: Final = ("bounds", "timing", "pace", "commit", "leave-one-out", "shapley")
 _OPEN_ATTACKS: Final = ("label-flip", "backdoor", "edge", "colluders", "rider-friends")
 _EVERY: Final = tuple(each.name for each in ATTACKS)
 _UNLIKE_ATTACKS: Final = ("sign-flip", "label-flip", "edge", "drift", "noise-edge", "alie", "backdoor-edge")
@@ -44,15 +45,26 @@ _OTHER_ATTACKS: Final = ("label-flip", "edge", "drift", "alie")
 
 def groups() -> dict[str, list[Case]]:
     """Return every case that is run, by group."""
-    alone = [each.name for each in ALL_DEFENCES if not each.pays and each.name not in ("combined-clip", "open")]
+    alone = [each.name for each in ALL_DEFENCES if not each.pays and each.name not in ("pace", "combined-clip", "open")]
     unlike = ("none", "holdout", "audit", "median", "multi-krum", "norm-clip", "combined", "combined-clip")
     ends = ("none", "combined")
     head_attacks = ("noise", "label-flip", "ones-to-sevens", "edge")
     return {
         "policies": list(_cases("mnist", "iid", _EVERY, alone, (POLICY_SHARE,))),
         "heads": list(_cases("mnist-full", "iid", head_attacks, ends, HEAD_SHARES)),
-        "shares": list(_cases("mnist", "iid", _SHARE_ATTACKS, ends, SHARES)),
-        "pay": list(_cases("mnist", "iid", _PAY_ATTACKS, ("commit", "leave-one-out", "shapley"), (POLICY_SHARE,))),
+        "shares": [
+            *_cases("mnist", "iid", _SHARE_ATTACKS, ends, SHARES),
+            *_cases("mnist", "iid", ("ones-to-sevens", "backdoor"), ends, (0,)),  # nobody attacks
+        ],
+        "pay": list(
+            _cases(
+                "mnist",
+                "iid",
+                _PAY_ATTACKS,
+                _PAYING,
+                (POLICY_SHARE,),
+            )
+        ),
         "unlike": [
             *_cases("mnist", "two-digits", _UNLIKE_ATTACKS, unlike, (POLICY_SHARE,)),
             *_cases("mnist", "two-digits", _UNLIKE_ATTACKS, ("none", "combined-clip"), (15,)),
@@ -98,6 +110,6 @@ def _can_matter(attack: str, defence: str) -> bool:
         return False  # nobody's word is asked for
     if attack in _MEETS and defence not in _MEETS[attack]:
         return False
-    if defence == "timing" and each.aim != "pay":
-        return False  # it judges times, and so pay
+    if defence in ("timing", "pace") and each.aim != "pay":
+        return False  # they judge times, and so pay
     return each.aim != "pay" or not plan.rule or bool(plan.verification)  # rules refuse nobody and pay as bounds do
