@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from chain.block import Header, block_id
+from chain.hashing import content_id
 from chain.ids import Hash
 from node.effects import Effect, StartJob
 from node.events import Event, JobDone
@@ -12,7 +13,7 @@ from node.jobs.results import BlockSealed
 from node.jobs.specs import SealBlock
 from node.simulator.byzantine.base import MINER, PRODUCER, Behaviour, Peer, Stage
 from p2p.events import Kind
-from p2p.messages import BlockBody, Message, NoChunk, NotFound, PayloadChunk
+from p2p.messages import BlockBody, Message, NoChunk, NotFound, PayloadChunk, Payloads
 
 
 class OwnBlocks(Behaviour):
@@ -74,8 +75,12 @@ class PayloadWithholding(Behaviour):
     name = "withhold-payloads"
 
     def send(self, peer: Peer, message: Message) -> Sequence[Message]:
-        """Keep a chunk back."""
+        """Keep a chunk, or a bundle, back."""
         if isinstance(message, PayloadChunk) and peer.machine % 4:
             self.acts += 1
             return (NoChunk(message.id, message.offset),) if self.stage.random.random() < 0.5 else ()
+        if isinstance(message, Payloads) and peer.machine % 4:
+            self.acts += 1
+            ids = tuple([content_id(payload) for payload in message.payloads[:64]])
+            return (NotFound(Kind.PAYLOAD, ids),) if self.stage.random.random() < 0.5 else ()
         return (message,)
