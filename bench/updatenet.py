@@ -6,9 +6,8 @@ up what each of them takes.
 """
 
 from collections import defaultdict, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from hashlib import sha256
 from pathlib import Path
 from random import Random
 from time import thread_time_ns
@@ -246,14 +245,12 @@ class Node:
         world = self.world
         self.core = NodeCore(world, config, lambda chain: PeerNetwork(settings, world.key, chain, world.random))
         self.cost: dict[str, int] = defaultdict(int)
-        self.calls: dict[str, int] = defaultdict(int)
         self.seals: dict[int, SealBlock] = {}
         self.received = 0
 
     def spend(self, what: str, began: int) -> None:
         """Note what something took."""
         self.cost[what] += thread_time_ns() - began
-        self.calls[what] += 1
 
 
 class Town:
@@ -264,7 +261,6 @@ class Town:
         self.now = now
         self._events: deque[tuple[Node, Event]] = deque()
         self._pipes: dict[tuple[int, int], tuple[Node, int]] = {}
-        self._cancelled: set[tuple[int, int]] = set()
         for node in nodes:
             self.give(node, Started())
         self.run()
@@ -345,11 +341,3 @@ class Town:
         result = run_job(spec, node.world, control)
         node.spend("job: " + str(spec.__struct_config__.tag), began)
         self.give(node, JobDone(job, result))
-
-
-def digest_of(items: Iterable[bytes]) -> str:
-    """Return a short name for these bytes."""
-    hasher = sha256()
-    for item in items:
-        hasher.update(item)
-    return hasher.hexdigest()[:12]
