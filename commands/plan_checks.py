@@ -1,4 +1,4 @@
-"""What the checks of a plan mean for those who take part, in a sentence each: commitments, paces, repeated trainings.
+"""What a plan's checks and rewards mean for those who take part, in a sentence each: commitments, contributions …
 
 Rules of this file: words and the numbers in them; ``plan show`` and ``plan validate`` print them.
 """
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def describe_checks(plan: "Plan") -> dict[str, dict[str, int | str]]:
     """Return the numbers of the plan's checks by name, those it has."""
-    from fl.plan.schema import Commit, Pace, Replay
+    from fl.plan.schema import Commit, LeaveOneOut, Pace, Replay, Shapley
 
     found: dict[str, dict[str, int | str]] = {}
     for policy in plan.verification.policies:
@@ -28,6 +28,11 @@ def describe_checks(plan: "Plan") -> dict[str, dict[str, int | str]]:
                 "dispute_blocks": policy.dispute_blocks,
                 "deposit": policy.deposit,
             }
+    match plan.contribution:
+        case LeaveOneOut(cap_percent=cap):
+            found["contribution"] = {"rule": "leave-one-out", "cap_percent": cap}
+        case Shapley(cap_percent=cap, permutations=orders):
+            found["contribution"] = {"rule": "shapley", "cap_percent": cap, "permutations": orders}
     return found
 
 
@@ -65,4 +70,15 @@ def list_checks(plan: "Plan") -> list[tuple[str, str]]:
         beyond = "counts for what its time allows" if pace["outliers"] == "less" else "is refused"
         told = f"who reports more than {pace['ratio']} times the speed of the round's median device {beyond}"
         lines.append(("pace", f"{told}; says nothing of fewer than 4 reports, and proves nothing"))
+    if "contribution" in checks:
+        worth, rule = checks["contribution"], "what the round loses without it (leave-one-out)"
+        if worth["rule"] == "shapley":
+            rule = f"its Shapley value, over {counted(int(worth['permutations']), 'order')} both ways"
+        lines.append(
+            (
+                "rewards",
+                f"by what an update takes off the loss on the opened chunk: {rule}; "
+                f"at most {worth['cap_percent']} % of the part by samples, nothing for copies",
+            )
+        )
     return lines

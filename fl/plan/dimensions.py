@@ -160,7 +160,9 @@ def settle_work(plan: Plan, phase: int | None = None) -> int:
     if holdout is not None and (phase is None or phase == phase_count(plan) - 1):
         row = ROW_WORK + UNIT_WORK * sum(layer_sizes(plan)[1:]) + d
         work += holdout.rows * row * (devices + 1)
-        work += count_coalitions(plan) * (COALITION_WORK + COORDINATE_WORK * d + holdout.rows * row)
+        coalitions = count_coalitions(plan)
+        work += coalitions * (COALITION_WORK + COORDINATE_WORK * d + holdout.rows * row)
+        work += VALUE_WORK * devices * d if coalitions else 0  # vectors are read again, hashed and held
     return work
 
 

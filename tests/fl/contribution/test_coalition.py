@@ -19,7 +19,7 @@ from fl.contribution.coalition import LOSS_CEILING, Round
 from fl.dataset import Dataset, rows
 from fl.envelope import read_contribution
 from fl.holdout import commit_holdout, decode_chunk
-from fl.plan.dimensions import most_selected, settle_work
+from fl.plan.dimensions import VALUE_WORK, most_selected, settle_work
 from fl.plan.parse import parse_plan
 from fl.plan.render import render_plan
 from fl.plan.schema import (
@@ -294,8 +294,9 @@ def test_settling_pays_for_every_coalition() -> None:
     problem, _ = a_problem("logistic", FedSvrg(STEP, True, True), LeaveOneOut(200))
     plain = replace(problem.plan, contribution=BySamples())
     one, many = (replace(plain, contribution=Shapley(orders, Number.of(0), 200)) for orders in (1, 100))
-    costs = [settle_work(plan, 1) - settle_work(plain, 1) for plan in (problem.plan, one, many)]
     devices = most_selected(plain)
+    again = VALUE_WORK * devices * problem.dimension
+    costs = [settle_work(plan, 1) - settle_work(plain, 1) - again for plan in (problem.plan, one, many)]
     assert [cost * (devices + 1) // costs[0] for cost in costs] == [devices + 1, 2 * devices + 2, 200 * devices + 2]
     assert settle_work(many, 0) == settle_work(plain, 0)
     assert 0 < devices < costs[0]

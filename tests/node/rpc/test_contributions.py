@@ -6,13 +6,14 @@ import pytest
 from rich.console import Console
 
 from commands import plan_follow
+from commands.plan_checks import describe_checks, list_checks
 from commands.show import coins
 from consensus.queries import get_history
 from fl.plan.schema import BySamples, LeaveOneOut, RewardRule
 from fl.policies.holdout import LOSS_BITS
 from node.rpc.doors import Reader
 from node.rpc.methods.plans import _contributions, _round_view
-from tests.consensus.test_contributions import EXACT, FOUR, HOLDOUT, PaidChain, a_plan_of
+from tests.consensus.test_contributions import EXACT, FOUR, HOLDOUT, PaidChain, a_plan, a_plan_of
 
 
 @pytest.mark.parametrize("rule", [LeaveOneOut(100), EXACT])
@@ -46,3 +47,16 @@ def test_rewards_by_samples_tell_of_none() -> None:
     chain.run_round(*FOUR)
     assert _contributions(Reader(chain.genesis, None, chain), a_plan_of(chain), 0) == ()  # type: ignore[arg-type]
     assert len(get_history(chain, chain.plan)) == 1
+
+
+def test_plan_show_says_how_rewards_are_divided() -> None:
+    """By which rule, and how much at most; of samples it says nothing."""
+    for rule, words in (
+        (LeaveOneOut(150), "without it (leave-one-out); at most 150 %"),
+        (EXACT, "over 2 orders both ways"),
+    ):
+        ((label, sentence),) = list_checks(a_plan(rule))
+        assert label == "rewards"
+        assert words in sentence
+    assert describe_checks(a_plan(EXACT))["contribution"]["cap_percent"] == 300
+    assert list_checks(a_plan(BySamples())) == []
