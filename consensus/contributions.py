@@ -76,8 +76,7 @@ def compute_device_parts(
     found = {each.device: each for each in record.devices}
     standing = [found[report.device].stands for report in reports]
     samples = [report.counted if stands else 0 for report, stands in zip(reports, standing, strict=True)]
+    weights = [get_contribution_weight(found[report.device].value) for report in reports]
     if not record.walks:  # no chunk was opened, which is the owner's fault and nobody else's
         weights = [get_device_weight(report) if stands else 0 for report, stands in zip(reports, standing, strict=True)]
-        return compute_split(share, weights)
-    weights = [get_contribution_weight(found[report.device].value) for report in reports]
     return compute_capped_split(share, weights, samples, rule.cap_percent)
