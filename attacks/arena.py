@@ -10,14 +10,12 @@ Rules of this file: where nobody attacks, it gives what ``fl.train.train_federat
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
-import numpy as np
-
 from attacks.attackers import HONEST_TIME, Attack
-from attacks.scene import Answer, Member, Past, Scene, answer_by_work
-from attacks.verifiers import Miners
+from attacks.judging import Device, Judge, Sent, later_beacon
+from attacks.scene import Member, Past, Scene, answer_by_work
 from chain.fixedpoint import Int64Vector, to_bytes
 from chain.hashing import DOMAIN_DRAW, content_id, digest
 from chain.ids import AccountId, Amount, Hash
@@ -31,24 +29,17 @@ from consensus.rewards import (
     get_device_weight,
 )
 from fl.algorithms.base import PhaseOutcome, Settled
-from fl.algorithms.fedsvrg import is_counting
-from fl.audit.challenge import draw_segments, is_audited
-from fl.audit.opening import find_fault
 from fl.audit.rows import CommittedRows
-from fl.audit.trace import AuditedTraining
 from fl.contribution import Worth, judge_contributions
 from fl.dataset import Dataset, rows
 from fl.envelope import read_contribution
 from fl.errors import PayloadError
-from fl.holdout import HoldoutSet, chunk_of
 from fl.models import initial_model
-from fl.plan.dimensions import audit_policy, commit_policy, holdout_policy, replay_policy
+from fl.plan.dimensions import audit_policy, commit_policy, replay_policy
 from fl.plan.schema import BySamples
-from fl.policies import Facts, assess_updates, check_update, needs_opening
-from fl.policies.commit import vector_digest
-from fl.presence import feature_presence
+from fl.policies import Facts, assess_updates, check_update
 from fl.problem import Problem
-from fl.shared import encode_shared, repeat_training
+from fl.shared import encode_shared
 from fl.task import Task, device_seed, draw
 from fl.train import account_of
 
@@ -79,23 +70,6 @@ class Fight:
     reasons: Mapping[str, int]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Device:
-    name: str
-    account: AccountId
-    joined: Dataset
-    member: Member | None
-    commitment: CommittedRows | None
-    shared: bytes
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Sent:
-    device: _Device
-    answer: Answer
-    facts: Facts
-
-
 @dataclass(slots=True, eq=False)
 class Arena:
     """A plan, its devices, and who of them lies how.
@@ -104,16 +78,14 @@ class Arena:
     it) and which takes most of the time of a run with audits.
     """
 
-    problem: Problem
+    judge: Judge
     devices: Mapping[str, Dataset]
     seed: bytes = b""
-    held: HoldoutSet | None = None
     attack: Attack | None = None
     hostile: frozenset[str] = frozenset()
     drops: Drops | None = None
-    miners: Miners | None = None
     thorough: bool = True
-    _all: dict[str, _Device] = field(default_factory=dict)
+    _all: dict[str, Device] = field(default_factory=dict)
     _sides: dict[bool, Tally] = field(default_factory=lambda: {True: Tally(), False: Tally()})
     _reasons: dict[str, int] = field(default_factory=dict)
     _reports: dict[AccountId, DeviceReport] = field(default_factory=dict)
@@ -121,7 +93,15 @@ class Arena:
     _worth: Worth | None = None
     _weighed: tuple[AccountId, ...] = ()
     _shown: list[tuple[Settled, ...]] = field(default_factory=list)
-    _known: dict[tuple[int, int], dict[Hash, AccountId]] = field(default_factory=dict)
+
+    @property
+    def problem(self) -> Problem:
+        """The plan."""
+        return self.judge.problem
+
+    @property
+    def _liars(self) -> set[AccountId]:
+        return {device.account for device in self._all.values() if device.member is not None}
 
     def run(self) -> Fight:
         """Fight it out over the plan's rounds."""
@@ -143,7 +123,7 @@ class Arena:
 
     # --- enrolment --------------------------------------------------------------------------------
 
-    def _enrol(self, name: str) -> _Device:
+    def _enrol(self, name: str) -> Device:
         account, own = account_of(name), self.devices[name]
         is_hostile = self.attack is not None and name in self.hostile
         joined = self.attack.joins(own) if self.attack is not None and is_hostile else own
@@ -152,7 +132,7 @@ class Arena:
         commitment = CommittedRows.of(joined, secret) if is_shown else None
         member = Member(account, own, joined, commitment) if is_hostile else None
         shared = encode_shared(joined) if replay_policy(self.problem.plan) is not None else b""
-        return _Device(name, account, joined, member, commitment, shared)
+        return Device(name, account, joined, member, commitment, shared)
 
     # --- a round ----------------------------------------------------------------------------------
 
@@ -188,16 +168,16 @@ class Arena:
         self._past = Past(model, carries[0] if len(carries) > 1 else b"", tuple(self._shown))
         return outcome
 
-    def _collect(self, task: Task, model: Int64Vector, carry: bytes, senders: Sequence[str]) -> list[_Sent]:
+    def _collect(self, task: Task, model: Int64Vector, carry: bytes, senders: Sequence[str]) -> list[Sent]:
         """Return what these devices send, attackers having seen what the others did."""
         problem, asked = self.problem, [self._all[name] for name in senders]
-        sent: dict[str, _Sent] = {}
+        sent: dict[str, Sent] = {}
         for device in asked:
             if device.member is None:
                 seed = device_seed(task.digest, device.account)
                 secret = _secret(device.account)
                 answer = answer_by_work(problem, task, model, carry, device.joined, seed, secret, device.commitment)
-                sent[device.name] = _Sent(device, answer, self._facts(device, task, HONEST_TIME))
+                sent[device.name] = Sent(device, answer, self._facts(device, task, HONEST_TIME))
         members = tuple(device.member for device in asked if device.member is not None)
         if self.attack is not None:
             self._shown.append(tuple(self._settled(task.phase, entry) for entry in sent.values()))
@@ -207,23 +187,23 @@ class Arena:
             for device in asked:
                 if device.member is not None:
                     answer = self.attack.answers(scene, device.member)
-                    sent[device.name] = _Sent(device, answer, self._facts(device, task, self.attack.micros))
+                    sent[device.name] = Sent(device, answer, self._facts(device, task, self.attack.micros))
         return [sent[name] for name in senders]
 
-    def _facts(self, device: _Device, task: Task, micros: int) -> Facts:
+    def _facts(self, device: Device, task: Task, micros: int) -> Facts:
         samples = rows(device.joined)
         drawn = int.from_bytes(draw(Hash(task.digest), b"speed", device.account)[:4], "big") % 300
         took = samples * micros if micros != HONEST_TIME else samples * micros * (850 + drawn) // 1000
         elapsed = _RUSH_MS if device.member is not None else _WAIT_MS + took // 1000
         return Facts(samples, took, elapsed, elapsed // 2000)
 
-    def _settled(self, phase: int, entry: _Sent) -> Settled:
+    def _settled(self, phase: int, entry: Sent) -> Settled:
         contribution = read_contribution(self.problem, phase, entry.answer.payload)
         return Settled.of(entry.device.account, rows(entry.device.joined), contribution)
 
     # --- what the chain says of it ------------------------------------------------------------------
 
-    def _judge(self, task: Task, model: Int64Vector, carry: bytes, sent: Sequence[_Sent]) -> list[Settled]:
+    def _judge(self, task: Task, model: Int64Vector, carry: bytes, sent: Sequence[Sent]) -> list[Settled]:
         """Return the accepted updates; note the others, and what the accepted ones will be paid for."""
         problem, included, settled, facts = self.problem, [], [], []
         for entry in sent:
@@ -234,16 +214,16 @@ class Arena:
                 self._refuse(entry, f"payload: {error}")
                 continue
             refusal = check_update(problem, task.phase, entry.facts, contribution.contribution)
-            if refusal is None and not self._is_attested(task, model, carry, entry):
+            if refusal is None and not self.judge.is_attested(task, model, carry, entry):
                 refusal = "replay: no miner vouches for it"
             if refusal is not None:
                 self._refuse(entry, refusal)
                 continue
             included.append(entry)
             settled.append(contribution)
-            facts.append(self._facts_after(task, model, carry, entry))
-        facts = self._note_copies(task, settled, facts)
-        verdicts = assess_updates(problem, task.phase, model, settled, facts, self._opening(task))
+            facts.append(self.judge.facts_after(task, model, carry, entry))
+        facts = self.judge.note_copies(task, settled, facts, self._liars)
+        verdicts = assess_updates(problem, task.phase, model, settled, facts, self.judge.opening(task))
         accepted = []
         for entry, each, verdict in zip(included, settled, verdicts, strict=True):
             if not verdict.accepted:
@@ -264,96 +244,21 @@ class Arena:
         self._reports = {device: report for device, report in self._reports.items() if device in reached}
         return accepted
 
-    def _side(self, entry: _Sent) -> Tally:
+    def _side(self, entry: Sent) -> Tally:
         return self._sides[entry.device.member is not None]
 
-    def _refuse(self, entry: _Sent, reason: str) -> None:
+    def _refuse(self, entry: Sent, reason: str) -> None:
         self._side(entry).refused += 1
         if entry.device.member is not None:
             policy = reason.partition(":")[0]
             self._reasons[policy] = self._reasons.get(policy, 0) + 1
-
-    def _opening(self, task: Task) -> bytes | None:
-        spec = holdout_policy(self.problem.plan)
-        if spec is None or self.held is None or not needs_opening(self.problem, task.phase):
-            return None
-        return self.held.payloads[chunk_of(spec, task.round, _later(task, b"chunk"))]
-
-    def _is_attested(self, task: Task, model: Int64Vector, carry: bytes, entry: _Sent) -> bool:
-        if replay_policy(self.problem.plan) is None:
-            return True
-        if entry.device.member is None:
-            return True  # the same function on the same rows: tests/attacks holds the arena to it
-        is_true = self._is_true(task, model, carry, entry)
-        if self.miners is None:
-            return is_true
-        asked = self.problem.plan.verification.attestations
-        return self.miners.is_attested(asked, task, entry.device.account, is_true=is_true, liar=True)
-
-    def _is_true(self, task: Task, model: Int64Vector, carry: bytes, entry: _Sent) -> bool:
-        device, payload = entry.device, content_id(entry.answer.payload)
-        samples = rows(device.joined)
-        weights = to_bytes(model)
-        return payload == repeat_training(self.problem, task, device.account, samples, weights, carry, device.shared)
-
-    def _note_copies(self, task: Task, settled: Sequence[Settled], facts: Sequence[Facts]) -> list[Facts]:
-        """Return the facts with whose vectors are somebody's already, as ``consensus.committing.find_copies`` says.
-
-        Honest devices commit as soon as they have trained, so before attackers; among either in the draw's order.
-        """
-        if commit_policy(self.problem.plan) is None:
-            return list(facts)
-        owners = self._known.setdefault((task.phase, task.round), {})
-        before = self._known.get((task.phase, task.round - 1), {})
-        hostile = {device.account for device in self._all.values() if device.member is not None}
-        order = sorted(range(len(settled)), key=lambda number: settled[number].device in hostile)
-        noted = list(facts)
-        for number in order:
-            entry = settled[number]
-            vector = vector_digest(entry.contribution)
-            if vector in before or owners.setdefault(vector, entry.device) != entry.device:
-                noted[number] = replace(facts[number], copy_fault="somebody's already")
-        return noted
-
-    def _facts_after(self, task: Task, model: Int64Vector, carry: bytes, entry: _Sent) -> Facts:
-        """Return the facts at settling: with what audits and disputes found."""
-        facts, policy = entry.facts, audit_policy(self.problem.plan)
-        fault, is_refuted = "", False
-        if policy is not None:
-            fault = self._audit_fault(task, model, carry, entry)
-        elif self.miners is not None and replay_policy(self.problem.plan) is not None and entry.device.member:
-            is_true = self._is_true(task, model, carry, entry)
-            is_refuted = not is_true and self.miners.is_disputed(task, entry.device.account)
-        return replace(facts, audit_fault=fault, is_refuted=is_refuted)
-
-    def _audit_fault(self, task: Task, model: Int64Vector, carry: bytes, entry: _Sent) -> str:
-        """Return what the verifiers of an update find, empty if they approve or nobody asks."""
-        policy, device = audit_policy(self.problem.plan), entry.device
-        beacon, digest_ = _later(task, b"audit"), Hash(task.digest)
-        assert policy is not None
-        if device.commitment is None or not is_audited(policy, beacon, digest_, device.account):
-            return ""
-        training = self._training(task, model, carry, device)
-        asked = draw_segments(policy, beacon, digest_, device.account, training.segment_count)
-        opening = entry.answer.opens(asked) if entry.answer.opens is not None else b""
-        fault = find_fault(policy, training, device.commitment.root, entry.answer.payload, asked, opening) or ""
-        if self.miners is None:
-            return fault
-        is_liar = device.member is not None
-        return self.miners.audit_fault(policy, task, device.account, beacon, fault, liar=is_liar)
-
-    def _training(self, task: Task, model: Int64Vector, carry: bytes, device: _Device) -> AuditedTraining:
-        counted = task.phase and is_counting(self.problem)
-        presence = feature_presence(device.joined) if counted else np.zeros(0, np.int64)
-        seed = device_seed(task.digest, device.account)
-        return AuditedTraining(self.problem, task.phase, model, carry, rows(device.joined), presence, seed)
 
     def _pay(self, number: int) -> None:
         """Split the round's share of the device pool by the chain's rule."""
         plan = self.problem.plan
         share = compute_round_share(plan.rewards.devices, plan.stopping.rounds, number)
         reports = list(self._reports.values())
-        hostile = {device.account for device in self._all.values() if device.member is not None}
+        hostile = self._liars
         if self._worth is None or not self._worth.walks:
             parts = compute_split(share, [get_device_weight(report) for report in reports])
         else:
@@ -366,9 +271,9 @@ class Arena:
         rule, is_last = self.problem.plan.contribution, task.phase + 1 == len(self.problem.algorithm.phases)
         if isinstance(rule, BySamples) or not is_last:
             return
-        hostile = {device.account for device in self._all.values() if device.member is not None}
+        hostile = self._liars
         ranks = [(int(entry.device in hostile), number) for number, entry in enumerate(accepted)]
-        opening, seed = self._opening(task), _later(task, b"contribution")
+        opening, seed = self.judge.opening(task), later_beacon(task, b"contribution")
         self._worth = judge_contributions(self.problem, model, carry, accepted, ranks, opening, seed)
         self._weighed = tuple(entry.device for entry in accepted)
 
@@ -385,11 +290,6 @@ class Arena:
             for report, number in zip(reports, numbers, strict=True)
         ]
         return compute_capped_split(share, weights, samples, rule.cap_percent)
-
-
-def _later(task: Task, label: bytes) -> Hash:
-    """Return the beacon of a block after the reveals: attackers have answered by then."""
-    return Hash(digest(DOMAIN_DRAW, b"later", label, task.digest))
 
 
 def _secret(account: AccountId) -> bytes:

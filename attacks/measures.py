@@ -22,6 +22,7 @@ from attacks.attackers import BY_NAME as ATTACKS
 from attacks.attackers import Attack
 from attacks.defences import BY_NAME as DEFENCES
 from attacks.defences import make_plan
+from attacks.judging import Judge
 from attacks.poison import ONE, PLANTED, SEVEN, stamp
 from attacks.verifiers import MINERS, Miners
 from attacks.world import DEVICES, Setting, Split, World, make_world
@@ -66,17 +67,8 @@ def run_case(case: Case) -> Result:
     world = make_world(case.setting, case.split, hostile, case.seed)
     plan, held = make_plan(world, DEFENCES[case.defence])
     problem, attack = compile_problem(plan), ATTACKS.get(case.attack)
-    fight = Arena(
-        problem,
-        world.devices,
-        world.seed,
-        held,
-        attack,
-        world.hostile,
-        drops(world.seed),
-        friends_of(attack, case, world),
-        thorough=False,
-    ).run()
+    judge = Judge(problem, held, friends_of(attack, case, world))
+    fight = Arena(judge, world.devices, world.seed, attack, world.hostile, drops(world.seed), thorough=False).run()
     everything = fight.honest.paid + fight.hostile.paid
     return Result(
         accuracy=accuracy(problem, fight.model, world.test),

@@ -9,6 +9,7 @@ from attacks.arena import Arena, Drops, Fight
 from attacks.attackers import BY_NAME as ATTACKS
 from attacks.defences import BY_NAME as DEFENCES
 from attacks.defences import make_plan
+from attacks.judging import Judge
 from attacks.verifiers import Miners
 from attacks.world import DEVICES, HOLDOUT_CHUNKS, HOLDOUT_ROWS, World
 from fl.dataset import Dataset, DenseData, take_rows
@@ -61,14 +62,5 @@ def fight(
     """Return what becomes of an attack by six of twenty devices."""
     compiled, held = problem(defence)
     known = ATTACKS.get(attack)
-    return Arena(
-        compiled,
-        world().devices,
-        world().seed,
-        held,
-        known,
-        HOSTILE if known else frozenset(),
-        drops,
-        miners,
-        thorough=thorough,
-    ).run()
+    judge, liars = Judge(compiled, held, miners), HOSTILE if known else frozenset()
+    return Arena(judge, world().devices, world().seed, known, liars, drops, thorough=thorough).run()
