@@ -207,6 +207,13 @@ class MiningSettings:
         "Of the updates that other miners attested in plans that repeat trainings, repeat so many percent, drawn in "
         "secret, and dispute those that are false, for a share of what is slashed; 0 = none.",
     )
+    hold_ms: int = _setting(
+        0,
+        _whole(0, 60_000),
+        "Under proof of stake: hold a block back for so many milliseconds, at most the network's Δ, while it would be "
+        "empty or lack updates that a plan's round waits for; 0 = never. For networks whose blocks may follow each "
+        "other faster than devices answer.",
+    )
     accuse: str = _setting(
         "paid",
         _choice("paid", "always"),

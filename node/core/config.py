@@ -10,7 +10,8 @@ from node.core.checkpoint import Checkpoint
 class MinerConfig:
     """The miner role. ``bond`` 0 = the rules' least; ``max_hashrate`` in hashes a second, 0 = all the threads can.
 
-    ``dispute_percent`` of the updates that others attested are repeated, and disputed if they are false.
+    ``dispute_percent`` of the updates that others attested are repeated, and disputed if they are false. ``hold_ms``: a
+    leader holds a block back for so long, at most Δ, while it would lack updates that a task waits for.
     """
 
     bond: int = 0
@@ -19,6 +20,7 @@ class MinerConfig:
     threads: int = 1
     rebuild_delay_ms: int = 50
     dispute_percent: int = 10
+    hold_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)

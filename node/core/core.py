@@ -164,8 +164,9 @@ class NodeCore(Core):
             return None if miner is None else Miner(around, miner), None, None
         to, at_a_loss = (self.chain, self.network, self._importer, self._marks), self.config.accuses_at_a_loss
         desk = AgreementDesk(world, engine, *to, accuses_at_a_loss=at_a_loss)
-        validator = None if miner is None or world.signer is None else Validator(around, engine, lambda: desk.place)
-        return None, validator, desk
+        if miner is None or world.signer is None:
+            return None, None, desk
+        return None, Validator(around, engine, lambda: desk.place, miner.hold_ms), desk
 
     # --- the routing table ------------------------------------------------------------------------
 
@@ -254,6 +255,7 @@ class NodeCore(Core):
         if validator is None:
             return
         routes.on(ProposalWanted, validator.on_wanted)
+        routes.on(PoolGrew, validator.on_pool_grew)
         routes.on(Tick, validator.on_tick)
         routes.on(HeadChanged, validator.on_head)
         routes.on(MiningOrder, validator.on_mining_order)

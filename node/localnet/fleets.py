@@ -39,7 +39,7 @@ from node.fleet.keys import FLEET_KEY
 from node.home import create_home
 from node.localnet.homes import LOOPBACK, Layout, free_ports, prepare_out
 from node.localnet.processes import NodeHome
-from node.localnet.spec import DELTA_MS, DELTA_SHARE, EPOCH_BLOCKS, OWNER_COINS, STAKE_COINS
+from node.localnet.spec import DELTA_MS, DELTA_SHARE, OWNER_COINS, STAKE_COINS, epoch_blocks, unbonding_blocks
 from storage.directory import DataDirectory
 
 DEFAULT_BLOCK_MS: Final = 2_000
@@ -53,7 +53,8 @@ _REORG_BLOCKS: Final = 24
 _PAYLOAD_BLOCKS: Final = 8
 """Payloads of settled rounds are kept for so many blocks beyond finality, by every node."""
 _HALF_LIFE_BLOCKS: Final = 8
-_HASHES_A_SECOND: Final = 4_000
+_HASHES_A_SECOND: Final = 500
+"""Hashes of each miner: the cores are for updates."""
 _LEAST_UPDATE_BYTES: Final = 512 * 2**20
 _UPDATE_BYTES: Final = 64 * 1024
 """Of each device's update the pools take so much, on average."""
@@ -76,6 +77,8 @@ class FleetSpec:
     timeout_s: float = 7200.0
     keep_payloads: bool = False
     resume: bool = False
+    hold_ms: int = 0
+    """Under proof of stake: how long a leader holds a block back while it would lack updates (``[mining] hold_ms``)."""
 
     def key(self, name: str) -> KeyPair:
         """Return a node's key, or the fleet's secret."""
@@ -167,8 +170,8 @@ def _make_genesis(spec: FleetSpec, keys: dict[str, KeyPair], miners: list[str]) 
             time_ms=now,
             block_ms=spec.block_ms,
             delta_ms=max(DELTA_MS, spec.block_ms // DELTA_SHARE),
-            epoch_blocks=EPOCH_BLOCKS,
-            unbonding_blocks=4 * EPOCH_BLOCKS,
+            epoch_blocks=epoch_blocks(spec.block_ms),
+            unbonding_blocks=unbonding_blocks(spec.block_ms),
             rules=rules,
         )
     return default_genesis(
@@ -194,5 +197,7 @@ def _config(spec: FleetSpec, network: NetworkSettings, genesis: Genesis, devices
     if hosts:
         fleet = FleetSettings(data=str(spec.data.resolve()), consent=True, any_plan=True)
         return Config(network=network, rpc=rpc, fleet=fleet, log=log, limits=limits, storage=storage)
-    mining = MiningSettings(enabled=True, max_hashrate=_HASHES_A_SECOND, bond=genesis.rules_at(0).min_bond)
+    mining = MiningSettings(
+        enabled=True, max_hashrate=_HASHES_A_SECOND, bond=genesis.rules_at(0).min_bond, hold_ms=spec.hold_ms
+    )
     return Config(network=network, rpc=rpc, mining=mining, log=log, limits=limits, storage=storage)

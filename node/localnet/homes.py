@@ -28,11 +28,12 @@ from node.localnet.processes import LIGHT, NodeHome
 from node.localnet.spec import (
     DELTA_MS,
     DELTA_SHARE,
-    EPOCH_BLOCKS,
     HASHES_A_SECOND,
     OWNER_COINS,
     STAKE_COINS,
     LocalnetSpec,
+    epoch_blocks,
+    unbonding_blocks,
 )
 
 LOOPBACK: Final = "127.0.0.1"
@@ -161,8 +162,8 @@ def _make_genesis(spec: LocalnetSpec, plan: Plan, keys: dict[str, KeyPair], mine
             time_ms=now,
             block_ms=spec.block_ms,
             delta_ms=max(DELTA_MS, spec.block_ms // DELTA_SHARE),
-            epoch_blocks=EPOCH_BLOCKS,
-            unbonding_blocks=4 * EPOCH_BLOCKS,
+            epoch_blocks=epoch_blocks(spec.block_ms),
+            unbonding_blocks=unbonding_blocks(spec.block_ms),
         )
     return default_genesis(
         name,

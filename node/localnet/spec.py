@@ -12,6 +12,10 @@ HASHES_A_SECOND: Final = 20_000
 buy nothing but heat: training and verification have the cores."""
 EPOCH_BLOCKS: Final = 32
 """Blocks of an epoch where the miners are validators: few, so that a short run sees several."""
+EPOCH_MS: Final = 20_000
+"""Where blocks are short an epoch has more of them, so that it lasts about so long."""
+UNBONDING_MS: Final = 3_600_000
+"""Stake answers for what it signed at least so long: a node that starts later than that asks for a checkpoint."""
 STAKE_COINS: Final = 10_000
 """Coins that each of them has at stake."""
 DELTA_SHARE: Final = 4
@@ -19,6 +23,16 @@ DELTA_SHARE: Final = 4
 DELTA_MS: Final = 250
 OWNER_COINS: Final = 10**6
 """Coins (of 10**6 units) that the plan's owner has beside the plan's escrow."""
+
+
+def epoch_blocks(block_ms: int) -> int:
+    """Return the blocks of an epoch."""
+    return max(EPOCH_BLOCKS, EPOCH_MS // block_ms)
+
+
+def unbonding_blocks(block_ms: int) -> int:
+    """Return the blocks that stake is bound for after it was asked back."""
+    return max(4 * epoch_blocks(block_ms), UNBONDING_MS // block_ms)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """The validator where blocks cost stake: builds the blocks of the views that this node leads, and seals each in time.
 
 Whether and when to propose, on which block and in which view, is the agreement's to say (``node.core.agreement``); the
-seal is a signature, so it is made here and not in a job, after the journal has it.
+seal is a signature, so it is made here and not in a job, after the journal has it. A leader may hold its block back for
+a while that is short beside the patience of the others, so that a phase whose updates are on their way takes one block.
 """
 
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from msgspec.structs import replace
 from chain.block import Body, Header
 from chain.ids import ZERO_HASH, Millis
 from consensus.pos.engine import PosEngine
-from node.core.messages import BlockMade, HeadChanged, PayloadsLost, ProposalWanted
+from node.core.messages import BlockMade, HeadChanged, PayloadsLost, PoolGrew, ProposalWanted
 from node.core.turn import Turn
 from node.effects import Accepted
 from node.events import MiningOrder, Shutdown, Tick
@@ -20,6 +21,7 @@ from node.jobs.results import BlockBuilt, BuildLacks, JobResult
 from node.jobs.specs import BuildBlock
 from node.roles.base import Surroundings
 from node.roles.candidates import forget_hopeless, start_build
+from node.roles.gathering import is_worth_waiting
 
 _BUILD_MS: Final = 100
 """A block is begun so long before it may go out: what comes later waits for the next."""
@@ -28,10 +30,14 @@ _BUILD_MS: Final = 100
 class Validator:
     """The part of the miner role that makes blocks by stake. ``place`` tells the epoch and view the node is in."""
 
-    def __init__(self, around: Surroundings, engine: PosEngine, place: Callable[[], tuple[int, int]]) -> None:
+    def __init__(
+        self, around: Surroundings, engine: PosEngine, place: Callable[[], tuple[int, int]], hold_ms: int = 0
+    ) -> None:
         self._around = around
         self._engine = engine
         self._place = place
+        self._hold_ms = min(hold_ms, engine.parameters.delta_ms)
+        self._held_until = Millis(0)
         self._wanted: ProposalWanted | None = None
         self._build: int | None = None
         self._candidate: tuple[Header, Body] | None = None
@@ -53,11 +59,19 @@ class Validator:
         self._wanted = wanted
         turn.wake(wanted.not_before)
         turn.wake(Millis(max(turn.now, wanted.not_before - _BUILD_MS)))
+        if self._hold_ms:
+            self._held_until = Millis(max(turn.now, wanted.not_before) + self._hold_ms)
+            turn.wake(self._held_until)
         self._go_on(turn)
 
     def on_tick(self, event: Tick, turn: Turn) -> None:
         """Begin to build, or let the block out."""
         self._go_on(turn)
+
+    def on_pool_grew(self, grew: PoolGrew, turn: Turn) -> None:
+        """Begin to build if that was what the block waited for."""
+        if self._hold_ms:
+            self._go_on(turn)
 
     def on_head(self, changed: HeadChanged, turn: Turn) -> None:
         """Begin anew if the block was being built from a state that is not there any more."""
@@ -93,12 +107,16 @@ class Validator:
         elif self._candidate is not None:
             if turn.now >= wanted.not_before:
                 self._let_out(turn)
-        elif self._build is None and turn.now >= wanted.not_before - _BUILD_MS:
+        elif self._build is None and turn.now >= wanted.not_before - _BUILD_MS and not self._is_held(turn):
             chain = self._around.chain
             if not chain.tree.is_ready(wanted.parent):
                 return  # an epoch was begun by its proof: its first parent is final, and still on its way here
             prepared = self._engine.prepare_view(chain.tree, wanted.parent, wanted.view, turn.now)
             self._build = start_build(self._around, wanted.parent, prepared, turn)
+
+    def _is_held(self, turn: Turn) -> bool:
+        """Is the block to be held back for what is on its way?"""
+        return turn.now < self._held_until and is_worth_waiting(self._around)
 
     def on_built(self, spec: BuildBlock, result: JobResult, turn: Turn) -> None:
         """Keep the candidate until its time has come; forget what can never be included."""

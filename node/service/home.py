@@ -182,6 +182,7 @@ def core_config(config: Config) -> CoreConfig:
             max_hashrate=mining.max_hashrate,
             threads=mining.threads or os.cpu_count() or 1,
             dispute_percent=mining.dispute_percent,
+            hold_ms=mining.hold_ms,
         )
         if mining.enabled
         else None,
