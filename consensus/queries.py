@@ -174,12 +174,17 @@ def expected_opening(view: StateView, plan: Hash, beacon: Hash) -> int | None:
     return get_chunk(policy, state, beacon)
 
 
-def needed_payloads(view: StateView, plan: Hash) -> tuple[PayloadRef, ...]:
-    """Return the payloads that settling the plan's open task, auditing or repeating it, will read: keep them."""
+def needed_payloads(view: StateView, plan: Hash, to: int | None = None) -> tuple[PayloadRef, ...]:
+    """Return the payloads that settling the plan's open task, auditing or repeating it, will read: keep them.
+
+    With ``to`` only those that a block up to this height may have brought: a task that opened later has none.
+    """
     shared = _get_all_shared(view, plan)
     state = get_round(view, plan)
     if state is None:
         return shared
+    if to is not None and state.opened >= to:
+        return (*get_first_payloads(view, plan), *shared)
     digest = state.task.digest
     found = [get_revealed(view, plan, position, digest) for position in range(state.selected)]
     refs = [update.payload for update in found if update is not None]

@@ -27,6 +27,8 @@ from storage.base import Pruned
 _UNDOS: Final = 64
 _BLOCKS: Final = 8
 """Blocks a step looks at. A tick makes one step, and there are four in a second."""
+_PAYLOADS: Final = 500
+"""With so many payloads gone a step looks at no further block: a block may bring thousands."""
 _SWEPT: Final = 500
 """Keys of a state that is not in use, a step."""
 
@@ -65,16 +67,20 @@ class Pruner:
         return Height(max(0, end))
 
     def _step(self, kind: Pruned, floor: Height, to: Height) -> None:
-        heights = range(floor + 1, to + 1)
-        gone: tuple[Hash, ...] = ()
+        gone: dict[Hash, None] = {}
         if kind == "payloads":
-            gone = tuple(dict.fromkeys([id for height in heights for id in self._spent_payloads(Height(height))]))
+            needed = self._needed(to)
+            for height in range(floor + 1, to + 1):
+                gone.update(dict.fromkeys(self._spent_payloads(Height(height), needed)))
+                if len(gone) >= _PAYLOADS:
+                    to = Height(height)
+                    break
             for id in gone:
                 self._world.payloads.delete(id)
-        self._world.store.prune(kind, to, gone)
+        self._world.store.prune(kind, to, tuple(gone))
 
-    def _spent_payloads(self, height: Height) -> Iterator[Hash]:
-        """Yield the payloads to which nothing refers that is above a height.
+    def _spent_payloads(self, height: Height, needed: frozenset[Hash]) -> Iterator[Hash]:
+        """Yield the payloads that nobody needs and to which nothing refers that is above a height.
 
         One of which the store does not know who refers to it stays.
         """
@@ -84,12 +90,12 @@ class Pruner:
         if body is None:
             return
         refs = [ref.id for ref in body_payloads(body)]
-        needed = self._needed() if refs else frozenset()
         for payload in refs:
             last = store.referred_at(payload)
             if payload not in needed and last is not None and last <= height:
                 yield payload
 
-    def _needed(self) -> frozenset[Hash]:
+    def _needed(self, to: Height) -> frozenset[Hash]:
+        """Return what open tasks need of what blocks up to a height brought."""
         view = self._chain.view
-        return frozenset(ref.id for plan in get_active(view) for ref in needed_payloads(view, plan))
+        return frozenset(ref.id for plan in get_active(view) for ref in needed_payloads(view, plan, to))

@@ -143,4 +143,5 @@ def test_a_payload_of_which_nobody_knows_who_refers_to_it_stays() -> None:
     store = SimpleNamespace(block_id_at=lambda height: block.id, body=lambda id: block.body, referred_at=known.get)
     chain = NodeCore(world, SERVER, lambda chain: QuietNetwork()).chain
     pruner = Pruner(replace(world, store=store), replace(SERVER, retention=Retention(payloads=1)), chain)
-    assert list(pruner._spent_payloads(Height(5))) == [payloads[1]]
+    assert list(pruner._spent_payloads(Height(5), frozenset())) == [payloads[1]]
+    assert list(pruner._spent_payloads(Height(5), frozenset(payloads[1:2]))) == []
