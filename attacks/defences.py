@@ -32,6 +32,7 @@ class Defence:
     rule: str = ""
     tight: bool = True
     pays: str = ""
+    openings: int = 2
 
 
 _LEFT_OUT: Final = 'type = "leave-one-out"\ncap_percent = 200'
@@ -56,6 +57,8 @@ DEFENCES: Final = (
     Defence("shapley", "timing, holdout, commit; pay by Shapley values", _PAYING, pays=_SHAPLEY),
     Defence("combined", "timing, holdout, audit, commit and the median", _ALL, "median"),
     Defence("combined-clip", "timing, holdout, audit, commit and norm-clip", _ALL, "norm-clip"),
+    Defence("combined-5", "combined, with five of ten segments opened", _ALL, "median", openings=5),
+    Defence("combined-10", "combined, with all ten opened", _ALL, "median", openings=10),
     Defence("open", "combined with replay in place of audit, for rows that may be public", _OPEN, "median"),
 )
 BY_NAME: Final = {defence.name: defence for defence in DEFENCES}
@@ -66,7 +69,7 @@ _POLICIES: Final = {
         f'[verification.holdout]\nfile = "public"\nchunks = {HOLDOUT_CHUNKS}\nrows = {HOLDOUT_ROWS}\n'
         "tolerance = {tolerance}"
     ),
-    "audit": "[verification.audit]\npercent = 100\nopenings = 2\nverifiers = 3\nsegment_clip = {segment_clip}",
+    "audit": "[verification.audit]\npercent = 100\nopenings = {openings}\nverifiers = 3\nsegment_clip = {segment_clip}",
     "pace": '[verification.pace]\nratio = 2\noutliers = "less"',
     "commit": "[verification.commit]\nblocks = 10",
     "replay": '[verification.replay]\nsource = "open"',
@@ -132,7 +135,9 @@ def write_plan(setting: Setting, split: Split, defence: Defence, rows: int) -> s
         f"[verification]\nattestations = {int('replay' in defence.verification)}",
         f"[verification.bounds]\nsample_clip = {clips[0]}\nupdate_clip = {clips[1]}",
         *[
-            _POLICIES[name].format(tolerance=learning.tolerance, segment_clip=learning.segment_clip)
+            _POLICIES[name].format(
+                tolerance=learning.tolerance, segment_clip=learning.segment_clip, openings=defence.openings
+            )
             for name in defence.verification
         ],
         _RULES[defence.rule],

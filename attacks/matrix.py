@@ -4,6 +4,7 @@
     heads      all of MNIST, 15 % and 30 %: what VBFL and Biscotti report
     shares     the same, undefended and with everything, 10 … 45 %
     pay        who wants to be paid for little, under each rule of pay
+    openings   how many segments an audit opens
     unlike     two digits a device, 15 % and 30 %
     public     rows that may be published: replay in place of audits
     network    a hidden layer; census: a9a, sparse rows
@@ -37,6 +38,10 @@ _ADAPTIVE: Final = tuple(each.name for each in ATTACKS if each.adaptive and each
 _SHARE_ATTACKS: Final = ("noise", "label-flip", "ones-to-sevens", "backdoor", *_ADAPTIVE)
 _PAY_ATTACKS: Final = tuple(each.name for each in ATTACKS if each.aim == "pay" and not each.friends)
 _PAYING: Final = ("bounds", "timing", "pace", "commit", "leave-one-out", "shapley")
+_LATER: Final = {"pace", "leave-one-out", "shapley", "combined-clip", "combined-5", "combined-10", "open"}
+_ALONE: Final = tuple(each.name for each in ALL_DEFENCES if each.name not in _LATER)
+_UNLIKE: Final = ("none", "holdout", "audit", "median", "multi-krum", "norm-clip", "combined", "combined-clip")
+_OPENINGS: Final = ("combined", "combined-5", "combined-10")
 _OPEN_ATTACKS: Final = ("label-flip", "backdoor", "edge", "colluders", "rider-friends")
 _EVERY: Final = tuple(each.name for each in ATTACKS)
 _UNLIKE_ATTACKS: Final = ("sign-flip", "label-flip", "edge", "drift", "noise-edge", "alie", "backdoor-edge")
@@ -45,28 +50,19 @@ _OTHER_ATTACKS: Final = ("label-flip", "edge", "drift", "alie")
 
 def groups() -> dict[str, list[Case]]:
     """Return every case that is run, by group."""
-    alone = [each.name for each in ALL_DEFENCES if not each.pays and each.name not in ("pace", "combined-clip", "open")]
-    unlike = ("none", "holdout", "audit", "median", "multi-krum", "norm-clip", "combined", "combined-clip")
     ends = ("none", "combined")
     head_attacks = ("noise", "label-flip", "ones-to-sevens", "edge")
     return {
-        "policies": list(_cases("mnist", "iid", _EVERY, alone, (POLICY_SHARE,))),
+        "policies": list(_cases("mnist", "iid", _EVERY, _ALONE, (POLICY_SHARE,))),
         "heads": list(_cases("mnist-full", "iid", head_attacks, ends, HEAD_SHARES)),
         "shares": [
             *_cases("mnist", "iid", _SHARE_ATTACKS, ends, SHARES),
             *_cases("mnist", "iid", ("ones-to-sevens", "backdoor"), ends, (0,)),  # nobody attacks
         ],
-        "pay": list(
-            _cases(
-                "mnist",
-                "iid",
-                _PAY_ATTACKS,
-                _PAYING,
-                (POLICY_SHARE,),
-            )
-        ),
+        "pay": list(_cases("mnist", "iid", _PAY_ATTACKS, _PAYING, (POLICY_SHARE,))),
+        "openings": list(_cases("mnist", "iid", ("edge", "drift"), _OPENINGS, (30, 45))),
         "unlike": [
-            *_cases("mnist", "two-digits", _UNLIKE_ATTACKS, unlike, (POLICY_SHARE,)),
+            *_cases("mnist", "two-digits", _UNLIKE_ATTACKS, _UNLIKE, (POLICY_SHARE,)),
             *_cases("mnist", "two-digits", _UNLIKE_ATTACKS, ("none", "combined-clip"), (15,)),
         ],
         "public": list(_cases("mnist", "iid", _OPEN_ATTACKS, ("replay", "open"), (POLICY_SHARE,))),
