@@ -391,7 +391,7 @@ STEPS = st.lists(st.tuples(st.sampled_from((0, 1, 2)), st.sampled_from((0, 1, 2)
 """Each: a device, whose work it brings, and whether a block comes after."""
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(STEPS)
 def test_whoever_commits_and_reveals_whatever_each_work_is_paid_once(steps: list[tuple[int, int, bool]]) -> None:
     """Any order of commitments and reveals, copies among them: coins stay, and of one work its first committer's."""
