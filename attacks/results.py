@@ -51,4 +51,4 @@ def read_groups(results: Path) -> dict[str, Runs]:
     if not results.is_file():
         raise NoResultsError(f"{results}: no results; run `make attacks` first")
     document = json.loads(results.read_text())
-    return {name: Runs(group["results"]) for name, group in document["groups"].items()}
+    return {name: Runs(group) for name, group in document["groups"].items()}
