@@ -22,7 +22,7 @@ from node.notices import RoleNotice
 from node.simulator.byzantine.copying import Copying
 from node.simulator.population import Commission, Population
 from node.simulator.settings import SimulationSettings
-from node.simulator.simulation import Simulation, simulate
+from node.simulator.simulation import Simulation
 from node.world import World
 from storage.base import JournalEntry
 from storage.memorystores import MemoryReleaseJournal
@@ -224,10 +224,20 @@ def test_a_plan_that_commits_is_learned_whatever_fails(
         block_ms=1_000,
         plans=1,
     )
-    report = simulate(settings)
+    world = Simulation(settings)
+    report = world.run()
     assert report.is_good, report.violations
     assert report.plans_finished == 1
     assert report.updates >= 4
+    assert not [each for record in rounds_of(world) for each in record.refused], "whoever commits again is no copier"
+
+
+def rounds_of(world: Simulation) -> tuple[RoundRecord, ...]:
+    """The rounds of the world's one plan, as its first node has them."""
+    core = world.machines[0].core
+    assert core is not None
+    [entry] = list_plans(core.chain.view)
+    return get_history(core.chain.view, entry.plan)
 
 
 def run_copier(
@@ -254,10 +264,7 @@ def run_copier(
     assert report.violations == (), report.command
     [copier] = [machine.mask.behaviour for machine in world.machines if machine.mask is not None]
     assert isinstance(copier, Copying)
-    core = world.machines[0].core
-    assert core is not None
-    [entry] = list_plans(core.chain.view)
-    return copier, get_history(core.chain.view, entry.plan)
+    return copier, rounds_of(world)
 
 
 def test_a_copier_is_paid_where_nobody_commits_and_refused_where_they_do(monkeypatch: pytest.MonkeyPatch) -> None:
