@@ -51,23 +51,25 @@ _OTHER_ATTACKS: Final = ("label-flip", "edge", "drift", "alie")
 def groups() -> dict[str, list[Case]]:
     """Return every case that is run, by group."""
     ends = ("none", "combined")
-    head_attacks = ("noise", "label-flip", "ones-to-sevens", "edge")
     return {
         "policies": list(_cases("mnist", "iid", _EVERY, _ALONE, (POLICY_SHARE,))),
-        "heads": list(_cases("mnist-full", "iid", head_attacks, ends, HEAD_SHARES)),
         "shares": [
             *_cases("mnist", "iid", _SHARE_ATTACKS, ends, SHARES),
             *_cases("mnist", "iid", ("ones-to-sevens", "backdoor"), ends, (0,)),  # nobody attacks
         ],
-        "pay": list(_cases("mnist", "iid", _PAY_ATTACKS, _PAYING, (POLICY_SHARE,))),
-        "openings": list(_cases("mnist", "iid", ("edge", "drift"), _OPENINGS, (30, 45))),
+        "heads": [
+            *_cases("mnist-full", "iid", ("noise", "edge"), ends, (15,)),
+            *_cases("mnist-full", "iid", ("ones-to-sevens", "edge"), ends, (30,)),
+        ],
         "unlike": [
             *_cases("mnist", "two-digits", _UNLIKE_ATTACKS, _UNLIKE, (POLICY_SHARE,)),
             *_cases("mnist", "two-digits", _UNLIKE_ATTACKS, ("none", "combined-clip"), (15,)),
         ],
+        "pay": list(_cases("mnist", "iid", _PAY_ATTACKS, _PAYING, (POLICY_SHARE,))),
+        "openings": list(_cases("mnist", "iid", ("edge", "drift"), _OPENINGS, (30, 45))),
         "public": list(_cases("mnist", "iid", _OPEN_ATTACKS, ("replay", "open"), (POLICY_SHARE,))),
-        "network": list(_cases("mnist-net", "iid", ("label-flip", "edge", "backdoor-edge"), ends, (POLICY_SHARE,))),
         "census": list(_cases("a9a", "iid", _OTHER_ATTACKS, ends, HEAD_SHARES)),
+        "network": list(_cases("mnist-net", "iid", ("label-flip", "edge", "backdoor-edge"), ends, (POLICY_SHARE,))),
     }
 
 
