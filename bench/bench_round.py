@@ -1,68 +1,93 @@
-"""An exchange of a real plan on a localnet of real processes, against the same arithmetic in a plain loop.
+"""An exchange of a real plan with a hundred devices: on a chain of real processes, on Flower, and in a plain loop.
 
-An *exchange* is one phase of a round: every device is asked, trains, answers, and all nodes have the sum. On the chain
-it lasts from the block that opens the task to the block that settles it, by the times in these blocks; starting
-processes, enrolling and everything after the last round are left out. The plain loop is ``fl.train.train_federated``:
-the same training, payloads, checks and exact sums, in one process with no chain.
+An *exchange* is one phase of a round: every device is asked, trains, answers, and the server, or every node, has the
+sum. All three run the same plan over the same rows by the same functions of ours; start-up is timed apart.
 
-The plain loop runs before and after each network. Networks must agree and must learn what it learns.
+    chain        miners and a fleet (one process, each device with its own key, signature, task and reward): from the
+                 block that opens a task to the block that settles it, by the times in these blocks; signatures, checks,
+                 journals and a durable chain on every node included
+    flower       Flower's simulation in an environment of its own (``bench.flower_side``): nothing is signed or kept
+    plain-loop   ``fl.train.train_federated``, device after device, in this process
 
-``python -m bench.bench_round --block-ms N`` aims at another block interval: it decides most of the time.
+Nothing is published unless Flower's model is the loop's to the bit, all nodes agree, and the chain learnt what the loop
+learns (a device's permutation follows from its account, so the chain's model is another one of the same kind).
+
+    python -m bench.bench_round [--miners N] [--block-ms N] [--engine pos|pow] [--rounds N] [--no-flower]
 """
 
 import argparse
 import asyncio
+import json
+import os
+import subprocess
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 from statistics import median
+from typing import Final, Literal
 
+import numpy as np
+from msgspec.structs import replace
 from rich.console import Console
 
 from bench.data import MADE, MissingDataError, find_set
+from bench.flower_side import write_work
+from bench.footprint import Footprint, processor_seconds
 from bench.report import OUT, Row, Skipped, publish, row
-from consensus.pow.search import warm_up as warm_up_search
+from bench.scrape import Figures, read_figures
+from chain.fixedpoint import to_bytes
+from chain.hashing import content_id
+from fl.data.fleetfile import save_fleet
 from fl.data.formats import read_table
 from fl.data.sources import list_devices, load_dataset
 from fl.data.split import Split, split_files
-from fl.dataset import Dataset
+from fl.dataset import Dataset, DenseData, SparseData
+from fl.executors.threads import Threads
 from fl.plan.bind import load_plan
-from fl.problem import Problem, compile_problem
+from fl.plan.schema import Plan, Support
+from fl.problem import compile_problem
 from fl.train import train_federated
-from node.localnet.homes import Layout, lay_out
+from node.client import ClientError
+from node.localnet.fleets import FleetSpec, lay_out_fleet
+from node.localnet.homes import Layout
+from node.localnet.processes import NodeProcess
 from node.localnet.progress import Progress
-from node.localnet.run import open_clients, start_network, submit_plan, watch_plan
-from node.localnet.spec import DEFAULT_BLOCK_MS, LocalnetSpec
+from node.localnet.run import open_clients, start_network, submit_plan, warm_kernels
 from node.localnet.summary import ChainRecord, read_chain, wait_for_agreement
+from node.localnet.watch import Watched
 from node.rpc.shapes import BlockView
 
-ROUNDS = 6
-LOOPS = 3
-"""Plain loops before each network, and as many after it."""
-MINERS = (1, 3)
-INTERVALS_MS = (DEFAULT_BLOCK_MS, 200)
-"""Block intervals aimed at: a localnet's own, and one so short that the work shows."""
-AGREE_SECONDS = 30.0
-TIMEOUT_SECONDS = 120.0
-LOSS_TOLERANCE = 0.05
-"""Largest relative difference between the last losses of network and loop: their permutations differ, nothing else."""
+DEVICES: Final = 100
+ROUNDS: Final = 20
+MINERS: Final = (1, 3)
+BLOCK_MS: Final = 20
+"""Least time between blocks: a block goes out when the updates are there (``HOLD_MS``), not by the clock."""
+HOLD_MS: Final = 250
+GOALS: Final = {1: 0.2, 3: 0.33}
+"""Of Flower's exchange, with so many miners."""
+AGREE_SECONDS: Final = 30.0
+TIMEOUT_SECONDS: Final = 240.0
+LOSS_TOLERANCE: Final = 0.05
+"""Largest relative difference between the last losses of chain and loop: their permutations differ, nothing else."""
+PYTHON: Final = Path("build/env/round/bin/python")
+_POLL_SECONDS: Final = 0.2
+Engine = Literal["pow", "pos"]
 
 
 class WrongFigureError(Exception):
-    """A network did not learn what the plain loop learns: nothing is published."""
+    """A side did not learn what the plain loop learns: nothing is published."""
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What is learnt: a plan file and a directory of devices' files."""
+    """What is learnt: a plan, and the devices' rows."""
 
     case: str
-    plan: Path
-    data: Path
+    plan: Plan
+    devices: Mapping[str, Dataset]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,103 +101,240 @@ class Exchange:
 
 
 @dataclass(frozen=True, slots=True)
-class NetworkRun:
-    """What a network's own history says of a plan, and the memory its processes took."""
-
-    miners: int
-    aim_ms: int
-    exchanges: tuple[Exchange, ...]
-    losses: tuple[float, ...]
-    computation_ms: float
-    peak_mb: float
-
-    @property
-    def exchange_ms(self) -> float:
-        """The mean exchange, as the plain loop's: all time divided by all exchanges."""
-        return sum(exchange.milliseconds for exchange in self.exchanges) / len(self.exchanges)
-
-    @property
-    def block_ms(self) -> float:
-        """The mean time between blocks while the plan ran."""
-        blocks = sum(exchange.blocks for exchange in self.exchanges)
-        return sum(exchange.milliseconds for exchange in self.exchanges) / blocks
-
-
-@dataclass(frozen=True, slots=True)
 class LoopRun:
     """What the plain loop took and learnt."""
 
     exchange_ms: float
     losses: tuple[float, ...]
+    model: str
 
 
-def find_work() -> tuple[Work, list[Skipped]]:
-    """Return the a9a example if its data are here, else the heart example with a note."""
-    try:
-        directory = find_set("a9a")
-    except MissingDataError as error:
-        heart = Work("heart", Path("examples/heart/plan.toml"), Path("examples/heart/data"))
-        return heart, [Skipped("a9a", str(error))]
-    devices = MADE / "a9a-devices"
-    if not devices.exists():
-        split_files(read_table(directory / "a9a.libsvm"), None, devices, Split(8))
-    return Work("a9a", Path("examples/a9a/plan.toml"), devices), []
+@dataclass(frozen=True, slots=True)
+class FlowerRun:
+    """What Flower took and learnt. Bytes are a round's, both exchanges, all devices."""
+
+    exchange_ms: float
+    processor_ms: float
+    start_up_s: float
+    sent: int
+    received: int
+    peak_mb: float
+    losses: tuple[float, ...]
+    model: str
+    versions: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkRun:
+    """What a network's own history says of a plan, and what its processes took. Bytes are a round's, all sockets."""
+
+    miners: int
+    exchanges: tuple[Exchange, ...]
+    losses: tuple[float, ...]
+    processor_ms: float
+    start_up_s: float
+    sent: float
+    peak_mb: float
+    parts: Mapping[str, float]
+    """Milliseconds an exchange in each kind of work, of the process that spends most on it. They overlap."""
+
+    @property
+    def exchange_ms(self) -> float:
+        """The mean exchange, as the others': all time divided by all exchanges."""
+        return sum(exchange.milliseconds for exchange in self.exchanges) / len(self.exchanges)
+
+    @property
+    def blocks(self) -> float:
+        """Blocks an exchange takes."""
+        return sum(exchange.blocks for exchange in self.exchanges) / len(self.exchanges)
+
+
+# --- what is learnt -------------------------------------------------------------------------------
+
+
+def find_a9a(rounds: int) -> Work:
+    """Return logistic regression on a9a over a hundred uneven devices. ``MissingDataError`` without the data."""
+    directory = find_set("a9a")
+    split = MADE / f"a9a-{DEVICES}-devices"
+    if not split.exists():
+        split_files(read_table(directory / "a9a.libsvm"), None, split, Split(DEVICES))
+    plan = load_plan(Path("examples/a9a/plan.toml")).plan
+    role = plan.roles[0]
+    rows = {device.name: load_dataset(device.train, role) for device in list_devices(split)}
+    features = max(data.columns for data in rows.values() if isinstance(data, SparseData))
+    return Work("a9a", for_devices(replace(plan, compression=Support(features)), len(rows), rounds), rows)
+
+
+def for_devices(plan: Plan, devices: int, rounds: int) -> Plan:
+    """Return a plan for so many devices, all asked in each round, on a chain of short blocks.
+
+    Every node checks every update, payload and all; attestations, which say so once more, are left out as
+    ``fedchain fleet`` leaves them out.
+    """
+    return replace(
+        plan,
+        version=2,
+        title=f"{plan.title}, {devices} devices",
+        participation=replace(
+            plan.participation, min_devices=devices, goal_devices=devices, max_devices=devices, min_samples=1
+        ),
+        deadlines=replace(plan.deadlines, enrol_blocks=100_000, reveal_blocks=10_000, confirmations=1),
+        verification=replace(plan.verification, attestations=0),
+        stopping=replace(plan.stopping, rounds=rounds),
+    )
 
 
 # --- the plain loop -------------------------------------------------------------------------------
 
 
-def load_work(plan: Path, data: Path) -> tuple[Problem, dict[str, Dataset]]:
-    """Return a plan file compiled and the devices' rows; the kernels they need are loaded."""
-    problem = compile_problem(load_plan(plan).plan)
-    role = problem.plan.roles[0]
-    return problem, {device.name: load_dataset(device.train, role) for device in list_devices(data)}
+def run_loop(work: Work, *, by_batches: bool = False) -> LoopRun:
+    """Train the plan in this process, one device after another or by batches; the first round is left out."""
+    problem, marks = compile_problem(work.plan), list[float]()
+    executor = None if by_batches else Threads(problem, work.devices, 1)
+    run = train_federated(
+        problem, work.devices, executor=executor, on_round=lambda report: marks.append(time.perf_counter())
+    )
+    exchanges = max(1, len(marks) - 1) * len(problem.algorithm.phases)
+    losses = tuple(report.loss for report in run.history)
+    return LoopRun(1000 * (marks[-1] - marks[0]) / exchanges, losses, content_id(to_bytes(run.model)).hex())
 
 
-def run_loop(problem: Problem, devices: dict[str, Dataset]) -> LoopRun:
-    """Train the plan in this process, one device after another."""
-    start = time.perf_counter()
-    run = train_federated(problem, devices)
-    seconds = time.perf_counter() - start
-    exchanges = len(run.history) * len(problem.algorithm.phases)
-    return LoopRun(1000 * seconds / exchanges, tuple(report.loss for report in run.history))
+# --- Flower ---------------------------------------------------------------------------------------
+
+
+def run_flower(work: Work) -> FlowerRun:
+    """Run the plan on Flower's simulation."""
+    directory, result = OUT / "round" / f"{work.case}-flower", OUT / "round" / f"{work.case}-flower.json"
+    write_work(directory, work.plan, work.devices)
+    result.unlink(missing_ok=True)
+    quiet = {"FLWR_TELEMETRY_ENABLED": "0", "RAY_USAGE_STATS_ENABLED": "0"}
+    alone = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(Path.cwd())}
+    process = subprocess.Popen(
+        [PYTHON, "-m", "bench.flower_side", str(directory.resolve()), str(result.resolve())],
+        env=os.environ | quiet | alone,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    with Footprint(process.pid) as footprint:
+        _, errors = process.communicate()
+    if process.returncode or not result.exists():
+        raise ChildProcessError(f"flower ended with {process.returncode}: {errors.decode(errors='replace')[-2000:]}")
+    found = json.loads(result.read_text())
+    return FlowerRun(
+        exchange_ms=found["exchange_ms"],
+        processor_ms=found["processor_ms"],
+        start_up_s=found["start_up_s"] + found["first_round_s"],
+        sent=found["sent"],
+        received=found["received"],
+        peak_mb=footprint.peak_mb,
+        losses=tuple(found["losses"]),
+        model=found["model"],
+        versions=found["versions"],
+    )
 
 
 # --- the network ----------------------------------------------------------------------------------
 
 
-async def run_network(layout: Layout) -> tuple[ChainRecord, float]:
-    """Run the plan on a network of processes; return the chain they agreed on, and the largest one's memory in MB."""
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    """What had been spent when so many rounds were settled."""
+
+    rounds: int
+    processor_s: float
+    figures: Mapping[str, Figures]
+
+
+async def run_network(layout: Layout) -> tuple[ChainRecord, _Mark, _Mark, float, float]:
+    """Run the plan on a network of processes.
+
+    Return the chain they agreed on, what was spent after the first round and at the end, the peak of all processes'
+    memory in MB, and the seconds until the first task opened.
+    """
+    began = time.monotonic()
     with Progress(Console(stderr=True)) as progress:
+        await warm_kernels(layout, progress)
         async with AsyncExitStack() as stack:
             processes = await start_network(layout, stack, progress)
             nodes = await open_clients(layout, processes, stack)
             plan = await submit_plan(layout, progress)
-            await watch_plan(nodes, processes, plan, time.monotonic(), progress, TIMEOUT_SECONDS)
+            with Footprint(*(process.pid for process in processes)) as footprint:
+                ready = await _wait_for(nodes[0], plan, "running", 0) - began
+                await _wait_for(nodes[0], plan, "running", 1)
+                first = await _mark(nodes[0], processes, plan)
+                await _wait_for(nodes[0], plan, "finished", layout.plan.stopping.rounds)
+                last = await _mark(nodes[0], processes, plan)
+                footprint.look()
             await asyncio.gather(*(node.client.call("miner.pause") for node in nodes if node.role == "miner"))
             if not await wait_for_agreement(nodes, AGREE_SECONDS):
                 raise WrongFigureError("the nodes did not come to one head")
             record = await read_chain(nodes, plan)
-            peak = max(process.peak_rss_mb() for process in processes)
     if not record.agreed:
         raise WrongFigureError("the nodes do not agree on state or model")
-    return record, peak
+    return record, first, last, footprint.peak_mb, ready
 
 
-def summarise(miners: int, aim_ms: int, record: ChainRecord, peak_mb: float) -> NetworkRun:
-    """Return what a chain's record says of its plan."""
-    computation = [
-        update["update"]["release"]["computation_us"] / 1000
-        for block in record.blocks
-        for update in block.updates or ()
-    ]
+async def _wait_for(node: Watched, plan: str, status: str, rounds: int) -> float:
+    """Wait until a plan stands so, with so many rounds settled; return the time."""
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    found = "unknown"
+    while time.monotonic() < deadline:
+        try:
+            standing = (await node.client.plan(plan)).standing
+        except ClientError:
+            standing = None  # no block has it yet
+        if standing is not None:
+            found = f"{standing.status}, {standing.rounds} rounds, {standing.reason}"
+            if standing.rounds >= rounds and standing.status in (status, "finished"):
+                return time.monotonic()
+            if standing.status == "cancelled":
+                break
+        await asyncio.sleep(_POLL_SECONDS)
+    raise WrongFigureError(f"the plan is {found}")
+
+
+async def _mark(node: Watched, processes: Sequence[NodeProcess], plan: str) -> _Mark:
+    rounds = (await node.client.plan(plan)).standing.rounds
+    figures = {process.home.name: await read_figures(process.home) for process in processes}
+    return _Mark(rounds, processor_seconds([process.pid for process in processes]), figures)
+
+
+def summarise(
+    miners: int, record: ChainRecord, first: _Mark, last: _Mark, peak_mb: float, start_up_s: float
+) -> NetworkRun:
+    """Return what a chain's record and its nodes' own metrics say of a plan, its first round apart."""
+    found = [exchange for exchange in find_exchanges(record.blocks) if exchange.round > 0]
+    rounds = last.rounds - first.rounds
+    exchanges = max(1, rounds * len({exchange.phase for exchange in found}))
+    spent = {name: figures.since(first.figures[name]) for name, figures in last.figures.items()}
     return NetworkRun(
         miners=miners,
-        aim_ms=aim_ms,
-        exchanges=find_exchanges(record.blocks),
+        exchanges=tuple(found),
         losses=tuple(settled.loss for settled in record.history.rounds if settled.loss is not None),
-        computation_ms=median(computation),
+        processor_ms=1000 * (last.processor_s - first.processor_s) / exchanges,
+        start_up_s=start_up_s,
+        sent=sum(figures.sum("fedchain_sent_bytes_total") for figures in spent.values()) / max(1, rounds),
         peak_mb=peak_mb,
+        parts={what: _most(spent, jobs) / exchanges for what, jobs in _PARTS.items()},
+    )
+
+
+_PARTS: Final = {
+    "training and signing": ("train-fleet",),
+    "checking updates": ("verify-updates",),
+    "building blocks": ("build-block",),
+    "executing blocks": ("execute-branch",),
+    "cores' turns, commits included": (),
+}
+"""Kinds of work, with the jobs each consists of; none: what the core does itself."""
+
+
+def _most(spent: Mapping[str, Figures], jobs: Sequence[str]) -> float:
+    """Return the milliseconds of the process that spends most on this work."""
+    if not jobs:
+        return 1000 * max(figures.sum("fedchain_core_seconds_sum") for figures in spent.values())
+    return 1000 * max(
+        sum(figures.sum("fedchain_job_seconds_sum", job=job) for job in jobs) for figures in spent.values()
     )
 
 
@@ -194,6 +356,12 @@ def find_exchanges(blocks: Sequence[BlockView]) -> tuple[Exchange, ...]:
 # --- both -----------------------------------------------------------------------------------------
 
 
+def check_flower(run: FlowerRun, loop: LoopRun) -> None:
+    """Raise ``WrongFigureError`` unless Flower learnt the very model that the loop learnt."""
+    if run.model != loop.model or run.losses != loop.losses:
+        raise WrongFigureError(f"flower: model {run.model}, the plain loop {loop.model}")
+
+
 def check(run: NetworkRun, loop: LoopRun) -> None:
     """Raise ``WrongFigureError`` unless the network learnt what the loop learnt."""
     if len(run.losses) != len(loop.losses):
@@ -202,48 +370,99 @@ def check(run: NetworkRun, loop: LoopRun) -> None:
         raise WrongFigureError(f"{run.miners} miners: loss {run.losses[-1]}, the plain loop {loop.losses[-1]}")
 
 
-def make_rows(case: str, run: NetworkRun, loop_ms: float) -> list[Row]:
-    """Return the rows of a network against the plain loop, and what its time consists of."""
-    name = f"{run.miners} miner{'' if run.miners == 1 else 's'}, {run.aim_ms} ms blocks"
+def make_rows(case: str, run: NetworkRun, loop_ms: float, flower: FlowerRun | None) -> list[Row]:
+    """Return the rows of a network against the plain loop and Flower, and what its time consists of."""
+    name = f"{run.miners} miner{'' if run.miners == 1 else 's'}"
+    times, work, sent, memory, start = {"plain-loop": loop_ms}, {}, {}, {}, {}
+    if flower is not None:
+        goal = {"goal": GOALS[run.miners] * flower.exchange_ms} if run.miners in GOALS else {}
+        times = {"flower": flower.exchange_ms, **goal, "plain-loop": loop_ms}
+        work, memory = {"flower": flower.processor_ms}, {"flower": flower.peak_mb}
+        sent, start = {"flower": (flower.sent + flower.received) / 1000}, {"flower": flower.start_up_s}
+    parts = [
+        row(case, f"… {what}, {name}", "ms", spent, {"exchange": run.exchange_ms}) for what, spent in run.parts.items()
+    ]
     return [
-        row(case, f"exchange, {name}", "ms", run.exchange_ms, {"plain-loop": loop_ms}),
-        row(case, f"… in blocks, {name}", "ms", run.exchange_ms, {"block interval": run.block_ms}),
-        row(case, f"… a device's training, {name}", "ms", run.computation_ms, {"exchange": run.exchange_ms}),
-        row(case, f"largest process, {name}", "MB", run.peak_mb, {}),
+        row(case, f"exchange, {name}", "ms", run.exchange_ms, times),
+        row(case, f"… median, {name}", "ms", median(each.milliseconds for each in run.exchanges), {}),
+        row(case, f"… in blocks, {name}", "blocks", run.blocks, {}),
+        *parts,
+        row(case, f"processor time of an exchange, all processes, {name}", "ms", run.processor_ms, work),
+        row(case, f"sent in a round, all sockets, {name}", "kB", run.sent / 1000, sent),
+        row(case, f"peak memory, all processes, {name}", "MB", run.peak_mb, memory),
+        row(case, f"start-up and first round, {name}", "s", run.start_up_s, start),
     ]
 
 
-def measure(work: Work, networks: Iterable[tuple[int, int]], rounds: int = ROUNDS) -> list[Row]:
-    """Return the rows of one plan on networks of so many miners with blocks of so many milliseconds."""
-    found: list[Row] = []
-    for miners, block_ms in networks:
-        out = OUT / "round" / f"{work.case}-{miners}-{block_ms}"
-        layout = lay_out(LocalnetSpec(work.plan, work.data, out, miners, block_ms=block_ms, seed=1, rounds=rounds))
-        problem, devices = load_work(layout.plan_file, work.data)
-        if not found:
-            run_loop(problem, devices)  # compiles or loads the kernels, for the networks' processes too
-            warm_up_search()
-        loops = [run_loop(problem, devices) for _ in range(LOOPS)]
-        record, peak_mb = asyncio.run(run_network(layout))
-        loops += [run_loop(problem, devices) for _ in range(LOOPS)]
-        run = summarise(miners, block_ms, record, peak_mb)
-        check(run, loops[-1])
-        found += make_rows(work.case, run, median(loop.exchange_ms for loop in loops))
+def measure(work: Work, miners: Sequence[int], engine: Engine, block_ms: int, flower: FlowerRun | None) -> list[Row]:
+    """Return the rows of one plan on networks of so many miners."""
+    loops = [run_loop(work) for _ in range(3)]
+    if flower is not None:
+        check_flower(flower, loops[0])
+    batched = [run_loop(work, by_batches=True) for _ in range(3)]
+    networks: list[NetworkRun] = []
+    for count in miners:
+        out = OUT / "round" / f"{work.case}-{count}"
+        file = OUT / "round" / f"{work.case}.fleet.npz"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        save_fleet(file, sorted((name, as_sparse(data)) for name, data in work.devices.items()))
+        layout = lay_out_fleet(
+            FleetSpec(file, work.plan, out, count, engine, block_ms, seed=1, hold_ms=HOLD_MS, keep_payloads=True)
+        )
+        record, first, last, peak_mb, ready = asyncio.run(run_network(layout))
+        networks.append(summarise(count, record, first, last, peak_mb, ready))
+        check(networks[-1], loops[0])
+    loops += [run_loop(work) for _ in range(2)]
+    loop_ms = median(loop.exchange_ms for loop in loops)
+    found = [
+        row(work.case, "plain loop by batches", "ms", median(b.exchange_ms for b in batched), {"plain-loop": loop_ms})
+    ]
+    for network in networks:
+        found += make_rows(work.case, network, loop_ms, flower)
     return found
 
 
+def as_sparse(data: Dataset) -> SparseData:
+    """Return rows in the form a fleet file holds: without their zeros."""
+    if isinstance(data, SparseData):
+        return data
+    assert isinstance(data, DenseData)
+    places, columns = np.nonzero(data.x)
+    starts = np.searchsorted(places, np.arange(data.y.size + 1)).astype(np.int64)
+    return SparseData(starts, columns.astype(np.int32), data.x[places, columns], data.x.shape[1], data.y)
+
+
 def main(arguments: Sequence[str]) -> None:
-    """Measure the plan there are data for."""
-    parser = argparse.ArgumentParser(prog="python -m bench.bench_round", description="Time exchanges on a localnet.")
-    parser.add_argument("--block-ms", type=int, metavar="N", help="aim at this block interval alone")
-    chosen = parser.parse_args(arguments).block_ms
-    work, skipped = find_work()
-    networks = product(MINERS, INTERVALS_MS if chosen is None else (chosen,))
+    """Measure the cases there are data for."""
+    parser = argparse.ArgumentParser(prog="python -m bench.bench_round", description="Time exchanges side by side.")
+    parser.add_argument("--miners", type=int, metavar="N", action="append", help="miners of a network (1 and 3)")
+    parser.add_argument("--engine", choices=("pos", "pow"), default="pos", help="consensus engine")
+    parser.add_argument("--block-ms", type=int, metavar="N", default=BLOCK_MS, help="least time between blocks")
+    parser.add_argument("--rounds", type=int, metavar="N", default=ROUNDS, help="rounds of the plan")
+    parser.add_argument("--no-flower", action="store_true", help="leave Flower out")
+    chosen = parser.parse_args(arguments)
+    rows: list[Row] = []
+    skipped: list[Skipped] = []
+    versions: Mapping[str, str] = {}
+    try:
+        work = find_a9a(chosen.rounds)
+        flower = None if chosen.no_flower or not PYTHON.exists() else run_flower(work)
+        if flower is None:
+            skipped.append(
+                Skipped("a9a, flower", f"left out, or not installed: {PYTHON} (make bench-round installs it)")
+            )
+        else:
+            versions = flower.versions
+        rows += measure(work, chosen.miners or MINERS, chosen.engine, chosen.block_ms, flower)
+    except MissingDataError as error:
+        skipped.append(Skipped("a9a", str(error)))
+    peers = ", ".join(f"{name} {version}" for name, version in versions.items()) or "not measured"
     note = (
-        f"{ROUNDS} rounds of {work.plan} a network. An exchange waits for blocks (one that opens the task, those that "
-        "confirm it, one that carries the updates): the ratio of “… in blocks” counts them."
+        f"{DEVICES} devices in one process, each with its own key; {chosen.engine}, blocks at least "
+        f"{chosen.block_ms} ms apart, each held back up to {HOLD_MS} ms for updates on their way; "
+        f"{chosen.rounds} rounds, the first apart. Flower: {peers}, a processor a client. Kinds of work overlap."
     )
-    publish("round", measure(work, networks), ("cryptography", "plyvel"), skipped=skipped, note=note)
+    publish("round", rows, ("cryptography", "plyvel"), skipped=skipped, note=note)
 
 
 if __name__ == "__main__":

@@ -1,24 +1,39 @@
 """The round benchmark's parts: exchanges read off a chain, the plain loop, what is compared and what is refused."""
 
+import os
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import psutil
 import pytest
 
+from bench import flower_side
 from bench.bench_round import (
     Exchange,
+    FlowerRun,
     LoopRun,
     NetworkRun,
+    Work,
     WrongFigureError,
+    as_sparse,
     check,
+    check_flower,
     find_exchanges,
-    find_work,
-    load_work,
+    for_devices,
     make_rows,
     run_loop,
 )
+from bench.footprint import Footprint, processor_seconds
+from fl.data.sources import list_devices, load_dataset
+from fl.dataset import Dataset, DenseData, SparseData
+from fl.plan.bind import load_plan
+from fl.plan.schema import Support
+from fl.plan.validate import check_plan
 from node.rpc.shapes import BlockView
 
 ROOT = Path(__file__).parents[2]
+HEART = ROOT / "examples" / "heart"
 
 
 def block(height: int, time_ms: int, *events: tuple[str, str, int]) -> BlockView:
@@ -38,8 +53,11 @@ def block(height: int, time_ms: int, *events: tuple[str, str, int]) -> BlockView
 
 def network(*milliseconds: int, losses: tuple[float, ...] = (0.7, 0.5)) -> NetworkRun:
     """A network of one miner whose exchanges took so long, two blocks each."""
-    exchanges = tuple(Exchange(0, phase, span, 2) for phase, span in enumerate(milliseconds))
-    return NetworkRun(1, 700, exchanges, losses, 10.0, 200.0)
+    exchanges = tuple(Exchange(1, phase, span, 2) for phase, span in enumerate(milliseconds))
+    return NetworkRun(1, exchanges, losses, 50.0, 3.0, 40_000.0, 200.0, {"training": 10.0})
+
+
+FLOWER = FlowerRun(500.0, 100.0, 30.0, 60_000, 20_000, 800.0, (0.7, 0.5), "aa", {"flwr": "1"})
 
 
 def test_exchanges_are_read_off_the_chain():
@@ -54,34 +72,97 @@ def test_exchanges_are_read_off_the_chain():
     assert find_exchanges(chain) == (Exchange(3, 0, 1200, 2), Exchange(3, 1, 600, 1))
 
 
-def test_rows_tell_what_the_time_consists_of():
-    """The ratio to the plain loop, the blocks an exchange takes, the share of training."""
-    found = make_rows("toy", network(1000, 3000), loop_ms=20.0)
-    assert [entry["ratio"] for entry in found] == [
-        {"plain-loop": 100.0},
-        {"block interval": 2.0},
-        {"exchange": 0.005},
-        {},
-    ]
+def test_rows_tell_ratios_to_flower_the_goal_and_the_loop():
+    """A mean exchange of 200 ms: 0.4 of Flower's, twice the goal for one miner, ten times the loop."""
+    rows = {str(entry["measure"]): entry for entry in make_rows("toy", network(100, 300), 20.0, FLOWER)}
+    assert rows["exchange, 1 miner"]["ratio"] == {"flower": 0.4, "goal": 2.0, "plain-loop": 10.0}
+    assert rows["… training, 1 miner"]["ratio"] == {"exchange": 0.05}
+    assert rows["… in blocks, 1 miner"]["ours"] == 2
+    assert rows["processor time of an exchange, all processes, 1 miner"]["ratio"] == {"flower": 0.5}
+    assert rows["sent in a round, all sockets, 1 miner"]["ratio"] == {"flower": 0.5}
+    assert rows["peak memory, all processes, 1 miner"]["ratio"] == {"flower": 0.25}
+    alone = make_rows("toy", network(100, 300), 20.0, None)
+    assert alone[0]["ratio"] == {"plain-loop": 10.0}
 
 
-def test_a_network_that_learns_something_else_is_refused():
-    """Another loss or another number of rounds than the plain loop's: nothing is published."""
-    check(network(1), LoopRun(20.0, (0.7, 0.51)))
+def test_a_side_that_learns_something_else_is_refused():
+    """Of the chain another loss or number of rounds, of Flower another bit: nothing is published."""
+    loop = LoopRun(20.0, (0.7, 0.5), "aa")
+    check(network(1), loop)
+    check_flower(FLOWER, loop)
     with pytest.raises(WrongFigureError, match="loss"):
-        check(network(1), LoopRun(20.0, (0.7, 0.6)))
+        check(network(1), replace(loop, losses=(0.7, 0.6)))
     with pytest.raises(WrongFigureError, match="rounds"):
-        check(network(1), LoopRun(20.0, (0.7, 0.5, 0.4)))
+        check(network(1), replace(loop, losses=(0.7, 0.5, 0.4)))
+    with pytest.raises(WrongFigureError, match="flower"):
+        check_flower(FLOWER, replace(loop, model="ab"))
+    with pytest.raises(WrongFigureError, match="flower"):
+        check_flower(replace(FLOWER, losses=(0.7, 0.4)), loop)
 
 
-def test_without_data_the_bundled_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """A fresh clone has the heart example; the plain loop learns on it."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("FEDCHAIN_DATA", raising=False)
-    work, skipped = find_work()
-    assert work.case == "heart"
-    assert [one.case for one in skipped] == ["a9a"]
-    problem, devices = load_work(ROOT / work.plan, ROOT / work.data)
-    run = run_loop(problem, devices)
-    assert run.exchange_ms > 0
-    assert run.losses[-1] < run.losses[0]
+def heart(rounds: int) -> Work:
+    plan = load_plan(HEART / "plan.toml").plan
+    rows = {device.name: load_dataset(device.train, plan.roles[0]) for device in list_devices(HEART / "data")}
+    return Work("heart", for_devices(plan, len(rows), rounds), rows)
+
+
+def test_the_plan_is_for_all_devices_and_valid():
+    """Everybody is asked and awaited in each round; of short blocks there are enough."""
+    work = heart(2)
+    assert not check_plan(work.plan)
+    limits = work.plan.participation
+    assert limits.min_devices == limits.goal_devices == limits.max_devices == len(work.devices) == 4
+
+
+def test_the_other_side_has_the_same_plan_rows_and_client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """What is written for Flower reads back to the bit, dense or sparse; without Flower the same functions learn it."""
+    work = heart(2)
+    sparse = {name: as_sparse(data) for name, data in work.devices.items()}
+    monkeypatch.setenv(flower_side.WORK, str(tmp_path))
+    for devices in (work.devices, sparse):
+        for cached in (flower_side.read_problem, flower_side.device_names, flower_side.read_rows):
+            cached.cache_clear()
+        flower_side.write_work(tmp_path, work.plan, devices)
+        assert flower_side.device_names() == tuple(sorted(devices))
+        assert flower_side.read_problem().plan == work.plan
+        for name, data in devices.items():
+            assert same(flower_side.read_rows(name), data)
+    for cached in (flower_side.read_problem, flower_side.device_names, flower_side.read_rows):
+        cached.cache_clear()
+
+
+def same(one: Dataset, other: Dataset) -> bool:
+    if isinstance(one, DenseData) and isinstance(other, DenseData):
+        return np.array_equal(one.x, other.x) and np.array_equal(one.y, other.y)
+    assert isinstance(one, SparseData)
+    assert isinstance(other, SparseData)
+    names = ("indptr", "indices", "values", "y")
+    return one.columns == other.columns and all(np.array_equal(getattr(one, n), getattr(other, n)) for n in names)
+
+
+def test_both_plain_loops_learn_the_same_bits():
+    """Device after device or by batches, as far as the plan lets them: one model."""
+    work = heart(2)
+    rows = {name: as_sparse(data) for name, data in work.devices.items()}
+    features = next(iter(rows.values())).columns
+    work = replace(work, plan=for_devices(_supported(work, features), 4, 2), devices=rows)
+    one, other = run_loop(work), run_loop(work, by_batches=True)
+    assert one.model == other.model
+    assert one.losses == other.losses
+    assert one.exchange_ms > 0
+
+
+def _supported(work: Work, features: int):
+    from msgspec.structs import replace as with_fields
+
+    return with_fields(work.plan, compression=Support(features))
+
+
+def test_a_footprint_is_of_this_process_and_those_below():
+    """This process has used the processor, and its memory is about what the system says."""
+    assert processor_seconds([os.getpid()]) > 0
+    assert processor_seconds([2**22 + 1]) == 0
+    with Footprint(os.getpid()) as footprint:
+        footprint.look()
+    resident = psutil.Process().memory_info().rss / 1e6
+    assert 0.2 * resident < footprint.peak_mb < 5 * resident + 200
