@@ -26,7 +26,7 @@ from consensus.pos.fields import read_fields
 from consensus.rounds.machine import tick
 from consensus.rules.plans import get_model_size
 from consensus.rules.transactions import check_form, check_nonce, run_transaction
-from consensus.rules.updates import check_release, run_update
+from consensus.rules.updates import check_release, expect_keys, run_update
 from consensus.signatures import SignatureCache
 from consensus.staking.clock import tick_stake
 from consensus.state import account_key, get_account
@@ -122,6 +122,7 @@ def fill(
     Raises ``MissingPayload`` only if a phase that is due to settle or a dispute lacks payloads: no block can be built.
     """
     ledger = Ledger(view, context, payloads, signatures)
+    ledger.overlay.get_all(expect_keys([each.update for each in updates]))
     rejected: dict[Hash, Invalid] = {}
     room = _Room(context)
     taken: list[SignedTransaction] = []
@@ -212,10 +213,10 @@ def _finish(ledger: Ledger) -> Execution:
 
 
 def _expect_keys(body: Body) -> list[bytes]:
-    """Return the keys of accounts that a body's transactions will read: the senders', and those coins go to."""
+    """Return the keys that a body will read: of senders' accounts, those coins go to, and the updates' devices."""
     found = [account_key(each.transaction.sender) for each in body.transactions]
     found += [account_key(to.to) for each in body.transactions if type(to := each.transaction.body) is Transfer]
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys([*found, *expect_keys([each.update for each in body.updates])]))
 
 
 def _check_header(header: Header, context: BlockContext) -> None:

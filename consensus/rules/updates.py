@@ -4,6 +4,8 @@
 Checks go from cheap to dear: the payload is read last.
 """
 
+from collections.abc import Iterable
+
 from msgspec.structs import replace
 
 from chain.hashing import content_id
@@ -23,6 +25,7 @@ from consensus.rules.common import check_payload_size, need_plan
 from consensus.signatures import SignatureCache
 from consensus.state import (
     device_key,
+    enrolment_key,
     get_device,
     get_enrolment,
     get_revealed,
@@ -31,6 +34,7 @@ from consensus.state import (
     put_record,
     revealed_key,
     round_key,
+    seat_key,
 )
 from consensus.view import StateView
 from fl.algorithms.base import Contribution
@@ -65,6 +69,16 @@ def run_update(ledger: Ledger, attested: AttestedUpdate) -> None:
     contribution = check_content(problem, release, need_payload(ledger, release), facts, may_wait=False)
     reveal(ledger, attested, state, position, facts, credited)
     note_vector(view, release.plan, position, commitment, vector_digest(contribution))
+
+
+def expect_keys(updates: Iterable[LocalUpdate]) -> list[bytes]:
+    """Return the keys that checking these updates will read, each device's own: read at once, they come sooner."""
+    releases = [update.release for update in updates]
+    return [
+        *[seat_key(release.plan, release.device) for release in releases],
+        *[enrolment_key(release.plan, release.device) for release in releases],
+        *[device_key(release.device) for release in releases],
+    ]
 
 
 def need_payload(ledger: Ledger, release: Release) -> bytes:

@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import Final
 
 from fl.compression.schedule import most_kept
+from fl.plan.remember import remembered
 from fl.plan.schema import (
     Audit,
     BySamples,
@@ -96,21 +97,25 @@ def parameter_count(plan: Plan) -> int:
     return sum((inputs + biases) * units for inputs, units in pairwise(layer_sizes(plan)))
 
 
+@remembered
 def holdout_policy(plan: Plan) -> Holdout | None:
     """Return the plan's holdout policy, if it has one."""
     return next((policy for policy in plan.verification.policies if isinstance(policy, Holdout)), None)
 
 
+@remembered
 def audit_policy(plan: Plan) -> Audit | None:
     """Return the plan's audit policy, if it has one."""
     return next((policy for policy in plan.verification.policies if isinstance(policy, Audit)), None)
 
 
+@remembered
 def replay_policy(plan: Plan) -> Replay | None:
     """Return the plan's replay policy, if it has one."""
     return next((policy for policy in plan.verification.policies if isinstance(policy, Replay)), None)
 
 
+@remembered
 def commit_policy(plan: Plan) -> Commit | None:
     """Return the plan's commit policy, if it has one."""
     return next((policy for policy in plan.verification.policies if isinstance(policy, Commit)), None)

@@ -5,15 +5,23 @@ Proves that an update can move the model only so far, not that it came from data
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, Literal
 
 from chain.fixedpoint import Int64Vector
+from chain.number import Number
 from fl.algorithms.base import Contribution, Settled
 from fl.objective import Objective
 from fl.payload import bound_squared
 from fl.plan.schema import Bounds, Policy
 from fl.policies.base import Assessment, Facts, accepted_in_full, phase_spec
 from fl.sums import squared_norm
+
+
+@lru_cache(maxsize=4096)
+def _allowed(clip: Number, times: int, fraction_bits: int) -> int:
+    """Return the largest squared norm that ``times`` · ``clip`` allows."""
+    return bound_squared(clip.fraction() * times, fraction_bits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +39,10 @@ class BoundsPolicy:
         """Return why an update may not be included: a norm over its bound, or counts beyond the device's samples."""
         assert isinstance(spec, Bounds)
         if phase_spec(problem, phase).releases_model:
-            name, bound = "update_clip", spec.update_clip.fraction()
+            name, allowed = "update_clip", _allowed(spec.update_clip, 1, problem.fraction_bits)
         else:
-            name, bound = "samples · sample_clip", spec.sample_clip.fraction() * facts.samples
-        norm, allowed = squared_norm(contribution.vector), bound_squared(bound, problem.fraction_bits)
+            name, allowed = "samples · sample_clip", _allowed(spec.sample_clip, facts.samples, problem.fraction_bits)
+        norm = squared_norm(contribution.vector)
         if norm > allowed:
             return f"norm over {name}: squared norm {norm}, at most {allowed} squared units are allowed"
         counts = contribution.counts

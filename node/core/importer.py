@@ -194,9 +194,8 @@ class Importer:
 
     def on_payload(self, arrived: PayloadArrived, turn: Turn) -> None:
         """Store a payload (the network has checked that it is what its reference says)."""
-        if not self._world.payloads.has(arrived.ref.id):
-            self._world.payloads.put(arrived.payload)
-            self._world.fresh.put(arrived.ref.id, arrived.payload)
+        self._world.payloads.put(arrived.payload)
+        self._world.fresh.put(arrived.ref.id, arrived.payload)
         turn.tell(PayloadStored(arrived.ref.id))
 
     def on_payload_stored(self, stored: PayloadStored, turn: Turn) -> None:

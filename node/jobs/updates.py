@@ -2,6 +2,7 @@
 
 from chain.ids import Hash
 from consensus.errors import Invalid
+from consensus.rules.updates import expect_keys
 from consensus.transition import check_local_update
 from consensus.view import Overlay
 from node.context import context_on
@@ -28,6 +29,7 @@ def verify_updates(spec: VerifyUpdates, world: World, control: JobControl) -> Jo
             return Stale()
         context = context_on(world, parent, spec.time_ms, world.key.account)
         state = Overlay(view)  # what the updates of a task have in common is read once
+        state.get_all(expect_keys(spec.updates))
         for update in spec.updates:
             id, ref = update.id, Hash(update.release.payload.id)
             payload = _read(world, ref)

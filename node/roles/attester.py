@@ -78,6 +78,8 @@ class Attester:
         if account in entry.attestations:
             return
         needed = attestations_needed(chain.view, entry.update.release.plan)
+        if not needed:
+            return
         height = Height(chain.height + 1)
         attesters = get_attesters(chain.view, chain.rules, entry.update.release, height)
         present = [miner for miner in attesters if miner in entry.attestations]
