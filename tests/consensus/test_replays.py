@@ -263,7 +263,7 @@ def test_a_true_update_costs_the_disputer_its_deposit() -> None:
 
 
 def test_who_copies_a_dispute_from_the_pool_has_nothing_of_it() -> None:
-    """Its proof names another: deposit back, all that is slashed is burnt, and the false update is refused all the same.
+    """Its proof names another: deposit back, all that is slashed is burnt, the false update is refused all the same.
 
     So is one whose proof says what the training does not give.
     """
