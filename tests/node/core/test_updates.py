@@ -1,5 +1,6 @@
 """Local updates on their way: checked before they are passed on, kept while they may still be right."""
 
+import pytest
 from msgspec.structs import replace
 
 from chain.block import Block
@@ -7,12 +8,19 @@ from chain.ids import Hash
 from chain.keys import KeyPair
 from chain.payload import PayloadRef
 from chain.update import Attestation, AttestedUpdate, LocalUpdate, Release
+from node.core.awaited import is_awaited
+from node.core.messages import HeadChanged
+from node.core.turn import Turn
+from node.core.updates import UpdateDesk
+from node.events import Tick
+from node.jobs.specs import VerifyUpdates
 from node.notices import UpdateRefused, UpdateSeen
 from node.updatepool import Stage
 from p2p.events import Kind, PayloadArrived, UpdateArrived, Verdict
 from storage.base import JournalEntry
-from tests.consensus.harness import make_data
+from tests.consensus.harness import make_data, make_plan
 from tests.node.core.lonely import PEER, Lonely
+from tests.node.core.plans import is_over, make_town, submit
 from tests.node.core.test_device import GENESIS, ONE, TWO, make_device, make_forks, released
 from tests.node.core.town import Rows, key_of, make_world
 
@@ -188,3 +196,57 @@ def test_a_payload_that_was_lost_is_fetched_again() -> None:
     assert ref.id in lonely.network.wanted
     pay_in(lonely, ref, entry.payload)
     assert [entry.update.id] == lonely.network.updates
+
+
+def test_updates_that_come_together_are_checked_and_announced_together() -> None:
+    """One job for the updates of one event; the good ones are put to the credit of who brought them."""
+    first, left, one = make_release()
+    other = make_device(make_world(GENESIS, TWO, data=Rows(make_data(TWO))))
+    other.give(first, left)
+    (two,) = released(other)
+    lonely = Lonely(GENESIS)
+    lonely.give(first, left)
+    lonely.network.outbox = [UpdateArrived(PEER, AttestedUpdate(entry.update, ())) for entry in (one, two)]
+    lonely.send(Tick())
+    assert set(lonely.network.wanted) == {entry.update.release.payload.id for entry in (one, two)}
+    lonely.network.outbox = [PayloadArrived(PEER, each.update.release.payload, each.payload) for each in (one, two)]
+    lonely.send(Tick())
+    (job,) = [spec for spec in lonely.jobs.values() if isinstance(spec, VerifyUpdates)]
+    assert job.updates == (one.update, two.update)
+    assert lonely.network.awaited == {}
+    lonely.settle()
+    assert lonely.network.updates == [one.update.id, two.update.id]
+    assert lonely.network.awaited == {PEER: 2}
+
+
+def test_updates_that_are_no_good_are_nobody_s_credit() -> None:
+    """Who brings what breaks its plan pays for having it checked."""
+    first, left, entry = make_release()
+    bad = b"not a vector of numbers"
+    release: Release = replace(entry.update.release, payload=PayloadRef.of(bad))
+    lonely = Lonely(GENESIS)
+    lonely.give(first, left)
+    arrive(lonely, release.sign(ONE))
+    pay_in(lonely, release.payload, bad)
+    assert lonely.network.awaited == {}
+
+
+def test_after_every_head_the_pool_holds_what_a_block_can_take_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is compared with what the blocks carry alone; that comes to the same as looking at all of it."""
+    follow, heads = UpdateDesk.on_head, list[int]()
+
+    def watch(desk: UpdateDesk, changed: HeadChanged, turn: Turn) -> None:
+        before = [entry.update for entry in desk._pool.entries()]
+        follow(desk, changed, turn)
+        view, held = desk._chain.view, {entry.id for entry in desk._pool.entries()}
+        assert {update.id for update in before if is_awaited(view, update)} <= held
+        assert all(is_awaited(view, entry.update) for entry in desk._pool.entries())
+        heads.append(len(before))
+
+    monkeypatch.setattr(UpdateDesk, "on_head", watch)
+    town = make_town(miners=2, devices=3)
+    plan = submit(town, make_plan(devices=(2, 3, 3), rounds=2, blocks=(8, 8, 4)))
+    assert town.run(lambda: is_over(town, plan), 200)
+    assert sum(heads) > 10
