@@ -231,6 +231,29 @@ def test_updates_that_are_no_good_are_nobody_s_credit() -> None:
     assert lonely.network.awaited == {}
 
 
+def test_what_a_block_carries_leaves_the_pool_while_its_task_goes_on() -> None:
+    """The update itself, and another one of its device; those of other devices stay."""
+    mint, first, left, right, _ = make_forks()
+    devices = {key: make_device(make_world(GENESIS, key, data=Rows(make_data(key)))) for key in (ONE, TWO)}
+    for device in devices.values():
+        device.give(first, left)
+    one, two = (released(device)[0] for device in devices.values())
+    mint.payloads[one.update.release.payload.id] = one.payload
+    carrying = mint.block(left.id, updates=[AttestedUpdate(one.update, ())], producer=ONE)
+    twin: Release = replace(one.update.release, computation_us=1)
+    for mine in (one.update, twin.sign(ONE)):
+        lonely = Lonely(GENESIS)
+        lonely.headers(first, left, right)
+        lonely.give(first, left)
+        for update, payload in ((mine, one.payload), (two.update, two.payload)):
+            arrive(lonely, update)
+            pay_in(lonely, update.release.payload, payload)
+        assert {entry.id for entry in lonely.core.updates.entries()} == {mine.id, two.update.id}
+        lonely.give(carrying)
+        assert lonely.head == carrying.id
+        assert [entry.id for entry in lonely.core.updates.entries()] == [two.update.id]
+
+
 def test_after_every_head_the_pool_holds_what_a_block_can_take_and_nothing_else(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
