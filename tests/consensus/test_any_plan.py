@@ -14,9 +14,11 @@ from msgspec.structs import replace
 from chain.fixedpoint import Int64Vector
 from chain.hashing import content_id
 from chain.ids import Hash
+from chain.keys import KeyPair
 from chain.number import Number
-from chain.transaction import OpenHoldout
-from chain.update import AttestedUpdate
+from chain.transaction import CommitUpdate, OpenHoldout
+from chain.update import AttestedUpdate, LocalUpdate
+from consensus.committing import get_commitment_digest
 from consensus.errors import Invalid
 from consensus.problems import get_problem
 from consensus.queries import expected_opening, get_history
@@ -28,6 +30,7 @@ from fl.plan.schema import (
     Bounds,
     BySamples,
     ClassLabel,
+    Commit,
     Dane,
     FedAvg,
     FedSvrg,
@@ -36,6 +39,7 @@ from fl.plan.schema import (
     LeaveOneOut,
     Model,
     NumericLabel,
+    Pace,
     Plan,
     RewardRule,
     Shapley,
@@ -80,10 +84,12 @@ def plans(draw: st.DrawFn) -> Plan:
     if draw(st.booleans()):
         policies.append(Holdout(HOLDOUTS[kind].root, 2, 5, draw(st.sampled_from(["0.01", "1000"]).map(Number.of))))
         rule = draw(st.sampled_from([BySamples(), LeaveOneOut(100), Shapley(2, Number.of("0.1"), 300)]))
+    later = [policy for policy in (Commit(3), Pace(1, "refuse")) if draw(st.booleans())]
+    policies += later
     most = draw(st.sampled_from([20, 1000, 2**20, 2**32 - 1]))
     return replace(
         base,
-        version=1 if isinstance(rule, BySamples) else 2,
+        version=1 if isinstance(rule, BySamples) and not later else 2,
         contribution=rule,
         roles=(replace(base.roles[0], label=LABELS[kind]),),
         model=Model(kind, tuple(layers), draw(st.booleans()), draw(NUMBERS), draw(st.integers(0, 9))),
@@ -117,6 +123,13 @@ def saboteurs_payload(chain: Chain, plan_id: Hash, samples: int, sign: int, numb
     return write_payload(vector, 2**62 if phase == 0 else None, counts)
 
 
+def commit(chain: Chain, device: KeyPair, update: LocalUpdate) -> None:
+    """Commit a device to an update for the open task."""
+    task = chain.task(Hash(update.release.plan)).task
+    digest = get_commitment_digest(update)
+    chain.send(device, CommitUpdate(task.plan, task.round, task.attempt, task.phase, task.digest, digest))
+
+
 def open_chunk(chain: Chain, plan: Hash, holdout: HoldoutSet, chunk: int) -> None:
     """The owner opens what it is asked for, in a block of its own."""
     ref = chain.keep(holdout.payloads[chunk])
@@ -133,7 +146,8 @@ SEEN = {"refused": 0, "finished": 0, "cancelled": 0}
 @given(plans(), st.sampled_from([1, -1]), st.booleans())
 def test_a_plan_that_is_let_in_runs_to_its_end(plan, sign, largest):
     """Saboteurs at the edge of every bound, in every round: phases settle, rewards are paid, the plan finishes."""
-    rules = make_rules(version=3, max_block_work=10**12, work_price=0)
+    known = ("bounds", "timing", "holdout", "commit", "pace")
+    rules = make_rules(version=3, max_block_work=10**12, work_price=0, policies=known)
     try:
         check_document(encode_plan(plan), rules)
     except Invalid:
@@ -149,7 +163,11 @@ def test_a_plan_that_is_let_in_runs_to_its_end(plan, sign, largest):
     while chain.entry(name).status == "running":
         for number, device in enumerate(chain.selected(name)):
             payload = saboteurs_payload(chain, name, samples, sign, number)
-            chain.updates.append(AttestedUpdate(chain.release(name, device, payload), ()))
+            update = chain.release(name, device, payload)
+            if chain.task(name).step == "commit":
+                commit(chain, device, update)
+            else:
+                chain.updates.append(AttestedUpdate(update, ()))
         chain.mine()
         assert chain.rejected == {}
         chunk = expected_opening(chain, name, chain.context().beacon)
