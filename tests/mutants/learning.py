@@ -239,6 +239,20 @@ MUTANTS: Final = (
         ("tests/consensus/test_commitments.py",),
     ),
     Mutant(
+        "nodes fetch updates that nobody has committed to",
+        "node/core/awaited.py",
+        "    return is_as_committed(view, position, update)",
+        "    return True",
+        ("tests/node/core/test_commit_roles.py",),
+    ),
+    Mutant(
+        "a late commitment of a light device stands in the way of its next",
+        "node/light/outbox.py",
+        "        self._mempool.remove(late)",
+        "        late = []",
+        ("tests/node/light/test_outbox.py",),
+    ),
+    Mutant(
         "a device reveals as soon as the commitments are closed",
         "node/roles/device.py",
         "        depth = self._around.chain.height - state.stepped + 1",

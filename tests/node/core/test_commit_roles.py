@@ -10,6 +10,7 @@ from chain.genesis_default import default_genesis
 from chain.ids import ZERO_HASH, Amount, Hash
 from chain.keys import KeyPair
 from chain.transaction import Body, CommitUpdate, JoinPlan, RegisterDevice, SignedTransaction, SubmitPlan, Transaction
+from chain.update import AttestedUpdate
 from consensus.committing import get_commitment_digest
 from consensus.fees import get_required_escrow
 from consensus.queries import get_history, list_plans
@@ -24,10 +25,11 @@ from node.simulator.population import Commission, Population
 from node.simulator.settings import SimulationSettings
 from node.simulator.simulation import Simulation
 from node.world import World
+from p2p.events import UpdateArrived
 from storage.base import JournalEntry
 from storage.memorystores import MemoryReleaseJournal
 from tests.consensus.harness import make_data, make_plan, make_rules
-from tests.node.core.lonely import Lonely
+from tests.node.core.lonely import PEER, Lonely
 from tests.node.core.mint import Mint
 from tests.node.core.town import BLOCK_MS, DEVICE, START, Rows, key_of, make_world
 
@@ -182,6 +184,28 @@ def test_a_device_without_the_journal_of_its_commitment_reveals_nothing() -> Non
     notices = [notice for notice in lonely.notices(RoleNotice) if "committed to an update" in notice.text]  # type: ignore[attr-defined]
     assert len(notices) == 1
     assert lonely.halts() == []
+
+
+def test_nobody_asks_for_an_update_that_was_not_committed_to() -> None:
+    """Its payload is not fetched; the committed one, told too early, waits for its step and is then asked for."""
+    street = Street()
+    device = street.device()
+    device.give(street.first, street.opened)
+    [entry], [body] = released(device), committed(device)
+    other = replace(entry.update.release, computation_us=7).sign(ONE)
+    node = Lonely(GENESIS)
+    node.give(street.first, street.opened)
+    node.hear(UpdateArrived(PEER, AttestedUpdate(entry.update, ())))
+    assert len(node.core.updates) == 0
+    node.give(street.closing(street.opened, body))
+    assert node.core.updates.get(entry.update.id) is not None
+    payload = entry.update.release.payload.id
+    assert payload in node.network.wanted
+    node.core.updates.drop([entry.update.id])
+    node.network.wanted.clear()
+    node.hear(UpdateArrived(PEER, AttestedUpdate(other, ())))
+    assert len(node.core.updates) == 0
+    assert payload not in node.network.wanted
 
 
 # --- worlds -----------------------------------------------------------------------------------------
