@@ -157,7 +157,7 @@ MUTANTS: Final = (
     Mutant(
         "opened rows need no way to the commitment",
         "fl/audit/opening.py",
-        "        if not is_included(commitment, opened.salt + opened.row, place, training.samples, opened.proof):",
+        "        if not is_included(commitment, opened.salt + opened.rows, block, len(blocks), opened.proof):",
         "        if False:",
         ("tests/fl/audit/test_audit.py",),
     ),
