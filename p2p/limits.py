@@ -198,7 +198,7 @@ MAX_DIALS: Final = 4
 MAX_BACKOFFS: Final = 4096
 """Addresses of which a failure, or who is there, is remembered."""
 SERVED_PAYLOAD_BYTES: Final = 16 * MIB
-"""Payloads of more than one chunk kept at hand while peers fetch them; the last one whatever its size."""
+"""Payloads kept at hand while peers fetch them; the last one whatever its size."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -321,9 +321,19 @@ class PeerNetwork:
         return self._outputs(now)
 
     def verdict(
-        self, peer: PeerId, verdict: Verdict, reason: str, now: Millis, item: Item | None = None
+        self,
+        peer: PeerId,
+        verdict: Verdict,
+        reason: str,
+        now: Millis,
+        item: Item | None = None,
+        *,
+        may_come_again: bool = False,
     ) -> list[NetworkOutput]:
-        """Take the core's verdict on what ``peer`` sent. ACCEPT of a transaction or update announces it."""
+        """Take the core's verdict on what ``peer`` sent. ACCEPT of a transaction or update announces it.
+
+        ``may_come_again``: there was no room for what is ignored; it is fetched when it is announced again.
+        """
         is_rejected = verdict is Verdict.REJECT
         if is_rejected:
             self._doorman.condemn(peer, reason, now)
@@ -331,7 +341,7 @@ class PeerNetwork:
             self._links.ready[peer].note_use(item.kind, now)
         if item is not None:
             wire_id = self._fetcher.judged(peer, item, is_rejected=is_rejected, now=now)
-            if verdict is Verdict.IGNORE and wire_id is not None:
+            if verdict is Verdict.IGNORE and wire_id is not None and not may_come_again:
                 self._gossip.ignore(item.kind, wire_id, now)
             elif verdict is Verdict.ACCEPT and item.kind is Kind.TRANSACTION:
                 self._gossip.announce_transaction(item.id)

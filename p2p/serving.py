@@ -21,6 +21,7 @@ from p2p.limits import (
     CHUNK_BYTES,
     CLASSES,
     HEADER_WORK,
+    LEAST_BUNDLED_BYTES,
     MAX_ANSWER_BYTES,
     MAX_BUNDLE_BYTES,
     MAX_BUNDLED_BYTES,
@@ -81,7 +82,8 @@ class Server:
         self._links = links
         self._chain = chain
         self._share = FairShare(links)
-        self._payloads: OrderedDict[Hash, bytes] = OrderedDict()  # larger than a chunk, the latest asked for at the end
+        self._payloads: OrderedDict[Hash, bytes] = OrderedDict()  # asked for lately, the latest at the end
+        self._payload_bytes = 0
 
     def on_get_headers(self, session: Session, message: GetHeaders, now: Millis) -> None:
         """Answer with what follows the locator, as much as fits."""
@@ -164,7 +166,7 @@ class Server:
         has_turn = self._share.has_turn(session, now)
         for id in dict.fromkeys(message.ids):
             has_room = session.has_room(MessageClass.BUNDLES, CLASSES[MessageClass.BUNDLES].answer_bytes)
-            payload = self._chain.payload(id) if has_turn and has_room else None
+            payload = self._payload(id, least=0) if has_turn and has_room else None
             if payload is None or len(payload) > MAX_BUNDLED_BYTES:
                 missing.append(id)
                 continue
@@ -185,17 +187,21 @@ class Server:
         session.budget.serve(sum(map(len, bundle)), now)
         return []
 
-    def _payload(self, id: Hash) -> bytes | None:
-        """Return a payload; one of several chunks is kept at hand, so that it is not read anew for each."""
+    def _payload(self, id: Hash, least: int = CHUNK_BYTES + 1) -> bytes | None:
+        """Return a payload. One of ``least`` bytes is kept at hand: it is asked for again soon.
+
+        Of several chunks each is asked for by itself, and a small one by all peers at about the same time.
+        """
         payload = self._payloads.get(id)
         if payload is not None:
             self._payloads.move_to_end(id)
             return payload
         payload = self._chain.payload(id)
-        if payload is not None and len(payload) > CHUNK_BYTES:
+        if payload is not None and len(payload) >= least:
             self._payloads[id] = payload
-            while len(self._payloads) > 1 and sum(map(len, self._payloads.values())) > SERVED_PAYLOAD_BYTES:
-                self._payloads.popitem(last=False)
+            self._payload_bytes += max(len(payload), LEAST_BUNDLED_BYTES)
+            while len(self._payloads) > 1 and self._payload_bytes > SERVED_PAYLOAD_BYTES:
+                self._payload_bytes -= max(len(self._payloads.popitem(last=False)[1]), LEAST_BUNDLED_BYTES)
         return payload
 
     def _not_found(self, session: Session, kind: Kind, ids: list[Hash]) -> None:

@@ -87,7 +87,8 @@ class UpdateDesk:
         entry = self._pool.get(id)
         spreads = intake is Intake.MERGED and entry is not None and entry.stage is Stage.VERIFIED
         verdict = Verdict.ACCEPT if spreads else Verdict.IGNORE
-        turn.network(self._network.verdict(arrived.peer, verdict, "", turn.now, item))
+        is_full = intake is Intake.FULL
+        turn.network(self._network.verdict(arrived.peer, verdict, "", turn.now, item, may_come_again=is_full))
 
     def on_released(self, released: UpdateReleased, turn: Turn) -> None:
         """Take this node's own device's update, or offer it again."""
@@ -95,6 +96,7 @@ class UpdateDesk:
         intake = self._take(released.update, id, (), turn)
         entry = self._pool.get(id)
         if intake is Intake.KNOWN and entry is not None and entry.stage is Stage.VERIFIED:
+            self._network.forget_told(Kind.UPDATE, id)
             turn.network(self._network.announce_updates((id,), turn.now))
 
     def on_attestation(self, made: AttestationMade, turn: Turn) -> None:

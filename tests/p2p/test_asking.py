@@ -138,6 +138,20 @@ def test_an_ignored_item_is_left_alone_for_a_while() -> None:
     assert heard(second, GetTransactions)
 
 
+def test_what_there_was_no_room_for_is_fetched_when_it_is_announced_again() -> None:
+    """It is ignored now and not held against the item: there may be room by then."""
+    stage = Stage()
+    puppet = Puppet(stage, 1).greet()
+    transaction = make_transaction(1)
+    for _ in range(2):
+        puppet.heard.clear()
+        puppet.say(AnnounceTransactions((transaction.id,)))
+        assert heard(puppet, GetTransactions)
+        puppet.say(Transactions((transaction,)))
+        item, peer = Item(Kind.TRANSACTION, transaction.id), puppet.key.account
+        stage.take(stage.network.verdict(peer, Verdict.IGNORE, "full", stage.now, item, may_come_again=True))
+
+
 def test_an_item_awaiting_its_verdict_is_not_fetched_again() -> None:
     """Between arrival and verdict another announcement starts no second fetch."""
     stage = Stage()

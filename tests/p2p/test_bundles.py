@@ -16,6 +16,7 @@ from p2p.limits import (
     MAX_BUNDLED_BYTES,
     RATES,
     RETRY_MS,
+    SERVED_PAYLOAD_BYTES,
     WORK,
     MessageClass,
 )
@@ -23,6 +24,7 @@ from p2p.messages import AnnounceUpdates, GetPayload, GetPayloads, NotFound, Pay
 from tests.p2p.objects import KEYS
 from tests.p2p.puppet import Puppet, Stage
 from tests.p2p.test_asking import heard
+from tests.p2p.town import ToyChain
 
 _RANDOM = Random(5)
 SMALL = [_RANDOM.randbytes(20_000) for _ in range(100)]
@@ -149,6 +151,25 @@ def test_questions_are_answered_in_bundles_that_fit() -> None:
     assert len(bundles) == 4
     assert all(sum(map(len, bundle.payloads)) <= MAX_BUNDLE_BYTES for bundle in bundles)
     assert [message.ids for message in heard(puppet, NotFound)] == [(content_id(large), absent)]
+
+
+def test_what_many_peers_ask_for_is_read_once() -> None:
+    """Who has a phase's payloads is asked for each by every peer; the latest are at hand, within a bound."""
+    stage = Stage()
+    stage.chain.payloads = {content_id(each): each for each in SMALL[:40]}
+    read: list[Hash] = []
+    stage.chain.payload = lambda id: (read.append(id), ToyChain.payload(stage.chain, id))[1]  # type: ignore[method-assign]
+    for connection, key in ((1, KEYS[20]), (2, KEYS[21]), (3, KEYS[22])):
+        puppet = Puppet(stage, connection, key).greet(1, 2)
+        puppet.say(GetPayloads(tuple(map(content_id, SMALL[:40]))))
+        assert [payload for bundle in heard(puppet, Payloads) for payload in bundle.payloads] == SMALL[:40]
+    assert len(read) == 40
+    server = stage.network._server
+    for number in range(SERVED_PAYLOAD_BYTES // LEAST_BUNDLED_BYTES + 100):
+        tiny = number.to_bytes(4, "big")
+        stage.chain.payloads = {content_id(tiny): tiny}
+        server._payload(content_id(tiny), least=0)
+    assert len(server._payloads) <= SERVED_PAYLOAD_BYTES // LEAST_BUNDLED_BYTES
 
 
 def test_updates_that_open_tasks_asked_for_cost_their_bringer_nothing() -> None:

@@ -39,7 +39,14 @@ class QuietNetwork(PeerNetwork):
         return []
 
     def verdict(
-        self, peer: PeerId, verdict: Verdict, reason: str, now: Millis, item: Item | None = None
+        self,
+        peer: PeerId,
+        verdict: Verdict,
+        reason: str,
+        now: Millis,
+        item: Item | None = None,
+        *,
+        may_come_again: bool = False,
     ) -> list[NetworkOutput]:
         self.verdicts.append((peer, verdict, reason))
         return []
