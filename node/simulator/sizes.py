@@ -320,6 +320,7 @@ CAPS: Final[dict[str, Cap]] = {
     "Replayer._verdicts": replayer.MAX_VERDICTS,
     "Replayer._wanted": replayer.MAX_WANTED,
     "Replayer._jobs": 16,
+    "Device._committed": _plans,
     "Device._failed": _plans,
     "Device._roles": _plans,
     "Device._sent": _plans,
