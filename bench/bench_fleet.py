@@ -130,7 +130,7 @@ def main() -> None:
     parser.add_argument("--images", action="store_true", help="draw docs/images/fleet.png")
     parser.add_argument("--devices", type=int, nargs="*", default=SCALES, help="federations to measure")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
-    parser.add_argument("--engine", default="pow")
+    parser.add_argument("--engine", default="pos")
     parser.add_argument("--block-ms", type=int, default=2_000)
     given = parser.parse_args()
     measure(20, 1, given.engine, 500)  # kernels are compiled here, not in what counts

@@ -76,7 +76,7 @@ def fleet(
         typer.Option("--rounds", metavar="N", min=1, help="Rounds, in place of the plan's.", show_default=False),
     ] = None,
     miners: Annotated[int, typer.Option("--miners", metavar="N", min=1, max=64, help="Miners to start.")] = 3,
-    engine: Annotated[EngineName, typer.Option("--engine", metavar="NAME", help="Consensus engine.")] = EngineName.pow,
+    engine: Annotated[EngineName, typer.Option("--engine", metavar="NAME", help="Consensus engine.")] = EngineName.pos,
     block_ms: Annotated[
         int,
         typer.Option("--block-ms", metavar="N", min=_LEAST_BLOCK_MS, help="Block interval aimed at, in milliseconds."),

@@ -67,6 +67,13 @@ class Gossip:
             if len(pending.transactions) < MAX_PENDING_ANNOUNCEMENTS:
                 pending.transactions[id] = None
 
+    def forget_told(self, kind: Kind, id: Hash) -> None:
+        """Hold no peer to have this any more: one that was full when it was told is told again."""
+        wire = self._chain.update_version(id) if kind is Kind.UPDATE else id
+        for session in self._links.ready.values():
+            if wire is not None:
+                session.known.discard((kind, wire))
+
     def announce_updates(self, ids: Sequence[Hash], now: Millis) -> None:
         """Tell peers of updates as we have them now."""
         notices = self._notices(ids)

@@ -306,6 +306,10 @@ class PeerNetwork:
         self._gossip.announce_transaction(id)
         return self._outputs(now)
 
+    def forget_told(self, kind: Kind, id: Hash) -> None:
+        """Let this be announced to everybody anew, whoever was told of it: somebody may have had no room."""
+        self._gossip.forget_told(kind, id)
+
     def announce_updates(self, ids: Sequence[Hash], now: Millis) -> list[NetworkOutput]:
         """Tell peers that we have these updates, or more attestations of them."""
         self._gossip.announce_updates(ids, now)

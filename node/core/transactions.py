@@ -99,6 +99,8 @@ class TransactionDesk:
     def on_hosted(self, handed: HostedTransaction, turn: Turn) -> None:
         """Take what a hosted device signed, as a peer's is taken, and tell peers of it. The device sends it again."""
         admitted = self._admit(handed.signed, (), turn)
+        if admitted.admission is Admission.KNOWN:
+            self._network.forget_told(Kind.TRANSACTION, handed.signed.id)  # no block took it: a peer had no room
         if admitted.is_in:
             turn.network(self._network.announce_transaction(handed.signed.id, turn.now))
 

@@ -1,8 +1,9 @@
 """A fleet's network on this machine: miners and one node that hosts all devices, each a process of its own.
 
 What such a network's rules say, and why, stands here, since a genesis is free to say it: a registration stamp costs
-next to nothing (all devices are one holder's), a block has room for thousands of updates, a branch is given up after
-few blocks, so that payloads of settled rounds can go. Nothing in them knows of a fleet.
+next to nothing (all devices are one holder's), and a block has room for thousands of updates. Nothing in them knows of
+a fleet. By default blocks are voted on: only the leader builds one, none is built for nothing, and what is final at
+once lets payloads of settled rounds go. By work, blocks that take seconds to import lengthen every miner's own branch.
 """
 
 import time
@@ -49,7 +50,7 @@ PLAN_FILE: Final = "plan.toml"
 _STAMP_BITS: Final = 1
 _BLOCK_BYTES: Final = 4 * 2**20
 _BLOCK_PAYLOAD_BYTES: Final = 128 * 2**20
-_REORG_BLOCKS: Final = 24
+_REORG_BLOCKS: Final = 500
 _PAYLOAD_BLOCKS: Final = 8
 """Payloads of settled rounds are kept for so many blocks beyond finality, by every node."""
 _HALF_LIFE_BLOCKS: Final = 8
@@ -71,7 +72,7 @@ class FleetSpec:
     plan: Plan
     out: Path
     miners: int = 3
-    engine: Literal["pow", "pos"] = "pow"
+    engine: Literal["pow", "pos"] = "pos"
     block_ms: int = DEFAULT_BLOCK_MS
     seed: int | None = None
     timeout_s: float = 7200.0

@@ -47,8 +47,9 @@ BATCH: Final = 256
 """Devices trained in one job, whose releases are journalled with one flush."""
 _SENT_A_TURN: Final = 32
 """Transactions, or updates, that leave in one turn: others have theirs between."""
-_TRANSACTIONS_WAITING: Final = 1_500
-"""Registrations and joins that wait for blocks at a time: nodes keep 2,000 of devices' free transactions."""
+_TRANSACTIONS_WAITING: Final = 900
+"""Registrations and joins that wait for blocks at a time. Nodes keep 2,000 of devices' free transactions, and of one
+peer's 1,024 that are still to be judged."""
 _RESEND_BLOCKS: Final = 6
 _POOL_SHARE: Final = 0.75
 """Of this node's pool of updates the fleet fills so much, and waits for blocks to make room."""

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 
 from chain.block import Header
 from chain.ids import Hash, Millis
-from p2p.events import Item, NetworkOutput, PeerId, PeerInfo, TransportEvent, Verdict, Want
+from p2p.events import Item, Kind, NetworkOutput, PeerId, PeerInfo, TransportEvent, Verdict, Want
 from p2p.network import PeerNetwork
 
 
@@ -33,6 +33,9 @@ class QuietNetwork(PeerNetwork):
     def announce_transaction(self, id: Hash, now: Millis) -> list[NetworkOutput]:
         self.transactions.append(id)
         return []
+
+    def forget_told(self, kind: Kind, id: Hash) -> None:
+        """Nobody was told."""
 
     def announce_updates(self, ids: Sequence[Hash], now: Millis) -> list[NetworkOutput]:
         self.updates += ids

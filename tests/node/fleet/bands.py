@@ -41,7 +41,9 @@ SECRET = key_of(500)
 FLEET = CoreConfig(fleet=FleetConfig(consent=True, any_plan=True))
 
 
-def make_plan(devices: int = 30, *, rounds: int = 2, least: int | None = None, attestations: int = 0) -> Plan:
+def make_plan(
+    devices: int = 30, *, rounds: int = 2, least: int | None = None, attestations: int = 0, reveal: int = 12
+) -> Plan:
     """Logistic on twelve sparse features; supports alone travel."""
     return HorizontalPlan(
         version=2,
@@ -54,7 +56,7 @@ def make_plan(devices: int = 30, *, rounds: int = 2, least: int | None = None, a
         model=Model("logistic", (), True, Number.of("0.01"), 0),
         algorithm=FedSvrg(Number.of("0.5"), True, True),
         participation=Participation(least or devices, devices, devices, 100, 1, 1000, 1),
-        deadlines=Deadlines(30, 12, 4, 1),
+        deadlines=Deadlines(30, reveal, 4, 1),
         verification=Verification((Bounds(Number.of(10), Number.of(10)),), attestations),
         privacy=NoPrivacy(),
         aggregation=PlainAggregation("mean"),

@@ -164,6 +164,32 @@ def test_a_fleet_that_dies_in_the_middle_of_a_batch_never_says_two_things() -> N
     assert updates_on_chain(town.houses[0]) == said
 
 
+def test_what_a_miner_had_no_room_for_reaches_it_later() -> None:
+    """Registrations and updates that a full pool turned away are told again, though the peer was told before."""
+    town, house = make_town(miners=1, devices=10)
+    miner = town.houses[0].core
+    turned_away: set[bytes] = set()
+
+    def turn_away() -> bool:
+        """Lose, once each, whatever of three devices comes into the miner's pools."""
+        unlucky = set(hosted(house).accounts[:3])
+        lost = [one for one in miner.mempool.transactions() if one.transaction.sender in unlucky]
+        miner.mempool.remove([one.id for one in lost if one.id not in turned_away])
+        waiting = [one for one in miner.updates.entries() if one.update.release.device in unlucky]
+        miner.updates.drop([one.id for one in waiting if one.id not in turned_away])
+        turned_away.update([one.id for one in lost], [one.id for one in waiting])
+        return is_over(town, plan)
+
+    plan = submit(town, make_plan(10, rounds=1, reveal=100))  # what was ignored is left alone for a minute
+    assert town.run(turn_away, 400)
+    assert len(turned_away) == 3 * (2 + 2)
+    entry = entry_of(town, plan)
+    assert entry is not None
+    assert (entry.status, entry.enrolled) == ("finished", 10)
+    (record,) = get_history(miner.chain.view, plan)
+    assert (len(record.devices), record.attempts) == (10, 1)
+
+
 def test_a_fleet_that_starts_again_goes_on_where_the_chain_is() -> None:
     """Before registration is through, in the enrolment, in either phase: it calls the roll and does what is left."""
     town, house = make_town(miners=1, devices=10)
