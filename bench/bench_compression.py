@@ -77,8 +77,8 @@ def _top_k(keep: str, momentum: str) -> TopK:
 
 
 CASES: Final = (
-    Case("dealt at random", True, "0.1", _top_k("0.01", "0.5")),
-    Case("two digits each", False, "0.08", _top_k("0.015", "0.3")),
+    Case("dealt at random", True, "0.2", _top_k("0.015", "0")),
+    Case("two digits each", False, "0.2", _top_k("0.015", "0.3")),
 )
 
 

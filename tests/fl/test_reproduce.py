@@ -12,8 +12,9 @@ from chain.ids import AccountId, Hash
 from chain.number import Number
 from fl.algorithms.base import Settled
 from fl.dataset import Dataset, DenseData, rows
+from fl.envelope import send_update
 from fl.models import initial_model
-from fl.plan.schema import AlgorithmSpec, Dane, FedAvg, Support
+from fl.plan.schema import AlgorithmSpec, Dane, FedAvg, Support, TopK
 from fl.problem import Problem, compile_problem
 from fl.reproduce import PhaseReport, RecordedPhase, RecordedUpdate, Reproduction
 from fl.task import device_seed
@@ -34,6 +35,7 @@ class History:
     refused: frozenset[tuple[int, int, str]] = frozenset()
     phases: list[RecordedPhase] = field(default_factory=list)
     payloads: dict[Hash, bytes] = field(default_factory=dict)
+    kept: dict[str, bytes] = field(default_factory=dict)
 
     def live(self, rounds: int = 3) -> "History":
         """Run so many rounds; the second has an attempt that ends after its first exchange."""
@@ -52,13 +54,15 @@ class History:
         for name, part in self.data.items():
             device = account(name)
             seed = device_seed(task, device)
-            payload = self.problem.algorithm.train(self.problem, phase, self._model, carry, part, seed)
+            trained = self.problem.algorithm.train(self.problem, phase, self._model, carry, part, seed)
+            payload, left = send_update(self.problem, number, trained, self.kept.get(name, b""))
             if (number, phase, name) in self.forged:
                 payload = bytes([payload[0] ^ 1]) + payload[1:]
             refusal = "no good" if (number, phase, name) in self.refused else ""
             self.payloads[content_id(payload)] = payload
             updates.append(RecordedUpdate(device, rows(part), content_id(payload), refusal))
             if not refusal:
+                self.kept[name] = left if is_settled else self.kept.get(name, b"")
                 said = self.problem.algorithm.read_payload(self.problem, phase, payload)
                 accepted.append(Settled.of(device, rows(part), said))
         model = None
@@ -122,6 +126,17 @@ def test_a_plan_whose_updates_are_supports_is_made_again() -> None:
     _, reports = History(problem, federation(problem, sparse=True)).live().again()
     assert total(reports, "repeated") == len(SIZES) * len(reports)
     assert models(reports) == [True] * 3
+
+
+@pytest.mark.parametrize("refused", [frozenset(), frozenset({(1, 0, "device-2")})])
+def test_a_plan_whose_devices_keep_something_is_made_again(refused: frozenset[tuple[int, int, str]]) -> None:
+    """Of the largest coordinates, too: each device from its own residual, through a failed attempt and a refusal."""
+    compression = TopK(Number.of("0.1"), Number.of("0.5"), 1, Number.of(0), 20)
+    plan = with_fields(make_plan(40, algorithm=ALGORITHMS[1]), version=2, compression=compression)
+    problem = compile_problem(plan)
+    _, reports = History(problem, federation(problem), refused=refused).live().again()
+    assert total(reports, "repeated") == len(SIZES) * len(reports)
+    assert [is_equal for is_equal in models(reports) if is_equal is not None] == [True] * 3
 
 
 def test_a_forged_update_is_the_one_that_differs() -> None:
