@@ -45,6 +45,7 @@ from fl.plan.schema import (
     Role,
     Stopping,
     Timing,
+    TopK,
     Training,
     Verification,
     plan_id,
@@ -196,9 +197,10 @@ class Population:
         commit = self._draw_commit(number)
         policies += [] if commit is None else [commit]
         policies += self._draw_pace(number)
+        compression = self._draw_compression(number) if isinstance(algorithm, FedAvg) and replay is None else None
         least_attested = 0 if replay is None else 1
         plan = HorizontalPlan(
-            version=2 if isinstance(policies[-1], LATER_KINDS) else 1,
+            version=2 if compression is not None or isinstance(policies[-1], LATER_KINDS) else 1,
             title=f"plan {number}",
             description="",
             nonce=number,
@@ -212,7 +214,7 @@ class Population:
             ),
             privacy=NoPrivacy(),
             aggregation=PlainAggregation("mean"),
-            compression=NoCompression(),
+            compression=compression or NoCompression(),
             rewards=Rewards(Amount(1000 * COIN + 7), Amount(100 * COIN + 3)),
             stopping=Stopping(random.randint(2, 3), Number.of(0)),
             fraction_bits=24,
@@ -240,6 +242,13 @@ class Population:
         if random.random() > 1 / 4 or not self._settings.miner_count or self._settings.light:
             return None
         return Replay("open", random.randint(2, 4), Amount(random.choice((1, 10**6))))
+
+    def _draw_compression(self, number: int) -> TopK | None:
+        """Return how updates are made smaller, if they are: in one world of two whose devices average."""
+        random = source(self._settings.seed, "compression", number)
+        if random.random() > 1 / 2:
+            return None
+        return TopK(Number.of("0.3"), Number.of(random.choice(("0", "0.5"))), random.randint(0, 1), Number.of(0), 8)
 
     def _draw_commit(self, number: int) -> Commit | None:
         """Return the step in which devices commit before they reveal, if there is one: in one world of five."""
