@@ -17,6 +17,7 @@ from fl.plan.options import policy_names
 from fl.plan.schema import FedAvg, Holdout, Timing
 from fl.policies import POLICIES, assess_updates, check_update, needs_opening
 from fl.policies.base import FULL_QUALITY, Facts
+from fl.policies.commit import vector_digest
 from fl.policies.holdout import judge
 from fl.policies.timing import CLOCK_ALLOWANCE_US
 from fl.problem import Problem
@@ -143,3 +144,14 @@ def test_quality_falls_linearly_to_the_tolerance(before: int, after: int, accept
     verdict = judge(before, after, Fraction(1, 2), FACTS)
     assert (verdict.accepted, verdict.quality_ppm) == (accepted, quality)
     assert bool(verdict.reason) is not accepted
+
+
+def test_what_makes_two_updates_copies_is_their_vector_alone() -> None:
+    """Other counts, another loss: the same work. Other places of the values, or one unit: another."""
+    places, others = np.array([0, 3]), np.array([0, 4])
+    base = Contribution(np.array([5, -7]), None, 3)
+    assert vector_digest(base) == vector_digest(replace(base, loss=4, counts=np.array([1, 2])))
+    named = [replace(base, features=places), replace(base, features=others)]
+    largest = [replace(base, positions=places), replace(base, positions=others)]
+    different = [base, vector(5, -6), vector(5), vector(5, -7, 0), *named, *largest]
+    assert len({vector_digest(each) for each in different}) == len(different)
