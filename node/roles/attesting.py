@@ -25,7 +25,7 @@ def trim_attestations(view: StateView, rules: Rules, attested: AttestedUpdate, h
     release = attested.update.release
     needed = attestations_needed(view, release.plan)
     if needed == 0:
-        return AttestedUpdate(attested.update, ())
+        return AttestedUpdate(attested.update, ()) if attested.attestations else attested
     by_miner = {attestation.miner: attestation for attestation in attested.attestations}
     attesters = get_attesters(view, rules, release, height)
     chosen = sorted([miner for miner in attesters if miner in by_miner][:needed])

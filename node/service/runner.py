@@ -143,7 +143,9 @@ class Runner:
         self._waiting: deque[tuple[Event | Callable[[], None], float]] = deque()
         """Events and looks that wait for the core's thread, and since when. Under the lock, as is ``_is_busy``."""
         self._turns: deque[_Turn] = deque()
-        """What the core's thread has handled and the loop has not carried out yet."""
+        """What the core's thread has handled and the loop has not carried out yet. Under the lock."""
+        self._is_called = False
+        """Was the loop told of them?"""
         self._is_busy = False
         self._has_tick = False
         self._has_ended = False
@@ -218,8 +220,11 @@ class Runner:
             elif not (self._has_ended or self._is_over):
                 turn = self._handle(what, since)
                 self._has_ended = turn.fault is not None or any(isinstance(effect, Halt) for effect in turn.effects)
-                self._turns.append(turn)
-                self._loop.call_soon_threadsafe(self._carry_out_turns)
+                with self._lock:
+                    self._turns.append(turn)
+                    is_called, self._is_called = self._is_called, True
+                if not is_called:  # who is called already carries this one out too
+                    self._loop.call_soon_threadsafe(self._carry_out_turns)
 
     def _next(self) -> tuple[Event | Callable[[], None], float] | None:
         with self._lock:
@@ -243,6 +248,8 @@ class Runner:
     # --- what comes out ------------------------------------------------------------------------------
 
     def _carry_out_turns(self) -> None:
+        with self._lock:
+            self._is_called = False
         while self._turns and not self._is_over:
             turn = self._turns.popleft()
             if turn.fault is not None:
