@@ -12,7 +12,7 @@ sum. All three run the same plan over the same rows by the same functions of our
 Nothing is published unless Flower's model is the loop's to the bit, all nodes agree, and the chain learnt what the loop
 learns (a device's permutation follows from its account, so the chain's model is another one of the same kind).
 
-    python -m bench.bench_round [--miners N] [--block-ms N] [--engine pos|pow] [--rounds N] [--no-flower]
+    python -m bench.bench_round [--case a9a|mnist] [--miners N] [--block-ms N] [--engine pos|pow] [--no-flower]
 """
 
 import argparse
@@ -22,7 +22,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,14 +40,16 @@ from bench.report import OUT, Row, Skipped, publish, row
 from bench.scrape import Figures, read_figures
 from chain.fixedpoint import to_bytes
 from chain.hashing import content_id
+from chain.number import Number
 from fl.data.fleetfile import save_fleet
 from fl.data.formats import read_table
 from fl.data.sources import list_devices, load_dataset
 from fl.data.split import Split, split_files
 from fl.dataset import Dataset, DenseData, SparseData
 from fl.executors.threads import Threads
+from fl.parallel import cores
 from fl.plan.bind import load_plan
-from fl.plan.schema import Plan, Support
+from fl.plan.schema import FedAvg, Layer, Plan, Support
 from fl.problem import compile_problem
 from fl.train import train_federated
 from node.client import ClientError
@@ -65,9 +67,15 @@ ROUNDS: Final = 20
 MINERS: Final = (1, 3)
 BLOCK_MS: Final = 20
 """Least time between blocks: a block goes out when the updates are there (``HOLD_MS``), not by the clock."""
+LONG_BLOCK_MS: Final = 500
+"""The same where devices train for seconds: blocks that only pass the time cost the cores something too."""
 HOLD_MS: Final = 250
-GOALS: Final = {1: 0.2, 3: 0.33}
-"""Of Flower's exchange, with so many miners."""
+FLOWER_GOALS: Final = {1: 0.2, 3: 0.33}
+"""Of Flower's exchange, with so many miners, where devices train for milliseconds."""
+LOOP_GOAL: Final = 1.5
+"""Of the plain loop's, where they train for seconds."""
+MNIST_ROUNDS: Final = 4
+MNIST_EPOCHS: Final = 3
 AGREE_SECONDS: Final = 30.0
 TIMEOUT_SECONDS: Final = 240.0
 LOSS_TOLERANCE: Final = 0.05
@@ -83,11 +91,22 @@ class WrongFigureError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What is learnt: a plan, and the devices' rows."""
+    """What is learnt: a plan, and the devices' rows. The plain loop trains them in so many ``threads``."""
 
     case: str
     plan: Plan
     devices: Mapping[str, Dataset]
+    threads: int = 1
+
+    @property
+    def name(self) -> str:
+        """The case as a part of a file's name."""
+        return self.case.replace(" ", "-")
+
+    @property
+    def is_long(self) -> bool:
+        """Do devices train for seconds?"""
+        return self.threads > 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +184,24 @@ def find_a9a(rounds: int) -> Work:
     return Work("a9a", for_devices(replace(plan, compression=Support(features)), len(rows), rounds), rows)
 
 
+def find_mnist() -> Work:
+    """Return a network of 32 hidden units on MNIST over a hundred uneven devices. ``MissingDataError`` without it."""
+    directory = find_set("mnist")
+    split = MADE / f"mnist-{DEVICES}-devices"
+    if not split.exists():
+        split_files(read_table(directory / "mnist.npz"), None, split, Split(DEVICES))
+    plan = load_plan(Path("examples/mnist/plan.toml")).plan
+    role = plan.roles[0]
+    rows = {device.name: as_sparse(load_dataset(device.train, role)) for device in list_devices(split)}
+    plan = replace(
+        plan,
+        title="MNIST, a network",
+        model=replace(plan.model, hidden=(Layer(32, "relu"),)),
+        algorithm=FedAvg(Number.of("0.05"), MNIST_EPOCHS, 16),
+    )
+    return Work("mnist mlp", for_devices(plan, len(rows), MNIST_ROUNDS), rows, max(2, cores()))
+
+
 def for_devices(plan: Plan, devices: int, rounds: int) -> Plan:
     """Return a plan for so many devices, all asked in each round, on a chain of short blocks.
 
@@ -190,7 +227,7 @@ def for_devices(plan: Plan, devices: int, rounds: int) -> Plan:
 def run_loop(work: Work, *, by_batches: bool = False) -> LoopRun:
     """Train the plan in this process, one device after another or by batches; the first round is left out."""
     problem, marks = compile_problem(work.plan), list[float]()
-    executor = None if by_batches else Threads(problem, work.devices, 1)
+    executor = None if by_batches else Threads(problem, work.devices, work.threads)
     run = train_federated(
         problem, work.devices, executor=executor, on_round=lambda report: marks.append(time.perf_counter())
     )
@@ -204,7 +241,7 @@ def run_loop(work: Work, *, by_batches: bool = False) -> LoopRun:
 
 def run_flower(work: Work) -> FlowerRun:
     """Run the plan on Flower's simulation."""
-    directory, result = OUT / "round" / f"{work.case}-flower", OUT / "round" / f"{work.case}-flower.json"
+    directory, result = OUT / "round" / f"{work.name}-flower", OUT / "round" / f"{work.name}-flower.json"
     write_work(directory, work.plan, work.devices)
     result.unlink(missing_ok=True)
     quiet = {"FLWR_TELEMETRY_ENABLED": "0", "RAY_USAGE_STATS_ENABLED": "0"}
@@ -370,13 +407,18 @@ def check(run: NetworkRun, loop: LoopRun) -> None:
         raise WrongFigureError(f"{run.miners} miners: loss {run.losses[-1]}, the plain loop {loop.losses[-1]}")
 
 
-def make_rows(case: str, run: NetworkRun, loop_ms: float, flower: FlowerRun | None) -> list[Row]:
+def make_rows(
+    case: str, run: NetworkRun, loop_ms: float, flower: FlowerRun | None, *, is_long: bool = False
+) -> list[Row]:
     """Return the rows of a network against the plain loop and Flower, and what its time consists of."""
     name = f"{run.miners} miner{'' if run.miners == 1 else 's'}"
     times, work, sent, memory, start = {"plain-loop": loop_ms}, {}, {}, {}, {}
+    if is_long:
+        times = {"plain-loop": loop_ms, "goal": LOOP_GOAL * loop_ms}
     if flower is not None:
-        goal = {"goal": GOALS[run.miners] * flower.exchange_ms} if run.miners in GOALS else {}
-        times = {"flower": flower.exchange_ms, **goal, "plain-loop": loop_ms}
+        wants_goal = not is_long and run.miners in FLOWER_GOALS
+        goal = {"goal": FLOWER_GOALS[run.miners] * flower.exchange_ms} if wants_goal else {}
+        times = {"flower": flower.exchange_ms, **goal, **times}
         work, memory = {"flower": flower.processor_ms}, {"flower": flower.peak_mb}
         sent, start = {"flower": (flower.sent + flower.received) / 1000}, {"flower": flower.start_up_s}
     parts = [
@@ -396,14 +438,14 @@ def make_rows(case: str, run: NetworkRun, loop_ms: float, flower: FlowerRun | No
 
 def measure(work: Work, miners: Sequence[int], engine: Engine, block_ms: int, flower: FlowerRun | None) -> list[Row]:
     """Return the rows of one plan on networks of so many miners."""
-    loops = [run_loop(work) for _ in range(3)]
+    turns = 1 if work.is_long else 3
+    loops = [run_loop(work) for _ in range(turns)]
     if flower is not None:
         check_flower(flower, loops[0])
-    batched = [run_loop(work, by_batches=True) for _ in range(3)]
+    batched = [] if work.is_long else [run_loop(work, by_batches=True) for _ in range(turns)]
     networks: list[NetworkRun] = []
     for count in miners:
-        out = OUT / "round" / f"{work.case}-{count}"
-        file = OUT / "round" / f"{work.case}.fleet.npz"
+        out, file = OUT / "round" / f"{work.name}-{count}", OUT / "round" / f"{work.name}.fleet.npz"
         file.parent.mkdir(parents=True, exist_ok=True)
         save_fleet(file, sorted((name, as_sparse(data)) for name, data in work.devices.items()))
         layout = lay_out_fleet(
@@ -412,13 +454,14 @@ def measure(work: Work, miners: Sequence[int], engine: Engine, block_ms: int, fl
         record, first, last, peak_mb, ready = asyncio.run(run_network(layout))
         networks.append(summarise(count, record, first, last, peak_mb, ready))
         check(networks[-1], loops[0])
-    loops += [run_loop(work) for _ in range(2)]
+    loops += [run_loop(work) for _ in range(turns)]
     loop_ms = median(loop.exchange_ms for loop in loops)
-    found = [
-        row(work.case, "plain loop by batches", "ms", median(b.exchange_ms for b in batched), {"plain-loop": loop_ms})
-    ]
+    found: list[Row] = []
+    if batched:
+        by_batches = median(loop.exchange_ms for loop in batched)
+        found.append(row(work.case, "plain loop, by batches", "ms", by_batches, {"plain-loop": loop_ms}))
     for network in networks:
-        found += make_rows(work.case, network, loop_ms, flower)
+        found += make_rows(work.case, network, loop_ms, flower, is_long=work.is_long)
     return found
 
 
@@ -435,32 +478,36 @@ def as_sparse(data: Dataset) -> SparseData:
 def main(arguments: Sequence[str]) -> None:
     """Measure the cases there are data for."""
     parser = argparse.ArgumentParser(prog="python -m bench.bench_round", description="Time exchanges side by side.")
+    parser.add_argument("--case", choices=("a9a", "mnist"), action="append", help="the case (both)")
     parser.add_argument("--miners", type=int, metavar="N", action="append", help="miners of a network (1 and 3)")
     parser.add_argument("--engine", choices=("pos", "pow"), default="pos", help="consensus engine")
-    parser.add_argument("--block-ms", type=int, metavar="N", default=BLOCK_MS, help="least time between blocks")
-    parser.add_argument("--rounds", type=int, metavar="N", default=ROUNDS, help="rounds of the plan")
+    parser.add_argument("--block-ms", type=int, metavar="N", help="least time between blocks")
+    parser.add_argument("--rounds", type=int, metavar="N", default=ROUNDS, help="rounds of the case a9a")
     parser.add_argument("--no-flower", action="store_true", help="leave Flower out")
     chosen = parser.parse_args(arguments)
     rows: list[Row] = []
     skipped: list[Skipped] = []
     versions: Mapping[str, str] = {}
-    try:
-        work = find_a9a(chosen.rounds)
+    finders: dict[str, Callable[[], Work]] = {"a9a": lambda: find_a9a(chosen.rounds), "mnist": find_mnist}
+    for case in chosen.case or finders:
+        try:
+            work = finders[case]()
+        except MissingDataError as error:
+            skipped.append(Skipped(case, str(error)))
+            continue
         flower = None if chosen.no_flower or not PYTHON.exists() else run_flower(work)
         if flower is None:
-            skipped.append(
-                Skipped("a9a, flower", f"left out, or not installed: {PYTHON} (make bench-round installs it)")
-            )
+            skipped.append(Skipped(f"{case}, flower", f"no {PYTHON}, which make bench-round makes, or left out"))
         else:
             versions = flower.versions
-        rows += measure(work, chosen.miners or MINERS, chosen.engine, chosen.block_ms, flower)
-    except MissingDataError as error:
-        skipped.append(Skipped("a9a", str(error)))
+        block_ms = chosen.block_ms or (LONG_BLOCK_MS if work.is_long else BLOCK_MS)
+        rows += measure(work, chosen.miners or MINERS, chosen.engine, block_ms, flower)
     peers = ", ".join(f"{name} {version}" for name, version in versions.items()) or "not measured"
     note = (
         f"{DEVICES} devices in one process, each with its own key; {chosen.engine}, blocks at least "
-        f"{chosen.block_ms} ms apart, each held back up to {HOLD_MS} ms for updates on their way; "
-        f"{chosen.rounds} rounds, the first apart. Flower: {peers}, a processor a client. Kinds of work overlap."
+        f"{chosen.block_ms or BLOCK_MS} ms apart (MNIST {chosen.block_ms or LONG_BLOCK_MS}), each held back up to "
+        f"{HOLD_MS} ms for updates on their way; {chosen.rounds} rounds (MNIST {MNIST_ROUNDS}), the first apart. "
+        f"Flower: {peers}, a processor a client. Kinds of work overlap."
     )
     publish("round", rows, ("cryptography", "plyvel"), skipped=skipped, note=note)
 

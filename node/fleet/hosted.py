@@ -13,8 +13,9 @@ from chain.keys import KeyPair
 from fl.data.fleetfile import load_fleet, read_names
 from fl.errors import DataError
 from fl.fleet import Fleet, fits
+from fl.fleetloop import FleetLoop
 from fl.fleetpayloads import FleetTrainer
-from fl.plan.schema import Role
+from fl.plan.schema import Role, TopK
 from fl.problem import Problem
 from node.fleet.keys import device_key
 
@@ -57,7 +58,7 @@ class HostedFleet:
         self._places = {account: place for place, account in enumerate(self.accounts)}
         self._lock = Lock()
         self._held: tuple[Role, Fleet] | None = None
-        self._trainer: tuple[Problem, FleetTrainer] | None = None
+        self._trainer: tuple[Problem, FleetTrainer | FleetLoop] | None = None
 
     def __len__(self) -> int:
         return len(self.names)
@@ -79,16 +80,19 @@ class HostedFleet:
             self._held = (role, fleet)
         return self._held[1]
 
-    def trainer(self, problem: Problem, role: Role) -> FleetTrainer:
-        """Return what trains the devices under a plan; the last plan's is kept. ``DataError``."""
+    def trainer(self, problem: Problem, role: Role) -> FleetTrainer | FleetLoop:
+        """Return what trains the devices under a plan, by the batch where it can be; the last plan's is kept.
+
+        ``DataError`` if devices would have to keep something from round to round: a fleet's keep nothing.
+        """
         with self._lock:
             if self._trainer is None or self._trainer[0].plan_id != problem.plan_id:
                 fleet = self._load(role)
-                if not fits(problem, fleet):
+                if isinstance(problem.plan.compression, TopK):
                     raise DataError(
-                        "a fleet serves plans of Federated SVRG whose updates are supports "
-                        '(compression.type = "support") of a model without hidden layers and with one output, on '
-                        "sparse rows without explicit zeros"
+                        'devices of plans with compression.type = "top-k" keep what they did not send; a fleet\'s keep '
+                        "nothing: run them as devices"
                     )
-                self._trainer = problem, FleetTrainer(problem, fleet)
+                batched = fits(problem, fleet)
+                self._trainer = problem, (FleetTrainer if batched else FleetLoop)(problem, fleet)
             return self._trainer[1]

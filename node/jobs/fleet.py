@@ -94,7 +94,8 @@ def inspect_fleet(spec: InspectFleet, world: World, control: JobControl) -> JobR
         trainer = fleet.trainer(problem, role)
     except (DataError, OSError) as error:
         return Declined(str(error))
-    most, limits = support.form_of(problem, 0).limit, plan.participation
+    is_support, limits = support.support_of(problem) is not None, plan.participation
+    most = support.form_of(problem, 0).limit if is_support else problem.features
     samples = data.sizes.tolist()
     away = []
     for place, count in enumerate(samples):

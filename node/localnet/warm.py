@@ -13,7 +13,8 @@ from fl.algorithms.base import Settled
 from fl.data.fleetfile import ENDING, load_fleet
 from fl.data.sources import load_dataset
 from fl.envelope import read_contribution
-from fl.fleet import Fleet
+from fl.fleet import Fleet, fits
+from fl.fleetloop import FleetLoop
 from fl.fleetpayloads import FleetTrainer
 from fl.models import initial_model
 from fl.models.warm import warm_up
@@ -26,9 +27,10 @@ def warm_up_fleet(problem: Problem, fleet: Fleet) -> None:
     """Compile what trains a fleet by the batch, and what everybody settles with: one device goes through a round."""
     first = Fleet.of({fleet.names[0]: fleet.device(0)})
     assert first is not None
-    trainer, model, account = FleetTrainer(problem, first), initial_model(problem.plan), AccountId(bytes(32))
+    trainer = FleetTrainer(problem, first) if fits(problem, first) else FleetLoop(problem, first)
+    model, account = initial_model(problem.plan), AccountId(bytes(32))
     carry = b""
-    for phase in (0, 1):
+    for phase in range(len(problem.algorithm.phases)):
         task = Task(ZERO_HASH, 0, 0, phase, ZERO_HASH, ZERO_HASH, ZERO_HASH, ZERO_HASH)
         payload = trainer.train(task, [0], [account], model, carry)[0]
         if isinstance(payload, bytes):
