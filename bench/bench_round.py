@@ -35,7 +35,7 @@ from rich.console import Console
 
 from bench.data import MADE, MissingDataError, find_set
 from bench.flower_side import write_work
-from bench.footprint import Footprint, processor_seconds
+from bench.footprint import Footprint, family, processor_seconds
 from bench.report import OUT, Row, Skipped, publish, row
 from bench.scrape import Figures, read_figures
 from chain.fixedpoint import to_bytes
@@ -253,7 +253,12 @@ def run_flower(work: Work) -> FlowerRun:
         stderr=subprocess.PIPE,
     )
     with Footprint(process.pid) as footprint:
-        _, errors = process.communicate()
+        try:
+            _, errors = process.communicate(timeout=TIMEOUT_SECONDS)
+        except subprocess.TimeoutExpired:
+            for each in family([process.pid]):
+                each.kill()
+            raise
     if process.returncode or not result.exists():
         raise ChildProcessError(f"flower ended with {process.returncode}: {errors.decode(errors='replace')[-2000:]}")
     found = json.loads(result.read_text())

@@ -2,6 +2,7 @@
 
 import json
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -74,7 +75,12 @@ def train(
     """
     if data.is_file():
         train_fleet(file, data, out, seed, executor, as_json)
-        return
+    else:
+        _train_devices(file, data, out, seed, executor, as_json)
+
+
+def _train_devices(file: Path, data: Path, out: Path | None, seed: int, executor: str, as_json: bool) -> None:
+    """Train a plan on one file a device, and compare."""
     from fl.executors.choice import check_executor, opened
     from fl.plan.bind import load_plan
     from fl.problem import compile_problem
@@ -86,13 +92,7 @@ def train(
     plan = load_plan(file).plan
     with waiting("reading the data"):
         problem, material = compile_problem(plan), read_material(plan, data)
-    rounds = plan.stopping.rounds
-
-    def tell(report: "RoundReport") -> None:
-        number = report.round + 1
-        if rounds <= 3 * _MARKED or number == 1 or number == rounds or number % (rounds // _MARKED) == 0:
-            note(f"round {number:>{len(str(rounds))}}/{rounds}  loss {measure(report.loss)}")
-
+    tell = partial(_tell, plan.stopping.rounds)
     with (
         waiting("training; the first time on a machine kernels are compiled"),
         opened(executor, problem, material.train) as hands,
@@ -109,6 +109,13 @@ def train(
     if out is not None:
         write_text(out / "summary.json", json.dumps(summary, indent=2) + "\n")
     emit(as_json, summary, *_shown(summary, out))
+
+
+def _tell(rounds: int, report: "RoundReport") -> None:
+    """Print a round, or every so many of a long run."""
+    number = report.round + 1
+    if rounds <= 3 * _MARKED or number == 1 or number == rounds or number % (rounds // _MARKED) == 0:
+        note(f"round {number:>{len(str(rounds))}}/{rounds}  loss {measure(report.loss)}")
 
 
 def _summary(problem: "Problem", material: "Material", run: "FederatedRun") -> dict[str, Any]:

@@ -20,7 +20,7 @@ from fl.parallel import cores
 _ALONE_HERE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 """Ray's own switch, read when it is imported: set to 0, what it starts listens on the loopback address alone."""
 _RETRIES = "RAY_NUM_REDIS_GET_RETRIES"
-"""How often it asks an address where nobody answers: each time takes seconds, and its own number takes minutes."""
+"""How often it asks again where nobody answers: each time takes most of a minute, and by itself it asks 20 times."""
 _ALONE = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 """An actor is one processor's: libraries that would take all of them take one."""
 
@@ -31,7 +31,7 @@ class RayPool:
     def __init__(self, address: str = "") -> None:
         if not address:
             os.environ[_ALONE_HERE] = "0"
-        os.environ.setdefault(_RETRIES, "2")
+        os.environ.setdefault(_RETRIES, "1")
         try:
             import ray
         except ImportError:
