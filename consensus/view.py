@@ -42,9 +42,16 @@ class ManyView(StateView, Protocol):
         ...
 
 
+_is_many: dict[type, bool] = {}
+"""Which types of views give many values at once: looking takes longer than most answers."""
+
+
 def read_all(view: StateView, keys: Sequence[bytes]) -> list[bytes | None]:
     """Return the value under each key, ``None`` where it is absent."""
-    return view.get_all(keys) if isinstance(view, ManyView) else list(map(view.get, keys))
+    kind = type(view)
+    if kind not in _is_many:
+        _is_many[kind] = isinstance(view, ManyView)
+    return cast(ManyView, view).get_all(keys) if _is_many[kind] else list(map(view.get, keys))
 
 
 class PayloadView(Protocol):
