@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import RenderableType
 
-from commands.localnet import EngineName
+from commands.localnet import (
+    BlockOption,
+    EngineName,
+    EngineOption,
+    MinersOption,
+    OutOption,
+    RoundsOption,
+    SeedOption,
+)
 from commands.output import (
     PANEL_LEARNING,
     CommandFailed,
@@ -27,7 +35,6 @@ if TYPE_CHECKING:
 _OUT = Path("build/fleet")
 _HOME = Path("build/authors")
 _DEVICES = 1_000
-_LEAST_BLOCK_MS = 50
 
 
 def add_to(app: typer.Typer) -> None:
@@ -43,63 +50,56 @@ def add_to(app: typer.Typer) -> None:
     )(fleet)
 
 
+DevicesOption = Annotated[
+    int, typer.Option("--devices", metavar="N", min=20, max=10_000, help="Made-up authors, where no --data is given.")
+]
+DataOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        metavar="FILE",
+        help="A fleet file with rows of your own.",
+        exists=True,
+        dir_okay=False,
+        show_default=False,
+    ),
+]
+PlanOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--plan",
+        metavar="PLAN.toml",
+        help="The plan; needed with --data.",
+        exists=True,
+        dir_okay=False,
+        show_default=False,
+    ),
+]
+KeepOption = Annotated[
+    bool, typer.Option("--keep-payloads", metavar="", help="Keep the payloads of settled rounds, on every node.")
+]
+ResumeOption = Annotated[
+    bool, typer.Option("--resume", metavar="", help="Go on with the network that --out holds, of a run cut short.")
+]
+TimeoutOption = Annotated[
+    float, typer.Option("--timeout", metavar="SECONDS", min=1, help="How long the plan may take.")
+]
+
+
 @command
 def fleet(
-    devices: Annotated[
-        int,
-        typer.Option("--devices", metavar="N", min=20, max=10_000, help="Made-up authors, where no --data is given."),
-    ] = _DEVICES,
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            "--data",
-            metavar="FILE",
-            help="A fleet file with rows of your own.",
-            exists=True,
-            dir_okay=False,
-            show_default=False,
-        ),
-    ] = None,
-    plan: Annotated[
-        Path | None,
-        typer.Option(
-            "--plan",
-            metavar="PLAN.toml",
-            help="The plan; needed with --data.",
-            exists=True,
-            dir_okay=False,
-            show_default=False,
-        ),
-    ] = None,
-    rounds: Annotated[
-        int | None,
-        typer.Option("--rounds", metavar="N", min=1, help="Rounds, in place of the plan's.", show_default=False),
-    ] = None,
-    miners: Annotated[int, typer.Option("--miners", metavar="N", min=1, max=64, help="Miners to start.")] = 3,
-    engine: Annotated[EngineName, typer.Option("--engine", metavar="NAME", help="Consensus engine.")] = EngineName.pos,
-    block_ms: Annotated[
-        int,
-        typer.Option("--block-ms", metavar="N", min=_LEAST_BLOCK_MS, help="Block interval aimed at, in milliseconds."),
-    ] = 2_000,
-    seed: Annotated[
-        int | None,
-        typer.Option(
-            "--seed",
-            metavar="N",
-            help="Draw all keys from this number; for trials that repeat, never for coins.",
-            show_default=False,
-        ),
-    ] = None,
-    keep_payloads: Annotated[
-        bool, typer.Option("--keep-payloads", metavar="", help="Keep the payloads of settled rounds, on every node.")
-    ] = False,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where homes, logs and results go.")] = _OUT,
-    resume: Annotated[
-        bool, typer.Option("--resume", metavar="", help="Go on with the network that --out holds, of a run cut short.")
-    ] = False,
-    timeout: Annotated[
-        float, typer.Option("--timeout", metavar="SECONDS", min=1, help="How long the plan may take.")
-    ] = 7200.0,
+    devices: DevicesOption = _DEVICES,
+    data: DataOption = None,
+    plan: PlanOption = None,
+    rounds: RoundsOption = None,
+    miners: MinersOption = 3,
+    engine: EngineOption = EngineName.pos,
+    block_ms: BlockOption = 2_000,
+    seed: SeedOption = None,
+    keep_payloads: KeepOption = False,
+    out: OutOption = _OUT,
+    resume: ResumeOption = False,
+    timeout: TimeoutOption = 7200.0,
     as_json: JsonFlag = False,
 ) -> None:
     """Run thousands of devices on a chain: one process hosts them, others mine.
@@ -110,12 +110,12 @@ def fleet(
     Exit code 0 only if all nodes agree on head, state root and model, and no coin was made or lost.
     """
     from node.localnet.fleetrun import run_fleet
-    from node.localnet.fleets import FleetSpec
+    from node.localnet.fleets import FleetSpec, find_earlier
     from node.localnet.progress import Progress
 
     if (data is None) != (plan is None) and not resume:
         raise UsageFault("--data and --plan go together", "give both, or neither for made-up authors")
-    found, file = _chosen(devices, data, plan, rounds)
+    found, file = find_earlier(out) if resume else _chosen(devices, data, plan, rounds)
     spec = FleetSpec(file, found, out, miners, engine.value, block_ms, seed, timeout, keep_payloads, resume)
     with Progress(diagnostics) as progress:
         summary = asyncio.run(run_fleet(spec, progress))

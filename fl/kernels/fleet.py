@@ -369,6 +369,31 @@ def go_through(
 
 
 @kernel
+def find_steps(
+    presence: Ints,
+    everywhere: Float64Vector,
+    mine: Ints,
+    count: float,
+    samples: float,
+    is_scaled: bool,
+    step: float,
+    l2: float,
+    decay: Float64Vector,
+    gain: Float64Vector,
+    drift: Float64Vector,
+) -> None:
+    """Write a device's decay and gain; ``drift`` holds ∇f(w) at its features before, and step times that after."""
+    for i in range(drift.size):
+        drift[i] = step * drift[i]
+    for i in range(mine.size):
+        s = 1.0
+        if is_scaled:
+            s = (everywhere[mine[i]] * count) / (float(presence[i]) * samples)
+        decay[i] = 1.0 - step * (s * l2)
+        gain[i] = step * s
+
+
+@kernel
 def sum_updates(
     kind: int,
     devices: Ints,
@@ -421,14 +446,8 @@ def sum_updates(
         size = mine.size + biases
         decay, gain, drift = np.ones(size), np.full(size, step), np.empty(size)
         gather(mean, mine, features, drift)
-        for i in range(size):
-            drift[i] = step * drift[i]
-        for i in range(mine.size):
-            s = 1.0
-            if is_scaled:
-                s = (everywhere[mine[i]] * float(count)) / (float(presence[spans[k] + i]) * samples)
-            decay[i] = 1.0 - step * (s * l2)
-            gain[i] = step * s
+        have = presence[spans[k] : spans[k + 1]]
+        find_steps(have, everywhere, mine, float(count), samples, is_scaled, step, l2, decay, gain, drift)
         order = orders[:count]
         if block:
             shuffle_blocks(order, block, states[number])

@@ -13,6 +13,7 @@ from dataclasses import asdict
 from itertools import pairwise
 from typing import Any, Final
 
+from chain.genesis import PosParameters
 from chain.ids import Hash
 from chain.wholefile import write_text
 from fl.plan.schema import plan_id
@@ -137,7 +138,7 @@ class _Watch:
                 process.check()
             self.most_bytes = max(self.most_bytes, sum(process.rss_bytes() for process in self._processes))
             status = await self._look()
-            if status == "finished":
+            if status == "finished" and await self._is_final():
                 return
             if status == "cancelled":
                 reason = (await self._chain.plan(self._plan)).standing.reason
@@ -148,6 +149,17 @@ class _Watch:
                     "give it more time with --timeout, or go on with --resume",
                 )
             await asyncio.sleep(_POLL_SECONDS)
+
+    async def _is_final(self) -> bool:
+        """Can nothing take the plan's end back? A block that is voted on may be given up while it is the head."""
+        if not isinstance(self._layout.genesis.engine, PosParameters):
+            return True
+        height = (await self._chain.status()).height
+        while (await self._chain.status()).finalized < height:
+            for process in self._processes:
+                process.check()
+            await asyncio.sleep(_POLL_SECONDS / 5)
+        return (await self._chain.plan(self._plan)).standing.status == "finished"
 
     async def _look(self) -> str:
         try:

@@ -34,6 +34,7 @@ from node.config import (
     RpcSettings,
     StorageSettings,
     join_address,
+    read_config,
 )
 from node.errors import LocalnetError
 from node.fleet.keys import FLEET_KEY
@@ -93,14 +94,14 @@ def lay_out_fleet(spec: FleetSpec) -> Layout:
 
     Raises ``DataError`` or ``LocalnetError`` before anything is written.
     """
+    if spec.resume:
+        return _found(spec)
     names, plan = read_names(spec.data), spec.plan
     if len(names) < plan.participation.min_devices:
         raise LocalnetError(
             f"{spec.data.name} holds {len(names)} devices; the plan needs {plan.participation.min_devices}",
             "take a larger fleet, or lower participation.min_devices",
         )
-    if spec.resume:
-        return _found(spec)
     prepare_out(spec.out)
     miners = [f"miner-{number}" for number in range(1, spec.miners + 1)]
     keys = {name: spec.key(name) for name in (*miners, FLEET, "devices")}
@@ -126,21 +127,20 @@ def _layout(spec: FleetSpec, plan_file: Path, genesis: Genesis, homes: dict[str,
 
 
 def _found(spec: FleetSpec) -> Layout:
-    """Return the layout of an earlier run. ``LocalnetError`` if there is none, or it was of another plan."""
-    plan_file, nodes = spec.out / PLAN_FILE, spec.out / "nodes"
-    if not plan_file.is_file() or not (nodes / FLEET).is_dir():
-        raise LocalnetError(f"{spec.out} holds no fleet's network to go on with", "leave --resume out")
-    spec = with_plan(spec, load_plan(plan_file).plan)
+    """Return the layout of an earlier run, of its plan and its rows."""
+    nodes = spec.out / "nodes"
     names = sorted(path.name for path in nodes.iterdir())
     homes = {name: NodeHome(name, FLEET if name == FLEET else "miner", nodes / name) for name in names}
-    return _layout(spec, plan_file, DataDirectory.find(nodes / FLEET).genesis(), homes)
+    return _layout(spec, spec.out / PLAN_FILE, DataDirectory.find(nodes / FLEET).genesis(), homes)
 
 
-def with_plan(spec: FleetSpec, plan: Plan) -> FleetSpec:
-    """Return the same run of another plan."""
-    from dataclasses import replace
-
-    return replace(spec, plan=plan)
+def find_earlier(out: Path) -> tuple[Plan, Path]:
+    """Return the plan and the fleet file of the run that a directory holds. ``LocalnetError`` if it holds none."""
+    plan_file, home = out / PLAN_FILE, out / "nodes" / FLEET
+    if not plan_file.is_file() or not home.is_dir():
+        raise LocalnetError(f"{out} holds no fleet's network to go on with", "leave --resume out")
+    config = read_config(DataDirectory.find(home).config_file)
+    return load_plan(plan_file).plan, Path(config.fleet.data)
 
 
 def fleet_rules(plan: Plan) -> Rules:

@@ -10,6 +10,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Final
 
+from chain.address import format_account
 from chain.codec import Record
 from chain.genesis import PosParameters
 from chain.ids import AccountId, Amount, Hash, HashField, Natural
@@ -308,9 +309,10 @@ class FleetRole:
         view, accounts = self._around.chain.view, self._fleet.accounts
         missing = next((place for place in lacking if get_permit(view, accounts[place]) is None), None)
         if missing is not None:
+            account = format_account(accounts[missing], self._around.world.genesis.prefix)
             self._last_error = (
                 f"device {self._fleet.names[missing]} is not permitted yet: this network's registrars say which "
-                "devices may register; send them the accounts that fedchain fleet accounts lists"
+                f"devices may register; one of them permits it with fedchain device permit {account}"
             )
         return missing is None
 
