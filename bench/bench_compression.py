@@ -1,4 +1,4 @@
-"""What top-k updates save: federated averaging on MNIST with whole vectors against the largest hundredth of them.
+"""What top-k updates save: federated averaging on MNIST with whole vectors, and with the largest 1.5 % of them.
 
 Ten devices of 1,000 rows, dealt at random or with two digits each, train the network of
 ``examples/mnist/compressed.toml`` for 100 rounds; three seeds each. Both ways have the same step, batch and rounds;
@@ -174,6 +174,12 @@ def rows_of(case: Case, curves: Curves) -> list[Row]:
     ]
 
 
+def _told(case: Case) -> str:
+    """Return a case's numbers."""
+    how = case.compression
+    return f"{case.name}: step {case.step}, keep {how.keep}, momentum {how.momentum}, warm-up {how.warm_up}, bits {how.bits}"
+
+
 def _mega(curves: list[Curve]) -> float:
     return mean(one.sent[-1] for one in curves) / 1e6
 
@@ -219,7 +225,7 @@ def main() -> None:
             for way in WAYS:
                 found[case.name][way].append(run(case, way, seed, home))
     table = [line for case in CASES for line in rows_of(case, found[case.name])]
-    forms = "; ".join(f"{case.name}: step {case.step}, {case.compression!r}" for case in CASES)
+    forms = "; ".join(_told(case) for case in CASES)
     publish("compression", table, note=f"{DEVICES} devices × {ROWS} rows, {given.seeds} seeds. {forms}.")
     if given.images:
         draw(found, IMAGE)
