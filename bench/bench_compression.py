@@ -177,7 +177,8 @@ def rows_of(case: Case, curves: Curves) -> list[Row]:
 def _told(case: Case) -> str:
     """Return a case's numbers."""
     how = case.compression
-    return f"{case.name}: step {case.step}, keep {how.keep}, momentum {how.momentum}, warm-up {how.warm_up}, bits {how.bits}"
+    told = f"keep {how.keep}, momentum {how.momentum}, warm-up {how.warm_up}, bits {how.bits}"
+    return f"{case.name}: step {case.step}, {told}"
 
 
 def _mega(curves: list[Curve]) -> float:

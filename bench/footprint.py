@@ -70,5 +70,3 @@ class Footprint:
     ) -> None:
         self._end.set()
         self._thread.join()
-
-
