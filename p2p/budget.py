@@ -41,31 +41,35 @@ from p2p.messages import (
 )
 from p2p.ratelimit import TokenBucket
 
-_ASKING: Final = (GetHeaders, GetBodies, GetTransactions, GetUpdates, GetPayload, GetPayloads, GetPart)
-_ANSWERS: Final = (Transactions, Updates, Addresses)
+_ASKING: Final = frozenset((GetHeaders, GetBodies, GetTransactions, GetUpdates, GetPayload, GetPayloads, GetPart))
+_ANSWERS: Final = frozenset((Transactions, Updates, Addresses))
+_LISTS: Final[dict[type[Message], str]] = {
+    AnnounceUpdates: "notices",
+    GetUpdates: "notices",
+    AnnounceTransactions: "ids",
+    GetTransactions: "ids",
+    GetBodies: "ids",
+    GetPayloads: "ids",
+    Transactions: "transactions",
+    Updates: "updates",
+    Addresses: "addresses",
+}
+"""The field in which a message lists what it is about."""
 
 
 def count_entries(message: Message) -> int:
     """Return how many ids, notices or items a message lists; 1 if it is no list."""
-    match message:
-        case AnnounceUpdates() | GetUpdates():
-            return len(message.notices)
-        case AnnounceTransactions() | GetTransactions() | GetBodies() | GetPayloads():
-            return len(message.ids)
-        case Transactions():
-            return len(message.transactions)
-        case Updates():
-            return len(message.updates)
-        case Addresses():
-            return len(message.addresses)
-        case _:
-            return 1
+    field = _LISTS.get(type(message))
+    return 1 if field is None else len(getattr(message, field))
 
 
 def work_of(message: Message, size: int) -> int:
     """Return the work of a message of ``size`` bytes; 0 for those that are not counted."""
     work = WORK.get(type(message).__name__)
-    return 0 if work is None else work.base + work.each * count_entries(message) + (size >> WORK_BYTES_SHIFT)
+    if work is None:
+        return 0
+    each = work.each * count_entries(message) if work.each else 0
+    return work.base + each + (size >> WORK_BYTES_SHIFT)
 
 
 class Budget:
@@ -92,9 +96,10 @@ class Budget:
         work = work_of(message, size)
         if work == 0:
             return True
-        if isinstance(message, _ASKING):
+        kind = type(message)
+        if kind in _ASKING:
             self._asking.owe(work, now)
-        elif isinstance(message, _ANSWERS):
+        elif kind in _ANSWERS:
             self._telling.owe(work, now)
         else:
             return self._telling.take(work, now)

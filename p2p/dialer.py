@@ -139,8 +139,8 @@ class Dialer:
 
     def _missing(self) -> int:
         """Return how many connections are to be added, those being dialled counted as if they stood."""
-        purposes = [*self._connected.values(), *(dial.purpose for dial in self._dialling.values())]
-        return self._outbound + self.extra - sum(purpose is not Purpose.FEELER for purpose in purposes)
+        purposes = [*self._connected.values(), *[dial.purpose for dial in self._dialling.values()]]
+        return self._outbound + self.extra - len(purposes) + purposes.count(Purpose.FEELER)
 
     def _start(self, endpoint: Endpoint, purpose: Purpose, chosen: list[Endpoint], now: Millis) -> None:
         self._dialling[endpoint] = _Dial(purpose, now)

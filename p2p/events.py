@@ -26,6 +26,8 @@ class Kind(StrEnum):
     BODY = "body"
     PAYLOAD = "payload"
 
+    __hash__ = str.__hash__  # enum's own is Python code, and much is looked up by kind
+
 
 class Verdict(StrEnum):
     """What the core thinks of something a peer sent.

@@ -245,7 +245,8 @@ class Fetcher:
     def tick(self, now: Millis) -> None:
         """Take what is overdue away from who owes it, and let go who owes too much."""
         self._stalls.tick(now)
-        self.inventory.stirred.update(dict.fromkeys(self.inventory.offers))  # a queue may have room again
+        if len(self.inventory):
+            self.inventory.stirred.update(dict.fromkeys(self.inventory.offers))  # a queue may have room again
 
     # ── answers ───────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -7,8 +7,7 @@ Rules of this file: bytes and classes; it does not know what a message is.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from p2p.errors import FrameError
 from p2p.limits import MessageClass
@@ -16,9 +15,11 @@ from p2p.limits import MessageClass
 HEAD_BYTES: Final = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """One message's class and its bytes."""
+_CLASSES: Final = {int(each): each for each in MessageClass}
+
+
+class Frame(NamedTuple):
+    """One message's class and its bytes. One is made for every message that comes in."""
 
     message_class: MessageClass
     data: bytes
@@ -51,22 +52,21 @@ class FrameDecoder:
 
     def next_frame(self) -> Frame | None:
         """Return the next complete frame. ``FrameError`` for an unknown class or a length beyond its limit."""
-        if len(self._buffer) - self._start < HEAD_BYTES:
+        buffer, begin = self._buffer, self._start + HEAD_BYTES
+        if len(buffer) < begin:
             return None
-        begin = self._start + HEAD_BYTES
-        size = int.from_bytes(self._buffer[self._start : begin - 1], "big")
-        number = self._buffer[begin - 1]
-        try:
-            message_class = MessageClass(number)
-        except ValueError:
-            raise FrameError(f"message class {number} does not exist") from None
+        size, number = int.from_bytes(buffer[self._start : begin - 1], "big"), buffer[begin - 1]
+        message_class = _CLASSES.get(number)
+        if message_class is None:
+            raise FrameError(f"message class {number} does not exist")
         limit = self._limit_of(message_class)
         if size > limit:
             raise FrameError(f"a {message_class.name.lower()} message of {size} bytes; at most {limit} are allowed now")
-        if len(self._buffer) < begin + size:
+        end = begin + size
+        if len(buffer) < end:
             return None
-        self._start = begin + size
-        return Frame(message_class, bytes(self._buffer[begin : self._start]))
+        self._start = end
+        return Frame(message_class, bytes(buffer[begin:end]))
 
     def __len__(self) -> int:
         """Return how many bytes are held."""

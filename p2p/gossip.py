@@ -108,16 +108,17 @@ class Gossip:
         """Send what was gathered."""
         self._send_heads(now)
         for peer, pending in self._pending.items():
+            if not pending.transactions:
+                continue
             session = self._links.ready[peer]
             unknown = (id for id in pending.transactions if not session.known.has((Kind.TRANSACTION, id), now))
             ids = tuple(islice(unknown, MAX_IDS))
             if ids and self._links.send(session, AnnounceTransactions(ids)):
                 for id in ids:
                     session.known.add((Kind.TRANSACTION, id), now)
-            if pending.transactions:
-                pending.transactions = {
-                    id: None for id in pending.transactions if not session.known.has((Kind.TRANSACTION, id), now)
-                }
+            pending.transactions = {
+                id: None for id in pending.transactions if not session.known.has((Kind.TRANSACTION, id), now)
+            }
 
     def _send_heads(self, now: Millis) -> None:
         weight = self._chain.weight()

@@ -73,12 +73,15 @@ class HeaderSync:
         Also those that claim more than our head with a block that is unknown here: the best headers may be a chain that
         is withheld, and must not hide those of everybody else.
         """
-        ours, head = self._chain.header_weight(), self._chain.weight()
+        head = self._chain.weight()
+        ahead = [(peer, session) for peer, session in self._links.ready.items() if session.weight > head]
+        if not ahead:
+            return []
+        ours = self._chain.header_weight()
         return [
             session
-            for peer, session in self._links.ready.items()
-            if session.weight > head
-            and (session.weight > ours or not self._chain.has_header(session.head))
+            for peer, session in ahead
+            if (session.weight > ours or not self._chain.has_header(session.head))
             and self._set_aside.get(peer, now) <= now
             and (_KEY, 0) not in session.owed[MessageClass.CONSENSUS]
         ]
@@ -107,6 +110,9 @@ class HeaderSync:
         session.known.add((None, session.head), now)
         self._set_aside.pop(session.peer, None)
         self._locators.pop(session.peer, None)
+        if self._chain.has_header(session.head):
+            self._links.emit(HeadersArrived(session.peer, (header,)))
+            return
         step = self._chain.trial().take((header,), False, now)
         if step.fault:
             raise ProtocolError(step.fault)

@@ -22,7 +22,15 @@ from typing import TypeAlias
 from chain.ids import Hash, Millis
 from chain.payload import PayloadRef
 from p2p.events import Item, Kind, PeerId, Want
-from p2p.limits import MAX_DELIVERED, MAX_MISFIT_DOUBLINGS, MAX_OFFERS, MAX_SIZES, RETRY_MS, VERDICT_MS
+from p2p.limits import (
+    MAX_DELIVERED,
+    MAX_MISFIT_DOUBLINGS,
+    MAX_OFFERS,
+    MAX_OFFERS_TOGETHER,
+    MAX_SIZES,
+    RETRY_MS,
+    VERDICT_MS,
+)
 from p2p.payloads import Assembly, Suspect
 
 Key: TypeAlias = tuple[Kind, Hash]
@@ -117,7 +125,7 @@ class Inventory:
     def offer(self, kind: Kind, wire_id: Hash, id: Hash, peer: PeerId) -> None:
         """Note that a peer announced an item that is not known here. Dropped if too much of its kind waits already."""
         fetch = self._fetches.get((kind, wire_id))
-        if len(self.offers[peer][kind]) >= MAX_OFFERS:
+        if len(self.offers[peer][kind]) >= min(MAX_OFFERS, MAX_OFFERS_TOGETHER // len(self.offers)):
             return
         if fetch is None:
             fetch = self._fetches[kind, wire_id] = Fetch(kind, wire_id, id, 0, is_wanted=False)
@@ -265,6 +273,11 @@ class Inventory:
         for fetch in list(self._in_flight.values()):
             if fetch.flight is not None:
                 yield fetch, fetch.flight
+
+    @property
+    def is_flying(self) -> bool:
+        """Is anything in flight?"""
+        return bool(self._in_flight)
 
     def overdue(self, now: Millis) -> Iterator[tuple[Fetch, Flight]]:
         """Yield what is in flight beyond its deadline."""

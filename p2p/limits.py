@@ -27,6 +27,8 @@ class MessageClass(IntEnum):
     SNAPSHOTS = 7
     BUNDLES = 8
 
+    __hash__ = int.__hash__  # every message looks itself up by its class; enum's own hash is Python code
+
 
 @dataclass(frozen=True, slots=True)
 class ClassLimits:
@@ -175,6 +177,8 @@ PAYLOAD_BYTES_IN_FLIGHT: Final = 64 * MIB
 """Of all payloads being fetched from all peers, but one of any size is always fetched."""
 MAX_OFFERS: Final = 8192
 """Announced transactions that wait to be fetched, and as many updates."""
+MAX_OFFERS_TOGETHER: Final = 98_304
+"""Of a kind over all peers, in equal shares: the more peers, the less each has waiting."""
 MAX_PENDING_ANNOUNCEMENTS: Final = 4096
 """Transactions to be announced with the next ticks, ``MAX_IDS`` each."""
 MAX_SIZES: Final = 4

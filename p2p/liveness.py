@@ -32,14 +32,16 @@ class Liveness:
     def tick(self, now: Millis) -> None:
         """Ping who says nothing or was not for long, close who is silent, slow to shake hands, or reads nothing."""
         for session in list(self._links.sessions.values()):
+            pinged = self._pinged.get(session.connection)  # None before the handshake is done
+            is_due = pinged is None or now - session.received_at >= PING_MS or now - pinged.at >= TALKER_PING_MS
+            is_owed = pinged is None or pinged.number >= 0
+            if not (is_due or is_owed or session.queue.stalled_ms(now) >= STALL_MS):
+                continue  # as nearly always: heard and pinged not long ago, and it reads
             reason = self._fault(session, now)
             if reason:
                 self._links.close(session, reason, now)
-            elif session.stage is Stage.READY:
-                pinged = self._pinged[session.connection]
-                is_due = now - session.received_at >= PING_MS or now - pinged.at >= TALKER_PING_MS
-                if pinged.number < 0 and is_due:
-                    self._ping(session, now)
+            elif is_due and not is_owed:
+                self._ping(session, now)
 
     def _fault(self, session: Session, now: Millis) -> str:
         if session.queue.stalled_ms(now) >= STALL_MS:

@@ -41,6 +41,8 @@ class Stage(Enum):
     READY = "ready"
     CLOSED = "closed"
 
+    __hash__ = object.__hash__
+
 
 _ANSWER_ROOM: Final = KIB
 """What an answer takes beside the body or the headers in it."""
@@ -176,8 +178,7 @@ class Session:
         self._decoder.feed(data)
         while self.stage is not Stage.CLOSED and (frame := self._decoder.next_frame()) is not None:
             message = decode_message(frame)
-            allowed = _HANDSHAKE_STAGES.get(self.stage)
-            if allowed is not None and not isinstance(message, allowed):
+            if self.stage is not Stage.READY and not isinstance(message, _HANDSHAKE_STAGES[self.stage]):
                 raise MessageError(f"a {type(message).__name__} where the connection {self.stage.value}")
             if self.budget.is_within_rate(message, now) and self.budget.pays(message, len(frame.data), now):
                 yield message
