@@ -275,7 +275,7 @@ class Agreement:
         self._enter(self._live, now)
 
     def _take(self, data: bytes, message: Message, now: Millis) -> bool:
-        """Take a message of the live epoch. Returns whether it was news."""
+        """Take a message of the live epoch. Returns whether the rules may ask for something now."""
         assert self._live is not None
         match message:
             case Vote():
@@ -289,12 +289,13 @@ class Agreement:
         if not live.is_live(vote.view) or not live.pool.is_news(vote):
             return False
         _require(find_vote_fault(live.set, vote, self._judge))
-        if vote.validator == self._account:
+        is_own = vote.validator == self._account
+        if is_own:
             self._out.append(OwnVoteSeen(vote))
             live.adopt(vote)
-        self._count(live, vote, now)
+        is_enough = self._count(live, vote, now)
         self._out.append(Pass(data, message_key(vote), self._audience(live, now)))
-        return True
+        return is_enough or is_own  # no rule looks at votes, but at the certificates that they make
 
     def _take_certificate(self, live: LiveEpoch, certificate: Certificate, data: bytes, now: Millis) -> bool:
         is_news = live.views.is_news(certificate)
@@ -311,7 +312,7 @@ class Agreement:
         if live.is_live(certificate.view):  # what its signers signed besides may accuse them
             for vote in unpack_certificate(live.set, certificate):
                 if live.pool.is_news(vote):
-                    self._count(live, vote, now)
+                    self._count(live, vote, now, is_certified=True)
         return True
 
     def _take_proposal(self, live: LiveEpoch, message: Proposal | Reproposal, data: bytes, now: Millis) -> bool:
@@ -340,16 +341,18 @@ class Agreement:
         if other is not None:
             self._out.append(Accuse(make_evidence(other, message)))
 
-    def _count(self, live: LiveEpoch, vote: Vote, now: Millis) -> None:
-        """Count a good vote; learn the certificate that it completes."""
-        counted = live.pool.add(vote)
+    def _count(self, live: LiveEpoch, vote: Vote, now: Millis, *, is_certified: bool = False) -> bool:
+        """Count a good vote; learn the certificate that it completes. Returns whether one was learnt."""
+        counted = live.pool.add(vote, is_certified=is_certified)
         if counted.evidence is not None:
             self._out.append(Accuse(counted.evidence))
-        if counted.certificate is not None and live.views.is_news(counted.certificate):
-            self._learn(live, counted.certificate)
-            made, audience = counted.certificate, self._hearers(live, counted.certificate, now)
-            shown, final = shown_by(made), find_final(made)
-            self._out.append(Tell(encode(made), message_key(made), audience, shown=shown, final=final))
+        if counted.certificate is None or not live.views.is_news(counted.certificate):
+            return False
+        self._learn(live, counted.certificate)
+        made, audience = counted.certificate, self._hearers(live, counted.certificate, now)
+        shown, final = shown_by(made), find_final(made)
+        self._out.append(Tell(encode(made), message_key(made), audience, shown=shown, final=final))
+        return True
 
     def _learn(self, live: LiveEpoch, certificate: Certificate) -> None:
         """Take a good certificate that is news."""

@@ -51,8 +51,8 @@ class VotePool:
         known = ballots.votes.get((vote.kind, position))
         return known is None or (known.block != vote.block and position not in ballots.accused)
 
-    def add(self, vote: Vote) -> Counted:
-        """Count a verified vote of a member."""
+    def add(self, vote: Vote, *, is_certified: bool = False) -> Counted:
+        """Count a verified vote of a member. Of votes that are certified already no certificate is made."""
         ballots = self._views.setdefault(vote.view, _Ballots())
         position = self._set.position(vote.validator)
         assert position is not None  # verified votes are members'
@@ -64,7 +64,7 @@ class VotePool:
         before = ballots.power.get(key, 0)
         power = ballots.power[key] = before + self._set.members[position].power
         certificate = None
-        if self._set.is_quorum(power) and not self._set.is_quorum(before):
+        if not is_certified and self._set.is_quorum(power) and not self._set.is_quorum(before):
             certificate = self._certify(ballots, vote)
         opposite = ballots.votes.get((_OPPOSITE.get(vote.kind, vote.kind), position))
         evidence = None if opposite is None or opposite is vote else self._accuse(ballots, position, opposite, vote)

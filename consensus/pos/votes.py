@@ -37,6 +37,8 @@ class VoteKind(StrEnum):
     NULLIFY = "nullify"
     FINALIZE = "finalize"
 
+    __hash__ = str.__hash__  # enum's own is Python code, and votes are looked up by kind
+
 
 class Vote(Record, tag="vote"):
     """One validator's word on a view. ``block`` is zero for ``NULLIFY``."""
@@ -113,6 +115,7 @@ def _read(data: bytes) -> Message:
         raise MessageFault(str(error)) from None
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def vote_message(seed: Hash, epoch: int, view: int, kind: VoteKind, block: Hash) -> bytes:
     """Return the 32 bytes a validator signs to cast a vote in the epoch of ``seed``."""
     return digest(DOMAIN_VOTE, seed, epoch.to_bytes(8, "big"), view.to_bytes(8, "big"), kind.encode(), block)

@@ -238,7 +238,7 @@ class AgreementDesk:
     def _look_for_epochs(self, message: Message, turn: Turn) -> None:
         """A message of a later epoch than is known here: fetch how those between ended."""
         epoch = read_fields(message.header).epoch if isinstance(message, Proposal) else message.epoch
-        if epoch > self._epochs.newest.epoch:
+        if epoch > self.place[0] and epoch > self._epochs.newest.epoch:
             self._want_epochs(turn)
 
     def _want_epochs(self, turn: Turn) -> None:

@@ -108,6 +108,8 @@ class EarlyHeaders:
 
     def release(self) -> list[Header]:
         """Remove and return, lowest first, the headers that may be judged now."""
+        if not self._waiting:
+            return []
         due = [id for id, (_, fields) in self._waiting.items() if self._is_due(id, fields)]
         released = sorted([self._waiting.pop(id)[0] for id in due], key=lambda header: header.height)
         return list(self.let_in(released))

@@ -108,20 +108,22 @@ class Monitor:
     def _refresh(self, turn: Turn) -> None:
         while self._moves and self._moves[0][0] < turn.now - _WINDOW_MS:
             self._moves.popleft()
+        is_caught_up = self._chain.is_caught_up()
         if self._peers == 0:
             self._has_asked_around = False
-        elif self._chain.is_caught_up() and not self._network.is_asking():
+        elif is_caught_up and not self._network.is_asking():
             self._has_asked_around = True
-        if self._chain.is_caught_up():
+        if is_caught_up:
             self._behind_since = None
         elif self._behind_since is None:
             self._behind_since = turn.now
-        status = self.status(turn.now)
-        self._is_withheld = self._has_waited_long(turn.now, status.target)
-        if status.state != self._state:
-            self._state = status.state
-            turn.publish(StatusChanged(status.state, status.reason))
-            turn.tell(StateChanged(status.state))
+        target = self._chain.tree.height(self._chain.tree.best())
+        state, reason = self._judge(turn.now, target)
+        self._is_withheld = self._has_waited_long(turn.now, target)
+        if state != self._state:
+            self._state = state
+            turn.publish(StatusChanged(state, reason))
+            turn.tell(StateChanged(state))
 
     def status(self, now: Millis) -> Status:
         """Return the node's state and its figures."""

@@ -43,18 +43,22 @@ class Pruner:
         self._interval = config.snapshot_blocks
         self._chain = chain
         self._is_swept = False
+        self._done_at: tuple[Hash, Hash] | None = None
+        """The head and the final block with which there was nothing more to do."""
 
     def on_tick(self, event: Tick, turn: Turn) -> None:
         """Make a step."""
         store = self._world.store
         self._is_swept = store.staging.target() is None and (self._is_swept or store.staging.sweep(_SWEPT))
-        if self._keeps_all:
+        place = self._chain.head_id, self._chain.tree.decided
+        if self._keeps_all or self._done_at == place:
             return
         for kind in ("undo", "payloads", "bodies"):
             floor, end = store.floor(kind), self._end_of(kind)
             if floor < end:
                 self._step(kind, floor, Height(min(end, floor + (_UNDOS if kind == "undo" else _BLOCKS))))
                 return
+        self._done_at = place
 
     def _end_of(self, kind: Pruned) -> Height:
         """Return the height up to which this is to go."""

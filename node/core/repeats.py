@@ -29,6 +29,8 @@ class Repeats:
 
     def take(self) -> Sequence[Tell]:
         """Return what fits, in the order in which it came, and forget the rest until it comes again."""
+        if not self._due:
+            return ()
         due, self._due = self._due, []
         large = [effect for effect in due if len(effect.message) > SMALL_BYTES]
         start = self._next % len(large) if large else 0

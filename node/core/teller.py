@@ -111,6 +111,8 @@ class Teller:
 
     def _send_due(self, turn: Turn) -> None:
         """Send what has waited long enough, and what waited for a block that is here now."""
+        if not self._waiting:
+            return
         waiting, self._waiting = self._waiting, []
         for each in waiting:
             final = each.effect.final

@@ -6,6 +6,7 @@ in it; they keep nothing of it afterwards. ``JobTable`` is what is remembered be
 
 from collections import deque
 from collections.abc import Iterable
+from typing import Final, cast
 
 from chain.codec import Record
 from chain.ids import Millis
@@ -13,6 +14,8 @@ from node.effects import CancelJob, Effect, Halt, Outcome, Publish, Reply, Start
 from node.jobs.specs import JobSpec
 from node.notices import TOPICS, Notice
 from p2p.events import Close, Dial, NetworkOutput, Send
+
+_FOR_TRANSPORT: Final = frozenset((Send, Close, Dial))
 
 
 class JobTable:
@@ -58,8 +61,8 @@ class Turn:
     def network(self, outputs: Iterable[NetworkOutput]) -> None:
         """Take what the peer network answered: some is for the transport, the rest for the parts."""
         for output in outputs:
-            if isinstance(output, Send | Close | Dial):
-                self.effects.append(output)
+            if type(output) in _FOR_TRANSPORT:
+                self.effects.append(cast(Send | Close | Dial, output))
             else:
                 self.messages.append(output)
 

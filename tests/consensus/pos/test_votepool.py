@@ -97,6 +97,20 @@ PoolMachine.TestCase.settings = settings(max_examples=30, stateful_step_count=40
 test_pool = PoolMachine.TestCase
 
 
+def test_of_votes_out_of_a_certificate_none_is_made_but_whoever_contradicts_himself_is_accused():
+    """The certificate is here already; what its signers signed besides counts all the same."""
+    set_ = first_set(POWERS)
+    pool = VotePool(set_)
+    other = sign_vote(set_, KEYS[0], 1, VoteKind.NOTARIZE, BLOCKS[1])
+    assert pool.add(other).evidence is None
+    votes = [sign_vote(set_, key, 1, VoteKind.NOTARIZE, BLOCKS[0]) for key in KEYS[:4]]
+    counted = [pool.add(vote, is_certified=True) for vote in votes]
+    assert all(each.certificate is None for each in counted)
+    assert [each.evidence is not None for each in counted] == [True, False, False, False]
+    apart = VotePool(set_)
+    assert sum(apart.add(vote).certificate is not None for vote in votes) == 1
+
+
 @given(st.lists(st.integers(0, 40), max_size=40), st.integers(0, 41), st.integers(0, 41), st.integers(0, 41))
 def test_spans_are_a_set_of_numbers(numbers, first, last, floor):
     """They cover what a plain set contains, before and after pruning, in any order of adding."""

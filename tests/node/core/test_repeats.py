@@ -39,6 +39,16 @@ def test_of_large_certificates_a_span_takes_a_few_and_the_next_goes_on() -> None
     assert {each.key for each in said} == {each.key for each in messages}
 
 
+def test_a_span_goes_on_where_the_last_one_stopped_however_many_ticks_lie_between() -> None:
+    """Ticks at which there is nothing to say do not make it begin anew."""
+    messages, repeats = make(*[17_000] * 12), Repeats()
+    said: list[Tell] = []
+    for _ in range(4):
+        said += say(repeats, messages)
+        assert not repeats.take()
+    assert {each.key for each in said} == {each.key for each in messages}
+
+
 @given(st.lists(st.integers(4, 24 * 1024), max_size=40), st.integers(1, 4))
 def test_no_span_says_more_than_its_bytes_and_nothing_large_waits_for_ever(sizes: list[int], spans: int) -> None:
     """Whatever there is to say."""
