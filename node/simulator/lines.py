@@ -28,7 +28,7 @@ _SILENCE_MS: Final = (5_000, 40_000)
 _DIAL_TIMEOUT_MS: Final = 4_000
 _REPORT_MS: Final = 250
 """What was sent within so long is reported together,"""
-_REPORT_LITTLE_MS: Final = 2_000
+_REPORT_LITTLE_MS: Final = 10_000
 _LITTLE: Final = 64 * 1024
 """… and within this if it is so little that no window closes over it."""
 _TOGETHER_MS: Final = 3
@@ -187,13 +187,13 @@ class Lines:
 
     def is_cut(self, one: int, other: int) -> bool:
         """Does the partition separate these machines?"""
-        return self.groups.get(one, 0) != self.groups.get(other, 0)
+        return bool(self.groups) and self.groups.get(one, 0) != self.groups.get(other, 0)
 
     # --- how bytes travel -------------------------------------------------------------------------
 
     def quality(self, one: int, other: int) -> Quality:
         """Return the line between two machines: most are good, some are far or thin."""
-        pair = min(one, other), max(one, other)
+        pair = (one, other) if one < other else (other, one)
         found = self._qualities.get(pair)
         if found is None:
             random = source(self._seed, "line", *pair)
@@ -206,18 +206,21 @@ class Lines:
         return max(self.slowness.get(one, 1), self.slowness.get(other, 1)) if self.slowness else 1
 
     def _latency(self, one: int, other: int) -> int:
-        line = self.quality(one, other)
-        return (line.latency_ms + int(self._random.expovariate(1 / line.jitter_ms))) * self._slowness(one, other)
+        return self._draw_latency(self.quality(one, other), self._slowness(one, other))
+
+    def _draw_latency(self, line: Quality, slowness: int) -> int:
+        return (line.latency_ms + int(self._random.expovariate(1 / line.jitter_ms))) * slowness
 
     def _transmit(self, end: End, data: bytes) -> None:
         """Put bytes on the line."""
         now, random = self._schedule.now, self._random
         one, other = end.machine, end.other.machine
-        rate = max(1, self.quality(one, other).bytes_per_ms // self._slowness(one, other))
+        line, slowness = self.quality(one, other), self._slowness(one, other)
+        rate = max(1, line.bytes_per_ms // slowness)
         while data:
             piece, data = self._cut(data)
             end.free_at = max(now, end.free_at) + len(piece) // rate
-            arrival = end.free_at + self._latency(one, other)
+            arrival = end.free_at + self._draw_latency(line, slowness)
             if self.loss_odds and random.random() < self.loss_odds:
                 arrival += random.randint(*_STALL_MS)
                 self._count_stall()
@@ -260,10 +263,11 @@ class Lines:
 
     def _arrive(self, end: End, pieces: list[bytes]) -> None:
         """Give the other end what has come."""
-        data = b"".join(pieces)
+        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         pieces.clear()
-        if end.other.is_open:
-            self._deliver(end.other.machine, Received(end.other.number, data))
+        other = end.other
+        if other.is_open:
+            self._deliver(other.machine, Received(other.number, data))
 
     def _end_stream(self, end: End) -> None:
         arrival = max(end.clear_at, self._schedule.now + self._latency(end.machine, end.other.machine))

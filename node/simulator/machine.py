@@ -47,11 +47,11 @@ from node.world import HoldoutSource, World
 from p2p.access import NetworkConfig
 from p2p.network import ChainAccess, PeerNetwork
 
-_IDLE_TICKS: Final = 4
-"""A machine to which nothing happens ticks that much more rarely."""
 _MAX_INBOUND: Final = 64
 _SMALL: Final = 40
 """Pings, pongs and the like are shorter: they leave nothing to be done with the next tick."""
+_NOTHING_NEW: Final = 100
+"""So short is what announces a transaction or two. If it leads to nothing they were known, or are asked for already."""
 
 
 class Watcher(Protocol):
@@ -82,6 +82,7 @@ class Surroundings:
     signatures: SignatureCache
     memo: Memo | None
     tick_ms: int
+    idle_ms: int
     outbound: int
 
 
@@ -314,7 +315,7 @@ class Machine:
         if process is None or self.run != run or process.beat != beat:
             return
         process.is_idle = True
-        self._plan_tick(_IDLE_TICKS * self._around.tick_ms)
+        self._plan_tick(self._around.idle_ms)
         self.deliver(Tick())
 
     def _wake(self, run: int, at: int) -> None:
@@ -335,6 +336,8 @@ class Machine:
         match effect:
             case Send(connection, data):
                 around.lines.send(connection, data)
+            case Publish():
+                pass
             case Close(connection, _):
                 around.lines.close(connection)
             case Dial(address):
@@ -355,14 +358,12 @@ class Machine:
             case Halt(reason):
                 self._end(silently=False)
                 self._watcher.on_fault(self, f"halted: {reason}")
-            case Publish():
-                pass
 
 
 def _is_stirring(event: Event, effects: list[Effect]) -> bool:
     """May there be something to do with the next tick, that should not wait for a rare one?"""
     if isinstance(event, Received):
-        return len(event.data) > _SMALL
+        return len(event.data) > (_SMALL if effects else _NOTHING_NEW)
     return bool(effects) if isinstance(event, Tick | Sent) else True
 
 

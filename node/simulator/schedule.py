@@ -25,15 +25,15 @@ class Schedule:
         """Plan an action for ``delay`` milliseconds from now."""
         self.at(self.now + delay, action)
 
-    def run(self, end: int, until: Callable[[], bool] = lambda: False) -> bool:
+    def run(self, end: int, until: Callable[[], bool] | None = None) -> bool:
         """Let time pass to ``end`` or until something holds; did it?"""
-        queue = self._queue
+        queue, pop = self._queue, heapq.heappop
         while queue and queue[0][0] <= end:
-            if until():
+            if until is not None and until():
                 return True
-            self.now, _, action = heapq.heappop(queue)
+            self.now, _, action = pop(queue)
             action()
-        if until():
+        if until is not None and until():
             return True
         self.now = max(self.now, end)
         return False

@@ -40,7 +40,8 @@ MAX_REORG: Final = 120
 SHALLOW_REORG: Final = 40
 """… and in worlds in which states are served: one that is final has to come before they end."""
 _LEAST_STATE_BLOCKS: Final = 4
-
+_IDLE_TICKS: Final = 4
+"""A machine to which nothing happens ticks at least that much more rarely."""
 
 MAX_BYZANTINE: Final = 0.33
 """Share of the power that may lie: above a third no engine promises anything."""
@@ -60,7 +61,8 @@ class SimulationSettings:
     duration_ms virtual time in which faults happen and plans are submitted; the run ends when all is settled after it
     block_ms    interval between blocks aimed at
     plans       plans submitted one after the other while time remains; 0 = as many as fit
-    tick_ms     time between two ticks of a node that is busy; idle ones tick up to four times more rarely
+    tick_ms     time between two ticks of a node that is busy; idle ones tick four times more rarely, and where blocks
+                are slower than that, a third of the time between two of them after the next should have come
     crash_write crash_machine dies at this moment around a write, counted from its first start; 0 = at none
     state_blocks   a machine so far behind takes the state of a final block from others, of which one in half as many
                 is served; 0 = every block is executed everywhere
@@ -130,6 +132,11 @@ class SimulationSettings:
     def owner(self) -> int:
         """The number of the machine that owns the plans."""
         return self.nodes - 1
+
+    @property
+    def idle_ms(self) -> int:
+        """Time between two ticks of a machine to which nothing happens: with each block something does."""
+        return max(_IDLE_TICKS * self.tick_ms, self.block_ms * 4 // 3)
 
     @property
     def outbound(self) -> int:

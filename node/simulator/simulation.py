@@ -96,6 +96,7 @@ class Simulation:
             signatures=SignatureCache(),
             memo=self.memo,
             tick_ms=settings.tick_ms,
+            idle_ms=settings.idle_ms,
             outbound=settings.outbound,
         )
         first = genesis_data(self.genesis)

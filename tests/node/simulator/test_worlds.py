@@ -1,8 +1,14 @@
 """Whole worlds, broken on purpose: in the end all machines are equal, and what was asked for happened."""
 
+from itertools import pairwise
+
 import pytest
 
+from chain.ids import Millis
+from node.effects import Effect
+from node.events import Event, Received, Tick
 from node.simulator.byzantine.garbage import Garbage
+from node.simulator.machine import Machine
 from node.simulator.settings import (
     CRASH,
     DELAY,
@@ -11,6 +17,7 @@ from node.simulator.settings import (
     LOSS,
     PARTITION,
     RESTART,
+    START_MS,
     WIPE,
     SimulationSettings,
 )
@@ -66,6 +73,44 @@ def test_a_device_asked_on_two_forks_answers_with_the_same_bytes() -> None:
     assert report.violations == (), report.command
     assert report.forked_updates > 0
     assert report.checks["one release a task and device"] > report.updates
+
+
+class Beats:
+    """Looks on beside the invariants, and keeps when machines ticked and when they heard something that led on."""
+
+    def __init__(self, world: Simulation) -> None:
+        self.world, self.inner = world, world.watcher
+        self.ticks: dict[int, list[int]] = {}
+        self.stirred: dict[int, list[int]] = {}
+        world.watcher = self
+
+    def on_started(self, machine: Machine) -> None:
+        self.inner.on_started(machine)
+
+    def on_fault(self, machine: Machine, reason: str) -> None:
+        self.inner.on_fault(machine, reason)
+
+    def on_step(self, machine: Machine, event: Event, now: Millis, effects: list[Effect]) -> None:
+        self.inner.on_step(machine, event, now, effects)
+        if isinstance(event, Tick):
+            self.ticks.setdefault(machine.number, []).append(now)
+        elif isinstance(event, Received) and effects and len(event.data) > 100:
+            self.stirred.setdefault(machine.number, []).append(now)
+
+
+def test_a_machine_ticks_soon_after_it_heard_something_and_rarely_else() -> None:
+    """So a virtual hour does not pass in looking whether there is something to do, where blocks are slow above all."""
+    settings = SimulationSettings(seed=3, nodes=6, miners=2, devices=0, block_ms=5_000, duration_ms=60_000)
+    assert (settings.idle_ms, SimulationSettings(seed=3, nodes=6, block_ms=1_000).idle_ms) == (6_666, 2_000)
+    world = Simulation(settings)
+    beats = Beats(world)
+    world.run_until(settings.duration_ms)
+    for number, ticks in beats.ticks.items():
+        assert max(after - before for before, after in pairwise(ticks)) <= settings.idle_ms + settings.tick_ms
+        assert len(ticks) < settings.duration_ms / settings.tick_ms / 2
+        for heard in beats.stirred[number]:
+            following = next((tick for tick in ticks if tick >= heard), START_MS + settings.duration_ms)
+            assert following - heard <= settings.tick_ms
 
 
 def test_what_was_asked_for_and_never_happened_is_told() -> None:
