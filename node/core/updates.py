@@ -139,6 +139,9 @@ class UpdateDesk:
         return intake
 
     def _keep_early(self, attested: AttestedUpdate, id: Hash) -> None:
+        if attested.attestations:  # of strangers none is kept: they could be many
+            miners = [one for one in attested.attestations if get_miner(self._chain.view, one.miner) is not None]
+            attested = AttestedUpdate(attested.update, tuple(miners))
         known = self._early.pop(id, attested)
         both = {one.miner: one for one in (*known.attestations, *attested.attestations)}
         ordered = [both[miner] for miner in sorted(both)][:MAX_ATTESTATIONS]

@@ -282,7 +282,7 @@ CAPS: Final[dict[str, Cap]] = {
     "UpdatePool._by_payload": _updates,
     "PooledUpdate.attestations": 64,
     "UpdateDesk._early": _updates,
-    "Awaited._open": 256,
+    "Awaited._plans": 256,
     "UpdateDesk._queue": _updates,
     "UpdateDesk._later": _updates,
     "UpdateDesk._lacking": _updates,
