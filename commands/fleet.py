@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 _OUT = Path("build/fleet")
 _HOME = Path("build/authors")
 _DEVICES = 1_000
+_PATIENT_BLOCKS = 600
 
 
 def add_to(app: typer.Typer) -> None:
@@ -137,8 +138,14 @@ def _chosen(devices: int, data: Path | None, plan: Path | None, rounds: int | No
         found, file = load_plan(plan).plan, data
     else:
         # Every node checks every update of such a plan, payload and all: attestations would have each travel twice.
+        # Deadlines are long because voted blocks come by the clock, however busy the machine is: they end early.
         whole = authors_plan(devices)
-        found, file = replace(whole, verification=replace(whole.verification, attestations=0)), _authors_file(devices)
+        found = replace(
+            whole,
+            verification=replace(whole.verification, attestations=0),
+            deadlines=replace(whole.deadlines, enrol_blocks=_PATIENT_BLOCKS, reveal_blocks=_PATIENT_BLOCKS),
+        )
+        file = _authors_file(devices)
         if not file.is_file():
             file.parent.mkdir(parents=True, exist_ok=True)
             with waiting(f"making {devices:,} authors, once"):

@@ -39,7 +39,8 @@ async def run_fleet(spec: FleetSpec, progress: Progress) -> dict[str, Any]:
     Raises ``LocalnetError`` if the network can't be made or the plan can't be finished.
     """
     layout = lay_out_fleet(spec)
-    await warm_kernels(layout, progress)
+    if not spec.resume:
+        await warm_kernels(layout, progress)
     plan = plan_id(layout.plan)
     began = time.monotonic()
     async with AsyncExitStack() as stack:
