@@ -14,6 +14,7 @@ from typing import Final, TypeVar
 
 import numpy as np
 from msgspec.structs import replace
+from numpy.typing import NDArray
 
 from bench.data import SCHEMAS, MissingDataError, find_set
 from bench.report import Row, Skipped, publish, row
@@ -23,7 +24,7 @@ from chain.number import Number
 from chain.sealing import seal, unseal
 from fl.algorithms.base import Settled
 from fl.audit.challenge import draw_segments
-from fl.audit.opening import find_fault
+from fl.audit.opening import ROOT_BYTES, find_fault
 from fl.audit.rows import CommittedRows
 from fl.audit.trace import AuditedTraining
 from fl.data.sources import load_dataset
@@ -74,6 +75,16 @@ class Cost:
     verifying: float
     opened: int
 
+    def plus(self, other: "Cost") -> "Cost":
+        """Return both together."""
+        return Cost(
+            self.training + other.training,
+            self.committing + other.committing,
+            self.opening + other.opening,
+            self.verifying + other.verifying,
+            self.opened + other.opened,
+        )
+
 
 def make_case(name: str, role: Role, model: Model, data: Dataset, segment: int, openings: int) -> Case:
     """Return an audited problem: every update audited, ``openings`` segments of so many rows."""
@@ -119,47 +130,37 @@ def _dense_role(size: int) -> Role:
 
 def measure(case: Case) -> Cost:
     """Return what one update costs, both exchanges added up."""
+    nothing = np.zeros(0, np.int64)
+    cost, whole = _exchange(case, 0, b"", nothing)
+    said = read_contribution(case.problem, 0, whole)
+    settled = Settled.of(DEVICE, rows(case.data), said)
+    carry = case.problem.algorithm.settle(case.problem, 0, initial_model(case.problem.plan), b"", [settled]).carry
+    second, _ = _exchange(case, 1, carry, nothing if said.counts is None else said.counts)
+    return cost.plus(second)
+
+
+def _exchange(case: Case, phase: int, carry: bytes, presence: NDArray[np.int64]) -> tuple[Cost, bytes]:
+    """Return what one exchange costs, and the update's payload."""
     problem, data = case.problem, case.data
-    model, carry, spent, opened = initial_model(problem.plan), b"", [0.0] * 4, 0
-    committed, verifier = CommittedRows.of(data, SECRET, "blocks"), KeyPair(b"v" * 32)
-    presence = np.zeros(0, np.int64)
-    for phase in (0, 1):
-        task = Task(problem.plan_id, 0, 0, phase, ZERO_HASH, ZERO_HASH, ZERO_HASH, ZERO_HASH)
-        seed = device_seed(task.digest, DEVICE)
+    model, verifier = initial_model(problem.plan), KeyPair(b"v" * 32)
+    committed = CommittedRows.of(data, SECRET, problem.plan.training.order)
+    task = Task(problem.plan_id, 0, 0, phase, ZERO_HASH, ZERO_HASH, ZERO_HASH, ZERO_HASH)
+    seed = device_seed(task.digest, DEVICE)
+    training, payload = timed(lambda: problem.algorithm.train(problem, phase, model, carry, data, seed))
+    committing, states = timed(lambda: train_with_states(problem, task, model, carry, data, seed, SECRET))
+    whole = states.payload()
+    assert whole[:-ROOT_BYTES] == payload, "what is committed to is another training"
+    asked = draw_segments(case.policy, BEACON, Hash(task.digest), DEVICE, states.training.segment_count)
+    opening, sealed = timed(lambda: seal(states.open(committed, asked), [verifier.account], SECRET))
 
-        def train(at: int = phase, model=model, carry=carry, seed=seed) -> bytes:  # type: ignore[no-untyped-def]
-            return problem.algorithm.train(problem, at, model, carry, data, seed)
+    def verify() -> None:
+        repeated = AuditedTraining(problem, phase, model, carry, rows(data), presence, seed)
+        shown = unseal(sealed, verifier)
+        assert shown is not None
+        fault = find_fault(case.policy, repeated, committed.root, whole, asked, shown)
+        assert fault is None, fault
 
-        seconds, payload = timed(train)
-        spent[0] += seconds
-        seconds, states = timed(
-            lambda task=task, carry=carry, seed=seed: train_with_states(problem, task, model, carry, data, seed, SECRET)
-        )
-        spent[1] += seconds
-        whole = states.payload()
-        assert whole[:-32] == payload, "what is committed to is another training"
-        asked = draw_segments(case.policy, BEACON, Hash(task.digest), DEVICE, states.training.segment_count)
-        seconds, sealed = timed(
-            lambda states=states, asked=asked: seal(states.open(committed, asked), [verifier.account], SECRET)
-        )
-        spent[2] += seconds
-        opened += len(sealed)
-
-        def verify(
-            task=task, carry=carry, seed=seed, sealed=sealed, phase=phase, presence=presence, whole=whole, asked=asked
-        ) -> None:  # type: ignore[no-untyped-def]
-            training = AuditedTraining(problem, phase, model, carry, rows(data), presence, seed)
-            shown = unseal(sealed, verifier)
-            assert shown is not None
-            fault = find_fault(case.policy, training, committed.root, whole, asked, shown)
-            assert fault is None, fault
-
-        spent[3] += timed(verify)[0]
-        said = read_contribution(problem, phase, whole)
-        if phase == 0:
-            presence = np.zeros(0, np.int64) if said.counts is None else said.counts
-            carry = problem.algorithm.settle(problem, 0, model, b"", [Settled.of(DEVICE, rows(data), said)]).carry
-    return Cost(*spent, opened)
+    return Cost(training, committing, opening, timed(verify)[0], len(sealed)), whole
 
 
 def timed(function: Callable[[], T]) -> tuple[float, T]:
