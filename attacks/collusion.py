@@ -40,12 +40,14 @@ def chance(friends: int, verifiers: int) -> float:
     return ways / comb(MINERS, verifiers)
 
 
-def collusion_lines() -> tuple[Sequence[str], list[Sequence[str]]]:
+def collusion_lines(draws: int = DRAWS) -> tuple[Sequence[str], list[Sequence[str]]]:
     """Return the head and lines of the table: friends by verifiers, counted and computed, in percent."""
     lines: list[Sequence[str]] = []
     for share in SHARES:
         friends = MINERS * share // 100
-        cells = [f"{100 * count_passing(friends, each):.1f} ({100 * chance(friends, each):.1f})" for each in VERIFIERS]
+        cells = [
+            f"{100 * count_passing(friends, each, draws):.1f} ({100 * chance(friends, each):.1f})" for each in VERIFIERS
+        ]
         lines.append([f"{friends} of {MINERS}", *cells])
     heads = [f"{each} verifier{'s' if each > 1 else ''}" for each in VERIFIERS]
     return ["friends among the miners", *heads], lines

@@ -49,7 +49,7 @@ def _draw_losses(runs: Runs) -> Figure:
             losses[row, column] = np.nan if cell is None else best[0] - cell[0]
     figure = Figure(figsize=(9.6, 5.2), layout="constrained")
     axes = figure.add_subplot()
-    axes.imshow(np.minimum(losses, 30.0), cmap="RdYlGn_r", vmin=0.0, vmax=30.0, aspect="auto")
+    axes.imshow(np.minimum(losses, 30.0), cmap="RdYlGn_r", vmin=0.0, vmax=30.0, aspect="auto", alpha=0.75)
     for row in range(len(attacks)):
         for column in range(len(defences)):
             value = losses[row, column]

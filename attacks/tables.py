@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from attacks.attackers import ATTACKS, BY_NAME
-from attacks.collusion import collusion_lines
+from attacks.collusion import DRAWS, collusion_lines
 from attacks.defences import DEFENCES
 from attacks.plots import draw_all
 from attacks.results import Measure, NoResultsError, Runs, accuracy, read_groups, share_of
@@ -100,6 +100,8 @@ def head_lines(runs: Runs) -> str:
     for percent in (15, 30):
         for attack in _aims(runs, "harm", "plant"):
             cells = [runs.cell(accuracy, attack=attack, defence=name, percent=percent) for name in ("none", "combined")]
+            if not any(cells):
+                continue
             refused = runs.cell(share_of("refused"), attack=attack, defence="combined", percent=percent)
             paid = runs.cell(share_of("paid"), attack=attack, defence="combined", percent=percent)
             sevens = runs.cell(share_of("planted"), attack=attack, defence="combined", percent=percent)
@@ -138,9 +140,9 @@ def reason_lines(runs: Runs) -> str:
     return table(("attack", "refused", "false alarms", "paid to attackers", "refused by"), lines)
 
 
-def tables_of(groups: Mapping[str, Runs]) -> dict[str, str]:
+def tables_of(groups: Mapping[str, Runs], draws: int = DRAWS) -> dict[str, str]:
     """Return every table whose group has been run, by its mark's name."""
-    found = {"attacks": attack_lines(), "defences": defence_lines(), "collusion": table(*collusion_lines())}
+    found = {"attacks": attack_lines(), "defences": defence_lines(), "collusion": table(*collusion_lines(draws))}
     for name, runs in groups.items():
         harm, plant, pay = (_aims(runs, aim) for aim in ("harm", "plant", "pay"))
         if name == "policies":
@@ -150,7 +152,6 @@ def tables_of(groups: Mapping[str, Runs]) -> dict[str, str]:
             found["policies-adaptive"] = grid(runs, adaptive, accuracy, 30)
             found["policies-planted"] = share_of_attackers(runs, plant, share_of("planted"))
             found["policies-pay"] = share_of_attackers(runs, pay, share_of("paid"))
-            found["policies-false"] = share_of_attackers(runs, adaptive, share_of("false_alarms"))
             found["policies-reasons"] = reason_lines(runs)
         elif name == "pay":
             found["pay"] = share_of_attackers(runs, pay, share_of("paid"))
