@@ -40,7 +40,17 @@ _PAY_ATTACKS: Final = tuple(each.name for each in ATTACKS if each.aim == "pay" a
 _PAYING: Final = ("bounds", "timing", "pace", "commit", "leave-one-out", "shapley")
 _LATER: Final = {"pace", "leave-one-out", "shapley", "combined-clip", "combined-5", "combined-10", "open"}
 _ALONE: Final = tuple(each.name for each in ALL_DEFENCES if each.name not in _LATER)
-_UNLIKE: Final = ("none", "holdout", "audit", "median", "multi-krum", "norm-clip", "combined", "combined-clip")
+_UNLIKE: Final = (
+    "none",
+    "holdout",
+    "audit",
+    "replay",
+    "median",
+    "multi-krum",
+    "norm-clip",
+    "combined",
+    "combined-clip",
+)
 _OPENINGS: Final = ("combined", "combined-5", "combined-10")
 _OPEN_ATTACKS: Final = ("label-flip", "backdoor", "edge", "colluders", "rider-friends")
 _EVERY: Final = tuple(each.name for each in ATTACKS)
