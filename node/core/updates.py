@@ -41,6 +41,12 @@ from p2p.network import PeerNetwork
 
 _BATCH: Final = 256
 """Updates that one job checks at most: some tens of milliseconds of work."""
+_BATCH_BYTES: Final = 8 * 2**20
+"""Of their payloads, if there is more than one: large ones are checked side by side."""
+_WORTH: Final = 64
+"""Updates that are worth a job beside one that runs."""
+_WORTH_BYTES: Final = 2**20
+"""Bytes of payloads that are."""
 
 
 class UpdateDesk:
@@ -182,16 +188,33 @@ class UpdateDesk:
         self._start_checks(turn)
 
     def _start_checks(self, turn: Turn) -> None:
+        """Have what waits checked. While a job runs, small updates wait until they are worth another."""
         while self._queue and self._running < self._config.verify_jobs:
-            ids = list(islice(self._queue, _BATCH))
-            for id in ids:
+            entries, size = self._next_batch()
+            if self._running and len(entries) < _WORTH and size < _WORTH_BYTES:
+                return
+            for id in list(islice(self._queue, len(entries))):
                 del self._queue[id]
-            entries = [entry for id in ids if (entry := self._pool.get(id)) is not None]
             if entries:
                 time_ms = Millis(self._chain.next_context(turn.now).time_ms)
                 updates = tuple([entry.update for entry in entries])
                 turn.start(VerifyUpdates(self._chain.head_id, time_ms, updates))
                 self._running += 1
+
+    def _next_batch(self) -> tuple[list[PooledUpdate], int]:
+        """Return the updates to be checked next, which stand first in the queue, and the bytes of their payloads."""
+        entries: list[PooledUpdate] = []
+        size = 0
+        for id in list(islice(self._queue, _BATCH)):
+            entry = self._pool.get(id)
+            if entry is None:
+                del self._queue[id]
+                continue
+            if entries and size + entry.payload.size > _BATCH_BYTES:
+                break
+            size += entry.payload.size
+            entries.append(entry)
+        return entries, size
 
     def on_verified(self, spec: VerifyUpdates, result: JobResult, turn: Turn) -> None:
         """Announce what was found good; drop what was not, or keep it for a later block."""

@@ -8,6 +8,7 @@ from chain.ids import Hash
 from chain.keys import KeyPair
 from chain.payload import PayloadRef
 from chain.update import Attestation, AttestedUpdate, LocalUpdate, Release
+from node.core import updates
 from node.core.awaited import is_awaited
 from node.core.messages import HeadChanged
 from node.core.turn import Turn
@@ -217,6 +218,26 @@ def test_updates_that_come_together_are_checked_and_announced_together() -> None
     lonely.settle()
     assert lonely.network.updates == [one.update.id, two.update.id]
     assert lonely.network.awaited == {PEER: 2}
+
+
+def test_small_updates_wait_for_a_job_and_large_ones_are_checked_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While one job runs, a few small updates gather for the next; what is large has a job of its own at once."""
+    first, left, one = make_release()
+    other = make_device(make_world(GENESIS, TWO, data=Rows(make_data(TWO))))
+    other.give(first, left)
+    (two,) = released(other)
+    for is_large in (False, True):
+        if is_large:
+            monkeypatch.setattr(updates, "_BATCH_BYTES", one.update.release.payload.size)
+            monkeypatch.setattr(updates, "_WORTH_BYTES", one.update.release.payload.size)
+        lonely = Lonely(GENESIS)
+        lonely.give(first, left)
+        for entry in (one, two):
+            arrive(lonely, entry.update)
+            lonely.hear(PayloadArrived(PEER, entry.update.release.payload, entry.payload))
+        assert sum(isinstance(spec, VerifyUpdates) for spec in lonely.jobs.values()) == 1 + is_large
+        lonely.settle()
+        assert lonely.network.updates == [one.update.id, two.update.id]
 
 
 def test_updates_that_are_no_good_are_nobody_s_credit() -> None:
