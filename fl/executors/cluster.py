@@ -52,7 +52,10 @@ class RayPool:
                     runtime_env={"env_vars": _ALONE},
                 )
             except (ConnectionError, ValueError, RuntimeError, self._ray.exceptions.RayError) as error:
-                raise ExecutorError(f"no Ray cluster answers at {self._address}: {error}") from error
+                raise ExecutorError(
+                    f"no Ray cluster answers at {self._address}, or it wants another token than this program has "
+                    f"(RAY_AUTH_TOKEN): {error}"
+                ) from error
         else:
             self._ray.init(
                 num_cpus=cores(),
