@@ -204,7 +204,7 @@ def main(work: str, result: str) -> None:
         server_app=server,
         client_app=client,
         num_supernodes=len(device_names()),
-        backend_config={"client_resources": {"num_cpus": 1}},
+        backend_config={"init_args": {"address": "local"}, "client_resources": {"num_cpus": 1}},
     )
 
 

@@ -58,6 +58,7 @@ class RayPool:
                 ) from error
         else:
             self._ray.init(
+                address="local",  # else it would join a cluster that it finds on this machine
                 num_cpus=cores(),
                 include_dashboard=False,
                 log_to_driver=False,
