@@ -176,10 +176,11 @@ class Importer:
             self._advance(turn)
 
     def on_tick(self, event: Tick, turn: Turn) -> None:
-        """Judge again the headers whose time has come."""
+        """Judge again the headers whose time has come; go on with what is better than the head, if nothing else did."""
         offered = self._tree.accept_due(turn.now)
         if offered:
             self._keep_headers(offered)
+        if offered or not self._chain.is_caught_up():
             self._advance(turn)
 
     def on_body(self, arrived: BodyArrived, turn: Turn) -> None:
@@ -343,7 +344,7 @@ class Importer:
     def _is_better(self, spec: ExecuteBranch, result: BranchExecuted) -> bool:
         """Did the whole stretch apply, or a part of it that weighs more than the head? Is it still to be chosen?"""
         end = result.executed[-1].id
-        if end not in self._tree or not self._tree.may_be_head(end):
+        if end not in self._tree or not (self._tree.may_be_head(end) or self._tree.may_be_passed(end)):
             return False
         return end == spec.blocks[-1] or self._tree.weight(end) > self._tree.weight(self._chain.head_id)
 

@@ -15,11 +15,13 @@ from consensus.headertree import HeaderTree
 from consensus.queries import get_account, get_plan
 from fl.plan.schema import encode_plan, plan_id
 from node.core.config import CoreConfig, DeviceConfig, MinerConfig
+from node.core.importer import Importer
 from node.core.messages import HeadChanged
 from node.core.turn import JobTable, Turn
 from node.effects import Publish, StartJob
 from node.errors import CoreHalted
 from node.events import JobFailed, SubmitBody, Tick
+from node.jobs import blocks as blocks_job
 from node.jobs.specs import ExecuteBranch
 from node.notices import BlockRefused, HeadMoved
 from p2p.events import Verdict
@@ -55,6 +57,24 @@ def make_forest() -> tuple[Mint, list[Block]]:
 
 
 MINT, FOREST = make_forest()
+
+
+def test_a_node_that_is_behind_what_is_final_comes_there_block_by_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks too full to be executed together: each is committed, though one far above is final already."""
+    monkeypatch.setattr(blocks_job, "_MOST_ITEMS", 1)
+    mint, parent, chain = Mint(GENESIS), MINT.root, []
+    for nonce in range(6):
+        pay = mint.transfer(ALICE, BOB.account, 100, nonce)
+        chain.append(mint.block(parent if chain else mint.root, [pay], producer=ALICE))
+        parent = chain[-1].id
+    lonely = Lonely(GENESIS)
+    lonely.headers(*chain)
+    lonely.core.chain.tree.finalize(chain[4].id)
+    for block in chain:
+        lonely.body(block)
+    lonely.settle()
+    assert lonely.head == chain[-1].id
+    assert not lonely.halts()
 
 
 def reference_head(blocks: list[Block]) -> Hash:
@@ -337,3 +357,17 @@ def test_a_chain_whose_bodies_are_withheld_hides_no_other() -> None:
         lonely.body(block)
     lonely.settle()
     assert honest[-1].id == lonely.head
+
+
+def test_a_node_that_is_behind_goes_on_with_the_next_tick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever was to set it going and did not costs a tick, not the chain."""
+    mint = Mint(GENESIS)
+    block = mint.block(mint.root, producer=ALICE)
+    lonely = Lonely(GENESIS)
+    monkeypatch.setattr(Importer, "_advance", lambda importer, turn: None)
+    lonely.give(block)
+    assert lonely.head == mint.root
+    monkeypatch.undo()
+    lonely.send(Tick())
+    lonely.settle()
+    assert lonely.head == block.id
