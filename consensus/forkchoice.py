@@ -60,6 +60,12 @@ class ForkChoice:
             return False
         return stands_on(node, self.final) and stands_on(node, self._ground)
 
+    def may_pass(self, node: Node) -> bool:
+        """May this block be the head for a while: is it final, and on the way from the head to the ground?"""
+        if not node.is_ready or node.invalid is not None:
+            return False
+        return self.has_decided and stands_on(self.decided, node) and stands_on(node, self.final)
+
     def best(self) -> Hash:
         """Return the best tip to download."""
         return self._tips.best()

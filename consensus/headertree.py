@@ -236,7 +236,7 @@ class HeaderTree(KnownHeaders):
         node = self._nodes[id]
         if node.invalid is not None:
             raise ValueError(f"block {id.hex()} is invalid: {node.invalid}")
-        if not self._choice.may_execute(node):
+        if not self._choice.may_execute(node) and not self._choice.may_pass(node):
             raise ValueError(f"block {id.hex()} is not complete or leaves the chain below its final height")
         self._head = node
         self._settle()
@@ -326,6 +326,10 @@ class HeaderTree(KnownHeaders):
     def may_be_head(self, id: Hash) -> bool:
         """Is this known block one that may be executed now: complete, not set aside, on what is final?"""
         return self._choice.may_execute(self._nodes[id])
+
+    def may_be_passed(self, id: Hash) -> bool:
+        """Is this known block final, complete, and not below what the head made final? Who is behind comes by it."""
+        return self._choice.may_pass(self._nodes[id])
 
     @property
     def final_height(self) -> Height:
