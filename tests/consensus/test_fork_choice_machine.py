@@ -194,7 +194,10 @@ class ForkChoiceMachine(RuleBasedStateMachine):
         """What was chosen when a job began may not be any more: only what may be the head becomes it."""
         id, model = self.pick(block), self.model
         assert self.tree.may_be_head(id) == model.may_execute(id)
-        if not model.may_execute(id):
+        if self.tree.may_be_passed(id):
+            assert model.stands_on(model.decided, id)  # on the way to what is final
+            assert model.stands_on(id, model.final)
+        elif not model.may_execute(id):
             with pytest.raises(ValueError, match=r"invalid|not complete|leaves the chain"):
                 self.tree.set_head(id)
 
