@@ -69,7 +69,7 @@ def groups() -> dict[str, list[Case]]:
         ],
         "heads": [
             *_cases("mnist-full", "iid", ("noise", "edge"), ends, (15,)),
-            *_cases("mnist-full", "iid", ("ones-to-sevens", "edge"), ends, (30,)),
+            *_cases("mnist-full", "iid", ("label-flip", "ones-to-sevens", "edge"), ends, (30,)),
         ],
         "unlike": [
             *_cases("mnist", "two-digits", _UNLIKE_ATTACKS, _UNLIKE, (POLICY_SHARE,)),
