@@ -2,7 +2,8 @@
 
 Each federation is ``fedchain fleet`` as a person would run it: processes of their own over the real peer protocol,
 every device with its own key, registration, updates and rewards. ``--images`` draws ``docs/images/fleet.png``;
-``--devices`` and ``--rounds`` take others. What a run leaves is in ``build/fleet/DEVICES``, with its logs.
+``--devices`` and ``--rounds`` take others. What a run leaves, logs and summary, is in
+``build/fleet/DEVICES``; ``--keep`` takes the summaries that are there in place of running again.
 """
 
 import argparse
@@ -40,6 +41,12 @@ def measure(devices: int, rounds: int, engine: str, block_ms: int) -> Summary:
     command += ["--timeout", str(24 * 3600)]
     answer: Summary = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
     return answer
+
+
+def read_kept(devices: int) -> Summary | None:
+    """Return the summary that an earlier run of so many devices left, None if there is none."""
+    file = HOME / str(devices) / "summary.json"
+    return json.loads(file.read_text()) if file.exists() else None
 
 
 def updates_of(summary: Summary) -> int:
@@ -132,16 +139,21 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--engine", default="pos")
     parser.add_argument("--block-ms", type=int, default=2_000)
+    parser.add_argument("--keep", action="store_true", help="take runs that are there already")
     given = parser.parse_args()
-    measure(20, 1, given.engine, 500)  # kernels are compiled here, not in what counts
-    summaries = [measure(devices, given.rounds, given.engine, given.block_ms) for devices in given.devices]
+    kept = {devices: read_kept(devices) if given.keep else None for devices in given.devices}
+    if None in kept.values():
+        measure(20, 1, given.engine, 500)  # kernels are compiled here, not in what counts
+    summaries = [
+        known or measure(devices, given.rounds, given.engine, given.block_ms) for devices, known in kept.items()
+    ]
     note = (
         f"One process hosts all devices, three mine ({given.engine}, blocks of {given.block_ms / 1000:g} s), all on "
         "this machine; rows are made up from seed 1. Processor time counts the whole run, start and enrolment included."
     )
     document = publish("fleet", rows_of(summaries), note=note)
-    kept = {str(one["devices"]): one for one in summaries}
-    (OUT / "fleet.json").write_text(json.dumps({**document, "runs": kept}, indent=2, ensure_ascii=False) + "\n")
+    runs = {str(one["devices"]): one for one in summaries}
+    (OUT / "fleet.json").write_text(json.dumps({**document, "runs": runs}, indent=2, ensure_ascii=False) + "\n")
     if given.images:
         draw(summaries, IMAGES / "fleet.png")
 
