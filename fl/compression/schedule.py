@@ -12,6 +12,8 @@ from fractions import Fraction
 from fl.plan.schema import TopK
 
 _QUARTER = Fraction(1, 4)
+_LEAST = 32
+"""Quarters below every share that a plan may name: one that names 0 or less, which none may, ends the search too."""
 
 
 def kept_share(spec: TopK, round_number: int) -> Fraction:
@@ -21,7 +23,7 @@ def kept_share(spec: TopK, round_number: int) -> Fraction:
     if before_end <= 0:
         return keep
     power = 0
-    while _QUARTER ** (power + 1) > keep:
+    while power < _LEAST and _QUARTER ** (power + 1) > keep:
         power += 1
     return max(keep, _QUARTER ** max(1, power + 1 - before_end))
 
