@@ -6,7 +6,7 @@ Every question takes a ``StateView``: the head's snapshot, or an overlay over it
 
 from chain.codec import Record
 from chain.genesis import Rules
-from chain.ids import AccountField, AccountId, Hash, HeightField, MillisField, Natural, ShortText
+from chain.ids import AccountField, AccountId, Hash, Height, HeightField, MillisField, Natural, ShortText
 from chain.payload import PayloadRef
 from consensus.assignment import get_eligible
 from consensus.committing import get_committed
@@ -40,7 +40,7 @@ from consensus.state import (
     plan_key,
 )
 from consensus.view import StateView
-from fl.plan.dimensions import holdout_policy, replay_policy
+from fl.plan.dimensions import audit_policy, holdout_policy, replay_policy
 from fl.plan.schema import Plan, decode_plan
 from fl.steps import step_table
 from fl.task import Task
@@ -71,6 +71,7 @@ __all__ = [
     "get_supply",
     "list_plans",
     "needed_payloads",
+    "reads_above",
     "takes_updates",
 ]
 
@@ -193,6 +194,20 @@ def needed_payloads(view: StateView, plan: Hash, to: int | None = None) -> tuple
     audits = [get_audit(view, plan, position, digest) for position in range(state.selected)]
     refs += [audit.payload for audit in audits if audit is not None]
     return (*refs, *get_first_payloads(view, plan), *shared)
+
+
+def reads_above(view: StateView, plan: Hash) -> Height:
+    """Return the block above which all payloads stand that settling an active plan's open task will read.
+
+    It rises from block to block: what a later state reads stands above it too.
+    """
+    entry, state = get_plan(view, plan), get_round(view, plan)
+    if entry is None:
+        raise LookupError(f"plan {plan.hex()} is not on this chain")
+    document = get_problem(view, plan).plan
+    if state is None or replay_policy(document) is not None or audit_policy(document) is not None:
+        return Height(entry.submitted - 1)  # rows shared at joining, counts of the phase before
+    return Height(state.opened)
 
 
 def _get_all_shared(view: StateView, plan: Hash) -> tuple[PayloadRef, ...]:

@@ -2,7 +2,8 @@
 
     undo        of final blocks, as far as no state is served that is found by it
     payloads    of blocks that have been final for so many blocks, but not those that an open task still settles with,
-                nor those that a later block refers to as well
+                nor those that a later block refers to as well. A task that has settled in a block that is not final yet
+                is open again if that block is taken back: its payloads stay until it is final
     bodies      the same, if the operator says so; with a body go its events and its transactions in the index
 
 Rules of this file: each step is bounded by a number of blocks, so that nobody waits; a step that a crash took is done
@@ -10,11 +11,13 @@ again. An archive keeps everything, and so does a node whose limit of reorganisa
 what was pruned hear that it is not here, and hold it against nobody.
 """
 
+from collections import deque
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final
 
 from chain.ids import Hash, Height
-from consensus.queries import needed_payloads
+from consensus.queries import needed_payloads, reads_above
 from consensus.state import get_active
 from node.core.chain import Chain
 from node.core.config import CoreConfig
@@ -33,6 +36,15 @@ _SWEPT: Final = 500
 """Keys of a state that is not in use, a step."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Noted:
+    """A head that was, and the block above which its open tasks read payloads."""
+
+    height: Height
+    block: Hash
+    read: Height
+
+
 class Pruner:
     """Makes one step with each tick that finds something to do."""
 
@@ -43,6 +55,9 @@ class Pruner:
         self._interval = config.snapshot_blocks
         self._chain = chain
         self._is_swept = False
+        self._noted: deque[_Noted] = deque()
+        """Heads that were, rising: the last that is final now, and those above it. What is read only rises, so what the
+        first of them does not read no block above finality reads, whichever it will be."""
         self._done_at: tuple[Hash, Hash] | None = None
         """The head and the final block with which there was nothing more to do."""
 
@@ -53,6 +68,7 @@ class Pruner:
         place = self._chain.head_id, self._chain.tree.decided
         if self._keeps_all or self._done_at == place:
             return
+        self._note_head()
         for kind in ("undo", "payloads", "bodies"):
             floor, end = store.floor(kind), self._end_of(kind)
             if floor < end:
@@ -67,8 +83,22 @@ class Pruner:
             return Height(final - final % self._interval if self._interval else final)
         bodies = final - self._kept.bodies if self._kept.bodies else 0
         payloads = final - self._kept.payloads if self._kept.payloads else 0
-        end = bodies if kind == "bodies" else max(payloads, bodies)  # who forgets a block forgets its payloads
-        return Height(max(0, end))
+        if kind == "bodies":
+            return Height(max(0, bodies))
+        spent = min(payloads, self._noted[0].read) if self._noted else payloads
+        return Height(max(0, spent, bodies))  # who forgets a block forgets its payloads
+
+    def _note_head(self) -> None:
+        """Note what the head's open tasks read, and forget what heads noted that are gone or long final."""
+        height, view, noted = self._chain.height, self._chain.view, self._noted
+        while noted and self._world.store.block_id_at(noted[-1].height) != noted[-1].block:
+            noted.pop()
+        if not noted or noted[-1].height < height:
+            read = min((reads_above(view, plan) for plan in get_active(view)), default=height)
+            noted.append(_Noted(height, self._chain.head_id, read))
+        final = self._world.engine.finalized(self._chain.tree, self._chain.head_id)
+        while len(noted) > 1 and noted[1].height <= final:
+            noted.popleft()
 
     def _step(self, kind: Pruned, floor: Height, to: Height) -> None:
         gone: dict[Hash, None] = {}

@@ -248,6 +248,7 @@ CAPS: Final[dict[str, Cap]] = {
     "PayloadWants._needs": _payloads,
     "PayloadWants._needs[]": _payloads,
     "Monitor._moves": 1024,
+    "Pruner._noted": lambda facts: facts.blocks + _FEW,
     "Waymarks._notes": lambda facts: facts.runs,
     "Waymarks._ahead": lambda facts: facts.runs,
     "LinkTrial._notes": lambda facts: facts.runs,

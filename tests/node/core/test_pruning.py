@@ -3,10 +3,12 @@
 from dataclasses import replace
 from types import SimpleNamespace
 
+import pytest
 from msgspec.structs import replace as changed
 
-from chain.ids import Height, Millis
+from chain.ids import Hash, Height, Millis
 from consensus.queries import get_history, needed_payloads
+from node.core import pruning
 from node.core.config import CoreConfig, Retention
 from node.core.core import NodeCore
 from node.core.pruning import Pruner
@@ -145,3 +147,28 @@ def test_a_payload_of_which_nobody_knows_who_refers_to_it_stays() -> None:
     pruner = Pruner(replace(world, store=store), replace(SERVER, retention=Retention(payloads=1)), chain)
     assert list(pruner._spent_payloads(Height(5), frozenset())) == [payloads[1]]
     assert list(pruner._spent_payloads(Height(5), frozenset(payloads[1:2]))) == []
+
+
+def test_payloads_of_a_task_stay_until_the_block_in_which_it_settled_is_final(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A block that is not final may be taken back, and with it the task is open again; another may take its place."""
+    ids = {Height(35): Hash(bytes([35]) * 32), Height(36): Hash(bytes([36]) * 32)}
+    read, final = {35: Height(26), 36: Height(36)}, [35]
+    monkeypatch.setattr(pruning, "get_active", lambda view: [ids[Height(35)]])
+    monkeypatch.setattr(pruning, "reads_above", lambda view, plan: read[view])
+    chain = SimpleNamespace(height=Height(35), head_id=ids[Height(35)], view=35, tree=None)
+    world = SimpleNamespace(
+        store=SimpleNamespace(block_id_at=ids.get), engine=SimpleNamespace(finalized=lambda tree, head: final[0])
+    )
+    config = replace(SERVER, retention=Retention(payloads=1))
+    pruner = Pruner(world, config, chain)  # type: ignore[arg-type]
+    pruner._note_head()
+    assert pruner._end_of("payloads") == 26
+    chain.height, chain.head_id, chain.view = Height(36), ids[Height(36)], 36
+    pruner._note_head()
+    assert pruner._end_of("payloads") == 26, "the task has settled, in a block that may be taken back"
+    ids[Height(36)] = chain.head_id = Hash(bytes([37]) * 32)
+    read[36] = Height(26)
+    pruner._note_head()
+    final[0] = 36
+    pruner._note_head()
+    assert pruner._end_of("payloads") == 26, "it was taken back: in the block that is final it has not settled"
