@@ -41,7 +41,7 @@ from node.fleet.keys import FLEET_KEY
 from node.home import create_home
 from node.localnet.homes import LOOPBACK, Layout, free_ports, prepare_out
 from node.localnet.processes import NodeHome
-from node.localnet.spec import DELTA_MS, DELTA_SHARE, OWNER_COINS, STAKE_COINS, epoch_blocks, unbonding_blocks
+from node.localnet.spec import DELTA_MS, OWNER_COINS, STAKE_COINS, epoch_blocks, unbonding_blocks
 from storage.directory import DataDirectory
 
 DEFAULT_BLOCK_MS: Final = 2_000
@@ -170,7 +170,7 @@ def _make_genesis(spec: FleetSpec, keys: dict[str, KeyPair], miners: list[str]) 
             {keys[miner].account: STAKE_COINS * COIN for miner in miners},
             time_ms=now,
             block_ms=spec.block_ms,
-            delta_ms=max(DELTA_MS, spec.block_ms // DELTA_SHARE),
+            delta_ms=max(DELTA_MS, spec.block_ms),  # a validator settles thousands of updates before it votes
             epoch_blocks=epoch_blocks(spec.block_ms),
             unbonding_blocks=unbonding_blocks(spec.block_ms),
             rules=rules,
