@@ -113,7 +113,7 @@ def authors(devices: int) -> Case:
     fleet = load_fleet(file, plan.roles[0])
     optimum = find_optimum(compile_problem(plan), fleet.data, file, cores()).loss
     loose = replace(plan, verification=Verification((Bounds(Number.of(1000), Number.of(1000)),), 0))
-    return Case(f"authors-{devices}", loose, fleet, None, optimum, batches=(10,), passes=(1,))
+    return Case(f"authors-{devices}", loose, fleet, None, optimum, batches=(10,), pulls=("0",), passes=(1,))
 
 
 CASES: Final[dict[str, Callable[[], Case]]] = {

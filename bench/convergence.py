@@ -46,7 +46,7 @@ _DIVERGED: Final = 1e300
 class Case:
     """A learning problem: a plan without its method, the devices' rows, the test rows, the least loss there is.
 
-    ``batches`` are those that federated averaging tries besides all rows, ``passes`` DANE's (and as many μ as batches).
+    ``batches`` are those that federated averaging tries besides all rows; ``pulls`` DANE's μ, ``passes`` its passes.
     """
 
     name: str
@@ -55,6 +55,7 @@ class Case:
     test: Dataset | None
     optimum: float
     batches: tuple[int, ...] = (1, 10, 50)
+    pulls: tuple[str, ...] = ("0", "0.01", "0.1")
     passes: tuple[int, ...] = (1, 4)
 
     @property
@@ -89,7 +90,7 @@ def specs(case: Case, method: str, step: float) -> list[AlgorithmSpec]:
         case "fedavg":
             return [FedAvg(length, epochs, size) for epochs, size in product((1, 5), (*case.batches, case.most_rows))]
         case "dane":
-            forms = product(("0", "0.01", "0.1")[: len(case.batches)], case.passes)
+            forms = product(case.pulls, case.passes)
             return [Dane(length, Number.of(1), Number.of(mu), passes) for mu, passes in forms]
     raise ValueError(f"no method {method!r} has steps")
 
