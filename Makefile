@@ -12,6 +12,7 @@ FUZZ_STAMP := $(VENV)/.fuzz
 RAY_STAMP := $(VENV)/.ray
 KERNEL_PEERS := build/env/kernels
 ROUND_PEERS := build/env/round
+HE_PEERS := build/env/he
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet
 OUT ?= build/demo
 BENCHES := $(patsubst bench/bench_%.py,%,$(wildcard bench/bench_*.py))
@@ -108,6 +109,15 @@ $(ROUND_PEERS)/.made: requirements/bench-round.lock
 
 bench-round: $(ROUND_PEERS)/.made
 
+$(HE_PEERS)/.made: requirements/bench-he.lock
+	@echo "Installing phe for bench-he in $(HE_PEERS) …"
+	@rm -rf $(HE_PEERS)
+	@$(PYTHON) -m venv $(HE_PEERS)
+	@if $(HE_PEERS)/bin/python -m pip --disable-pip-version-check --quiet --quiet install --only-binary :all: --require-hashes -r $<; \
+		then touch $@; else echo "It is not there for this Python: bench-he runs without it."; rm -rf $(HE_PEERS); fi
+
+bench-he: $(HE_PEERS)/.made
+
 $(addprefix bench-,$(BENCHES)): bench-%: $(DEV_STAMP)
 	@$(BIN)/python -m bench.bench_$*
 
@@ -125,6 +135,7 @@ lock: $(DEV_STAMP) ## Resolve the dependencies again and pin them with their has
 	@$(COMPILE) --extra ray --constraint requirements/run.lock --output-file requirements/ray.lock pyproject.toml
 	@$(subst --build-deps-for editable,,$(COMPILE)) --output-file requirements/bench-kernels.lock requirements/bench-kernels.in
 	@$(subst --build-deps-for editable,,$(COMPILE)) --output-file requirements/bench-round.lock requirements/bench-round.in
+	@$(subst --build-deps-for editable,,$(COMPILE)) --output-file requirements/bench-he.lock requirements/bench-he.in
 
 clean: ## Remove what make made (the environment too)
 	rm -rf build dist *.egg-info $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
