@@ -7,7 +7,8 @@
     ├── DamagedError         missing, cut short or changed bytes; names the file and what to do
     ├── DiskError            the database can't be written: a full or failing disk; says how to go on
     ├── UseError             what contradicts a store's state was asked: a commit beside its tip, a read once closed
-    ├── CapacityError        a payload or the whole payload store is over its cap
+    ├── CapacityError        a payload, the whole payload store or a data store is over its cap
+    ├── BoundError           a data store that serves another device already
     ├── JournalError         a release or signature would contradict one already journalled
     └── KeystoreError        a key file that is missing, exists already, or can't be read
         └── WrongPasswordError
@@ -47,6 +48,10 @@ class UseError(StorageError):
 
 class CapacityError(StorageError):
     """A payload does not fit."""
+
+
+class BoundError(StorageError):
+    """A data store serves one device: what it released, and its privacy loss, are counted under one key."""
 
 
 class JournalError(StorageError):

@@ -15,30 +15,31 @@ a new key, and a changed password replaces the file in one step.
 import json
 import os
 import re
-import secrets
 from pathlib import Path
 from typing import Final
-
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
-from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from chain.ids import AccountId
 from chain.keys import SEED_BYTES, KeyPair
 from storage.base import KeyInfo
 from storage.errors import KeystoreError, WrongPasswordError
 from storage.files import write_file
+from storage.passwords import (
+    SCRYPT_N,
+    SCRYPT_P,
+    SCRYPT_R,
+    Document,
+    check_password,
+    hex_field,
+    lock_secret,
+    object_field,
+    unlock_secret,
+)
+
+__all__ = ["SCRYPT_N", "SCRYPT_P", "SCRYPT_R", "KeyFiles", "check_given", "check_name", "check_password"]
 
 VERSION: Final = 1
-SCRYPT_N: Final = 2**15
-SCRYPT_R: Final = 8
-SCRYPT_P: Final = 3
-"""32 MiB and about 0.2 s for each guess: the OWASP password storage cheat sheet's choice for this memory."""
-_MAX_N: Final = 2**20
 _MAX_FILE_BYTES: Final = 16 * 1024
 _NAME: Final = re.compile("[a-z0-9][a-z0-9_-]{0,63}")
-
-Document = dict[str, object]
 
 
 def check_name(name: str) -> str:
@@ -46,12 +47,6 @@ def check_name(name: str) -> str:
     if not _NAME.fullmatch(name):
         raise KeystoreError(f"key name {name!r:.80}: 1 to 64 of a-z, 0-9, _ and -, not beginning with _ or -")
     return name
-
-
-def check_password(password: str | None) -> None:
-    """Raise ``KeystoreError`` for a new password that can't be one."""
-    if password == "":
-        raise KeystoreError("an empty password protects nothing: give one, or none at all")
 
 
 def check_given(name: str, password: str | None, *, is_encrypted: bool) -> None:
@@ -81,7 +76,9 @@ class KeyFiles:
         """Return one key's public facts."""
         file = self._file(name)
         document = _read(file)
-        return KeyInfo(name, AccountId(_bytes(document, "public_key", 32, file)), "encryption" in document)
+        return KeyInfo(
+            name, AccountId(hex_field(document, "public_key", 32, f"key file {file}")), "encryption" in document
+        )
 
     def add(self, name: str, key: KeyPair, password: str | None = None) -> KeyInfo:
         """Keep a key under a new name."""
@@ -96,12 +93,14 @@ class KeyFiles:
         """Return a key."""
         file = self._file(name)
         document = _read(file)
-        account = _bytes(document, "public_key", 32, file)
+        account = hex_field(document, "public_key", 32, f"key file {file}")
         check_given(name, password, is_encrypted="encryption" in document)
         if password is None:
-            seed = _bytes(document, "seed", SEED_BYTES, file)
+            seed = hex_field(document, "seed", SEED_BYTES, f"key file {file}")
         else:
-            seed = _decrypt(_section(document, "encryption", file), account, password, name, file)
+            where = f"key file {file}"
+            section = object_field(document, "encryption", where)
+            seed = unlock_secret(section, password, account, SEED_BYTES, where, f"key {name!r}")
         key = KeyPair(seed)
         if key.account != account:
             raise KeystoreError(f"key file {file}: its seed and its public_key do not belong together")
@@ -118,49 +117,8 @@ class KeyFiles:
         if password is None:
             document["seed"] = key.seed.hex()
         else:
-            document["encryption"] = self._encrypt(key, password)
+            document["encryption"] = lock_secret(key.seed, password, key.account, self._scrypt_n)
         return (json.dumps(document, indent=2) + "\n").encode()
-
-    def _encrypt(self, key: KeyPair, password: str) -> Document:
-        check_password(password)
-        salt, nonce = secrets.token_bytes(16), secrets.token_bytes(12)
-        secret = _derive(password, salt, self._scrypt_n, SCRYPT_R, SCRYPT_P)
-        return {
-            "kdf": "scrypt",
-            "salt": salt.hex(),
-            "n": self._scrypt_n,
-            "r": SCRYPT_R,
-            "p": SCRYPT_P,
-            "cipher": "chacha20-poly1305",
-            "nonce": nonce.hex(),
-            "ciphertext": ChaCha20Poly1305(secret).encrypt(nonce, key.seed, key.account).hex(),
-        }
-
-
-def _derive(password: str, salt: bytes, n: int, r: int, p: int) -> bytes:
-    return Scrypt(salt=salt, length=32, n=n, r=r, p=p).derive(password.encode())
-
-
-def _decrypt(section: Document, account: bytes, password: str, name: str, file: Path) -> bytes:
-    if section.get("kdf") != "scrypt" or section.get("cipher") != "chacha20-poly1305":
-        raise KeystoreError(f"key file {file}: kdf {section.get('kdf')!r:.40}, cipher {section.get('cipher')!r:.40}")
-    n, r, p = (_cost(section, field, file) for field in ("n", "r", "p"))
-    secret = _derive(password, _bytes(section, "salt", 16, file), n, r, p)
-    nonce = _bytes(section, "nonce", 12, file)
-    try:
-        return ChaCha20Poly1305(secret).decrypt(nonce, _bytes(section, "ciphertext", SEED_BYTES + 16, file), account)
-    except InvalidTag:
-        raise WrongPasswordError(f"wrong password for key {name!r}") from None
-
-
-def _cost(section: Document, field: str, file: Path) -> int:
-    value = section.get(field)
-    limit = _MAX_N if field == "n" else 16
-    is_fine = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= limit
-    if not is_fine or (field == "n" and (value < 2 or value & (value - 1))):  # type: ignore[operator]
-        raise KeystoreError(f"key file {file}: {field} = {value!r:.40}; must be 1 to {limit}, n a power of two")
-    assert isinstance(value, int)
-    return value
 
 
 def _read(file: Path) -> Document:
@@ -189,21 +147,3 @@ def _read(file: Path) -> Document:
             f"key file {file} has version {document.get('version')!r:.40}; this fedchain knows {VERSION}"
         )
     return document
-
-
-def _section(document: Document, field: str, file: Path) -> Document:
-    value = document.get(field)
-    if not isinstance(value, dict):
-        raise KeystoreError(f"key file {file}: {field} must be an object")
-    return value
-
-
-def _bytes(document: Document, field: str, size: int, file: Path) -> bytes:
-    value = document.get(field)
-    try:
-        data = bytes.fromhex(value) if isinstance(value, str) else b""
-    except ValueError:
-        data = b""
-    if len(data) != size:
-        raise KeystoreError(f"key file {file}: {field} must be {size} bytes in hex: restore a backup")
-    return data
