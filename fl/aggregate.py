@@ -14,7 +14,7 @@ from chain.fixedpoint import Float64Vector, Int64Vector, divide_half_even, weigh
 from fl.algorithms.base import Settled
 from fl.exact import divided, narrowed
 from fl.objective import Objective
-from fl.plan.schema import PlainAggregation
+from fl.plan.schema import MEANS
 from fl.robust import Member, locate, mean_vector
 
 _WIDE_BYTES: Final = 16
@@ -43,7 +43,7 @@ def update_sums(problem: Objective, settled: Sequence[Settled], samples: int) ->
     what a robust rule finds among the others is weighed by their share of n.
     """
     rule = problem.plan.aggregation
-    if isinstance(rule, PlainAggregation) or not settled:
+    if isinstance(rule, MEANS) or not settled:
         return summed_by_samples(settled, problem.dimension), max(samples, 1)
     members = [Member(entry.device, entry.samples, entry.contribution.vector) for entry in settled]
     location = locate(rule, members).scaled(total_samples(settled), max(samples, 1))

@@ -18,7 +18,7 @@ from chain.ids import Natural
 from fl.aggregate import mean_members, mean_norm_squared, pack_wide, summed, total_samples, unpack_wide_floats
 from fl.algorithms.base import Contribution, PhaseOutcome, Settled
 from fl.objective import Objective
-from fl.plan.schema import PlainAggregation
+from fl.plan.schema import MEANS
 from fl.robust import locate
 
 
@@ -58,7 +58,7 @@ def settle_gradients(problem: Objective, settled: Sequence[Settled]) -> PhaseOut
     noted = [Settled(entry.device, entry.samples, partial(tally.note, entry.read)) for entry in settled]
     samples = total_samples(settled)
     rule = problem.plan.aggregation
-    if isinstance(rule, PlainAggregation):
+    if isinstance(rule, MEANS):
         sums = summed(noted, problem.dimension)
     else:
         sums = locate(rule, mean_members(noted)).times(samples)

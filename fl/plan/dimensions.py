@@ -12,20 +12,23 @@ from typing import Final
 from fl.compression.schedule import most_kept
 from fl.plan.remember import remembered
 from fl.plan.schema import (
+    MEANS,
     Audit,
     BySamples,
     CategoricalFeature,
     ClassLabel,
     Commit,
     Dane,
+    Encryption,
     Feature,
     FedAvg,
     FedSvrg,
     Holdout,
     LeaveOneOut,
+    Masked,
     MultiKrum,
     NumericFeature,
-    PlainAggregation,
+    Paillier,
     Plan,
     Replay,
     Role,
@@ -121,6 +124,11 @@ def commit_policy(plan: Plan) -> Commit | None:
     return next((policy for policy in plan.verification.policies if isinstance(policy, Commit)), None)
 
 
+def encryption_of(plan: Plan) -> Encryption | None:
+    """Return how the plan's updates are encrypted; None if they travel in the clear."""
+    return plan.aggregation if isinstance(plan.aggregation, Paillier | Masked) else None
+
+
 def keeps_residual(plan: Plan) -> bool:
     """Do the plan's devices keep something of their updates from round to round?"""
     return isinstance(plan.compression, TopK)
@@ -201,7 +209,7 @@ def replay_work(plan: Plan, samples: int | None = None) -> int:
 
 def _robust_work(plan: Plan) -> int:
     """Return what a robust rule adds to settling a phase."""
-    if isinstance(plan.aggregation, PlainAggregation):
+    if isinstance(plan.aggregation, MEANS):
         return 0
     d, devices = parameter_count(plan), most_selected(plan)
     pairs = devices * (devices - 1) // 2 if isinstance(plan.aggregation, MultiKrum) else 0

@@ -75,8 +75,8 @@ def allowed_by(kind: inspect.Type) -> str:
             return " or ".join(f'"{value}"' for value in sorted(map(str, values)))
         case inspect.BoolType():
             return "true or false"
-        case inspect.BytesType(max_length=most):
-            return f"{2 * (most or 0)} hex digits"
+        case inspect.BytesType(min_length=least, max_length=most):
+            return f"{'' if least else 'at most '}{2 * (most or 0)} hex digits"
         case inspect.VarTupleType(item_type=item):
             return f"an array of {_plural(allowed_by(item))}"
         case inspect.StructType(cls=cls) if cls is Number:
@@ -131,8 +131,9 @@ class Reader:
             case inspect.BoolType():
                 if isinstance(value, bool):
                     return value
-            case inspect.BytesType(max_length=most):
-                if isinstance(value, str) and len(value) == 2 * (most or 0) and _is_hex(value):
+            case inspect.BytesType(min_length=least, max_length=most):
+                is_fitting = isinstance(value, str) and 2 * (least or 0) <= len(value) <= 2 * (most or 0)
+                if isinstance(value, str) and is_fitting and len(value) % 2 == 0 and _is_hex(value):
                     return bytes.fromhex(value)
             case inspect.VarTupleType(item_type=item):
                 if isinstance(value, list):

@@ -24,6 +24,10 @@ from chain.number import Number
 from chain.transaction import MAX_PLAN_BYTES
 
 MAX_COORDINATES = 1 << 24
+MAX_MEMBERS = 16
+"""Most members of a committee."""
+MAX_KEY_BYTES = 1 << 15
+"""A committee's key: a modulus, and for each member an element to verify it by and a sealed share."""
 Count = Annotated[int, Meta(ge=0, le=2**32 - 1)]
 Text = Annotated[str, Meta(max_length=4000)]
 
@@ -266,6 +270,33 @@ class NoPrivacy(Record, tag="none"):
     """Updates are released without noise; their privacy loss is unbounded and recorded as such."""
 
 
+class Gaussian(Record, tag="gaussian"):
+    """Discrete Gaussian noise on every release; a release loses 1/(2 · multiplier²) zCDP.
+
+    ``unit``: whose presence it hides, a row's ("record") or a device's with all its rows ("device"). ``multiplier``:
+    sigma = multiplier · sensitivity. ``budget``: the most a device may lose under the plan, micro-zCDP; 0 = what the
+    plan can cost at worst.
+    """
+
+    unit: Literal["record", "device"]
+    multiplier: Number
+    budget: Natural
+
+
+class Laplace(Record, tag="laplace"):
+    """Discrete Laplace noise on every release: pure ``epsilon`` each, which is at most epsilon²/2 zCDP.
+
+    ``unit`` and ``budget`` as under Gaussian noise; the budget is in micro-zCDP too.
+    """
+
+    unit: Literal["record", "device"]
+    epsilon: Number
+    budget: Natural
+
+
+Privacy = NoPrivacy | Gaussian | Laplace
+
+
 class PlainAggregation(Record, tag="plain"):
     """Updates travel in the clear and are combined by ``rule``."""
 
@@ -294,8 +325,40 @@ class NormClip(Record, tag="norm-clip"):
     percent: Annotated[int, Meta(ge=1, le=10_000)]
 
 
+class Paillier(Record, tag="paillier"):
+    """Updates are encrypted; their sum is decrypted by ``threshold`` of a committee, and everybody checks it.
+
+    ``key`` (``fl.secure.paillier.PublicKey``) names the members and holds their sealed shares; the owner deals it.
+    ``value_bits``: of a weighted coordinate, its sign included, as it is encrypted. ``cohort`` "open" joins whoever
+    wants, so updates carry noise; of "known" devices the owner says that none of them is many.
+    """
+
+    threshold: Annotated[int, Meta(ge=1, le=MAX_MEMBERS)]
+    value_bits: Annotated[int, Meta(ge=8, le=48)]
+    decrypt_blocks: Annotated[int, Meta(ge=1, le=10**6)]
+    cohort: Literal["open", "known"]
+    key: Annotated[bytes, Meta(max_length=MAX_KEY_BYTES)]
+
+
+class Masked(Record, tag="masks"):
+    """Updates under masks that cancel out in their sum (Bonawitz et al. 2017); devices help where one drops out.
+
+    ``threshold_percent`` of the selected devices, rounded up, can take off what drop-outs leave, and no fewer can.
+    ``value_bits`` and ``cohort`` as under "paillier".
+    """
+
+    threshold_percent: Annotated[int, Meta(ge=51, le=100)]
+    value_bits: Annotated[int, Meta(ge=8, le=48)]
+    share_blocks: Annotated[int, Meta(ge=1, le=10**6)]
+    decrypt_blocks: Annotated[int, Meta(ge=1, le=10**6)]
+    cohort: Literal["open", "known"]
+
+
 RobustRule = Median | TrimmedMean | MultiKrum | NormClip
-Aggregation = PlainAggregation | Median | TrimmedMean | MultiKrum | NormClip
+Encryption = Paillier | Masked
+Aggregation = PlainAggregation | Median | TrimmedMean | MultiKrum | NormClip | Paillier | Masked
+MEANS: Final = (PlainAggregation, Paillier, Masked)
+"""The ways to combine that need a phase's sum alone."""
 
 
 class NoCompression(Record, tag="none"):
@@ -396,7 +459,7 @@ class HorizontalPlan(Record, tag="horizontal"):
     participation: Participation
     deadlines: Deadlines
     verification: Verification
-    privacy: NoPrivacy
+    privacy: Privacy
     aggregation: Aggregation
     compression: Compression
     rewards: Rewards
@@ -409,7 +472,22 @@ class HorizontalPlan(Record, tag="horizontal"):
 Plan = HorizontalPlan
 LATER_SECTIONS: Final = ("training", "contribution")
 """Sections of format 2; plans of format 1 have them as they are by default."""
-LATER_KINDS: Final = (Median, TrimmedMean, MultiKrum, NormClip, Support, TopK, Audit, Replay, Commit, Pace)
+LATER_KINDS: Final = (
+    Median,
+    TrimmedMean,
+    MultiKrum,
+    NormClip,
+    Support,
+    TopK,
+    Audit,
+    Replay,
+    Commit,
+    Pace,
+    Paillier,
+    Masked,
+    Gaussian,
+    Laplace,
+)
 """Forms of older sections that plans of format 2 alone may name."""
 LEARNING_RULES: Final = 3
 """The rules version from which on a chain takes plans of format 2."""

@@ -19,6 +19,7 @@ from chain.number import Number
 from chain.transaction import MAX_PLAN_BYTES
 from fl.errors import Problem
 from fl.plan.cells import canonical, is_missing
+from fl.plan.checks_privacy import PRIVACY_PLAN_RULES, PRIVACY_RECORD_RULES
 from fl.plan.dimensions import (
     MAX_PARAMETERS,
     audit_policy,
@@ -35,6 +36,7 @@ from fl.plan.schema import (
     LATER_KINDS,
     LATER_SECTIONS,
     MAX_COORDINATES,
+    MEANS,
     Audit,
     Bounds,
     BySamples,
@@ -110,6 +112,7 @@ def walk(plan: Plan) -> Iterator[tuple[str, Record]]:
         "algorithm",
         "participation",
         "deadlines",
+        "privacy",
         "compression",
         "rewards",
         "stopping",
@@ -315,6 +318,7 @@ RECORD_RULES: Final[tuple[tuple[type | tuple[type, ...], Callable[..., Problems]
     (Shapley, _check_tolerance),
     (Rewards, _check_rewards),
     (Stopping, _check_stopping),
+    *PRIVACY_RECORD_RULES,
 )
 
 
@@ -357,6 +361,8 @@ def _check_format(plan: Plan) -> Problems:
     for name, default in zip(LATER_SECTIONS, Plan.__struct_defaults__, strict=True):
         if getattr(plan, name) != default:
             yield Problem(name, "", _LATER)
+    if isinstance(plan.privacy, LATER_KINDS):
+        yield Problem("privacy.type", tag_of(plan.privacy), _LATER)
     if isinstance(plan.aggregation, LATER_KINDS):
         yield Problem("aggregation.type", tag_of(plan.aggregation), _LATER)
     if isinstance(plan.compression, LATER_KINDS):
@@ -405,7 +411,7 @@ def _check_commit(plan: Plan) -> Problems:
 
 def _check_robust(plan: Plan) -> Problems:
     """A robust rule looks at a phase's vectors together, so they must fit memory."""
-    if isinstance(plan.aggregation, PlainAggregation):
+    if isinstance(plan.aggregation, MEANS):
         return
     held = 8 * most_selected(plan) * parameter_count(plan)
     if held > MAX_HELD_BYTES:
@@ -528,7 +534,10 @@ def _check_bytes(plan: Plan) -> Problems:
 
 _ALL: Final = frozenset(Plan.__struct_fields__)
 PLAN_RULES: Final[tuple[tuple[frozenset[str], Callable[[Plan], Problems]], ...]] = (
-    (frozenset({"version", "aggregation", "compression", "verification", *LATER_SECTIONS}), _check_format),
+    (
+        frozenset({"version", "privacy", "aggregation", "compression", "verification", *LATER_SECTIONS}),
+        _check_format,
+    ),
     (frozenset({"verification", "algorithm", "training", "deadlines"}), _check_audit),
     (frozenset({"verification"}), _check_replay),
     (frozenset({"verification", "deadlines"}), _check_commit),
@@ -552,6 +561,7 @@ PLAN_RULES: Final[tuple[tuple[frozenset[str], Callable[[Plan], Problems]], ...]]
         frozenset({"verification", "participation", "stopping", "algorithm", "fraction_bits"}),
         _check_fixed_point,
     ),
+    *PRIVACY_PLAN_RULES,
     (_ALL, _check_bytes),
 )
 """Each rule with the sections it reads."""
