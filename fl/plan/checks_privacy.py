@@ -1,0 +1,79 @@
+"""What a plan with noise must satisfy, each rule with its reason: nothing of a device leaves it but what is charged.
+
+Noise protects what is released through it and nothing else. So a plan with noise asks for nothing beside it: no rows
+opened or published, no counts of rare features, no choice of coordinates that the rows make.
+
+Rules of this file: as in ``fl.plan.validate``, which calls it.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from chain.ids import INT_MAX
+from fl.errors import Problem
+from fl.plan.dimensions import audit_policy, replay_policy
+from fl.plan.schema import FedSvrg, Gaussian, Laplace, NoCompression, NoPrivacy, Plan
+from fl.privacy.charges import releases_of, worst_case
+
+Problems = Iterator[Problem]
+
+
+def check_gaussian(record: Gaussian, path: str) -> Problems:
+    """A multiplier of 0 is no noise at all."""
+    if record.multiplier.mantissa <= 0:
+        yield Problem(f"{path}.multiplier", str(record.multiplier), _no_noise("above 0"))
+
+
+def check_laplace(record: Laplace, path: str) -> Problems:
+    """An ε of 0 would be noise without end, one below 0 means nothing."""
+    if record.epsilon.mantissa <= 0:
+        yield Problem(f"{path}.epsilon", str(record.epsilon), _no_noise("above 0"))
+
+
+def _no_noise(allowed: str) -> str:
+    return f'must be {allowed}; a plan without noise says so: privacy.type = "none"'
+
+
+def check_losses(plan: Plan) -> Problems:
+    """The worst case can be counted, and the plan's budget bears it: no device runs dry before the plan ends."""
+    if isinstance(plan.privacy, NoPrivacy):
+        return
+    worst, path = worst_case(plan), "privacy.multiplier" if isinstance(plan.privacy, Gaussian) else "privacy.epsilon"
+    counted = (
+        f"{releases_of(plan)} releases of a device (stopping.rounds × (participation.retries + 1) × phases) may cost "
+        f"{worst} micro-zCDP"
+    )
+    if worst > INT_MAX:
+        value = plan.privacy.multiplier if isinstance(plan.privacy, Gaussian) else plan.privacy.epsilon
+        yield Problem(path, str(value), f"is too little noise: {counted}, more than can be counted (2^63 - 1)")
+    elif 0 < plan.privacy.budget < worst:
+        allowed = f"must be at least the worst case (or 0, which means just that): {counted}"
+        yield Problem("privacy.budget", str(plan.privacy.budget), allowed)
+
+
+def check_released(plan: Plan) -> Problems:
+    """What else would leave the device is refused: by name, with what it would tell."""
+    if isinstance(plan.privacy, NoPrivacy):
+        return
+    with_it = f'with privacy.type = "{plan.privacy.__struct_config__.tag}"'
+    if isinstance(plan.algorithm, FedSvrg):
+        for name in ("scale_gradients", "scale_aggregate"):
+            if getattr(plan.algorithm, name):
+                allowed = f"must be false {with_it}: it needs each device's counts of rare features, told without noise"
+                yield Problem(f"algorithm.{name}", "true", allowed)
+    if not isinstance(plan.compression, NoCompression):
+        allowed = f'must be "none" {with_it}: which coordinates an update says would tell what its rows are'
+        yield Problem("compression.type", str(plan.compression.__struct_config__.tag), allowed)
+    if audit_policy(plan) is not None:
+        allowed = f"must be left out {with_it}: audits open rows and steps to verifiers, without noise"
+        yield Problem("verification.audit", "", allowed)
+    if replay_policy(plan) is not None:
+        allowed = f"must be left out {with_it}: nobody can repeat noise that a device alone has drawn"
+        yield Problem("verification.replay", "", allowed)
+
+
+PRIVACY_RECORD_RULES: Final = ((Gaussian, check_gaussian), (Laplace, check_laplace))
+PRIVACY_PLAN_RULES: Final[tuple[tuple[frozenset[str], Callable[[Plan], Problems]], ...]] = (
+    (frozenset({"privacy", "stopping", "participation", "algorithm"}), check_losses),
+    (frozenset({"privacy", "algorithm", "compression", "verification"}), check_released),
+)

@@ -1,0 +1,106 @@
+"""What a plan's releases cost the device that makes them: exact whole numbers, the same on every node.
+
+The unit of loss is the micro-zCDP: 10^-6 of the ρ of zero-concentrated differential privacy (Bun and Steinke 2016),
+which adds up over releases whatever plans they belong to. A release whose mechanism is pure has an ε too, in 10^-6.
+
+    Gaussian of multiplier z   sigma = z · sensitivity, so ρ = 1 / (2 z²)
+    Laplace of epsilon ε       scale = sensitivity / ε: pure ε, and ρ = ε² / 2
+
+Every number here is rounded up: a sum of rounded losses is never less than the sum of the losses. Who is selected,
+and how often, is drawn from a beacon that everybody can read: sampling amplifies nothing, so nothing is taken off.
+
+Rules of this file: counting only, from the plan alone; total on every plan that decodes. Which noise is added is
+``fl.privacy.noise``'s, what the chain does with a charge ``consensus.privacy``'s.
+"""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil
+from typing import Final
+
+from chain.number import Number
+from fl.plan.dimensions import phase_count
+from fl.plan.remember import remembered
+from fl.plan.schema import Gaussian, Laplace, NoPrivacy, Plan
+
+MICRO: Final = 10**6
+"""Units of loss in a ρ of 1, and of ε in an ε of 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """What one release costs: the mechanism's name, its loss in micro-zCDP, and its pure ε in 10^-6, if it has one."""
+
+    mechanism: str
+    loss: int
+    epsilon: int | None
+
+
+FREE: Final = Charge("none", 0, 0)
+"""What follows from released things alone, or releases nothing, costs nothing."""
+NOT_COUNTED: Final = Charge("none", 0, None)
+"""A release without noise: its loss has no bound, so none is counted."""
+
+
+def gaussian_charge(multiplier: Number) -> Charge:
+    """Return what a Gaussian release of this noise multiplier costs. The multiplier is above 0."""
+    z = multiplier.fraction()
+    return Charge("gaussian", ceil(Fraction(MICRO) / (2 * z * z)), None)
+
+
+def laplace_charge(epsilon: Number) -> Charge:
+    """Return what a Laplace release of this ε costs. The ε is above 0."""
+    e = epsilon.fraction()
+    return Charge("laplace", ceil(MICRO * e * e / 2), ceil(MICRO * e))
+
+
+def is_private(plan: Plan) -> bool:
+    """Do the plan's updates carry noise?"""
+    return not isinstance(plan.privacy, NoPrivacy)
+
+
+def is_bounded(plan: Plan) -> bool:
+    """Has all that a device releases under the plan, joining included, a bounded loss?"""
+    return is_private(plan)
+
+
+@remembered
+def update_charge(plan: Plan) -> Charge:
+    """Return what one update of the plan costs: each phase's noise is that of the plan."""
+    match plan.privacy:
+        case Gaussian(multiplier=multiplier) if multiplier.mantissa > 0:
+            return gaussian_charge(multiplier)
+        case Laplace(epsilon=epsilon) if epsilon.mantissa > 0:
+            return laplace_charge(epsilon)
+        case _:
+            return NOT_COUNTED
+
+
+def phase_charge(plan: Plan, phase: int) -> Charge:
+    """Return what the release of this phase costs its device."""
+    return update_charge(plan)
+
+
+def join_charge(plan: Plan) -> Charge:
+    """Return what joining costs: a device that shares no data releases nothing by it."""
+    return FREE
+
+
+def releases_of(plan: Plan) -> int:
+    """Return the most releases a device makes under the plan: one for each phase of each attempt at each round."""
+    return plan.stopping.rounds * (plan.participation.retries + 1) * phase_count(plan)
+
+
+@remembered
+def worst_case(plan: Plan) -> int:
+    """Return the most that a device can lose under the plan, in micro-zCDP: what joining it reserves."""
+    attempt = sum(phase_charge(plan, phase).loss for phase in range(phase_count(plan)))
+    attempts = plan.stopping.rounds * (plan.participation.retries + 1)
+    return join_charge(plan).loss + attempts * attempt
+
+
+def plan_budget(plan: Plan) -> int:
+    """Return the plan's bound on a device's loss under it, in micro-zCDP: its own, or the worst case itself."""
+    if isinstance(plan.privacy, Gaussian | Laplace) and plan.privacy.budget:
+        return plan.privacy.budget
+    return worst_case(plan)
