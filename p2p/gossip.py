@@ -40,6 +40,7 @@ class Gossip:
         self._chain = chain
         self._offer = offer
         self._pending: dict[PeerId, _Pending] = {}
+        self._has_heads = self._has_transactions = False  # does any peer wait for some?
         self._ignored: RecentSet[tuple[Kind, Hash]] = RecentSet(MAX_IGNORED, VERDICT_MS)
         links.on_up.append(self._on_up)
         links.on_down.append(self._on_down)
@@ -52,6 +53,7 @@ class Gossip:
         for pending in self._pending.values():
             pending.head_due = due if pending.head is None else min(due, pending.head_due)
             pending.head = header
+        self._has_heads = True
         if not patience_ms:
             self._send_heads(now)
 
@@ -63,6 +65,7 @@ class Gossip:
 
     def announce_transaction(self, id: Hash) -> None:
         """Tell peers of a transaction with the next tick."""
+        self._has_transactions = True
         for pending in self._pending.values():
             if len(pending.transactions) < MAX_PENDING_ANNOUNCEMENTS:
                 pending.transactions[id] = None
@@ -87,6 +90,7 @@ class Gossip:
     def introduce(self, session: Session, transactions: Sequence[Hash], updates: Sequence[Hash], now: Millis) -> None:
         """Tell one peer of all this: updates at once, transactions with the next ticks."""
         pending = self._pending[session.peer].transactions
+        self._has_transactions = True
         for id in transactions[: max(0, MAX_PENDING_ANNOUNCEMENTS - len(pending))]:
             pending[id] = None
         self._tell_updates(session, self._notices(updates), now)
@@ -107,6 +111,9 @@ class Gossip:
     def tick(self, now: Millis) -> None:
         """Send what was gathered."""
         self._send_heads(now)
+        if not self._has_transactions:
+            return
+        self._has_transactions = False
         for peer, pending in self._pending.items():
             if not pending.transactions:
                 continue
@@ -119,13 +126,20 @@ class Gossip:
             pending.transactions = {
                 id: None for id in pending.transactions if not session.known.has((Kind.TRANSACTION, id), now)
             }
+            self._has_transactions |= bool(pending.transactions)
 
     def _send_heads(self, now: Millis) -> None:
+        if not self._has_heads:
+            return
+        self._has_heads = False
         weight = self._chain.weight()
         message: Head | None = None  # one for all: nearly always they wait for the same header
         for peer, pending in self._pending.items():
             header = pending.head
-            if header is None or now < pending.head_due or now - pending.head_sent_at < HEAD_MS:
+            if header is None:
+                continue
+            if now < pending.head_due or now - pending.head_sent_at < HEAD_MS:
+                self._has_heads = True
                 continue
             pending.head = None
             session = self._links.ready[peer]

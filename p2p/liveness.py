@@ -26,13 +26,18 @@ class Liveness:
         self._links = links
         self._random = random
         self._pinged: dict[int, _Pinged] = {}
+        self._look_at = Millis(0)  # before that nothing is due, whatever comes meanwhile
         links.on_up.append(self._ping)
         links.on_down.append(self._forget)
 
     def tick(self, now: Millis) -> None:
         """Ping who says nothing or was not for long, close who is silent, slow to shake hands, or reads nothing."""
+        if now < self._look_at:
+            return
+        look_at = now + HANDSHAKE_MS  # the shortest of the spans
         for session in list(self._links.sessions.values()):
             pinged = self._pinged.get(session.connection)  # None before the handshake is done
+            look_at = min(look_at, _first_due(session, pinged))
             is_due = pinged is None or now - session.received_at >= PING_MS or now - pinged.at >= TALKER_PING_MS
             is_owed = pinged is None or pinged.number >= 0
             if not (is_due or is_owed or session.queue.stalled_ms(now) >= STALL_MS):
@@ -42,6 +47,7 @@ class Liveness:
                 self._links.close(session, reason, now)
             elif is_due and not is_owed:
                 self._ping(session, now)
+        self._look_at = Millis(look_at)
 
     def _fault(self, session: Session, now: Millis) -> str:
         if session.queue.stalled_ms(now) >= STALL_MS:
@@ -75,3 +81,14 @@ class Liveness:
         measured = now - pinged.at
         session.latency_ms = measured if session.latency_ms < 0 else (7 * session.latency_ms + measured) // 8
         self._pinged[session.connection] = _Pinged(-1, pinged.at)
+
+
+def _first_due(session: Session, pinged: _Pinged | None) -> int:
+    """Return a time before which there is nothing to do for a session, unless something is sent to it or comes."""
+    queue = session.queue
+    stalls = queue.moved + STALL_MS if queue.in_transport else session.received_at + IDLE_MS
+    if pinged is None:
+        return min(stalls, session.since + HANDSHAKE_MS)
+    if pinged.number >= 0:
+        return min(stalls, session.received_at + IDLE_MS, pinged.at + IDLE_MS)
+    return min(stalls, session.received_at + PING_MS, pinged.at + TALKER_PING_MS)

@@ -90,6 +90,7 @@ class Session:
         self.since = now
         self.queue = SendQueue(now)
         self.owed: dict[MessageClass, dict[OwedKey, Millis]] = {each: {} for each in MessageClass}
+        self.debts = 0  # answers owed, of all classes
         self.known: RecentSet[tuple[Kind | None, Hash]] = RecentSet(MAX_KNOWN)
         self.strikes = 0
         self.bundled_bytes = 0  # of the payloads owed in bundles, as their references say
@@ -198,9 +199,11 @@ class Session:
 
     def owes(self, message_class: MessageClass, id: Hash, now: Millis, offset: int = 0, size: int = 0) -> None:
         """Note that the peer was asked for ``id``; in a bundle ``size`` counts for ``bundled_bytes``."""
-        if not any(self.owed.values()):
+        if not self.debts:
             self._owes_since = now
-        self.owed[message_class][id, offset] = now
+        owed = self.owed[message_class]
+        self.debts += (id, offset) not in owed
+        owed[id, offset] = now
         if size:
             self._sizes[id] = size
             self.bundled_bytes += size
@@ -210,6 +213,7 @@ class Session:
         asked_at = self.owed[message_class].pop((id, offset), None)
         if asked_at is None:
             raise MessageError(f"an answer of class {message_class.name.lower()} that nobody asked for")
+        self.debts -= 1
         if message_class is MessageClass.BUNDLES:
             self.bundled_bytes -= self._sizes.pop(id, 0)
         self.strikes = max(0, self.strikes - 1)
@@ -217,7 +221,7 @@ class Session:
 
     def silent_ms(self, now: Millis) -> int:
         """Return for how long not a byte came from the peer although it owes an answer; 0 if it owes none."""
-        return now - max(self._owes_since, self.received_at) if any(self.owed.values()) else 0
+        return now - max(self._owes_since, self.received_at) if self.debts else 0
 
     def is_silent(self, now: Millis) -> bool:
         """Does it look as if the peer had stopped, or its line were cut?"""

@@ -50,7 +50,7 @@ class Stalls:
     def tick(self, now: Millis) -> None:
         """Take what is late away from who owes it, and let go who owes too much."""
         self._inventory.tick(now)
-        if not self._inventory.is_flying and not any(any(each.owed.values()) for each in self._links.ready.values()):
+        if not self._inventory.is_flying and not any(each.debts for each in self._links.ready.values()):
             return  # all that was asked for has come
         self._pass_on(now)
         self._rescue(now)
