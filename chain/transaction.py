@@ -141,6 +141,37 @@ class CommitUpdate(Record, tag="update.commit"):
     commitment: HashField
 
 
+class LowerBudget(Record, tag="device.lower_budget"):
+    """Lower the sending device's lifetime privacy budget to ``budget`` micro-zCDP, or set one where there is none.
+
+    It can never be raised again.
+    """
+
+    budget: Natural
+
+
+class ShareMask(Record, tag="update.share"):
+    """Give, as a selected device, what the masks of the open task's updates are made of, sealed for its cohort.
+
+    ``round``, ``attempt`` and ``phase`` are the task's: they tell one to come from one that is over.
+    """
+
+    plan: HashField
+    round: Natural
+    attempt: Natural
+    phase: Natural
+    task: HashField
+    payload: PayloadRef
+
+
+class DecryptSum(Record, tag="plan.decrypt"):
+    """Give the sender's part of what decrypts the sum of the open task's updates."""
+
+    plan: HashField
+    task: HashField
+    payload: PayloadRef
+
+
 class Bond(Record, tag="stake.bond"):
     """Put ``amount`` coins into the sender's stake: with enough of it, it becomes a validator."""
 
@@ -183,6 +214,9 @@ Body = (
     | JoinSharing
     | DisputeUpdate
     | CommitUpdate
+    | LowerBudget
+    | ShareMask
+    | DecryptSum
     | Bond
     | Unbond
     | Unjail
@@ -191,7 +225,10 @@ Body = (
 )
 STAKE_KINDS = (Bond, Unbond, Unjail, SubmitEvidence, PermitDevice)
 """The kinds that exist on chains with validators alone."""
-LEARNING_KINDS = (OpenAudit, ReportAudit, JoinSharing, DisputeUpdate, CommitUpdate)
+LEARNING_KINDS = (
+    *(OpenAudit, ReportAudit, JoinSharing, DisputeUpdate, CommitUpdate),
+    *(LowerBudget, ShareMask, DecryptSum),
+)
 """The kinds that exist from rules version 3 on."""
 
 

@@ -22,6 +22,13 @@ class DeviceRegistered(Record, tag="device.registered"):
     device: AccountField
 
 
+class BudgetLowered(Record, tag="device.budget_lowered"):
+    """A device lowered its lifetime privacy budget to this, in micro-zCDP."""
+
+    device: AccountField
+    budget: Natural
+
+
 class MinerRegistered(Record, tag="miner.registered"):
     """An account bonded coins to verify updates."""
 
@@ -186,6 +193,24 @@ class UpdateCommitted(Record, tag="update.committed"):
     committed: Natural
 
 
+class MaskShared(Record, tag="update.shared"):
+    """A device shared what the masks of its update for the open task are made of; ``shared`` counts them."""
+
+    plan: HashField
+    task: HashField
+    device: AccountField
+    shared: Natural
+
+
+class SumDecrypted(Record, tag="plan.decrypted"):
+    """A helper gave its part of what decrypts the open task's sum; ``parts`` counts them."""
+
+    plan: HashField
+    task: HashField
+    helper: AccountField
+    parts: Natural
+
+
 class UpdateRevealed(Record, tag="update.revealed"):
     """A block carries a device's update for the open task."""
 
@@ -295,12 +320,15 @@ StakeEvent = (
 LedgerEvent = (
     Transferred
     | DeviceRegistered
+    | BudgetLowered
     | MinerRegistered
     | MinerRetired
     | PlanSubmitted
     | DeviceJoined
     | TaskOpened
     | UpdateCommitted
+    | MaskShared
+    | SumDecrypted
     | UpdateRevealed
     | StepOpened
     | HoldoutOpened

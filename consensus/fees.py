@@ -15,6 +15,7 @@ from consensus.records import Funds
 from fl.plan.dimensions import (
     audit_policy,
     commit_policy,
+    encryption_of,
     model_bytes,
     most_selected,
     phase_count,
@@ -22,7 +23,7 @@ from fl.plan.dimensions import (
     replay_work,
     settle_work,
 )
-from fl.plan.schema import Plan
+from fl.plan.schema import MAX_MEMBERS, Masked, Paillier, Plan
 
 JOIN_BYTES: Final = 512
 """Bytes a plan pays for when a device joins."""
@@ -54,10 +55,19 @@ def get_update_fee(plan: Plan, rules: Rules) -> int:
 
 
 def count_device_transactions(plan: Plan) -> int:
-    """Return how many transactions one update may take, each at the price of a join: its commitment, its audit."""
+    """Return how many transactions one update may take, each at the price of a join.
+
+    Its commitment, its audit, what its masks are made of, and its device's part in taking masks off.
+    """
     policy = audit_policy(plan)
     audits = 0 if policy is None else 1 + policy.verifiers
-    return audits + (commit_policy(plan) is not None)
+    masks = 2 if isinstance(encryption_of(plan), Masked) else 0
+    return audits + masks + (commit_policy(plan) is not None)
+
+
+def count_committee_transactions(plan: Plan) -> int:
+    """Return how many transactions of a committee one phase may take, each at the price of a join."""
+    return MAX_MEMBERS if isinstance(encryption_of(plan), Paillier) else 0
 
 
 def get_selected_count(plan: Plan, enrolled: int) -> int:
@@ -85,6 +95,7 @@ def compute_need(plan: Plan, rules: Rules) -> Funds | None:
     updates = attempts * phase_count(plan) * get_selected_count(plan, participation.max_devices)
     fees = get_join_fee(rules) * participation.max_devices + get_update_fee(plan, rules) * updates
     fees += get_model_fee(plan, rules) + get_join_fee(rules) * updates * count_device_transactions(plan)
+    fees += get_join_fee(rules) * attempts * phase_count(plan) * count_committee_transactions(plan)
     work = -(-rules.work_price * plan_work(plan) // WORK_UNIT)
     if plan.rewards.devices + plan.rewards.miners + fees + work > INT_MAX:
         return None

@@ -10,6 +10,7 @@ from chain.ids import AccountField, AccountId, Hash, Height, HeightField, Millis
 from chain.payload import PayloadRef
 from consensus.assignment import get_eligible
 from consensus.committing import get_committed
+from consensus.encryption import get_decryptions, get_masks
 from consensus.problems import get_problem
 from consensus.records import Account, Device, Enrolment, Miner, PlanEntry, RoundRecord, RoundState, Supply
 from consensus.rules.openings import get_chunk
@@ -193,7 +194,14 @@ def needed_payloads(view: StateView, plan: Hash, to: int | None = None) -> tuple
     refs += [] if opening is None else [opening.payload]
     audits = [get_audit(view, plan, position, digest) for position in range(state.selected)]
     refs += [audit.payload for audit in audits if audit is not None]
+    refs += get_secret_refs(view, state)
     return (*refs, *get_first_payloads(view, plan), *shared)
+
+
+def get_secret_refs(view: StateView, state: RoundState) -> list[PayloadRef]:
+    """Return what devices have shared for the open task, and the parts of its decryption."""
+    shared = [mask.payload for _, mask in get_masks(view, state)]
+    return [*shared, *[part.payload for part in get_decryptions(view, state)]]
 
 
 def reads_above(view: StateView, plan: Hash) -> Height:

@@ -45,6 +45,50 @@ class Device(Record):
     privacy_total: Natural
 
 
+class Reservation(Record):
+    """What a device may still lose under a plan that it joined, and what it has lost under it; micro-zCDP."""
+
+    plan: HashField
+    left: Natural
+    spent: Natural
+
+
+class PrivacyAccount(Record):
+    """What the chain has charged a device; in micro-zCDP but for ``epsilon``. Who joined no private plan has none.
+
+    charged        the losses of all updates of it that blocks carried; ``Device.privacy_total`` also has what it signed
+    joined         the losses of what it published by joining
+    epsilon        its pure ε so far in 10^-6; None once something was released that has none
+    charges        how many ``PrivacyCharged`` there are
+    lowered        the block that lowered its lifetime budget last (0: none did)
+    reservations   of the plans it joined, in that order; one counts while its plan is enrolling or running
+    """
+
+    charged: Natural
+    joined: Natural
+    epsilon: Natural | None
+    charges: Natural
+    lowered: HeightField
+    reservations: tuple[Reservation, ...]
+
+
+class PrivacyCharged(Record):
+    """One charge, kept for ever. ``total``: the device's whole loss after it; ``phase`` None: joining the plan.
+
+    ``loss`` and ``total`` in micro-zCDP, ``epsilon`` in 10^-6, None if the mechanism is not pure.
+    """
+
+    height: HeightField
+    time_ms: MillisField
+    plan: HashField
+    round: Natural
+    phase: Natural | None
+    mechanism: ShortText
+    loss: Natural
+    epsilon: Natural | None
+    total: Natural
+
+
 class Miner(Record):
     """A registered miner and the coins it bonds."""
 
@@ -222,6 +266,21 @@ class KnownVectors(Record):
     round: Natural
     model: HashField
     entries: tuple[KnownVector, ...]
+
+
+class SharedMask(Record):
+    """What the device at a position shared for the open task, for its cohort to take masks off."""
+
+    task: HashField
+    payload: PayloadRef
+
+
+class Decryption(Record):
+    """A helper's part of what decrypts the open task's sum."""
+
+    task: HashField
+    helper: AccountField
+    payload: PayloadRef
 
 
 class Opening(Record):

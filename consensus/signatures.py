@@ -10,6 +10,7 @@ from typing import Final
 
 from chain.keys import verify
 from fl.algorithms.base import PhaseOutcome
+from fl.secure.base import Gathered
 
 _OUTCOMES: Final = 4
 _LARGEST_OUTCOME: Final = 8 * 2**20
@@ -67,16 +68,40 @@ class KnownOutcomes:
                 del self._known[next(iter(self._known))]
 
 
+class KnownGatherings:
+    """The sums under encryption that were made last, by what was gathered for them; threads may share it."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._known: dict[bytes, Gathered] = {}
+        self._lock = Lock()
+
+    def get(self, name: bytes) -> Gathered | None:
+        """Return what was gathered under this name, if that is remembered."""
+        return self._known.get(name)
+
+    def keep(self, name: bytes, gathered: Gathered) -> None:
+        """Remember it, the oldest first out."""
+        if not self._most:
+            return
+        with self._lock:
+            self._known[name] = gathered
+            if len(self._known) > self._most:
+                del self._known[next(iter(self._known))]
+
+
 class SignatureCache:
     """A bounded memory of good signatures, least recently used first out; threads may share it.
 
-    ``contents`` remembers half as many payloads, ``outcomes`` a few phases. With size 0 nothing is remembered.
+    ``contents`` remembers half as many payloads, ``outcomes`` a few phases, ``gathered`` a few sums.
+    With size 0 nothing is remembered.
     """
 
     def __init__(self, size: int = 65536) -> None:
         self._size = size
         self.contents = GoodContents(size // 2)
         self.outcomes = KnownOutcomes(_OUTCOMES if size else 0)
+        self.gathered = KnownGatherings(_OUTCOMES if size else 0)
         self._good: OrderedDict[bytes, None] = OrderedDict()
         self._lock = Lock()
 

@@ -21,7 +21,11 @@
     s/dispute/PLAN POSITION        Dispute            s/disputes                 DisputeQueue
     s/commitment/PLAN POSITION     Commitment         s/committed/PLAN           how many there are
     s/vectors/PLAN PHASE PARITY    KnownVectors of the last even and the last odd round
+    s/mask/PLAN POSITION           SharedMask         s/masks/PLAN               how many there are
+    s/decryption/PLAN NUMBER       Decryption         s/decryptions/PLAN         how many there are
     s/vouched/ACCOUNT              how many updates that can be disputed a miner attested
+    s/privacy/DEVICE               PrivacyAccount     s/charge/DEVICE NUMBER     PrivacyCharged
+    s/published/DEVICE COMMITMENT  8 bytes: the loss, in micro-zCDP, that publishing these data has cost
 
 Numbers in keys are 4 bytes, heights 8, big-endian. Rules of this file: no decision is taken here; a value that does not
 decode is damage to this node's database, so its ``CodecError`` is let through and stops the node.
@@ -31,12 +35,13 @@ from functools import lru_cache
 from typing import Final, TypeVar
 
 from chain.codec import Record, decode, decode_own
-from chain.ids import ZERO_HASH, AccountId, Amount, Hash, HashField
+from chain.ids import ZERO_HASH, AccountId, Amount, Hash, HashField, Height
 from chain.payload import PayloadRef
 from consensus.records import (
     Account,
     Accounts,
     Commitment,
+    Decryption,
     Device,
     Dispute,
     DisputePlace,
@@ -48,12 +53,15 @@ from consensus.records import (
     Miner,
     Opening,
     PlanEntry,
+    PrivacyAccount,
+    PrivacyCharged,
     RevealedUpdate,
     RoundContributions,
     RoundProgress,
     RoundRecord,
     RoundState,
     Seat,
+    SharedMask,
     Supply,
     UpdateAudit,
 )
@@ -92,6 +100,21 @@ def account_key(account: AccountId) -> bytes:
 def device_key(device: AccountId) -> bytes:
     """Return the key of a ``Device``."""
     return b"s/device/" + device
+
+
+def privacy_key(device: AccountId | bytes) -> bytes:
+    """Return the key of a ``PrivacyAccount``."""
+    return b"s/privacy/" + device
+
+
+def charge_key(device: AccountId | bytes, number: int) -> bytes:
+    """Return the key of a ``PrivacyCharged``: the device's charge number ``number`` (from 0)."""
+    return b"s/charge/" + device + number_key(number)
+
+
+def published_key(device: AccountId | bytes, commitment: Hash | bytes) -> bytes:
+    """Return the key of what publishing the data with this commitment has cost the device."""
+    return b"s/published/" + device + commitment
 
 
 def miner_key(miner: AccountId) -> bytes:
@@ -189,6 +212,26 @@ def vectors_key(plan: Hash, phase: int, round_number: int) -> bytes:
     return b"s/vectors/" + plan + number_key(phase) + number_key(round_number % 2)
 
 
+def mask_key(plan: Hash, position: int) -> bytes:
+    """Return the key of a ``SharedMask``."""
+    return b"s/mask/" + plan + number_key(position)
+
+
+def masks_key(plan: Hash) -> bytes:
+    """Return the key of how many devices have shared for the open task."""
+    return b"s/masks/" + plan
+
+
+def decryption_key(plan: Hash, number: int) -> bytes:
+    """Return the key of a ``Decryption``, by the helper's number."""
+    return b"s/decryption/" + plan + number_key(number)
+
+
+def decryptions_key(plan: Hash) -> bytes:
+    """Return the key of how many parts there are of what decrypts the open task's sum."""
+    return b"s/decryptions/" + plan
+
+
 def opening_key(plan: Hash) -> bytes:
     """Return the key of an ``Opening``."""
     return b"s/opening/" + plan
@@ -281,6 +324,21 @@ def _decode_account(data: bytes) -> Account:
 def get_device(view: StateView, device: AccountId) -> Device | None:
     """Return a registered device."""
     return get_record(view, device_key(device), Device)
+
+
+def get_privacy(view: StateView, device: AccountId | bytes) -> PrivacyAccount:
+    """Return what the chain has charged a device; nothing, if it has joined no private plan."""
+    return get_record(view, privacy_key(device), PrivacyAccount) or PrivacyAccount(0, 0, 0, 0, Height(0), ())
+
+
+def get_charge(view: StateView, device: AccountId | bytes, number: int) -> PrivacyCharged:
+    """Return a device's charge number ``number``; ``LookupError`` if it has not so many."""
+    return need_record(view, charge_key(device, number), PrivacyCharged)
+
+
+def get_published_loss(view: StateView, device: AccountId | bytes, commitment: Hash | bytes) -> int:
+    """Return what publishing the data with this commitment has cost the device, in micro-zCDP."""
+    return int.from_bytes(view.get(published_key(device, commitment)) or b"", "big")
 
 
 def get_miner(view: StateView, miner: AccountId) -> Miner | None:
@@ -418,6 +476,28 @@ def get_commitment(view: StateView, plan: Hash, position: int, task: Hash) -> Co
 def get_committed_count(view: StateView, plan: Hash) -> int:
     """Return how many devices have committed to the open task."""
     return int.from_bytes(view.get(committed_key(plan)) or b"", "big")
+
+
+def get_mask(view: StateView, plan: Hash, position: int, task: Hash) -> SharedMask | None:
+    """Return what the device at a position has shared for this task."""
+    mask = get_record(view, mask_key(plan, position), SharedMask)
+    return None if mask is None or mask.task != task else mask
+
+
+def get_mask_count(view: StateView, plan: Hash) -> int:
+    """Return how many devices have shared for the open task."""
+    return int.from_bytes(view.get(masks_key(plan)) or b"", "big")
+
+
+def get_decryption(view: StateView, plan: Hash, number: int, task: Hash) -> Decryption | None:
+    """Return the part that the helper with this number has given for this task."""
+    part = get_record(view, decryption_key(plan, number), Decryption)
+    return None if part is None or part.task != task else part
+
+
+def get_decryption_count(view: StateView, plan: Hash) -> int:
+    """Return how many parts there are of what decrypts the open task's sum."""
+    return int.from_bytes(view.get(decryptions_key(plan)) or b"", "big")
 
 
 def get_vectors(view: StateView, plan: Hash, phase: int, round_number: int) -> KnownVectors | None:

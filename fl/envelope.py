@@ -2,6 +2,7 @@
 
     plain      the algorithm's bytes: a full vector (``fl.payload``), its support alone (``fl.support``), or its largest
                coordinates (``fl.compression.payload``)
+    encrypted  what the plan's scheme makes of quantised values (``fl.secure``)
     audited    the same, then the root of the tree over the training's states (32 bytes)
 
 Rules of this file: pure. Whoever writes or reads a payload goes through here.
@@ -11,6 +12,8 @@ import numpy as np
 
 from chain.fixedpoint import Int64Vector
 from chain.ids import Hash
+from chain.keys import KeyPair
+from chain.update import Release
 from fl.algorithms import topk
 from fl.algorithms.base import Contribution
 from fl.algorithms.fedsvrg import is_counting
@@ -18,9 +21,13 @@ from fl.algorithms.support import form_of, support_of
 from fl.audit.opening import ROOT_BYTES, CommittedStates, split_root
 from fl.audit.trace import AuditedTraining
 from fl.dataset import Dataset, rows
-from fl.plan.dimensions import audit_policy
+from fl.errors import PayloadError
+from fl.plan.dimensions import audit_policy, encryption_of
 from fl.presence import feature_presence
 from fl.problem import Problem
+from fl.secure.base import Cohort
+from fl.secure.quantise import quantise
+from fl.secure.registry import scheme_of
 from fl.task import Task
 
 
@@ -30,8 +37,29 @@ def read_contribution(problem: Problem, phase: int, payload: bytes) -> Contribut
     return problem.algorithm.read_payload(problem, phase, core)
 
 
+def read_release(problem: Problem, release: Release, payload: bytes) -> Contribution:
+    """Return what a device's payload says; of an encrypted one, nothing, once it is known to be well made.
+
+    ``PayloadError`` on any bytes that are none of this phase's, or another device's.
+    """
+    if encryption_of(problem.plan) is None:
+        return read_contribution(problem, release.phase, payload)
+    fault = scheme_of(problem.plan).check_protected(problem, release.task, release.device, payload)
+    if fault is not None:
+        raise PayloadError(fault)
+    return Contribution(np.zeros(0, np.int64), None, 0)
+
+
+def protect_update(problem: Problem, phase: int, payload: bytes, samples: int, cohort: Cohort, key: KeyPair) -> bytes:
+    """Return the payload of a plan whose updates are encrypted, made of what would travel in the clear."""
+    values = quantise(problem, phase, samples, problem.algorithm.read_payload(problem, phase, payload).vector)
+    return scheme_of(problem.plan).protect(problem, cohort, key, values)
+
+
 def largest_payload(problem: Problem) -> int:
     """Return the most bytes that an update of the plan has: a vector, a loss and counts (``fl.payload``), a root."""
+    if encryption_of(problem.plan) is not None:
+        return scheme_of(problem.plan).most_bytes(problem)
     if support_of(problem) is not None:
         return form_of(problem, 0).most_bytes()
     if topk.top_k_of(problem) is not None:

@@ -20,9 +20,13 @@ from consensus.state import (
     carry_key,
     commitment_key,
     committed_key,
+    decryption_key,
+    decryptions_key,
     first_key,
     get_round,
     get_selected,
+    mask_key,
+    masks_key,
     opening_key,
     progress_key,
     revealed_key,
@@ -31,7 +35,8 @@ from consensus.state import (
     selected_key,
     vectors_key,
 )
-from fl.plan.dimensions import audit_policy, commit_policy, phase_count, replay_policy
+from fl.plan.dimensions import audit_policy, commit_policy, encryption_of, phase_count, replay_policy
+from fl.plan.schema import MAX_MEMBERS
 
 NO_FUNDS = Funds(Amount(0), Amount(0), Amount(0), Amount(0), Amount(0))
 
@@ -75,6 +80,8 @@ def clear_task(ledger: Ledger, plan: Hash) -> None:
     if is_committed and state is not None:
         keep_vectors(ledger.view, state)
         ledger.view.put(committed_key(plan), None)
+    if encryption_of(document) is not None:
+        _clear_secrets(ledger, plan)
     is_audited, is_replayed = audit_policy(document) is not None, replay_policy(document) is not None
     for position, device in enumerate(get_selected(ledger.view, plan)):
         if is_committed:
@@ -88,3 +95,14 @@ def clear_task(ledger: Ledger, plan: Hash) -> None:
         ledger.view.put(revealed_key(plan, position), None)
     ledger.view.put(selected_key(plan), None)
     ledger.view.put(opening_key(plan), None)
+
+
+def _clear_secrets(ledger: Ledger, plan: Hash) -> None:
+    """Remove what was shared for the last task, and the parts of its decryption."""
+    selected = len(get_selected(ledger.view, plan))
+    for position in range(selected):
+        ledger.view.put(mask_key(plan, position), None)
+    for number in range(max(selected, MAX_MEMBERS)):
+        ledger.view.put(decryption_key(plan, number), None)
+    ledger.view.put(masks_key(plan), None)
+    ledger.view.put(decryptions_key(plan), None)

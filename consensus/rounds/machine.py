@@ -1,6 +1,6 @@
 """The machine's clock: what every block does to the plans, after its transactions and updates.
 
-    enrolling ──(full, or deadline with enough)──▶ running: commit? ─▶ reveal ─▶ audit? dispute? open? ─▶ settle ─▶ …
+    enrolling ──(full, or deadline with enough)──▶ running: commit? share? ─▶ reveal ─▶ audit? … open? ─▶ settle ─▶ …
         │ too few                                     │ too few: next attempt; none left: cancelled
         ▼                                             ▼ last round, or gradient small enough
     cancelled                                     finished
@@ -21,6 +21,14 @@ from msgspec.structs import replace
 from chain.ids import ZERO_HASH, Hash, Height
 from consensus.auditing import decide, get_audited
 from consensus.committing import get_reveal_goal
+from consensus.encryption import (
+    get_decryptions,
+    get_helpers,
+    get_sharing_goal,
+    get_threshold,
+    is_encrypted,
+    is_sharing_first,
+)
 from consensus.events import RoundRetried, StepOpened
 from consensus.ledger import Ledger
 from consensus.problems import get_problem
@@ -33,6 +41,8 @@ from consensus.rounds.settling import settle_phase, settle_round
 from consensus.state import (
     get_audit,
     get_committed_count,
+    get_decryption_count,
+    get_mask_count,
     get_opening,
     get_progress,
     get_ready,
@@ -43,11 +53,13 @@ from consensus.state import (
     put_record,
     round_key,
 )
-from fl.plan.dimensions import STEP_WORK, audit_policy, opening_work, settle_work
+from fl.plan.dimensions import STEP_WORK, audit_policy, encryption_of, opening_work, settle_work
 from fl.steps import PhaseSteps, step_table
 
 _NAMED: Final = ("audit", "open")
 """Steps whose messages a beacon asks for."""
+_NAMED_HELPERS: Final = 4
+"""Named in the reason for which a plan ends: it stands in the state for ever."""
 
 
 def tick(ledger: Ledger) -> None:
@@ -141,8 +153,20 @@ def _is_commit_over(ledger: Ledger, state: RoundState) -> bool:
     return committed >= state.selected or ledger.context.height >= state.deadline
 
 
+def _is_share_over(ledger: Ledger, state: RoundState) -> bool:
+    shared = get_mask_count(ledger.view, Hash(state.task.plan))
+    return shared >= state.selected or ledger.context.height >= state.deadline
+
+
 def _is_reveal_over(ledger: Ledger, state: RoundState) -> bool:
-    return state.revealed >= get_reveal_goal(ledger.view, state) or ledger.context.height >= state.deadline
+    goal = min(get_reveal_goal(ledger.view, state), get_sharing_goal(ledger.view, state))
+    return state.revealed >= goal or ledger.context.height >= state.deadline
+
+
+def _is_decrypt_over(ledger: Ledger, state: RoundState) -> bool:
+    """Enough helpers have given their parts, or time is up: then nobody can ever open the sum (``_advance_task``)."""
+    parts = get_decryption_count(ledger.view, Hash(state.task.plan))
+    return parts >= get_threshold(ledger.view, state) or ledger.context.height >= state.deadline
 
 
 def _is_open_over(ledger: Ledger, state: RoundState) -> bool:
@@ -178,9 +202,11 @@ def _is_settle_over(ledger: Ledger, state: RoundState) -> bool:
 
 _IS_OVER: Final[dict[str, Callable[[Ledger, RoundState], bool]]] = {
     "commit": _is_commit_over,
+    "share": _is_share_over,
     "reveal": _is_reveal_over,
     "audit": _is_audit_over,
     "dispute": _is_dispute_over,
+    "decrypt": _is_decrypt_over,
     "open": _is_open_over,
     "settle": _is_settle_over,
 }
@@ -193,8 +219,28 @@ def _find_lack(ledger: Ledger, state: RoundState) -> str | None:
     name = step_table(plan)[state.task.phase].steps[state.step].name
     if name == "commit" and (count := get_committed_count(ledger.view, Hash(state.task.plan))) < least:
         return f"{count} devices committed, {least} needed"
+    if encryption_of(plan) is not None:
+        return _find_secret_lack(ledger, state, name, least)
     if name == "reveal" and state.revealed < least:
         return f"{state.revealed} devices revealed, {least} needed"
+    return None
+
+
+def _find_secret_lack(ledger: Ledger, state: RoundState, name: str, least: int) -> str | None:
+    """Return what a step of a plan with encrypted updates lacks; who reveals masked updates must suffice to unmask."""
+    view, plan = ledger.view, Hash(state.task.plan)
+    threshold = get_threshold(view, state)
+    if is_sharing_first(view, plan):
+        least = max(least, threshold)
+    if name == "share" and (shared := get_mask_count(view, plan)) < least:
+        return f"{shared} devices shared what their masks are made of, {least} needed"
+    if name == "reveal" and state.revealed < least:
+        return f"{state.revealed} devices revealed, {least} needed"
+    if name == "decrypt" and (parts := get_decryption_count(view, plan)) < threshold:
+        given = {part.helper for part in get_decryptions(view, state)}
+        silent = [helper.hex()[:16] for helper in get_helpers(view, state) if helper not in given]
+        told = f"{parts} parts of the decryption came in time, {threshold} needed"
+        return f"{told}; silent: {', '.join(silent[:_NAMED_HELPERS])}{'…' if len(silent) > _NAMED_HELPERS else ''}"
     return None
 
 
@@ -204,6 +250,9 @@ def _advance_task(ledger: Ledger, entry: PlanEntry) -> bool:
     state = need_record(ledger.view, round_key(entry.plan), RoundState)
     table: PhaseSteps = step_table(plan)[state.task.phase]
     lack = _find_lack(ledger, state)
+    if lack is not None and table.steps[state.step].name == "decrypt":
+        cancel_plan(ledger, entry, lack)  # no retry: two sums of one round that differ by a device would show it
+        return False
     if lack is not None:
         _fail_attempt(ledger, entry, state, lack)
         return False
@@ -264,6 +313,9 @@ def _settle(ledger: Ledger, entry: PlanEntry, state: RoundState) -> None:
     """Settle a phase; open what follows: the next phase, the next round, another attempt, or nothing."""
     outcome = settle_phase(ledger, entry, state)
     entry = need_record(ledger.view, plan_key(entry.plan), PlanEntry)
+    if isinstance(outcome, str) and is_encrypted(ledger.view, entry.plan):
+        cancel_plan(ledger, entry, outcome)  # the sum has been opened: no retry
+        return
     if isinstance(outcome, str):
         _fail_attempt(ledger, entry, state, outcome)
         return

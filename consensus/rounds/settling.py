@@ -19,6 +19,7 @@ from consensus.auditing import Outcome, get_outcomes
 from consensus.committing import find_copies
 from consensus.contributions import compute_device_parts, keep_contributions
 from consensus.disputes import get_refuted
+from consensus.encryption import is_encrypted, open_sum
 from consensus.errors import MissingPayload
 from consensus.events import PhaseSettled, RewardPaid, RoundSettled, UpdateRefused
 from consensus.fees import get_settle_fee
@@ -96,6 +97,8 @@ def settle_phase(ledger: Ledger, entry: PlanEntry, state: RoundState) -> PhaseOu
     if task.phase == 0 and audit_policy(problem.plan) is not None:
         _keep_first_payloads(ledger, entry.plan, accepted, updates)
     outcome = _settle_accepted(ledger, problem, state, model, carry, accepted, updates)
+    if outcome is None:
+        return "what was encrypted makes no sum: an update or more were not what the plan asks for"
     keep_contributions(ledger, problem, state, model, carry, accepted, updates, opening)
     progress = note_outcome(problem, progress, outcome)
     put_record(ledger.view, progress_key(entry.plan), progress)
@@ -121,16 +124,22 @@ def _settle_accepted(
     carry: bytes,
     accepted: Sequence[Settled],
     updates: Sequence[RevealedUpdate],
-) -> PhaseOutcome:
+) -> PhaseOutcome | None:
     """Return what the algorithm makes of the accepted updates: remembered if just these were settled here before.
 
     The task's digest covers plan, phase, model and carry, an update's id its payload and samples.
+    Where updates are encrypted it is made of their sum; None if they have none.
     """
     devices = {entry.device for entry in accepted}
     ids = [bytes(update.update) for update in updates if update.device in devices]
     known, key = ledger.signatures.outcomes, digest(DOMAIN_SETTLED, state.task.digest, *ids)
     outcome = known.get(key)
     if outcome is None:
+        if is_encrypted(ledger.view, Hash(state.task.plan)):
+            cohort = open_sum(ledger.view, state, ledger.payloads, ledger.signatures)
+            if cohort is None:
+                return None
+            accepted = [cohort]
         outcome = problem.algorithm.settle(problem, state.task.phase, model, carry, accepted)
         known.keep(key, outcome)
     return outcome

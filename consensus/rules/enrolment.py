@@ -13,10 +13,10 @@ from consensus.ledger import Ledger, take_funds
 from consensus.problems import get_problem
 from consensus.records import Enrolment
 from consensus.rules.common import check_payload_size, need_plan
+from consensus.rules.privacy import reserve
 from consensus.state import enrolled_key, enrolment_key, get_device, get_enrolment, put_record, shared_key
 from fl.errors import PayloadError
 from fl.plan.dimensions import replay_policy
-from fl.plan.schema import NoPrivacy, Plan
 from fl.shared import decode_shared
 
 
@@ -48,7 +48,8 @@ def _enrol(ledger: Ledger, transaction: Transaction, body: JoinPlan | JoinSharin
     if entry.status != "enrolling" or ledger.context.height > entry.enrol_deadline:
         raise Invalid("plan.join.closed", f"the plan is {entry.status}, its enrolment is over")
     plan = get_problem(view, body.plan).plan
-    check_device(ledger, transaction, plan)
+    if get_device(view, device) is None:
+        raise Invalid("plan.join.device", "this account is not a registered device", later=True)
     participation = plan.participation
     if not participation.min_samples <= body.samples <= participation.max_samples:
         raise Invalid(
@@ -65,6 +66,7 @@ def _enrol(ledger: Ledger, transaction: Transaction, body: JoinPlan | JoinSharin
     if is_shared is not isinstance(body, JoinSharing):
         told = "repeats trainings: join with the data to share (plan.join_sharing)" if is_shared else "shares no data"
         raise Invalid("plan.join.sharing", f"the plan {told}")
+    reserve(ledger, device, body.plan, plan, commitment)
     enrolment = Enrolment(entry.enrolled, body.role, body.samples, commitment, ledger.context.height)
     put_record(view, enrolment_key(body.plan, device), enrolment)
     view.put(enrolled_key(body.plan, entry.enrolled), device)
@@ -74,16 +76,3 @@ def _enrol(ledger: Ledger, transaction: Transaction, body: JoinPlan | JoinSharin
     ledger.stir(body.plan)
     ledger.tell(DeviceJoined(body.plan, device, body.samples, entry.enrolled + 1))
     return entry.enrolled
-
-
-def check_device(ledger: Ledger, transaction: Transaction, plan: Plan) -> None:
-    """Check that the sender is a device whose lifetime privacy budget bears the plan; ``Invalid`` if not."""
-    device = get_device(ledger.view, transaction.sender)
-    if device is None:
-        raise Invalid("plan.join.device", "this account is not a registered device", later=True)
-    if device.lifetime_budget and isinstance(plan.privacy, NoPrivacy):
-        raise Invalid(
-            "plan.join.budget",
-            f"this device allows {device.lifetime_budget} micro-zCDP in its life; the plan's updates carry no noise, "
-            "so their loss has no bound",
-        )

@@ -14,9 +14,11 @@ from chain.transaction import (
     Bond,
     CancelPlan,
     CommitUpdate,
+    DecryptSum,
     DisputeUpdate,
     JoinPlan,
     JoinSharing,
+    LowerBudget,
     OpenAudit,
     OpenHoldout,
     PermitDevice,
@@ -24,6 +26,7 @@ from chain.transaction import (
     RegisterMiner,
     ReportAudit,
     RetireMiner,
+    ShareMask,
     SignedTransaction,
     SubmitEvidence,
     SubmitPlan,
@@ -36,13 +39,34 @@ from consensus.context import BlockContext
 from consensus.errors import Invalid
 from consensus.fees import get_minimum_fee
 from consensus.ledger import Ledger
-from consensus.rules import accounts, audits, commitments, disputes, enrolment, openings, plans, staking
+from consensus.rules import (
+    accounts,
+    audits,
+    commitments,
+    disputes,
+    encryption,
+    enrolment,
+    openings,
+    plans,
+    privacy,
+    staking,
+)
 from consensus.signatures import SignatureCache
 from consensus.state import get_account
 from fl.plan.schema import LEARNING_RULES
 
 TRANSACTION_VERSION: Final = 1
-FREE: Final = (RegisterDevice, JoinPlan, JoinSharing, OpenAudit, ReportAudit, CommitUpdate)
+FREE: Final = (
+    RegisterDevice,
+    JoinPlan,
+    JoinSharing,
+    OpenAudit,
+    ReportAudit,
+    CommitUpdate,
+    LowerBudget,
+    ShareMask,
+    DecryptSum,
+)
 
 Rule = Callable[[Ledger, Transaction, Body], None]
 _RULES: Final[dict[type[Body], Rule]] = {
@@ -59,6 +83,9 @@ _RULES: Final[dict[type[Body], Rule]] = {
     ReportAudit: cast(Rule, audits.report_audit),
     DisputeUpdate: cast(Rule, disputes.dispute_update),
     CommitUpdate: cast(Rule, commitments.commit_update),
+    LowerBudget: cast(Rule, privacy.lower_budget),
+    ShareMask: cast(Rule, encryption.share_mask),
+    DecryptSum: cast(Rule, encryption.decrypt_sum),
     Bond: cast(Rule, staking.bond),
     Unbond: cast(Rule, staking.unbond),
     Unjail: cast(Rule, staking.unjail),

@@ -22,15 +22,17 @@ from consensus.problems import get_problem
 from consensus.records import Commitment, RevealedUpdate, RoundState
 from consensus.rules.commitments import check_reveal, note_vector
 from consensus.rules.common import check_payload_size, need_plan
+from consensus.rules.encryption import check_shared
+from consensus.rules.privacy import charge_update, check_privacy
 from consensus.signatures import SignatureCache
 from consensus.state import (
     device_key,
     enrolment_key,
-    get_device,
     get_enrolment,
     get_revealed,
     get_round,
     get_seat,
+    privacy_key,
     put_record,
     revealed_key,
     round_key,
@@ -38,10 +40,9 @@ from consensus.state import (
 )
 from consensus.view import StateView
 from fl.algorithms.base import Contribution
-from fl.envelope import read_contribution
+from fl.envelope import read_release
 from fl.errors import PayloadError
-from fl.plan.dimensions import replay_policy
-from fl.plan.schema import NoPrivacy, Plan
+from fl.plan.dimensions import encryption_of, replay_policy
 from fl.policies import check_update, is_timeless
 from fl.policies.base import Facts
 from fl.policies.commit import vector_digest
@@ -53,10 +54,11 @@ def run_update(ledger: Ledger, attested: AttestedUpdate) -> None:
     """Take an update into the open task's reveals. ``Invalid`` or ``MissingPayload`` if it can't be."""
     view, context, release = ledger.view, ledger.context, attested.update.release
     state, position = check_seat(view, context, release)
+    check_shared(view, state, position)
     commitment = check_reveal(view, state, position, attested.update)
     problem = get_problem(view, release.plan)
     needed = problem.plan.verification.attestations
-    check_privacy(view, problem.plan, release)
+    check_privacy(view, context, problem.plan, release)
     check_attestations(ledger, attested, state, needed)
     check_payload_size(context.rules, release.payload.size, "update.payload")
     check_signature(attested.update, ledger.signatures)  # before a payload is asked for: strangers can't make us fetch
@@ -74,10 +76,12 @@ def run_update(ledger: Ledger, attested: AttestedUpdate) -> None:
 def expect_keys(updates: Iterable[LocalUpdate]) -> list[bytes]:
     """Return the keys that checking these updates will read, each device's own: read at once, they come sooner."""
     releases = [update.release for update in updates]
+    noisy = [release for release in releases if release.privacy.loss]
     return [
         *[seat_key(release.plan, release.device) for release in releases],
         *[enrolment_key(release.plan, release.device) for release in releases],
         *[device_key(release.device) for release in releases],
+        *[privacy_key(release.device) for release in noisy],
     ]
 
 
@@ -106,7 +110,8 @@ def check_included(ledger: Ledger, problem: Problem, release: Release, facts: Fa
 def content_key(problem: Problem, release: Release, facts: Facts) -> tuple[object, ...]:
     """Return all that ``check_content`` looks at, payload and plan by their digests."""
     ref, time = release.payload, () if is_timeless(problem.plan) else (facts.elapsed_ms, facts.step_blocks)
-    return (problem.plan_id, release.phase, ref.id, ref.size, facts.samples, facts.computation_us, *time)
+    bound = () if encryption_of(problem.plan) is None else (release.task, release.device)
+    return (problem.plan_id, release.phase, ref.id, ref.size, facts.samples, facts.computation_us, *time, *bound)
 
 
 def check_release(
@@ -124,9 +129,10 @@ def check_release(
     """
     release = update.release
     state, position = check_seat(view, context, release)
+    check_shared(view, state, position)
     commitment = check_reveal(view, state, position, update)
     problem = get_problem(view, release.plan)
-    check_privacy(view, problem.plan, release)
+    check_privacy(view, context, problem.plan, release)
     check_payload_size(context.rules, release.payload.size, "update.payload")
     check_signature(update, signatures)
     if not is_named and content_id(payload) != release.payload.id:
@@ -177,19 +183,6 @@ def check_seat(view: StateView, context: BlockContext, release: Release) -> tupl
     return state, position
 
 
-def check_privacy(view: StateView, plan: Plan, release: Release) -> None:
-    """Check the charge that a release signs against its plan and the device's record. ``Invalid`` if it is wrong."""
-    charge, device = release.privacy, get_device(view, release.device)
-    if isinstance(plan.privacy, NoPrivacy) and (charge.mechanism != "none" or charge.loss != 0):
-        raise Invalid(
-            "update.privacy",
-            f"mechanism {charge.mechanism!r} with loss {charge.loss}; the plan has no privacy: 'none' with loss 0",
-        )
-    recorded = 0 if device is None else device.privacy_total
-    if charge.total < recorded:
-        raise Invalid("update.privacy", f"cumulative loss {charge.total}; the chain has recorded {recorded} already")
-
-
 def compute_facts(
     context: BlockContext, state: RoundState, release: Release, commitment: Commitment | None = None
 ) -> Facts:
@@ -221,7 +214,7 @@ def check_content(
             "update.payload", f"the payload has {len(payload)} bytes; the release says {release.payload.size}"
         )
     try:
-        contribution = read_contribution(problem, release.phase, payload)
+        contribution = read_release(problem, release, payload)
     except PayloadError as error:
         raise Invalid("update.payload", str(error)) from None
     reason = check_update(problem, release.phase, facts, contribution)
@@ -288,9 +281,7 @@ def reveal(
     put_record(view, round_key(plan), replace(state, revealed=state.revealed + 1))
     if replay_policy(get_problem(view, plan).plan) is not None:
         vouch(ledger.view, credited, 1)
-    device = get_device(view, release.device)
-    if device is not None and release.privacy.total > device.privacy_total:
-        put_record(view, device_key(release.device), replace(device, privacy_total=release.privacy.total))
+    charge_update(ledger, get_problem(view, plan).plan, release)
     entry = need_plan(view, plan, "update.plan")
     ledger.earn(entry.update_fee)
     ledger.put_plan(take_funds(entry, fees=entry.update_fee))

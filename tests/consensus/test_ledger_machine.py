@@ -31,8 +31,10 @@ from consensus.events import (
     DisputeDecided,
     DisputeOpened,
     LedgerEvent,
+    MaskShared,
     MinerSlashed,
     StakeEvent,
+    SumDecrypted,
     UpdateCommitted,
 )
 from consensus.queries import (
@@ -257,5 +259,6 @@ def test_the_ledger_holds_whatever_accounts_do():
     elsewhere = {*get_args(StakeEvent), AuditOpened, AuditReported}  # tests/consensus/staking, test_audits.py
     elsewhere |= {DisputeOpened, DisputeDecided, MinerSlashed}  # test_replays.py
     elsewhere |= {UpdateCommitted}  # test_commitments.py
+    elsewhere |= {MaskShared, SumDecrypted}  # test_encryption.py
     assert set(get_args(LedgerEvent)) - elsewhere <= SEEN.keys()
     assert {"finished", "cancelled", "undone"} <= SEEN.keys()

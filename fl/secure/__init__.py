@@ -1,0 +1,1 @@
+"""Secure aggregation: sums of updates that nobody can read one by one (docs/privacy.md)."""
