@@ -86,15 +86,18 @@ def charge_update(ledger: Ledger, plan: Plan, release: Release) -> None:
     account = get_privacy(view, release.device)
     total = total_after(device.privacy_total, account.charged, signed.loss, signed.total)
     put_record(view, device_key(release.device), replace(device, privacy_total=total))
-    reservations = [
-        replace(each, left=each.left - signed.loss, spent=each.spent + signed.loss)
-        if each.plan == release.plan
-        else each
-        for each in get_reservations(view, account)
-    ]
+    reservations = [_spend(each, release) for each in get_reservations(view, account)]
     charged = replace(account, charged=account.charged + signed.loss, reservations=tuple(reservations))
     charge = phase_charge(plan, release.phase)
     _note(ledger, release.device, charged, charge, Hash(release.plan), release.round, release.phase, total)
+
+
+def _spend(reservation: Reservation, release: Release) -> Reservation:
+    """Return a reservation after an update: its own plan's has less left."""
+    if reservation.plan != release.plan:
+        return reservation
+    loss = release.privacy.loss
+    return replace(reservation, left=reservation.left - loss, spent=reservation.spent + loss)
 
 
 def _note(

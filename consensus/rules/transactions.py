@@ -57,15 +57,8 @@ from fl.plan.schema import LEARNING_RULES
 
 TRANSACTION_VERSION: Final = 1
 FREE: Final = (
-    RegisterDevice,
-    JoinPlan,
-    JoinSharing,
-    OpenAudit,
-    ReportAudit,
-    CommitUpdate,
-    LowerBudget,
-    ShareMask,
-    DecryptSum,
+    *(RegisterDevice, LowerBudget, JoinPlan, JoinSharing),
+    *(CommitUpdate, OpenAudit, ReportAudit, ShareMask, DecryptSum),
 )
 
 Rule = Callable[[Ledger, Transaction, Body], None]
