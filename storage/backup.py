@@ -1,7 +1,7 @@
 """A copy of a node's chain and payloads, made while the node goes on.
 
 The database is read through one snapshot, so the copy is the node at one instant, whatever is committed meanwhile;
-payload files never change, so they are linked where the file system can, and copied where it can't. What comes of it
+payload files and full segments never change, so they are linked where the file system can, and copied where it can't. What comes of it
 is a data directory without keys and journals: `fedchain db check` reads it, and to restore it its ``chain`` and
 ``payloads`` go back where they came from. Keys and journals are left alone on purpose: an old journal in the place of
 a newer one would let a device release, or a validator sign, twice.
@@ -82,8 +82,8 @@ def _fill(
         path.mkdir(mode=0o700, parents=True)
     with DirectoryLock(to / ".lock") as lock:
         tip, keys = _copy_database(store, to / "chain", lock, is_cancelled)
-    count = linked = 0
-    for id in payloads.ids():
+    count, linked = _copy_segments(payloads, to / "payloads", is_cancelled)
+    for id in payloads.file_ids():
         if is_cancelled():
             raise StorageError("the backup was cancelled")
         has_linked = _copy_payload(payloads.path, to / "payloads", id)
@@ -131,21 +131,43 @@ def _write(database: Database, items: list[tuple[bytes, bytes]]) -> None:
     database.write(fill, sync=True)
 
 
+def _copy_segments(payloads: PayloadFiles, to: Path, is_cancelled: Callable[[], bool]) -> tuple[int, int]:
+    """Link or copy the segments, then copy what was deleted of them; return how many payloads, and how many linked."""
+    source = payloads.segments
+    with source.copying() as (segments, dead):
+        if not segments:
+            return 0, 0
+        new = to / source.path.name
+        new.mkdir(mode=0o700)
+        is_linked = True
+        for segment in segments:
+            if is_cancelled():
+                raise StorageError("the backup was cancelled")
+            is_linked = _link(segment, new / segment.name) and is_linked
+        count = len(source.ids())
+        if dead.exists():
+            shutil.copy2(dead, new / dead.name)
+    return count, count if is_linked else 0
+
+
 def _copy_payload(source: Path, to: Path, id: Hash) -> bool | None:
     """Link a payload file, or copy it: was it linked? None if it was pruned meanwhile."""
     name = id.hex()
     old, new = source / name[:2] / name[2:], to / name[:2] / name[2:]
     new.parent.mkdir(mode=0o700, exist_ok=True)
     try:
-        os.link(old, new)
+        return _link(old, new)
     except FileNotFoundError:
         return None
+
+
+def _link(old: Path, new: Path) -> bool:
+    """Link a file, or copy it where the file system can't: was it linked?"""
+    try:
+        os.link(old, new)
     except OSError as error:
         if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP):
             raise
-        try:
-            shutil.copy2(old, new)
-        except FileNotFoundError:
-            return None
+        shutil.copy2(old, new)
         return False
     return True

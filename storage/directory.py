@@ -5,7 +5,7 @@
     config.toml    settings (``node.config``)
     keys/          key files (``storage.keystore``)
     chain/         the chain database (``storage.leveldb``)
-    payloads/      payload files (``storage.payloads``)
+    payloads/      payloads (``storage.payloads``, ``storage.segments``)
     journal/       what the device released (``storage.journal``), what the validator signed (``storage.signing``)
     residuals/     what the device keeps of its updates (``storage.residuals``); may be missing
     .lock          held by the process that uses the directory

@@ -93,6 +93,20 @@ MUTANTS: Final = (
         ("tests/storage/test_payloads.py::test_changed_bytes_are_named_never_returned",),
     ),
     Mutant(
+        "a damaged small payload is handed out",
+        "storage/segments.py",
+        "            if content_id(data) == id:",
+        "            if True:",
+        ("tests/storage/test_payloads.py::test_changed_bytes_are_named_never_returned",),
+    ),
+    Mutant(
+        "a deleted payload is back after a restart",
+        "storage/segments.py",
+        "                elif (number, offset) not in dead:",
+        "                else:",
+        ("tests/storage/test_segments.py::test_segments_do_what_a_dictionary_does",),
+    ),
+    Mutant(
         "a torn journal record is damage",
         "storage/recordfile.py",
         "        if len(entry) < length:\n            return None",

@@ -92,6 +92,8 @@ def tear(before: dict[str, bytes], after: dict[str, bytes], draw: Random) -> tup
         if old is not None and data.startswith(old) and len(data) - len(old) > 1:
             torn[name] = data[: draw.randrange(len(old) + 1, len(data))]
             is_inside = is_inside or (name.startswith("chain/") and name.endswith(".log"))
+        elif old is None and name.startswith("payloads/segments/"):
+            torn[name] = data[: draw.randrange(len(data))]
         elif old is None and name.startswith("payloads/"):
             file = Path(name)
             torn[str(file.with_name(f".{file.name}.0123456789ab.tmp"))] = data[: draw.randrange(len(data))]

@@ -12,6 +12,7 @@ from storage.errors import CapacityError, DamagedError
 from storage.files import write_file
 from storage.memorystores import MemoryPayloadStore
 from storage.payloads import PayloadFiles
+from storage.segments import HEAD_BYTES, SMALL_BYTES
 from tests.storage.conftest import Disk
 
 
@@ -56,22 +57,26 @@ def test_only_what_asks_for_it_waits_for_the_disk(tmp_path, monkeypatch):
     flushed: list[int] = []
     fsync = os.fsync
     monkeypatch.setattr(os, "fsync", lambda file: (flushed.append(os.fstat(file).st_ino), fsync(file))[1])
+    large = bytes(SMALL_BYTES)
     store = PayloadFiles(tmp_path)
     store.put(b"theirs")
+    store.put(large + b"theirs")
     assert flushed == []
-    for own in (b"ours", b"theirs"):
+    for own in (b"ours", b"theirs", large + b"ours", large + b"theirs"):
+        flushed.clear()
         id = store.put(own, sync=True).hex()
-        file = tmp_path / id[:2] / id[2:]
+        file = tmp_path / "segments" / "00000001" if len(own) <= SMALL_BYTES else tmp_path / id[:2] / id[2:]
         assert {file.stat().st_ino, file.parent.stat().st_ino, tmp_path.stat().st_ino} <= set(flushed)
 
 
+@pytest.mark.parametrize("small_bytes", [SMALL_BYTES, -1])
 @pytest.mark.parametrize("damage", [b"", b"updatX", b"update and more"])
-def test_changed_bytes_are_named_never_returned(tmp_path, damage):
+def test_changed_bytes_are_named_never_returned(tmp_path, damage, small_bytes):
     """A file that does not hold what its name says is an error that names it; deleted, it can be put again."""
-    store = PayloadFiles(tmp_path)
+    store = PayloadFiles(tmp_path, small_bytes=small_bytes)
     id = store.put(b"update")
     (file,) = list(tmp_path.glob("*/*"))
-    file.write_bytes(damage)
+    file.write_bytes(damage if small_bytes < 0 else file.read_bytes()[:HEAD_BYTES] + damage.ljust(6)[-6:])
     with pytest.raises(DamagedError, match=file.name):
         store.get(id)
     store.delete(id)
@@ -88,6 +93,7 @@ def test_what_a_crash_left_is_removed(tmp_path):
     (tmp_path / "README").write_bytes(b"")
     store = PayloadFiles(tmp_path)
     assert list(store.ids()) == [id]
+    assert list(PayloadFiles(tmp_path).ids()) == [id]
     assert store.total_bytes() == 6
     assert not list(tmp_path.glob("*/*.tmp"))
 
@@ -124,13 +130,14 @@ def test_both_stores_do_the_same(tmp_path_factory, operations):
     assert [again.get(Hash(id)) for id in memory.ids()] == [memory.get(Hash(id)) for id in memory.ids()]
 
 
-def test_a_running_node_sets_a_damaged_file_aside(tmp_path):
+@pytest.mark.parametrize("small_bytes", [SMALL_BYTES, -1])
+def test_a_running_node_sets_a_damaged_file_aside(tmp_path, small_bytes):
     """Then the payload is missing, can be stored again, and the damage was told once; nothing is thrown away."""
-    store, told = PayloadFiles(tmp_path), []
+    store, told = PayloadFiles(tmp_path, small_bytes=small_bytes), []
     store.on_damage = told.append
     id = store.put(b"update")
     (file,) = tmp_path.glob("*/*")
-    file.write_bytes(b"updaet")
+    file.write_bytes(file.read_bytes()[:-6] + b"updaet")
     assert store.get(id) is None
     assert not store.has(id)
     assert store.get(id) is None
@@ -138,3 +145,4 @@ def test_a_running_node_sets_a_damaged_file_aside(tmp_path):
     store.put(b"update")
     assert store.get(id) == b"update"
     assert list(store.ids()) == [id]
+    assert list(PayloadFiles(tmp_path).ids()) == [id]
