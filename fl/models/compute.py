@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from chain.fixedpoint import Float64Vector
 from fl.dataset import Dataset, DenseData, Float64Matrix, SparseData, rows, take_rows, to_dense
-from fl.kernels import dense, dense_many, losses, network, sparse
+from fl.kernels import dense, dense_many, losses, network, private, sparse
 from fl.kernels.network import Sizes
 from fl.models.shape import Shape, StepRule
 from fl.models.snapshot import Snapshot, recall, remember
@@ -74,6 +74,22 @@ def gradient(shape: Shape, weights: Float64Vector, data: Dataset) -> tuple[Float
         loss = dense_many.gradient(kind, data.x, data.y, weights, *full)
     remember(shape, weights, data, found)
     return total, loss
+
+
+def clipped_sum(shape: Shape, weights: Float64Vector, data: Dataset, clip: float, fraction_bits: int) -> Float64Vector:
+    """Return the sum of the rows' gradients, each clipped to ``clip`` units and cut to whole ones, float64 (d,)."""
+    total, unit = np.zeros(shape.dimension), 2.0**fraction_bits
+    if shape.activations:
+        layers = _layers(shape)
+        for block in _dense_blocks(data):
+            private.sum_network(KINDS[shape.loss], block.x, block.y, weights, *layers, unit, clip, total)
+        return total
+    residuals = _residuals(shape, outputs(shape, weights, data), data)[0]
+    if isinstance(data, SparseData):
+        private.sum_sparse(*_entries(data), residuals, unit, clip, total)
+    else:
+        private.sum_dense(data.x, residuals, unit, clip, total)
+    return total
 
 
 def steps(

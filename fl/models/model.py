@@ -43,6 +43,16 @@ class Model(Shape):
         vector += rows(data) * (self.penalty() * weights)
         return Gradient(vector, loss + rows(data) * self.penalty_of(weights))
 
+    def clipped_sum(self, weights: Float64Vector, data: Dataset, clip: float, fraction_bits: int) -> Int64Vector:
+        """Return Σ_i ∇l_i(w) in fixed point, each row's gradient first clipped to ``clip`` units and cut to whole ones.
+
+        Exact: a row's part depends on that row alone, and has a length of at most ``clip`` · (1 + 2**-27). Rows times
+        ``clip`` must stay below 2**53. The L2 term is left out.
+        """
+        from fl.models import compute
+
+        return compute.clipped_sum(self, weights, data, clip, fraction_bits).astype(np.int64)
+
     def penalty_of(self, weights: Float64Vector) -> float:
         """Return ½·l2·‖w‖², biases left out."""
         return 0.5 * strict_dot(self.penalty() * weights, weights)
