@@ -6,7 +6,9 @@
     ├── PayloadError      bytes of an update or of a holdout chunk that do not fit the plan
     ├── DivergenceError   local training that left the range of numbers
     ├── ModelFileError    a trained model's file that cannot be read
-    └── ExecutorError     devices cannot be trained where they were to be
+    ├── ExecutorError     devices cannot be trained where they were to be
+    ├── ShareError        shares of a secret that are too few, wrong or of another sharing; names whose
+    └── MaskError         a sum under masks that can't be made or opened: says who or what is missing
 
 Each message says what was wrong, where, and what is allowed.
 """
@@ -60,3 +62,11 @@ class ModelFileError(FLError):
 
 class ExecutorError(FLError):
     """What was to train the devices is not there, or failed: says which, and what to do."""
+
+
+class ShareError(FLError):
+    """Shares of a secret are too few, wrong, or belong to another sharing; the text names whose."""
+
+
+class MaskError(FLError):
+    """A sum under masks can't be made or opened; the text says who or what is missing."""
