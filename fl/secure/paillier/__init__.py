@@ -1,0 +1,48 @@
+"""Encrypted sums that everybody can check: packed Paillier ciphertexts, decrypted by a threshold of a committee.
+
+    key          the committee's key, and what anybody can check of it
+    dealing      makes a key
+    packing      signed values in plaintexts
+    ciphertext   encrypts vectors, checks and adds them
+    threshold    members decrypt a sum, everybody checks it
+
+Formulas: N = pq, Enc(M; r) = (1 + MN)·r^N mod N² (Paillier 1999). Who decrypts learns (M, r), and shows both.
+"""
+
+from fl.secure.paillier.ciphertext import add, aggregate_bytes, body_bytes, check, encrypt
+from fl.secure.paillier.dealing import deal, open_share
+from fl.secure.paillier.key import PublicKey, check_key, shared_factor
+from fl.secure.paillier.packing import Packing, unpack
+from fl.secure.paillier.threshold import (
+    Opening,
+    check_opening,
+    check_partial,
+    combine,
+    opening_bytes,
+    part_bytes,
+    partial,
+    read_opening,
+)
+
+__all__ = [
+    "Opening",
+    "Packing",
+    "PublicKey",
+    "add",
+    "aggregate_bytes",
+    "body_bytes",
+    "check",
+    "check_key",
+    "check_opening",
+    "check_partial",
+    "combine",
+    "deal",
+    "encrypt",
+    "open_share",
+    "opening_bytes",
+    "part_bytes",
+    "partial",
+    "read_opening",
+    "shared_factor",
+    "unpack",
+]
