@@ -118,8 +118,16 @@ class SignatureCache:
                 return True
         if not verify(public_key, signature, message):
             return False
+        self._keep(key)
+        return True
+
+    def note_made(self, public_key: bytes, signature: bytes, message: bytes) -> None:
+        """Remember a signature that this process has just made with a key of its own: it is good."""
+        if self._size:
+            self._keep(sha256(public_key + signature + message).digest())
+
+    def _keep(self, key: bytes) -> None:
         with self._lock:
             self._good[key] = None
             if len(self._good) > self._size:
                 self._good.popitem(last=False)
-        return True

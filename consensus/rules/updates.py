@@ -43,7 +43,7 @@ from fl.algorithms.base import Contribution
 from fl.envelope import read_release
 from fl.errors import PayloadError
 from fl.plan.dimensions import encryption_of, replay_policy
-from fl.policies import check_update, is_timeless
+from fl.policies import check_time, check_update, is_timeless
 from fl.policies.base import Facts
 from fl.policies.commit import vector_digest
 from fl.problem import Problem
@@ -94,7 +94,7 @@ def need_payload(ledger: Ledger, release: Release) -> bytes:
 
 
 def check_included(ledger: Ledger, problem: Problem, release: Release, facts: Facts) -> None:
-    """Check the payload that a block's update names. One that was found good before need only be here.
+    """Check the payload that a block's update names. One that was found good before need only be here, and in time.
 
     ``Invalid``, ``MissingPayload``.
     """
@@ -102,13 +102,16 @@ def check_included(ledger: Ledger, problem: Problem, release: Release, facts: Fa
     if key in contents:
         if not ledger.has_payload(release.payload.id):
             raise MissingPayload([release.payload])
+        reason = check_time(problem, release.phase, facts)
+        if reason is not None:
+            raise Invalid("update.policy", reason, later=check_time(problem, release.phase, patient(facts)) is None)
         return
     check_content(problem, release, need_payload(ledger, release), facts)
     contents.add(key)
 
 
 def content_key(problem: Problem, release: Release, facts: Facts) -> tuple[object, ...]:
-    """Return all that ``check_content`` looks at, payload and plan by their digests."""
+    """Return all that ``check_content`` looks at, payload and plan by their digests; not what ``check_time`` does."""
     ref, time = release.payload, () if is_timeless(problem.plan) else (facts.elapsed_ms, facts.step_blocks)
     bound = () if encryption_of(problem.plan) is None else (release.task, release.device)
     return (problem.plan_id, release.phase, ref.id, ref.size, facts.samples, facts.computation_us, *time, *bound)
@@ -196,6 +199,11 @@ def compute_facts(
     return Facts(release.samples, release.computation_us, elapsed_ms, step_blocks)
 
 
+def patient(facts: Facts) -> Facts:
+    """Return the facts of the same update in a block as late as can be."""
+    return Facts(facts.samples, facts.computation_us, INT_MAX, INT_MAX)
+
+
 def check_signature(update: LocalUpdate, signatures: SignatureCache) -> None:
     """Check that the device signed its release. ``Invalid`` if it did not."""
     if not signatures.is_signed(update.release.device, update.signature, update.id):
@@ -219,8 +227,7 @@ def check_content(
         raise Invalid("update.payload", str(error)) from None
     reason = check_update(problem, release.phase, facts, contribution)
     if reason is not None:
-        patient = Facts(facts.samples, facts.computation_us, INT_MAX, INT_MAX)
-        later = may_wait and check_update(problem, release.phase, patient, contribution) is None
+        later = may_wait and check_update(problem, release.phase, patient(facts), contribution) is None
         raise Invalid("update.policy", reason, later=later)
     return contribution
 

@@ -1,6 +1,9 @@
 """Verification: what the plan's policies together say of an update (docs/learning.md)."""
 
 from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
 
 from chain.fixedpoint import Int64Vector
 from fl.algorithms.base import Contribution, Settled
@@ -11,17 +14,25 @@ from fl.plan.schema import Plan
 from fl.policies.base import FULL_QUALITY, Assessment, Facts
 from fl.policies.bounds import BOUNDS
 from fl.policies.registry import POLICIES, policies_of
+from fl.policies.timing import TIMING
 
 __all__ = [
     "POLICIES",
     "Assessment",
     "Facts",
     "assess_updates",
+    "check_time",
     "check_update",
     "is_timeless",
     "needs_opening",
     "policies_of",
 ]
+
+_OF_CONTENT: Final = frozenset({BOUNDS.name})
+"""Policies whose ``check`` looks at payload, phase, samples and reported time, and not at when it is."""
+_OF_TIME: Final = frozenset({TIMING.name})
+"""Policies whose ``check`` looks at the facts alone, and at no payload."""
+_NOTHING: Final = Contribution(np.zeros(0, np.int64), None, 0)
 
 
 def check_update(problem: Objective, phase: int, facts: Facts, contribution: Contribution) -> str | None:
@@ -34,14 +45,24 @@ def check_update(problem: Objective, phase: int, facts: Facts, contribution: Con
     return None
 
 
+def check_time(problem: Objective, phase: int, facts: Facts) -> str | None:
+    """Return what those policies alone say that look at no payload: what is left to check of one found good before."""
+    for bound in policies_of(problem.plan):
+        if bound.policy.name in _OF_TIME and bound.policy.checked_at == "inclusion":
+            reason = bound.check(problem, phase, facts, _NOTHING)
+            if reason is not None:
+                return f"{bound.policy.name}: {reason}"
+    return None
+
+
 @remembered
 def is_timeless(plan: Plan) -> bool:
-    """Does what ``check_update`` says follow from payload, phase, samples and reported time alone, whenever it is?
+    """Does all that ``check_update`` says, but for ``check_time``, follow from what does not change with time?
 
-    True where ``bounds`` is all that is checked then.
+    That is payload, phase, samples and reported time. A policy that looks at both makes it False.
     """
     bound = [each.policy for each in policies_of(plan)]
-    return all(policy.name == BOUNDS.name for policy in bound if policy.checked_at == "inclusion")
+    return all(policy.name in _OF_CONTENT | _OF_TIME for policy in bound if policy.checked_at == "inclusion")
 
 
 def assess_updates(

@@ -154,6 +154,8 @@ def train_fleet(spec: TrainFleet, world: World, control: JobControl) -> JobResul
             privacy=PrivacyCharge("none", 0, seat.total),
             payload=PayloadRef.of(payload),
         )
-        updates.append(release.sign(key))
+        update = release.sign(key)
+        world.signatures.note_made(key.account, update.signature, update.id)
+        updates.append(update)
         released.append(payload)
     return FleetTrained(tuple(updates), tuple(released), tuple(failed))

@@ -110,3 +110,15 @@ def test_the_memory_of_signatures_changes_no_verdict(asked, size):
     for key, message, is_good in asked:
         signature = key.sign(message if is_good else message + b"!")
         assert cache.is_signed(key.account, signature, message) == is_good
+
+
+def test_a_signature_just_made_is_remembered_and_no_other():
+    """It counts as checked, and says nothing of another message or key."""
+    cache, (key, other) = SignatureCache(), MINERS[:2]
+    cache.note_made(key.account, bytes(64), b"made")
+    assert cache.is_signed(key.account, bytes(64), b"made")
+    assert not cache.is_signed(key.account, bytes(64), b"another")
+    assert not cache.is_signed(other.account, bytes(64), b"made")
+    nothing = SignatureCache(0)
+    nothing.note_made(key.account, bytes(64), b"made")
+    assert not nothing.is_signed(key.account, bytes(64), b"made")

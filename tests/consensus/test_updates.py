@@ -13,10 +13,12 @@ from chain.payload import PayloadRef
 from chain.transaction import CancelPlan, RegisterMiner, Transfer
 from chain.update import Attestation, AttestedUpdate, LocalUpdate, PrivacyCharge, Release
 from consensus.assignment import get_miner_order
+from consensus.context import BlockContext
 from consensus.errors import Invalid, MissingPayload
 from consensus.queries import attestations_needed, eligible_miners, get_device, get_miners, get_plan_document
 from consensus.signatures import SignatureCache
 from consensus.transition import check_local_update, execute, fill
+from consensus.view import PayloadView
 from fl.payload import write_payload
 from fl.plan.schema import Timing
 from tests.consensus.harness import DEVICES, MINERS, OTHER, OWNER, Chain, make_plan
@@ -121,7 +123,7 @@ def test_a_payload_that_was_checked_is_not_read_again_but_must_be_here():
 
 
 def test_what_was_checked_of_a_payload_says_nothing_of_another_update():
-    """The same bytes under another size, or a moment later where time is judged: looked at anew."""
+    """The same bytes under another size: looked at anew."""
     chain, plan = started()
     memory, update = known_payloads(chain, plan)
     here = Present({update.update.release.payload.id}, chain)
@@ -129,12 +131,32 @@ def test_what_was_checked_of_a_payload_says_nothing_of_another_update():
     with pytest.raises(Invalid, match="the release says"):
         execute(chain, chain.context(), Body((), (other,)), here, signatures=memory)
     assert here.read == [update.update.release.payload.id]
-    timed, name = started(policies=[Timing(10**6)])
-    memory, update = known_payloads(timed, name)
-    here = Present({update.update.release.payload.id}, timed)
-    later = timed.context(time_ms=timed.context().time_ms + 1)
-    execute(timed, later, Body((), (update,)), here, signatures=memory)
-    assert here.read == [update.update.release.payload.id]
+
+
+@pytest.mark.parametrize("time_ms", [0, 200_000])
+def test_what_was_checked_of_a_payload_says_nothing_of_the_time(time_ms):
+    """Where time is judged a block's own counts: its verdict is the one without a memory, and no byte is read."""
+    chain, plan = started(policies=[Timing(10**6)])
+    slow, memory = changed(chain, plan, computation_us=180_000_000), SignatureCache()
+    late = chain.context(time_ms=chain.context().time_ms + 200_000)
+    check_local_update(chain, late, slow, chain.store[slow.release.payload.id], signatures=memory)
+    here, body = Present({slow.release.payload.id}), Body((), (AttestedUpdate(slow, ()),))
+    context = chain.context(time_ms=chain.context().time_ms + time_ms)
+    found = [verdict_of(chain, context, body, *sides) for sides in ((here, memory), (chain, SignatureCache()))]
+    assert found[0] == found[1]
+    assert (found[0] is None) == bool(time_ms)
+    assert here.read == []
+
+
+def verdict_of(
+    chain: Chain, context: BlockContext, body: Body, payloads: PayloadView, memory: SignatureCache
+) -> object:
+    """Why a block with this body is not valid, all of it; None if it is."""
+    try:
+        execute(chain, context, body, payloads, signatures=memory)
+    except Invalid as verdict:
+        return verdict.rule, verdict.detail, verdict.later
+    return None
 
 
 class Present:
