@@ -1,10 +1,10 @@
 """A copy of a node's chain and payloads, made while the node goes on.
 
 The database is read through one snapshot, so the copy is the node at one instant, whatever is committed meanwhile;
-payload files and full segments never change, so they are linked where the file system can, and copied where it can't. What comes of it
-is a data directory without keys and journals: `fedchain db check` reads it, and to restore it its ``chain`` and
-``payloads`` go back where they came from. Keys and journals are left alone on purpose: an old journal in the place of
-a newer one would let a device release, or a validator sign, twice.
+payload files and full segments never change, so they are linked where the file system can, and copied where it can't.
+What comes of it is a data directory without keys and journals: `fedchain db check` reads it, and to restore it its
+``chain`` and ``payloads`` go back where they came from. Keys and journals are left alone on purpose: an old journal in
+the place of a newer one would let a device release, or a validator sign, twice.
 """
 
 import errno
