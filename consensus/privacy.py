@@ -75,12 +75,6 @@ def total_after(recorded: int, charged: int, loss: int, signed: int) -> int:
     return max(recorded, signed, charged + loss)
 
 
-def next_total(view: StateView, device: AccountId, journalled: int, loss: int) -> int:
-    """Return the total that a release of this loss must sign: above what the chain knows and what the journal does."""
-    record = get_device(view, device)
-    return max(journalled, 0 if record is None else record.privacy_total) + loss
-
-
 def find_join_lack(view: StateView, device: AccountId, plan: Plan, loss: int = 0) -> str | None:
     """Return why a device's lifetime budget can't bear a plan, None if it can. ``loss``: what it knows it has lost."""
     standing = get_standing(view, device)

@@ -412,6 +412,21 @@ class ReleaseJournal(Protocol):
         """Return the device's cumulative privacy loss over all entries, in micro-zCDP."""
         ...
 
+    def spent(self) -> int:
+        """Return the loss of all entries, whatever key made them: what the data that lie with the journal have lost.
+
+        An entry's total counts where it is more than the losses before it add up to.
+        """
+        ...
+
+    def spent_under(self, plan: Hash) -> int:
+        """Return the losses of all entries of a plan, in micro-zCDP."""
+        ...
+
+    def devices(self) -> tuple[AccountId, ...]:
+        """Return the devices that have entries, in the order of their first ones."""
+        ...
+
     def entries(self) -> Iterator[JournalEntry]:
         """Iterate over all entries in the order they were recorded."""
         ...

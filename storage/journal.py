@@ -103,6 +103,18 @@ class FileReleaseJournal:
         """Return the device's cumulative privacy loss over all entries, in micro-zCDP."""
         return self._releases.total(device)
 
+    def spent(self) -> int:
+        """Return the loss of all entries, whatever key made them."""
+        return self._releases.spent()
+
+    def spent_under(self, plan: Hash) -> int:
+        """Return the losses of all entries of a plan, in micro-zCDP."""
+        return self._releases.spent_under(plan)
+
+    def devices(self) -> tuple[AccountId, ...]:
+        """Return the devices that have entries, in the order of their first ones."""
+        return self._releases.devices()
+
     def entries(self) -> Iterator[JournalEntry]:
         """Iterate over all entries in the order they were recorded."""
         for place in range(len(self._records)):

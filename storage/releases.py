@@ -8,13 +8,15 @@ from storage.errors import JournalError
 class Releases:
     """The index of a journal: where each release is, and what each device has spent."""
 
-    __slots__ = ("_known", "_places", "_totals")
+    __slots__ = ("_known", "_places", "_spent", "_spent_under", "_totals")
 
     def __init__(self) -> None:
         self._places: dict[Hash, dict[AccountId, int]] = {}
         self._totals: dict[AccountId, int] = {}
         self._known: dict[AccountId, AccountId] = {}
         """One object for each device's id, however many entries name it."""
+        self._spent = 0
+        self._spent_under: dict[Hash, int] = {}
 
     def find(self, task: Hash, device: AccountId) -> int | None:
         """Return the place of this device's release for this task."""
@@ -23,6 +25,18 @@ class Releases:
     def total(self, device: AccountId) -> int:
         """Return the device's cumulative privacy loss in micro-zCDP."""
         return self._totals.get(device, 0)
+
+    def spent(self) -> int:
+        """Return the loss of all entries, by their losses or by what they signed, whichever is more."""
+        return self._spent
+
+    def spent_under(self, plan: Hash) -> int:
+        """Return the losses of a plan's entries, in micro-zCDP."""
+        return self._spent_under.get(plan, 0)
+
+    def devices(self) -> tuple[AccountId, ...]:
+        """Return the devices that have entries, in the order of their first ones."""
+        return tuple(self._known)
 
     def is_new(self, entry: JournalEntry, known: JournalEntry | None) -> bool:
         """Is this entry to be added? ``known`` stands under its task and device. ``JournalError`` if it must not be."""
@@ -47,4 +61,8 @@ class Releases:
         """Take note of an entry that ``is_new``."""
         device = self._known.setdefault(entry.device, entry.device)
         self._places.setdefault(entry.task, {})[device] = place
-        self._totals[device] = entry.update.release.privacy.total
+        release = entry.update.release
+        self._totals[device] = release.privacy.total
+        self._spent = max(self._spent + release.privacy.loss, release.privacy.total)
+        if release.privacy.loss:
+            self._spent_under[release.plan] = self.spent_under(release.plan) + release.privacy.loss

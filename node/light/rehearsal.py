@@ -69,6 +69,18 @@ class PretendedJournal:
         """Return the privacy charged so far."""
         return self._real.total(device)
 
+    def spent(self) -> int:
+        """Return the loss of what was really released."""
+        return self._real.spent()
+
+    def spent_under(self, plan: Hash) -> int:
+        """Return the loss of what was really released under a plan."""
+        return self._real.spent_under(plan)
+
+    def devices(self) -> tuple[AccountId, ...]:
+        """Return the devices that really released anything."""
+        return self._real.devices()
+
     def entries(self) -> Iterator[JournalEntry]:
         """Iterate over what was really released."""
         return self._real.entries()

@@ -30,6 +30,7 @@ from consensus.state import (
     need_bytes,
 )
 from fl.plan.schema import Plan
+from fl.privacy.charges import is_private
 from node.core.config import FleetConfig
 from node.core.messages import FinalMoved, HeadChanged, HostedTransaction, PayloadStored, StateChanged, UpdateReleased
 from node.core.own import TRANSACTION_VERSION
@@ -54,6 +55,11 @@ peer's 1,024 that are still to be judged."""
 _RESEND_BLOCKS: Final = 6
 _POOL_SHARE: Final = 0.75
 """Of this node's pool of updates the fleet fills so much, and waits for blocks to make room."""
+
+
+_NO_NOISE: Final = (
+    "the plan's updates carry noise, which a fleet's batches do not add: run these devices in nodes of their own"
+)
 
 
 class FleetPlan(Record):
@@ -350,6 +356,9 @@ class FleetRole:
             names = ", ".join(role.name for role in plan.roles)
             self._services[id] = _Service("")
             self._decline(id, f"the plan has the roles {names}; name the one to take", turn)
+        elif is_private(plan):
+            self._services[id] = _Service(role)
+            self._decline(id, _NO_NOISE, turn)
         elif self._job is None:
             self._working = f"reading the data for plan {id.hex()[:16]}"
             self._job = turn.start(InspectFleet(need_bytes(self._around.chain.view, document_key(id)), role))

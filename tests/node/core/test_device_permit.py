@@ -11,6 +11,7 @@ from node.core.messages import OwnTransaction
 from node.core.turn import Turn
 from node.roles.base import Surroundings
 from node.roles.device import Device
+from storage.memorystores import MemoryReleaseJournal
 from tests.consensus.harness import DEVICES, Chain
 from tests.consensus.staking.harness import REGISTRAR, StakeChain
 
@@ -36,7 +37,7 @@ def look(chain: Chain) -> tuple[Device, Recorder]:
     """A device that has just looked at this chain's head."""
     around = SimpleNamespace(
         chain=SimpleNamespace(view=chain, rules=chain.genesis.schedule[0]),
-        world=SimpleNamespace(genesis=chain.genesis),
+        world=SimpleNamespace(genesis=chain.genesis, journal=MemoryReleaseJournal()),
         account=HERE.account,
         may_act=True,
         is_waiting=lambda kind: False,
