@@ -5,6 +5,7 @@
     packing      signed values in plaintexts
     ciphertext   encrypts vectors, checks and adds them
     threshold    members decrypt a sum, everybody checks it
+    linear       linear algebra on ciphertexts, one number each
 
 Formulas: N = pq, Enc(M; r) = (1 + MN)·r^N mod N² (Paillier 1999). Who decrypts learns (M, r), and shows both.
 """

@@ -108,6 +108,12 @@ def encrypt(key: PublicKey, packing: Packing, values: Int64Vector, context: byte
     return sent + committed + as_bytes([answer, power(group.noise_base, noise, n)], width)
 
 
+def noise_powers(modulus: bytes, count: int, random: RandomSource) -> list[int]:
+    """Return that many encryptions of 0."""
+    bits = _exponent_bits(get_group(modulus))
+    return _noise(modulus, [random_below(1 << bits, random) for _ in range(count)])
+
+
 def _noise(modulus: bytes, exponents: Sequence[int]) -> list[int]:
     """Return η^a for each exponent."""
     group = get_group(modulus)

@@ -116,8 +116,8 @@ def open_share(key: PublicKey, keys: KeyPair) -> bytes | None:
         return None
     if share is None or share.modulus != key.modulus or len(share.value) != len(key.modulus):
         return None
-    group = get_group(key.modulus)
-    if power(group.proof_base, number(share.value), group.modulus) != number(key.verification[place]):
+    group, value = get_group(key.modulus), number(share.value)
+    if not value or power(group.proof_base, value, group.modulus) != number(key.verification[place]):
         return None
     return share.value
 

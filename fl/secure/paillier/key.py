@@ -41,7 +41,7 @@ from fl.secure.paillier.numbers import (
 )
 
 MIN_BITS: Final = 2048
-MAX_BITS: Final = 8192
+MAX_BITS: Final = 4096
 """Bounds what a stranger's key makes everybody compute."""
 MAX_MEMBERS: Final = 16
 SMALL_FACTORS: Final = 1 << 16

@@ -94,15 +94,15 @@ def weights(seed: bytes, count: int) -> list[int]:
     return numbers(shake_256(seed).digest(size * count), size)
 
 
-def product_of_powers(bases: Sequence[int], exponents: Sequence[int], modulus: int) -> int:
-    """Return Π base_i^exponent_i mod modulus, for exponents of 0 … 2^128 - 1 (Pippenger's buckets).
+def product_of_powers(bases: Sequence[int], exponents: Sequence[int], modulus: int, bits: int = WEIGHT_BITS) -> int:
+    """Return Π base_i^exponent_i mod modulus, for exponents of 0 … 2^bits - 1 (Pippenger's buckets).
 
     For each window of bits, from the highest: bases with the same digit d are multiplied together, and the product of
     their d-th powers comes from running products over the digits, downwards.
     """
-    window = _window(len(bases))
+    window = _window(len(bases), bits)
     result: int = gmpy2.mpz(1)
-    for shift in range(-(-WEIGHT_BITS // window) * window - window, -1, -window):
+    for shift in range(-(-bits // window) * window - window, -1, -window):
         result = power(result, 1 << window, modulus)
         buckets: list[int] = [gmpy2.mpz(1)] * (1 << window)
         for base, exponent in zip(bases, exponents, strict=True):
@@ -116,9 +116,9 @@ def product_of_powers(bases: Sequence[int], exponents: Sequence[int], modulus: i
     return result
 
 
-def _window(count: int) -> int:
+def _window(count: int, bits: int) -> int:
     """Return the bits of a digit at which that many bases take the fewest products."""
-    return min(range(1, 13), key=lambda bits: -(-WEIGHT_BITS // bits) * (count + (2 << bits)))
+    return min(range(1, 13), key=lambda digit: -(-bits // digit) * (count + (2 << digit)))
 
 
 class FixedBase:
