@@ -24,6 +24,8 @@ from fl.dataset import Dataset, rows
 from fl.errors import PayloadError
 from fl.plan.dimensions import audit_policy, encryption_of
 from fl.presence import feature_presence
+from fl.privacy.noise import add_noise
+from fl.privacy.randomness import SYSTEM_RANDOM, RandomSource
 from fl.problem import Problem
 from fl.secure.base import Cohort
 from fl.secure.quantise import quantise
@@ -37,14 +39,15 @@ def read_contribution(problem: Problem, phase: int, payload: bytes) -> Contribut
     return problem.algorithm.read_payload(problem, phase, core)
 
 
-def read_release(problem: Problem, release: Release, payload: bytes) -> Contribution:
+def read_release(problem: Problem, release: Release, payload: bytes, shared: bytes) -> Contribution:
     """Return what a device's payload says; of an encrypted one, nothing, once it is known to be well made.
 
-    ``PayloadError`` on any bytes that are none of this phase's, or another device's.
+    ``shared``: the digest of what the task's devices have shared. ``PayloadError`` on any bytes that are none of this
+    phase's, or another device's.
     """
     if encryption_of(problem.plan) is None:
         return read_contribution(problem, release.phase, payload)
-    fault = scheme_of(problem.plan).check_protected(problem, release.task, release.device, payload)
+    fault = scheme_of(problem.plan).check_protected(problem, release.task, release.device, shared, payload)
     if fault is not None:
         raise PayloadError(fault)
     return Contribution(np.zeros(0, np.int64), None, 0)
@@ -69,14 +72,23 @@ def largest_payload(problem: Problem) -> int:
 
 
 def train_update(
-    problem: Problem, task: Task, model: Int64Vector, carry: bytes, data: Dataset, seed: bytes, kept: bytes
+    problem: Problem,
+    task: Task,
+    model: Int64Vector,
+    carry: bytes,
+    data: Dataset,
+    seed: bytes,
+    kept: bytes,
+    noise: RandomSource = SYSTEM_RANDOM,
 ) -> tuple[bytes, bytes]:
     """Train for a plan without audits: return the update's payload, and what the device keeps once it has settled.
 
     ``kept`` is what it kept of its last update that settled, b"" before the first; under plans whose devices keep
-    nothing it goes in and comes out empty.
+    nothing it goes in and comes out empty. ``noise`` is what the plan's noise is drawn from, afresh at every call: to
+    ask twice is to have two releases, so a device's journal asks once for a task.
     """
-    payload = problem.algorithm.train(problem, task.phase, model, carry, data, seed)
+    trained = problem.algorithm.train(problem, task.phase, model, carry, data, seed)
+    payload = add_noise(problem, task.phase, rows(data), trained, noise)
     return send_update(problem, task.round, payload, kept)
 
 

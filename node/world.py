@@ -15,12 +15,14 @@ from consensus.engine import Engine
 from consensus.signatures import SignatureCache
 from fl.data.sources import DataSource
 from fl.plan.schema import Plan
+from fl.privacy.randomness import SYSTEM_RANDOM, RandomSource
 from node.fleet.hosted import HostedFleet
 from node.jobs.built import BuiltBlocks
 from node.jobs.fresh import FreshPayloads
 from node.jobs.shelf import DataShelf
 from node.signer import ValidatorSigner
 from storage.base import ChainStore, PayloadStore, ReleaseJournal, ResidualStore
+from storage.pledges import MemoryPledges, PledgeJournal
 from storage.residuals import MemoryResiduals
 
 
@@ -48,9 +50,11 @@ class World:
     ``key`` is the node's account: peers know it by this key, and its roles (miner, device, owner) sign with it.
     ``data`` is what the device role trains on, ``holdout`` what the owner role opens; None without that role.
     ``random`` is for choices nobody has to agree on (which peer to ask); never for consensus or keys.
+    ``noise`` is what devices' noise is drawn from: the operating system's randomness, but in a simulation.
     ``fleet`` are the devices that the fleet role plays, with keys of their own; None without that role.
     ``signer`` holds the key and the journal of a validator; the engine was made with it. None for others.
     ``residuals`` is what the device keeps from round to round, under plans that send the largest coordinates alone.
+    ``pledges`` is what this node's key has helped to decrypt.
     ``signatures``, ``built``, ``fresh`` and ``shelf`` are memories that change no result.
     """
 
@@ -65,7 +69,9 @@ class World:
     holdout: HoldoutSource | None = None
     fleet: HostedFleet | None = None
     signer: ValidatorSigner | None = None
+    noise: RandomSource = SYSTEM_RANDOM
     residuals: ResidualStore = field(default_factory=MemoryResiduals)
+    pledges: PledgeJournal = field(default_factory=MemoryPledges)
     signatures: SignatureCache = field(default_factory=SignatureCache)
     built: BuiltBlocks = field(default_factory=BuiltBlocks)
     fresh: FreshPayloads = field(default_factory=FreshPayloads)

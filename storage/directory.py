@@ -31,6 +31,7 @@ from storage.leveldb import LevelChainStore
 from storage.lock import DirectoryLock
 from storage.opening import open_chain_store
 from storage.payloads import PayloadFiles
+from storage.pledges import FilePledges
 from storage.residuals import FileResiduals
 from storage.signing import FileSigningJournal
 
@@ -142,6 +143,10 @@ class DataDirectory:
     def open_residuals(self) -> FileResiduals:
         """Open what the device keeps of its updates."""
         return FileResiduals(self.path / "residuals")
+
+    def open_pledges(self) -> FilePledges:
+        """Open what this node has helped to decrypt; it has its own lock."""
+        return FilePledges(self.path / "journal" / "pledges.log")
 
     def open_signing_journal(self, account: AccountId) -> FileSigningJournal:
         """Open the signing journal of a key; it has its own lock."""

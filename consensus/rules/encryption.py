@@ -38,7 +38,7 @@ from consensus.state import (
 )
 from consensus.view import StateView
 from fl.problem import Problem
-from fl.secure.base import Cohort
+from fl.secure.base import Cohort, get_shared_name
 from fl.secure.registry import scheme_of
 
 
@@ -102,11 +102,17 @@ def decrypt_sum(ledger: Ledger, transaction: Transaction, body: DecryptSum) -> N
     ledger.tell(SumDecrypted(plan, task, helper, count))
 
 
-def check_shared(view: StateView, state: RoundState, position: int) -> None:
-    """Check that a device that reveals has shared, where it must: else nobody could take its masks off. ``Invalid``."""
+def check_shared(view: StateView, state: RoundState, position: int) -> bytes:
+    """Check that a device that reveals has shared, where it must: else nobody could take its masks off. ``Invalid``.
+
+    Return the digest of all that was shared for the task; nothing where nobody shares.
+    """
     plan = Hash(state.task.plan)
-    if is_sharing_first(view, plan) and get_mask(view, plan, position, Hash(state.task.digest)) is None:
-        raise Invalid("update.share", "the device has shared nothing for this task: nobody could take its masks off")
+    if not is_sharing_first(view, plan):
+        return b""
+    if get_mask(view, plan, position, Hash(state.task.digest)) is None:
+        raise Invalid("update.mask", "the device has shared nothing for this task: nobody could take its masks off")
+    return get_shared_name([(device, Hash(mask.payload.id)) for device, mask in get_masks(view, state)])
 
 
 def _read_message(ledger: Ledger, problem: Problem, ref: PayloadRef, rule: str) -> bytes:

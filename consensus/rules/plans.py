@@ -33,6 +33,7 @@ from fl.models import initial_model
 from fl.plan.dimensions import model_bytes, replay_policy, replay_work, settle_work
 from fl.plan.schema import LEARNING_RULES, Plan, decode_plan, plan_id
 from fl.plan.validate import check_plan
+from fl.secure.registry import find_faults
 
 MAX_DETAIL: Final = 1000
 """Characters of a refusal that quotes a plan's problems."""
@@ -112,6 +113,9 @@ def check_document(document: bytes, rules: Rules) -> Plan:
         problem = compile_document(document)
     except FLError as error:
         raise Invalid("plan.submit.plan", str(error)[:MAX_DETAIL]) from None
+    faults = find_faults(problem)
+    if faults:
+        raise Invalid("plan.submit.plan", "; ".join(map(str, faults))[:MAX_DETAIL])
     largest = largest_payload(problem)
     allowed = min(rules.max_payload_bytes, rules.max_block_payload_bytes)
     if largest > allowed:

@@ -54,7 +54,7 @@ def run_update(ledger: Ledger, attested: AttestedUpdate) -> None:
     """Take an update into the open task's reveals. ``Invalid`` or ``MissingPayload`` if it can't be."""
     view, context, release = ledger.view, ledger.context, attested.update.release
     state, position = check_seat(view, context, release)
-    check_shared(view, state, position)
+    shared = check_shared(view, state, position)
     commitment = check_reveal(view, state, position, attested.update)
     problem = get_problem(view, release.plan)
     needed = problem.plan.verification.attestations
@@ -62,7 +62,7 @@ def run_update(ledger: Ledger, attested: AttestedUpdate) -> None:
     check_attestations(ledger, attested, state, needed)
     check_payload_size(context.rules, release.payload.size, "update.payload")
     check_signature(attested.update, ledger.signatures)  # before a payload is asked for: strangers can't make us fetch
-    facts = compute_facts(context, state, release, commitment)
+    facts = compute_facts(context, state, release, commitment, shared)
     credited = tuple(a.miner for a in attested.attestations) if needed else (context.producer,)
     if commitment is None:
         check_included(ledger, problem, release, facts)
@@ -113,7 +113,7 @@ def check_included(ledger: Ledger, problem: Problem, release: Release, facts: Fa
 def content_key(problem: Problem, release: Release, facts: Facts) -> tuple[object, ...]:
     """Return all that ``check_content`` looks at, payload and plan by their digests; not what ``check_time`` does."""
     ref, time = release.payload, () if is_timeless(problem.plan) else (facts.elapsed_ms, facts.step_blocks)
-    bound = () if encryption_of(problem.plan) is None else (release.task, release.device)
+    bound = () if encryption_of(problem.plan) is None else (release.task, release.device, facts.shared)
     return (problem.plan_id, release.phase, ref.id, ref.size, facts.samples, facts.computation_us, *time, *bound)
 
 
@@ -132,7 +132,7 @@ def check_release(
     """
     release = update.release
     state, position = check_seat(view, context, release)
-    check_shared(view, state, position)
+    shared = check_shared(view, state, position)
     commitment = check_reveal(view, state, position, update)
     problem = get_problem(view, release.plan)
     check_privacy(view, context, problem.plan, release)
@@ -142,7 +142,7 @@ def check_release(
         raise Invalid(
             "update.payload", f"the payload is not the one the release names, {release.payload.id.hex()[:16]}"
         )
-    facts = compute_facts(context, state, release, commitment)
+    facts = compute_facts(context, state, release, commitment, shared)
     check_content(problem, release, payload, facts, may_wait=commitment is None)
     signatures.contents.add(content_key(problem, release, facts))
 
@@ -187,7 +187,11 @@ def check_seat(view: StateView, context: BlockContext, release: Release) -> tupl
 
 
 def compute_facts(
-    context: BlockContext, state: RoundState, release: Release, commitment: Commitment | None = None
+    context: BlockContext,
+    state: RoundState,
+    release: Release,
+    commitment: Commitment | None = None,
+    shared: bytes = b"",
 ) -> Facts:
     """Return what the chain knows of an update in this block. Time is the block's own, never before the task's.
 
@@ -196,7 +200,7 @@ def compute_facts(
     elapsed_ms, step_blocks = max(0, context.time_ms - state.opened_ms), context.height - state.opened
     if commitment is not None:
         elapsed_ms, step_blocks = commitment.elapsed_ms, commitment.step_blocks
-    return Facts(release.samples, release.computation_us, elapsed_ms, step_blocks)
+    return Facts(release.samples, release.computation_us, elapsed_ms, step_blocks, shared=shared)
 
 
 def patient(facts: Facts) -> Facts:
@@ -222,7 +226,7 @@ def check_content(
             "update.payload", f"the payload has {len(payload)} bytes; the release says {release.payload.size}"
         )
     try:
-        contribution = read_release(problem, release, payload)
+        contribution = read_release(problem, release, payload, facts.shared)
     except PayloadError as error:
         raise Invalid("update.payload", str(error)) from None
     reason = check_update(problem, release.phase, facts, contribution)

@@ -19,6 +19,7 @@ from chain.number import Number
 from chain.transaction import MAX_PLAN_BYTES
 from fl.errors import Problem
 from fl.plan.cells import canonical, is_missing
+from fl.plan.checks_encryption import ENCRYPTION_PLAN_RULES, ENCRYPTION_RECORD_RULES
 from fl.plan.checks_privacy import PRIVACY_PLAN_RULES, PRIVACY_RECORD_RULES
 from fl.plan.dimensions import (
     MAX_PARAMETERS,
@@ -113,6 +114,7 @@ def walk(plan: Plan) -> Iterator[tuple[str, Record]]:
         "participation",
         "deadlines",
         "privacy",
+        "aggregation",
         "compression",
         "rewards",
         "stopping",
@@ -319,6 +321,7 @@ RECORD_RULES: Final[tuple[tuple[type | tuple[type, ...], Callable[..., Problems]
     (Rewards, _check_rewards),
     (Stopping, _check_stopping),
     *PRIVACY_RECORD_RULES,
+    *ENCRYPTION_RECORD_RULES,
 )
 
 
@@ -562,6 +565,7 @@ PLAN_RULES: Final[tuple[tuple[frozenset[str], Callable[[Plan], Problems]], ...]]
         _check_fixed_point,
     ),
     *PRIVACY_PLAN_RULES,
+    *ENCRYPTION_PLAN_RULES,
     (_ALL, _check_bytes),
 )
 """Each rule with the sections it reads."""

@@ -28,6 +28,7 @@ class Facts:
     step_blocks     blocks from the opening of the step to the one that includes the update
     audit_fault     at settling: why the verifiers of an audited update did not approve it, else empty
     is_refuted      at settling: did a dispute show that the update is not what its training gives?
+    shared          digest of what the task's devices have shared before, where masks hide updates, else empty
     copy_fault      at settling: whose vector this is already, where the plan lets devices commit first, else empty
     """
 
@@ -38,6 +39,7 @@ class Facts:
     audit_fault: str = ""
     is_refuted: bool = False
     copy_fault: str = ""
+    shared: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

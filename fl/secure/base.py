@@ -9,7 +9,7 @@ Rules of this file and of every scheme: pure; what strangers send gives a fault 
 compared before any big number is touched; every node gets the same answer.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -21,6 +21,7 @@ from fl.errors import Problem as Fault
 from fl.objective import Objective
 
 _DOMAIN_CONTEXT = b"fedchain/protected"
+_DOMAIN_SHARED = b"fedchain/shared-masks"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,6 +50,11 @@ class Gathered:
 def get_context(task: Hash, device: AccountId) -> Hash:
     """Return what a protected update is bound to: nobody else's, for no other task, is the same bytes."""
     return digest(_DOMAIN_CONTEXT, task, device)
+
+
+def get_shared_name(shared: Iterable[tuple[AccountId, Hash]]) -> Hash:
+    """Return the digest of all that devices have shared for a task, given in draw order by their content ids."""
+    return digest(_DOMAIN_SHARED, *[device + id for device, id in shared])
 
 
 class Scheme(Protocol):
@@ -80,8 +86,13 @@ class Scheme(Protocol):
     def protect(self, problem: Objective, cohort: Cohort, key: KeyPair, values: Int64Vector) -> bytes:
         """Return a device's protected update of the values that ``fl.secure.quantise`` gave."""
 
-    def check_protected(self, problem: Objective, task: Hash, device: AccountId, body: bytes) -> str | None:
-        """Return what is wrong with a protected update, None if nothing is that anybody could see."""
+    def check_protected(
+        self, problem: Objective, task: Hash, device: AccountId, shared: bytes, body: bytes
+    ) -> str | None:
+        """Return what is wrong with a protected update, None if nothing is that anybody could see.
+
+        ``shared``: ``get_shared_name`` of the chain that is to carry it.
+        """
 
     def combine(self, problem: Objective, bodies: Sequence[bytes]) -> bytes:
         """Return protected updates added up, each of which passed ``check_protected``; their order does not matter."""

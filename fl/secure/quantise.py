@@ -75,7 +75,8 @@ def _shifted_half_even(values: Int64Vector, shift: int) -> Int64Vector:
     if not shift:
         return values
     floor, rest, half = values >> shift, values & ((1 << shift) - 1), np.int64(1) << np.int64(shift - 1)
-    return floor + ((rest > half) | ((rest == half) & (floor & 1 == 1)))
+    rounded: Int64Vector = floor + ((rest > half) | ((rest == half) & (floor & 1 == 1)))
+    return rounded
 
 
 def get_cohort_update(problem: Objective, phase: int, samples: int, sums: Sequence[int]) -> Settled:

@@ -16,6 +16,7 @@ from node.core.audits import connect_audits
 from node.core.base import Connect, Core
 from node.core.chain import Chain
 from node.core.config import CoreConfig
+from node.core.encryption import connect_encryption
 from node.core.fleets import connect_fleet
 from node.core.headstates import HeadStates
 from node.core.importer import Importer
@@ -152,6 +153,7 @@ class NodeCore(Core):
         self._connect_parts(self._routes)
         self._connect_roles(self._routes)
         connect_audits(self._routes, config, around)
+        connect_encryption(self._routes, config, around)
         self._fleet = connect_fleet(self._routes, config, around)
         if replays is not None:
             replays.connect(self._routes)

@@ -14,7 +14,7 @@ from fl.dataset import rows
 from fl.envelope import train_update
 from fl.errors import DataError, DivergenceError
 from fl.models.warm import warm_up_lightly
-from fl.plan.dimensions import audit_policy, replay_policy
+from fl.plan.dimensions import audit_policy, encryption_of, replay_policy
 from fl.plan.schema import decode_plan
 from fl.shared import encode_shared
 from fl.task import device_seed
@@ -31,6 +31,7 @@ from node.jobs.results import (
     StampFound,
     Trained,
 )
+from node.jobs.secrets import protect_trained
 from node.jobs.specs import FindStamp, InspectData, OpenChunk, TrainTask
 from node.world import World
 from storage.errors import DamagedError
@@ -70,11 +71,18 @@ def train_task(spec: TrainTask, world: World, control: JobControl) -> JobResult:
     began = control.clock_us()
     try:
         if audit_policy(problem.plan) is None:
-            payload, kept = train_update(problem, spec.task, model, spec.carry, data, seed, before or b"")
+            payload, kept = train_update(
+                problem, spec.task, model, spec.carry, data, seed, before or b"", world.noise
+            )
         else:
             payload, kept = train_audited(world, problem, spec.task, spec.model, spec.carry, data).payload(), b""
     except DivergenceError as error:
         return Declined(str(error))
+    if encryption_of(problem.plan) is not None:
+        protected = protect_trained(spec, world, problem, payload, rows(data))
+        if protected is None:
+            return Declined("what the other devices have shared for this task is not here")
+        payload = protected
     is_poorer = before is None and spec.settled is not None
     return Trained(payload, rows(data), control.clock_us() - began, kept, is_poorer)
 

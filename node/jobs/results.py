@@ -12,7 +12,7 @@ from msgspec import Meta
 
 from chain.block import Body, Header
 from chain.codec import Record
-from chain.ids import HashField, Natural
+from chain.ids import HashField, Natural, ShortText
 from chain.payload import PayloadRef
 from chain.update import LocalUpdate
 from consensus.events import LedgerEvent
@@ -111,7 +111,7 @@ class Trained(Record, tag="trained"):
     """The payload of a local update, and the microseconds its computation took.
 
     ``kept``: what the device keeps if the update settles; ``is_poorer``: what it should have kept of its last one is
-    not here. Both only where the plan's devices keep a residual.
+    not here. Both only where the plan's devices keep a residual. ``mechanism``: the noise that the payload carries.
     """
 
     payload: bytes
@@ -119,6 +119,7 @@ class Trained(Record, tag="trained"):
     computation_us: Natural
     kept: bytes = b""
     is_poorer: bool = False
+    mechanism: ShortText = "none"
 
 
 class PlanRoll(Record):
@@ -163,6 +164,12 @@ class StampsFound(Record, tag="stamps-found"):
     """The stamps of registrations, in the order they were asked for."""
 
     stamps: tuple[Natural, ...]
+
+
+class MessageMade(Record, tag="message-made"):
+    """What this node says in a step of an encrypted sum: its shares, or its part of the decryption."""
+
+    message: bytes
 
 
 class SegmentsOpened(Record, tag="segments-opened"):
@@ -242,6 +249,7 @@ JobResult = (
     | FleetInspected
     | FleetTrained
     | StampsFound
+    | MessageMade
     | SegmentsOpened
     | OpeningVerified
     | TrainingRepeated

@@ -10,10 +10,12 @@ from node.jobs.control import JobControl
 from node.jobs.learning import find_device_stamp, inspect_data, open_chunk, train_task
 from node.jobs.results import JobResult
 from node.jobs.sealing import seal_block
+from node.jobs.secrets import decrypt_part, share_secrets
 from node.jobs.specs import (
     BuildBlock,
     CallRoll,
     CheckPiece,
+    DecryptPart,
     ExecuteBranch,
     FindStamp,
     FindStamps,
@@ -24,6 +26,7 @@ from node.jobs.specs import (
     OpenSegments,
     RepeatTraining,
     SealBlock,
+    ShareSecrets,
     TrainFleet,
     TrainTask,
     VerifyOpening,
@@ -42,6 +45,8 @@ JOBS: Final[dict[type, _Job]] = {
     VerifyUpdates: cast(_Job, verify_updates),
     InspectData: cast(_Job, inspect_data),
     TrainTask: cast(_Job, train_task),
+    ShareSecrets: cast(_Job, share_secrets),
+    DecryptPart: cast(_Job, decrypt_part),
     OpenSegments: cast(_Job, open_segments),
     VerifyOpening: cast(_Job, verify_opening),
     RepeatTraining: cast(_Job, replaying.repeat),

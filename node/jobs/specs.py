@@ -64,10 +64,41 @@ class InspectData(Record, tag="inspect-data"):
     role: ShortText
 
 
+class NamedPayload(Record):
+    """A device's payload, by its content id."""
+
+    device: AccountField
+    payload: HashField
+
+
+class ShareSecrets(Record, tag="share-secrets"):
+    """Make what this device shares for a task, before updates are masked. ``devices`` is the task's cohort."""
+
+    plan: bytes
+    task: HashField
+    devices: tuple[AccountField, ...]
+
+
+class DecryptPart(Record, tag="decrypt-part"):
+    """Make this account's part of what decrypts the sum of a task's updates, in draw order.
+
+    ``subject`` and ``name``: what it pledges itself to before the part leaves (``node.roles.helper``).
+    """
+
+    plan: bytes
+    task: HashField
+    devices: tuple[AccountField, ...]
+    shares: tuple[NamedPayload, ...]
+    updates: tuple[NamedPayload, ...]
+    subject: HashField
+    name: HashField
+
+
 class TrainTask(Record, tag="train-task"):
     """Do one phase's local training. ``plan``, ``model`` and ``carry`` are bytes as the state holds them.
 
     ``settled``: the task of the device's last release that settled, where the plan's devices keep a residual.
+    ``devices``, ``shares``: the cohort, and what its devices have shared, where updates are encrypted.
     """
 
     plan: bytes
@@ -77,6 +108,8 @@ class TrainTask(Record, tag="train-task"):
     model: bytes
     carry: bytes
     settled: HashField | None = None
+    devices: tuple[AccountField, ...] = ()
+    shares: tuple[NamedPayload, ...] = ()
 
 
 class OpenSegments(Record, tag="open-segments"):
@@ -209,6 +242,8 @@ JobSpec = (
     | VerifyUpdates
     | InspectData
     | TrainTask
+    | ShareSecrets
+    | DecryptPart
     | OpenSegments
     | VerifyOpening
     | RepeatTraining

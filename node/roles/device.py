@@ -10,13 +10,16 @@ from copy import copy
 from dataclasses import dataclass
 from typing import Final
 
+from msgspec.structs import replace
+
 from chain.codec import Record
 from chain.genesis import PosParameters
 from chain.ids import Hash, HashField, Natural
 from chain.payload import PayloadRef
-from chain.transaction import CommitUpdate, JoinPlan, JoinSharing, RegisterDevice
-from chain.update import AttestedUpdate, PrivacyCharge, Release
+from chain.transaction import CommitUpdate, JoinPlan, JoinSharing, LowerBudget, RegisterDevice
+from chain.update import AttestedUpdate, Release
 from consensus.committing import get_commitment_digest, is_as_committed, is_committing, takes_commitments
+from consensus.encryption import get_masks, is_encrypted, is_sharing_first
 from consensus.problems import compile_document, get_problem
 from consensus.queries import get_open_task, takes_updates
 from consensus.records import PlanEntry, RoundState
@@ -27,6 +30,7 @@ from consensus.state import (
     get_commitment,
     get_device,
     get_enrolment,
+    get_mask,
     get_plan,
     get_revealed,
     get_round,
@@ -35,16 +39,17 @@ from consensus.state import (
     need_bytes,
 )
 from fl.plan.dimensions import audit_policy, keeps_residual, replay_policy
-from fl.plan.schema import Plan
+from fl.plan.schema import LEARNING_RULES, Masked, Plan
 from node.core.config import DeviceConfig
 from node.core.messages import FinalMoved, HeadChanged, OwnTransaction, PayloadStored, StateChanged, UpdateReleased
 from node.core.turn import Turn
 from node.effects import Accepted, Refused
 from node.events import JoinOrder, Shutdown, Started
 from node.jobs.results import DataInspected, Declined, JobResult, StampFound, Trained
-from node.jobs.specs import FindStamp, InspectData, TrainTask
+from node.jobs.specs import FindStamp, InspectData, NamedPayload, TrainTask
 from node.notices import RoleNotice
 from node.roles.base import DeviceSurroundings
+from node.roles.losses import find_join_reason, find_release_reason, get_budget_to_set, next_charge
 from storage.base import JournalEntry
 
 ROLE: Final = "device"
@@ -59,6 +64,8 @@ class _Standing:
     commitment: Hash | None = None
     shared: PayloadRef | None = None
     declined: str = ""
+    is_dear: bool = False
+    """Does it stay away for its lifetime budget alone? What other plans hold may be free one day."""
 
 
 class PlanStanding(Record):
@@ -71,13 +78,17 @@ class PlanStanding(Record):
 
 
 class DeviceStatus(Record):
-    """What the device does: plans it looked at, releases since the start, and the job at hand (empty = none)."""
+    """What the device does: plans it looked at, releases since the start, and the job at hand (empty = none).
+
+    ``loss``: what its journal says all releases from its data have cost, in micro-zCDP.
+    """
 
     registered: bool
     plans: tuple[PlanStanding, ...]
     releases: Natural
     working: str
     last_error: str
+    loss: Natural = 0
 
 
 _NO_PERMIT: Final = (
@@ -89,6 +100,10 @@ _NO_AUDITS: Final = (
     "the plan audits its devices, and a light device can't answer audits: run a full node (without --light)"
 )
 
+_NO_MASKS: Final = (
+    "the plan's updates travel under masks, which devices take off together; a light device can't help: run a full "
+    "node (without --light)"
+)
 _NO_SHARING: Final = (
     "the plan repeats trainings, so its devices publish their data; a light device can't: run a full node "
     "(without --light)"
@@ -135,7 +150,8 @@ class Device:
             for plan, standing in self._standings.items()
         ]
         registered = get_device(self._around.chain.view, self._around.account) is not None
-        return DeviceStatus(registered, tuple(plans), self._releases, self._working, self._last_error)
+        loss = self._around.world.journal.spent()
+        return DeviceStatus(registered, tuple(plans), self._releases, self._working, self._last_error, loss)
 
     def twin(self, around: DeviceSurroundings) -> "Device":
         """Return a device that knows what this one knows, in other surroundings; what it does changes nothing here."""
@@ -197,6 +213,7 @@ class Device:
         if get_device(self._around.chain.view, self._around.account) is None:
             self._register(turn)
             return
+        self._lower_budget(turn)
         view = self._around.chain.view
         active = [entry for plan in get_active(view) if (entry := get_plan(view, plan)) is not None]
         for entry in active:
@@ -243,6 +260,15 @@ class Device:
             self._stamp = result.stamp
             self._step(turn)
 
+    def _lower_budget(self, turn: Turn) -> None:
+        """Lower the lifetime budget on the chain to that of the settings, where it is more or none."""
+        around = self._around
+        if around.chain.rules.version < LEARNING_RULES or around.is_waiting(LowerBudget):
+            return
+        budget = get_budget_to_set(around, self._config.lifetime_budget)
+        if budget is not None:
+            turn.tell(OwnTransaction(LowerBudget(budget)))
+
     # --- enrolment --------------------------------------------------------------------------------
 
     def _enrol(self, entry: PlanEntry, turn: Turn) -> None:
@@ -251,7 +277,11 @@ class Device:
         if get_enrolment(around.chain.view, entry.plan, around.account) is not None:
             return
         standing = self._standings.get(entry.plan)
-        if standing is None:
+        lack = find_join_reason(around, get_problem(around.chain.view, entry.plan).plan, self._config.lifetime_budget)
+        if lack is not None:
+            if standing is None or standing.declined != lack:
+                self._decline(entry.plan, self._roles.get(entry.plan, ""), lack, turn, is_dear=True)
+        elif standing is None or standing.is_dear:
             self._inspect(entry.plan, turn)
         elif standing.commitment is not None and not self._is_joining(entry.plan):
             plan = get_problem(around.chain.view, entry.plan).plan
@@ -272,6 +302,8 @@ class Device:
             self._decline(id, "", f"the plan has the roles {names}; name the one to take", turn)
         elif audit_policy(plan) is not None and not self._around.opens_audits:
             self._decline(id, role, _NO_AUDITS, turn)
+        elif isinstance(plan.aggregation, Masked) and not self._around.shares_data:
+            self._decline(id, role, _NO_MASKS, turn)
         elif replay_policy(plan) is not None and not self._around.shares_data:
             self._decline(id, role, _NO_SHARING, turn)
         elif replay_policy(plan) is not None and not self._config.share:
@@ -315,8 +347,8 @@ class Device:
         self._standings[plan] = _Standing(role, result.samples, Hash(result.commitment), ref)
         turn.tell(PayloadStored(ref.id))
 
-    def _decline(self, plan: Hash, role: str, reason: str, turn: Turn) -> None:
-        self._standings[plan] = _Standing(role, declined=reason)
+    def _decline(self, plan: Hash, role: str, reason: str, turn: Turn, *, is_dear: bool = False) -> None:
+        self._standings[plan] = _Standing(role, declined=reason, is_dear=is_dear)
         self._last_error = reason
         turn.publish(RoleNotice(ROLE, plan, f"stays away from the plan: {reason}"))
 
@@ -335,6 +367,8 @@ class Device:
         if takes_commitments(view, state):
             return not has_committed
         may_reveal = has_committed or not is_committing(view, plan)
+        if is_sharing_first(view, plan) and get_mask(view, plan, position, task) is None:
+            return False  # nobody could take its masks off
         return may_reveal and takes_updates(view, state) and get_revealed(view, plan, position, task) is None
 
     def _due_task(self, plan: Hash) -> RoundState | None:
@@ -399,10 +433,20 @@ class Device:
         task, enrolment = get_open_task(view, plan), get_enrolment(view, plan, account)
         if task is None or enrolment is None:
             raise LookupError(f"this device is selected in plan {plan.hex()}, which has no task or enrolment of it")
+        known, phase = get_problem(view, plan).plan, task.task.phase
+        charge = next_charge(self._around, known, phase)
+        reason = find_release_reason(self._around, plan, known, charge, self._config.lifetime_budget)
+        if reason is not None:
+            self._fail(plan, Hash(task.task.digest), f"its update would cost too much: {reason}", turn)
+            return
         document = need_bytes(view, document_key(plan))
-        keeps = keeps_residual(get_problem(view, plan).plan)
+        keeps = keeps_residual(known)
         settled = get_settled_task(view, plan, account) if keeps else None
         self._task = TrainTask(document, enrolment.role, task.task, account, task.model, task.carry, settled)
+        state = get_round(view, plan)
+        if state is not None and is_encrypted(view, plan):
+            shares = tuple([NamedPayload(device, mask.payload.id) for device, mask in get_masks(view, state)])
+            self._task = replace(self._task, devices=task.selected, shares=shares)
         self._working = f"training plan {plan.hex()[:16]}, round {task.task.round}, phase {task.task.phase}"
         self._served[plan] = self._served.get(plan, 0) + 1
         self._job = turn.start(self._task)
@@ -412,22 +456,32 @@ class Device:
         self._job, self._task, self._working = None, None, ""
         task = spec.task.digest
         if isinstance(result, Declined):
-            self._fail(spec, result.reason, turn)
+            self._fail(spec.task.plan, task, f"could not train: {result.reason}", turn)
         elif isinstance(result, Trained) and self._is_asked(spec.task.plan, task):
             self._release(spec, result, turn)
         self._step(turn)
 
-    def _fail(self, spec: TrainTask, reason: str, turn: Turn) -> None:
-        self._failed[spec.task.plan] = spec.task.digest
+    def _fail(self, plan: Hash, task: Hash, reason: str, turn: Turn) -> None:
+        """Do no more for this task, and say why."""
+        self._failed[plan] = task
         self._last_error = reason
-        turn.publish(RoleNotice(ROLE, spec.task.plan, f"could not train: {reason}"))
+        turn.publish(RoleNotice(ROLE, plan, reason))
 
     def _release(self, spec: TrainTask, trained: Trained, turn: Turn) -> None:
         world, view, task = self._around.world, self._around.chain.view, spec.task
         enrolment = get_enrolment(view, task.plan, spec.device)
         if enrolment is None or enrolment.samples != trained.samples:
             frozen = 0 if enrolment is None else enrolment.samples
-            self._fail(spec, f"the data have {trained.samples} samples now; this device enrolled with {frozen}", turn)
+            told = f"the data have {trained.samples} samples now; this device enrolled with {frozen}"
+            self._fail(task.plan, Hash(task.digest), f"could not train: {told}", turn)
+            return
+        document = get_problem(view, task.plan).plan
+        charge = next_charge(self._around, document, task.phase)
+        reason = find_release_reason(self._around, Hash(task.plan), document, charge, self._config.lifetime_budget)
+        if trained.mechanism != charge.mechanism:
+            reason = f"it carries the noise {trained.mechanism!r}, and the plan asks for {charge.mechanism!r}"
+        if reason is not None:
+            self._fail(task.plan, Hash(task.digest), f"keeps its update to itself: {reason}", turn)
             return
         release = Release(
             chain_id=world.genesis.chain_id,
@@ -438,7 +492,7 @@ class Device:
             device=spec.device,
             samples=trained.samples,
             computation_us=trained.computation_us,
-            privacy=PrivacyCharge("none", 0, world.journal.total(spec.device)),
+            privacy=charge,
             payload=PayloadRef.of(trained.payload),
         )
         entry = JournalEntry(release.sign(world.key), trained.payload)

@@ -46,6 +46,7 @@ from storage.leveldb import LevelChainStore
 from storage.lock import DirectoryLock
 from storage.memory import MemoryChainStore
 from storage.payloads import PayloadFiles
+from storage.pledges import FilePledges
 
 _STALE_BLOCKS: Final = 20
 """So many blocks' time without a new head, and somebody else is asked."""
@@ -63,6 +64,7 @@ class OpenHome:
     store: LevelChainStore | MemoryChainStore
     payloads: PayloadFiles
     journal: ReleaseJournal
+    pledges: FilePledges
     signing: SigningJournal | None = None
     fleet_key: KeyPair | None = None
     """The secret of the fleet that this node may host."""
@@ -76,6 +78,7 @@ class OpenHome:
         """Close the stores, then let the next process in."""
         if self.signing is not None:
             self.signing.close()
+        self.pledges.close()
         self.journal.close()
         self.store.close()
         self.lock.release()
@@ -105,12 +108,13 @@ def open_home(path: Path, password: str | None = None, *, light: bool = False) -
         store = MemoryChainStore(first) if light else directory.open_chain(lock, first)
         payloads = directory.open_payloads(lock)
         journal = directory.open_journal()
+        pledges = directory.open_pledges()
         votes = isinstance(genesis.engine, PosParameters)
         signing = directory.open_signing_journal(key.account) if votes and not light else None
     except BaseException:
         lock.release()
         raise
-    return OpenHome(directory, lock, genesis, key, store, payloads, journal, signing, fleet_key)
+    return OpenHome(directory, lock, genesis, key, store, payloads, journal, pledges, signing, fleet_key)
 
 
 def first_data(genesis: Genesis) -> GenesisData:
@@ -135,6 +139,7 @@ def make_world(home: OpenHome, config: Config, seed: bytes) -> World:
         payloads=home.payloads,
         journal=home.journal,
         residuals=home.directory.open_residuals(),
+        pledges=home.pledges,
         key=home.key,
         random=Random(seed),
         data=_open_data(home.path, config),

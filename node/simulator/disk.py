@@ -20,6 +20,7 @@ from chain.update import LocalUpdate
 from storage.base import CommitBatch, FinalBlock, GenesisData, JournalEntry, SigningIntent
 from storage.memory import MemoryCertificateStore, MemoryChainStore
 from storage.memorystores import MemoryPayloadStore, MemoryReleaseJournal, MemorySigningJournal
+from storage.pledges import MemoryPledges, Pledge
 from storage.residuals import MemoryResiduals
 
 
@@ -196,6 +197,20 @@ class FusedResiduals(MemoryResiduals):
         self._fuse.burn()
 
 
+class FusedPledges(MemoryPledges):
+    """What a machine has helped to decrypt: what it has recorded is on disk."""
+
+    def __init__(self, fuse: Fuse) -> None:
+        super().__init__()
+        self._fuse = fuse
+
+    def record(self, pledge: Pledge) -> None:
+        """Keep a pledge."""
+        self._fuse.burn()
+        super().record(pledge)
+        self._fuse.burn()
+
+
 class FusedSigningJournal(MemorySigningJournal):
     """The signing journal: what it has recorded is on disk. ``hear`` is told of each intent that was."""
 
@@ -221,6 +236,7 @@ class Disk:
         self.wipe()
         self.journal = FusedJournal(self.fuse)
         self.residuals = FusedResiduals(self.fuse)
+        self.pledges = FusedPledges(self.fuse)
         self.signing = FusedSigningJournal(self.fuse)
         self.addresses: tuple[str, ...] = ()
 

@@ -17,6 +17,7 @@ from consensus.engine import Engine
 from consensus.engines import make_engine
 from consensus.signatures import SignatureCache
 from fl.data.sources import DataSource
+from fl.privacy.randomness import SeededRandom
 from node.core.base import Core
 from node.core.config import CoreConfig
 from node.core.core import NodeCore
@@ -185,8 +186,10 @@ class Machine:
             payloads=self.disk.payloads,
             journal=self.disk.journal,
             residuals=self.disk.residuals,
+            pledges=self.disk.pledges,
             key=character.key,
             random=Random(self.world_seed()),
+            noise=SeededRandom(self.world_seed()),
             data=character.data,
             holdout=character.holdout,
             signer=signer,

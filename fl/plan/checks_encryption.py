@@ -1,0 +1,126 @@
+"""What a plan with encrypted updates must satisfy, each rule with its reason: nobody can look at a ciphertext.
+
+Whatever judges, compares or selects single updates is refused; what stays is their sum. And a sum hides a device only
+among others: with too few of them, or where one party is many, the plan needs noise as well.
+
+Rules of this file: as in ``fl.plan.validate``, which calls it. What depends on the scheme's own numbers (the key, the
+size of a cohort) is said by ``fl.secure``.
+"""
+
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from typing import Final
+
+from chain.fixedpoint import VALUE_MAX
+from fl.errors import Problem
+from fl.plan.dimensions import encryption_of, most_selected
+from fl.plan.schema import (
+    Bounds,
+    BySamples,
+    Encryption,
+    FedAvg,
+    FedSvrg,
+    Masked,
+    NoCompression,
+    NoPrivacy,
+    Paillier,
+    Plan,
+    Timing,
+)
+
+Problems = Iterator[Problem]
+MIN_COHORT: Final = 3
+"""Fewest devices of a sum: of two, each knows the other's update once it knows the sum."""
+
+
+def check_threshold(record: Paillier, path: str) -> Problems:
+    """One member alone would read what the plan says that nobody can."""
+    if record.threshold < 2:
+        allowed = "must be at least 2: a single member could decrypt each update by itself"
+        yield Problem(f"{path}.threshold", str(record.threshold), allowed)
+
+
+def check_deadlines(plan: Plan) -> Problems:
+    """Shares and parts of a decryption are sent for a step that lies deep enough."""
+    spec, deep = encryption_of(plan), plan.deadlines.confirmations
+    for name in ("share_blocks", "decrypt_blocks"):
+        blocks = getattr(spec, name, None)
+        if blocks is not None and blocks <= deep:
+            allowed = f"must be above deadlines.confirmations = {deep}, or nobody can answer in time"
+            yield Problem(f"aggregation.{name}", str(blocks), allowed)
+
+
+def check_combinations(plan: Plan) -> Problems:
+    """Refuse, by name, what would have to look at single updates."""
+    spec = encryption_of(plan)
+    if spec is None:
+        return
+    with_it = f'with aggregation.type = "{_name(spec)}"'
+    if isinstance(plan.algorithm, FedSvrg):
+        for name in ("scale_gradients", "scale_aggregate"):
+            if getattr(plan.algorithm, name):
+                allowed = f"must be false {with_it}: it needs each device's feature counts in the clear"
+                yield Problem(f"algorithm.{name}", "true", allowed)
+    if not isinstance(plan.compression, NoCompression):
+        allowed = f'must be "none" {with_it}: which coordinates an update says would stand in the clear'
+        yield Problem("compression.type", str(plan.compression.__struct_config__.tag), allowed)
+    for policy in plan.verification.policies:
+        if not isinstance(policy, Bounds | Timing):
+            allowed = f"must be left out {with_it}: nobody can judge an update that nobody can read"
+            yield Problem(f"verification.{policy.__struct_config__.tag}", "", allowed)
+    if not isinstance(plan.contribution, BySamples):
+        allowed = f'must be "samples" {with_it}: what single updates are worth can\'t be seen'
+        yield Problem("contribution.type", str(plan.contribution.__struct_config__.tag), allowed)
+
+
+def check_crowd(plan: Plan) -> Problems:
+    """A sum hides a device among others; against who is many itself, only noise helps."""
+    spec, participation = encryption_of(plan), plan.participation
+    if spec is None:
+        return
+    if participation.min_devices < MIN_COHORT:
+        allowed = f"must be at least {MIN_COHORT} with encrypted updates: a sum of fewer shows a device to the others"
+        yield Problem("participation.min_devices", str(participation.min_devices), allowed)
+    if spec.cohort == "open" and isinstance(plan.privacy, NoPrivacy):
+        allowed = (
+            'must be noise with aggregation.cohort = "open": who joins under many keys could subtract its own updates '
+            'from the sum. If you know each device, say cohort = "known"'
+        )
+        yield Problem("privacy.type", "none", allowed)
+
+
+def check_range(plan: Plan) -> Problems:
+    """Prove that the sum of all selected devices' weighted vectors stays within 2^53 units of fixed point."""
+    if encryption_of(plan) is None:
+        return
+    room = Fraction(VALUE_MAX, 1 << plan.fraction_bits)
+    rows = plan.participation.max_samples * most_selected(plan)
+    for policy in plan.verification.policies:
+        if not isinstance(policy, Bounds):
+            continue
+        clips = {"update_clip": policy.update_clip.fraction()}
+        if not isinstance(plan.algorithm, FedAvg):
+            clips["sample_clip"] = policy.sample_clip.fraction()
+        for name, clip in clips.items():
+            if clip * rows > room:
+                allowed = (
+                    f"times participation.max_samples and the devices of a round ({rows} rows) must be at most "
+                    f"2^{53 - plan.fraction_bits} with encrypted updates: lower max_samples to what devices have"
+                )
+                yield Problem(f"verification.bounds.{name}", str(float(clip)), allowed)
+
+
+def _name(spec: Encryption) -> str:
+    return "masks" if isinstance(spec, Masked) else "paillier"
+
+
+ENCRYPTION_RECORD_RULES: Final = ((Paillier, check_threshold),)
+ENCRYPTION_PLAN_RULES: Final[tuple[tuple[frozenset[str], Callable[[Plan], Problems]], ...]] = (
+    (frozenset({"aggregation", "deadlines"}), check_deadlines),
+    (
+        frozenset({"aggregation", "algorithm", "compression", "verification", "contribution"}),
+        check_combinations,
+    ),
+    (frozenset({"aggregation", "participation", "privacy"}), check_crowd),
+    (frozenset({"aggregation", "participation", "verification", "algorithm", "fraction_bits"}), check_range),
+)
