@@ -28,6 +28,9 @@ _LOOK_S: Final = 0.001
 """How often who shuts a gate looks whether all have left."""
 _SHUTTING: Final = threading.Lock()
 _CACHE_BYTES: Final = 16 * 1024 * 1024
+_BUFFER_BYTES: Final = 16 * 1024 * 1024
+"""Written before a file is made of it. What a block of thousands of updates changes would fill the usual 4 MiB several
+times, and each file is compressed and merged again."""
 _REMEDY: Final = (
     "`fedchain db check` looks at the rest; restore a backup of it, or move it away and let the node sync again (keys "
     "and journal are kept elsewhere and are not affected)"
@@ -157,6 +160,7 @@ class Database:
                 error_if_exists=create,
                 paranoid_checks=True,
                 lru_cache_size=_CACHE_BYTES,
+                write_buffer_size=_BUFFER_BYTES,
                 bloom_filter_bits=10,
             )
         except plyvel.Error as error:
