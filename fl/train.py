@@ -28,6 +28,9 @@ from fl.models import StepRule, initial_model
 from fl.parallel import mapped
 from fl.permutation import shuffled
 from fl.policies import Facts, check_update
+from fl.privacy.charges import is_private
+from fl.privacy.noise import add_noise
+from fl.privacy.randomness import SYSTEM_RANDOM, RandomSource
 from fl.problem import Problem
 from fl.task import Task, device_seed, draw
 
@@ -91,6 +94,7 @@ def train_federated(
     drops: Drops | None = None,
     threads: int = 1,
     executor: Executor | None = None,
+    noise: RandomSource = SYSTEM_RANDOM,
 ) -> FederatedRun:
     """Return the plan's run over these devices, all of them enrolled.
 
@@ -99,10 +103,14 @@ def train_federated(
     any number. Sparse devices of a plan whose updates are supports are trained in batches (``fl.fleet``): the same
     bits, much sooner. An ``executor`` made for these devices trains each of them instead, the same bits too.
 
+    ``noise`` is what a plan's noise is drawn from: the operating system, whatever the seed, since a model whose noise
+    anybody can draw again protects nobody. Under such a plan the reported losses are those of the rows themselves,
+    which on a chain nobody would know.
+
     Raises ``FLError`` if fewer than ``min_devices`` are left in a phase, or an update is refused (the chain would
     retry; here it is a fault of the plan).
     """
-    federation = _Federation.of(problem, devices, seed, drops, threads, executor)
+    federation = _Federation.of(problem, devices, seed, drops, threads, executor, noise)
     model, history = initial_model(problem.plan), []
     for number in range(problem.plan.stopping.rounds):
         model, report, is_converged = federation.run_round(number, model)
@@ -123,6 +131,7 @@ class _Federation:
     executor: Executor
     accounts: Mapping[str, AccountId]
     fleet: FleetExchanges | None
+    noise: RandomSource
     kept: dict[str, bytes] = field(default_factory=dict)
     """What each device keeps of its last update, where the plan's devices keep anything."""
 
@@ -135,6 +144,7 @@ class _Federation:
         drops: Drops | None,
         threads: int,
         executor: Executor | None,
+        noise: RandomSource,
     ) -> "_Federation":
         """Return the federation, as a fleet where the plan and the rows let it be one and no executor is named."""
         ordered = devices if isinstance(devices, Fleet) else dict(sorted(devices.items()))
@@ -142,7 +152,8 @@ class _Federation:
         exchanges, fleet = None, Fleet.of(ordered) if executor is None and support_of(problem) else None
         if fleet is not None and fits(problem, fleet):
             exchanges = FleetExchanges(problem, fleet, list(accounts.values()), threads)
-        return cls(problem, ordered, seed, drops, executor or Threads(problem, ordered, threads), accounts, exchanges)
+        hands = executor or Threads(problem, ordered, threads)
+        return cls(problem, ordered, seed, drops, hands, accounts, exchanges, noise)
 
     def mean_objective(self, model: Int64Vector, devices: Mapping[str, Dataset]) -> float:
         """Return the mean of f_i at a model over all rows of the devices."""
@@ -179,8 +190,9 @@ class _Federation:
             norm_squared = norm_squared if outcome.gradient_norm_squared is None else outcome.gradient_norm_squared
             next_model = next_model if outcome.model is None else outcome.model
         scale = 2.0**-problem.fraction_bits
+        reported = self.mean_objective(model, self.devices) if is_private(problem.plan) else loss * scale
         norm = None if norm_squared is None else float(np.sqrt(float(norm_squared))) * scale
-        report = RoundReport(number, loss * scale, norm, tuple(cohort), next_model, sent)
+        report = RoundReport(number, reported, norm, tuple(cohort), next_model, sent)
         return next_model, report, problem.is_converged(norm_squared)
 
     def _drawn(self, beacon: Hash) -> list[str]:
@@ -208,7 +220,8 @@ class _Federation:
         payloads = self.executor.payloads(Exchange(task.phase, model, carry), orders)
         for name, trained in zip(senders, payloads, strict=True):
             samples = rows(self.devices[name])
-            payload, self.kept[name] = send_update(problem, task.round, trained, self.kept.get(name, b""))
+            noised = add_noise(problem, task.phase, samples, trained, self.noise)
+            payload, self.kept[name] = send_update(problem, task.round, noised, self.kept.get(name, b""))
             contribution = problem.algorithm.read_payload(problem, task.phase, payload)  # no envelope: nothing travels
             refusal = check_update(problem, task.phase, Facts(samples, 0, 0, 1), contribution)
             if refusal is not None:

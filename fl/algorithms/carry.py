@@ -13,12 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chain.codec import Record, decode, encode
-from chain.fixedpoint import Float64Vector, divide_half_even
+from chain.fixedpoint import Float64Vector, Int64Vector, divide_half_even
 from chain.ids import Natural
 from fl.aggregate import mean_members, mean_norm_squared, pack_wide, summed, total_samples, unpack_wide_floats
 from fl.algorithms.base import Contribution, PhaseOutcome, Settled
 from fl.objective import Objective
 from fl.plan.schema import MEANS
+from fl.privacy.charges import is_private
+from fl.privacy.clipping import add_penalty
 from fl.robust import locate
 
 
@@ -52,8 +54,12 @@ class Carry(Record):
         return np.frombuffer(self.holders, dtype="<u8").astype(np.int64)
 
 
-def settle_gradients(problem: Objective, settled: Sequence[Settled]) -> PhaseOutcome:
-    """Return the outcome of a gradient phase: its carry, mean loss and the squared norm of the mean gradient."""
+def settle_gradients(problem: Objective, model: Int64Vector, settled: Sequence[Settled]) -> PhaseOutcome:
+    """Return the outcome of a gradient phase: its carry, mean loss and the squared norm of the mean gradient.
+
+    Under noise devices leave out the L2 term, which is added here, and their loss, which nobody knows.
+    """
+    is_noised = is_private(problem.plan)
     tally = _Tally(np.zeros(problem.features, np.int64), np.zeros(problem.features, np.int64))
     noted = [Settled(entry.device, entry.samples, partial(tally.note, entry.read)) for entry in settled]
     samples = total_samples(settled)
@@ -62,6 +68,8 @@ def settle_gradients(problem: Objective, settled: Sequence[Settled]) -> PhaseOut
         sums = summed(noted, problem.dimension)
     else:
         sums = locate(rule, mean_members(noted)).times(samples)
+    if is_noised:
+        sums = add_penalty(problem, model, sums, samples)
     carry = Carry(
         samples=samples,
         devices=len(settled),
@@ -69,7 +77,7 @@ def settle_gradients(problem: Objective, settled: Sequence[Settled]) -> PhaseOut
         counts=_packed(tally.counts) if tally.is_counting else b"",
         holders=_packed(tally.holders) if tally.is_counting else b"",
     )
-    loss = divide_half_even(tally.loss, max(samples, 1))
+    loss = None if is_noised else divide_half_even(tally.loss, max(samples, 1))
     return PhaseOutcome(encode(carry), None, loss, mean_norm_squared(sums, samples))
 
 

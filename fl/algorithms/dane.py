@@ -21,13 +21,21 @@ from chain.fixedpoint import Float64Vector, Int64Vector, to_float
 from fl.aggregate import moved, update_sums
 from fl.algorithms.base import Contribution, PhaseOutcome, PhaseSpec, Settled
 from fl.algorithms.carry import Carry, read_carry, settle_gradients
-from fl.algorithms.exchange import GRADIENT_PHASE, UPDATE_PHASE, check_data, release_gradient, release_update
+from fl.algorithms.exchange import (
+    GRADIENT_PHASE,
+    UPDATE_PHASE,
+    check_data,
+    release_gradient,
+    release_private_gradients,
+    release_update,
+)
 from fl.dataset import Dataset
 from fl.models import StepRule
 from fl.objective import Objective
 from fl.payload import parse_payload
 from fl.permutation import shuffled
 from fl.plan.schema import Dane
+from fl.privacy.charges import is_private
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +53,8 @@ class DaneAlgorithm:
         """Return the payload of one exchange (``fl.algorithms.base.Algorithm.train``)."""
         check_data(problem, data)
         weights = to_float(model, problem.fraction_bits)
+        if phase == 0 and is_private(problem.plan):
+            return release_private_gradients(problem, weights, data)
         if phase == 0:
             gradient = problem.model.gradient(weights, data)
             return release_gradient(problem, gradient, data, with_counts=False)
@@ -59,7 +69,7 @@ class DaneAlgorithm:
     ) -> PhaseOutcome:
         """Return the global gradient after the first exchange, the new global model after the second."""
         if phase == 0:
-            return settle_gradients(problem, settled)
+            return settle_gradients(problem, model, settled)
         new = moved(model, *update_sums(problem, settled, read_carry(carry).samples))
         return PhaseOutcome(b"", new, None, None)
 

@@ -16,6 +16,8 @@ from fl.objective import Objective
 from fl.payload import clipped, fixed_loss, write_payload
 from fl.plan.schema import Bounds
 from fl.presence import feature_presence
+from fl.privacy.charges import is_private
+from fl.privacy.clipping import clipped_gradients
 
 GRADIENT_PHASE = PhaseSpec("gradient", "drawn", releases_model=False)
 UPDATE_PHASE = PhaseSpec("update", "settled", releases_model=True)
@@ -48,6 +50,11 @@ def add_gradient(problem: Objective, weights: Float64Vector, part: Dataset, befo
     return Gradient(before.vector + own.vector, before.loss + own.loss)
 
 
+def release_private_gradients(problem: Objective, weights: Float64Vector, data: Dataset) -> bytes:
+    """Return what a gradient phase gives for the noise to be added to: clipped sums without their L2 term, no loss."""
+    return write_payload(clipped_gradients(problem, weights, data), 0)
+
+
 def release_gradient(problem: Objective, gradient: Gradient, data: Dataset, *, with_counts: bool) -> bytes:
     """Return the payload of a gradient phase over these rows."""
     return release_sums(problem, gradient, rows(data), feature_presence(data) if with_counts else None)
@@ -62,7 +69,12 @@ def release_sums(problem: Objective, gradient: Gradient, samples: int, counts: N
 
 
 def release_update(problem: Objective, displacement: Float64Vector, loss: float | None = None) -> bytes:
-    """Return the payload of an update phase: w_k − w clipped to update_clip, with the loss sum if it is the first."""
+    """Return the payload of an update phase: w_k − w clipped to update_clip, with the loss sum if it is the first.
+
+    Where noise is to be added, what left the range of numbers is no reason to stay silent: it is a move of nothing.
+    """
+    if is_private(problem.plan) and not bool(np.isfinite(displacement).all()):
+        displacement = np.zeros(problem.dimension)
     return write_payload(
         clipped_update(problem, displacement),
         None if loss is None else fixed_loss(loss, problem.fraction_bits),

@@ -23,6 +23,9 @@ from fl.objective import Objective
 from fl.payload import parse_payload
 from fl.permutation import shuffled
 from fl.plan.schema import FedAvg
+from fl.privacy.charges import is_private
+from fl.privacy.clipping import single_step
+from fl.privacy.sensitivity import is_single_step
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,10 @@ class FederatedAveraging:
         """Return the payload of a round (``fl.algorithms.base.Algorithm.train``)."""
         check_data(problem, data)
         weights = to_float(model, problem.fraction_bits)
+        if is_private(problem.plan):
+            is_step = is_single_step(problem.plan)
+            found = single_step(problem, weights, data) if is_step else run_epochs(problem, weights, data, seed)
+            return release_update(problem, found, 0.0)
         loss = problem.model.objective(weights, data)
         displacement = run_epochs(problem, weights, data, seed)
         if topk.top_k_of(problem) is not None:
@@ -61,7 +68,7 @@ class FederatedAveraging:
             new = moved(model, topk.update_sums(problem, settled), samples)
         else:
             new = moved(model, *update_sums(problem, settled, samples))
-        return PhaseOutcome(b"", new, mean_loss(settled), None)
+        return PhaseOutcome(b"", new, None if is_private(problem.plan) else mean_loss(settled), None)
 
 
 FEDAVG: Final = FederatedAveraging()

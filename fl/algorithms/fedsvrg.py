@@ -28,6 +28,7 @@ from fl.algorithms.exchange import (
     UPDATE_PHASE,
     check_data,
     release_gradient,
+    release_private_gradients,
     release_update,
     sum_gradients,
 )
@@ -38,6 +39,7 @@ from fl.payload import parse_payload
 from fl.permutation import shuffled
 from fl.plan.schema import FedSvrg
 from fl.presence import feature_presence
+from fl.privacy.charges import is_private
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,8 @@ class FederatedSvrg:
         """Return the payload of one exchange (``fl.algorithms.base.Algorithm.train``)."""
         check_data(problem, data)
         weights = to_float(model, problem.fraction_bits)
+        if phase == 0 and is_private(problem.plan):
+            return release_private_gradients(problem, weights, data)
         if phase == 0:
             gradient = sum_gradients(problem, weights, data)
             if support.support_of(problem) is not None:
@@ -107,7 +111,9 @@ class FederatedSvrg:
         is_support = support.support_of(problem) is not None
         if phase == 0:
             return (
-                support.settle_gradients(problem, model, settled) if is_support else settle_gradients(problem, settled)
+                support.settle_gradients(problem, model, settled)
+                if is_support
+                else settle_gradients(problem, model, settled)
             )
         known = read_carry(carry)
         if is_support:

@@ -43,6 +43,12 @@ class Model(Shape):
         vector += rows(data) * (self.penalty() * weights)
         return Gradient(vector, loss + rows(data) * self.penalty_of(weights))
 
+    def loss_gradient(self, weights: Float64Vector, data: Dataset) -> Float64Vector:
+        """Return Σ_i ∇l_i(w), without the L2 term."""
+        from fl.models import compute
+
+        return compute.gradient(self, weights, data)[0]
+
     def clipped_sum(self, weights: Float64Vector, data: Dataset, clip: float, fraction_bits: int) -> Int64Vector:
         """Return Σ_i ∇l_i(w) in fixed point, each row's gradient first clipped to ``clip`` units and cut to whole ones.
 

@@ -1,16 +1,12 @@
-"""The mechanisms: noise on a release, its scale by the plan, and how long it can be.
+"""The mechanisms: what training gave, with the plan's noise on it, is what leaves the device.
 
-    Gaussian   every coordinate + a discrete Gaussian of sigma = ⌈multiplier · Δ₂⌉ units: 1/(2 multiplier²) zCDP
-    Laplace    every coordinate + a discrete Laplace number of scale ⌈Δ₁ / epsilon⌉ units: pure epsilon
+Every coordinate gets a number of its own from the exact samplers (``fl.privacy.discrete``), scaled as
+``fl.privacy.scales`` says. Of the loss a round begins at, nothing leaves: it is stated as 0.
 
-Δ₁, Δ₂ are the release's sensitivities (``fl.privacy.sensitivity``). Scales are whole units, rounded up: more noise than
-asked for, never less. What a release costs is ``fl.privacy.charges``'.
-
-Rules of this file: integers; the noise-free vector leaves no trace here.
+Rules of this file: integers; the noise is drawn once for a release, and overwritten.
 """
 
 from fractions import Fraction
-from typing import Final
 
 import numpy as np
 
@@ -18,63 +14,29 @@ from chain.fixedpoint import VALUE_MAX, Int64Vector
 from fl.objective import Objective
 from fl.payload import parse_payload, write_payload
 from fl.plan.dimensions import parameter_count
-from fl.plan.schema import Gaussian, Laplace, Plan
+from fl.plan.schema import Gaussian, Plan
+from fl.privacy.charges import is_private
 from fl.privacy.discrete import gaussian_noise, laplace_noise
 from fl.privacy.randomness import RandomSource
-from fl.privacy.sensitivity import ceiling, l1_sensitivity, root_above, sensitivity_squared
-
-TAIL: Final = 46
-"""A length is exceeded with a probability below 2·e**-46 < 2**-64."""
+from fl.privacy.scales import noise_scale
 
 
-def add_noise(problem: Objective, phase: int, samples: int, payload: bytes, source: RandomSource) -> bytes:
-    """Return the payload of a release: what training gave with the plan's noise on it, its loss left out.
+def add_noise(problem: Objective, phase: int, samples: int, trained: bytes, source: RandomSource) -> bytes:
+    """Return the payload of a release, made of what ``Algorithm.train`` gave; that itself under a plan without noise.
 
-    ``payload`` is what ``Algorithm.train`` gives. Under a plan without noise it is the release as it is.
+    A coordinate beyond 2**53 units, which noise brings about once in 2**64 releases at most, is cut to it.
     """
-    if not isinstance(problem.plan.privacy, Gaussian | Laplace):
-        return payload
+    if not is_private(problem.plan):
+        return trained
     is_first = phase == 0  # a round's first phase states a loss
-    trained = parse_payload(payload, problem.dimension, has_loss=is_first)
+    vector = parse_payload(trained, problem.dimension, has_loss=is_first).vector
     noise = draw_noise(problem.plan, phase, samples, source)
-    vector = np.clip(trained.vector + noise, -VALUE_MAX, VALUE_MAX)  # beyond it one release in 2**64 comes at most
+    vector += noise
     noise[:] = 0
-    return write_payload(vector, 0 if is_first else None)
+    return write_payload(np.clip(vector, -VALUE_MAX, VALUE_MAX), 0 if is_first else None)
 
 
 def draw_noise(plan: Plan, phase: int, samples: int, source: RandomSource) -> Int64Vector:
-    """Return the noise of a release, int64 (d,)."""
-    scale = noise_scale(plan, phase, samples)
+    """Return the noise of a release of so many samples, int64 (d,)."""
     draw = gaussian_noise if isinstance(plan.privacy, Gaussian) else laplace_noise
-    return draw(Fraction(scale), parameter_count(plan), source)
-
-
-def noise_scale(plan: Plan, phase: int, samples: int) -> int:
-    """Return a release's sigma (Gaussian) or scale (Laplace) in units, at least 1; 0 under a plan without noise."""
-    match plan.privacy:
-        case Gaussian(multiplier=multiplier):
-            squared = multiplier.fraction() ** 2 * sensitivity_squared(plan, phase, samples)
-            return max(1, root_above(ceiling(squared)))
-        case Laplace(epsilon=epsilon) if epsilon.mantissa > 0:
-            return max(1, ceiling(l1_sensitivity(plan, phase, samples) / epsilon.fraction()))
-        case _:
-            return 0
-
-
-def noise_bound(plan: Plan, phase: int, samples: int) -> int:
-    """Return the length in units, rounded up, that a release's noise exceeds with a probability below 2**-64.
-
-    Gaussian: d discrete Gaussians are sub-Gaussian with their sigma (Canonne et al. 2020), so the squared length is at
-    most sigma²·(d + 2·√(d·x) + 2·x) but for e**-x (Laurent and Massart 2000, whose proof needs no more).
-
-    Laplace: |y| <= t·E + 1 with E exponential. But for d·e**-c every E is at most c, and then the squares of
-    min(E, c) add up to 2·d + √(48·d·x) + c²·x/3 at most but for e**-x (Bernstein), and to d·c² in any case.
-    """
-    scale, d, x = noise_scale(plan, phase, samples), parameter_count(plan), TAIL
-    if scale == 0:
-        return 0
-    if isinstance(plan.privacy, Gaussian):
-        return root_above(scale * scale * (d + 2 * root_above(d * x) + 2 * x))
-    most = TAIL + d.bit_length()  # at least TAIL + ln d
-    squares = min(2 * d + root_above(48 * d * x) + -(-most * most * x // 3), d * most * most)
-    return root_above(scale * scale * squares) + root_above(d)
+    return draw(Fraction(noise_scale(plan, phase, samples)), parameter_count(plan), source)

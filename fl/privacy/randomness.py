@@ -30,6 +30,10 @@ class SystemRandom:
         return os.urandom(count)
 
 
+SYSTEM_RANDOM: Final = SystemRandom()
+"""The source of every device that is not simulated."""
+
+
 class SeededRandom:
     """A stream that follows from a seed: for simulators and for runs that are to repeat. It protects nobody's rows.
 
