@@ -117,11 +117,16 @@ def share(group: Group, sender: AccountId, secret: bytes) -> bytes:
         plain = scalar_bytes(key_share) + scalar_bytes(own_share)
         boxes.append(bytes(_BOX_BYTES) if common is None else _pad(group, sender, reader, common, plain))
     parts = key_points, own_points, times_base(secrets.throw_away), b"".join(boxes)
+    return b"".join(parts) + sign(group, sender, secret, parts)
+
+
+def sign(group: Group, sender: AccountId, secret: bytes, parts: tuple[bytes, ...]) -> bytes:
+    """Return the proof that goes with a message's other parts."""
     # The nonce follows from all that the challenge is made of: never the same one for two challenges.
     nonce = hash_scalar(_DOMAIN_NONCE, secret, group.name, sender, *parts)
     head = times_base(nonce)
-    answer = (nonce + _challenge(group, sender, parts, head) * secrets.key) % ORDER
-    return b"".join(parts) + head + scalar_bytes(answer)
+    answer = (nonce + _challenge(group, sender, parts, head) * get_secrets(group, secret).key) % ORDER
+    return head + scalar_bytes(answer)
 
 
 def _pad(group: Group, sender: AccountId, reader: AccountId, common: bytes, box: bytes) -> bytes:
