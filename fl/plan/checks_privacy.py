@@ -11,6 +11,7 @@ from typing import Final
 
 from chain.ids import INT_MAX
 from fl.errors import Problem
+from fl.plan.checks_noise import NOISE_PLAN_RULES
 from fl.plan.dimensions import audit_policy, replay_policy
 from fl.plan.schema import FedSvrg, Gaussian, Laplace, NoCompression, NoPrivacy, Plan
 from fl.privacy.charges import releases_of, worst_case
@@ -76,4 +77,5 @@ PRIVACY_RECORD_RULES: Final = ((Gaussian, check_gaussian), (Laplace, check_lapla
 PRIVACY_PLAN_RULES: Final[tuple[tuple[frozenset[str], Callable[[Plan], Problems]], ...]] = (
     (frozenset({"privacy", "stopping", "participation", "algorithm"}), check_losses),
     (frozenset({"privacy", "algorithm", "compression", "verification"}), check_released),
+    *NOISE_PLAN_RULES,
 )

@@ -55,6 +55,11 @@ def is_single_step(plan: Plan) -> bool:
     )
 
 
+def clips_rows(plan: Plan) -> bool:
+    """Does any phase add up gradients of which each row's is clipped by itself?"""
+    return is_record_private(plan) and (is_gradient_phase(plan, 0) or is_single_step(plan))
+
+
 def sensitivity_squared(plan: Plan, phase: int, samples: int) -> int:
     """Return the square of a release's L2 sensitivity, in squared units, for a device of so many samples."""
     bounds, bits = bounds_of(plan), plan.fraction_bits
