@@ -10,6 +10,7 @@ STAMP := $(VENV)/.run
 DEV_STAMP := $(VENV)/.dev
 FUZZ_STAMP := $(VENV)/.fuzz
 RAY_STAMP := $(VENV)/.ray
+KEYRING_STAMP := $(VENV)/.keyring
 KERNEL_PEERS := build/env/kernels
 ROUND_PEERS := build/env/round
 HE_PEERS := build/env/he
@@ -17,7 +18,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet
 OUT ?= build/demo
 BENCHES := $(patsubst bench/bench_%.py,%,$(wildcard bench/bench_*.py))
 
-.PHONY: help demo test ray test-ray mutants fuzz chaos seeds soak attacks lint format wheel bench $(addprefix bench-,$(BENCHES)) docs lock clean
+.PHONY: help demo test ray test-ray keyring mutants fuzz chaos seeds soak attacks lint format wheel bench $(addprefix bench-,$(BENCHES)) docs lock clean
 
 help: ## Show these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -45,6 +46,11 @@ $(RAY_STAMP): $(STAMP) requirements/ray.lock
 	@$(PIP) install --only-binary :all: --require-hashes -r requirements/ray.lock
 	@touch $@
 
+$(KEYRING_STAMP): $(STAMP) requirements/keyring.lock
+	@echo "Installing keyring …"
+	@$(PIP) install --only-binary :all: --require-hashes -r requirements/keyring.lock
+	@touch $@
+
 demo: $(STAMP) ## Train one model over four hospitals with 3 miners; results in build/demo
 	@$(BIN)/fedchain localnet run examples/heart/plan.toml --data examples/heart/data --miners 3 --seed 1 --out $(OUT)
 
@@ -52,6 +58,8 @@ test: $(DEV_STAMP) ## Run the whole test suite
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -q
 
 ray: $(RAY_STAMP) ## Install the extra for fedchain train --executor ray
+
+keyring: $(KEYRING_STAMP) ## Install the extra for data stores whose key is in the system's keyring
 
 test-ray: $(DEV_STAMP) $(RAY_STAMP) ## Run the tests that need Ray
 	@$(BIN)/python -m pytest -q -m ray tests/fl/executors
@@ -133,6 +141,7 @@ lock: $(DEV_STAMP) ## Resolve the dependencies again and pin them with their has
 	@$(COMPILE) --extra dev --constraint requirements/run.lock --output-file requirements/dev.lock pyproject.toml
 	@$(COMPILE) --extra fuzz --constraint requirements/run.lock --constraint requirements/dev.lock --output-file requirements/fuzz.lock pyproject.toml
 	@$(COMPILE) --extra ray --constraint requirements/run.lock --output-file requirements/ray.lock pyproject.toml
+	@$(COMPILE) --extra keyring --constraint requirements/run.lock --output-file requirements/keyring.lock pyproject.toml
 	@$(subst --build-deps-for editable,,$(COMPILE)) --output-file requirements/bench-kernels.lock requirements/bench-kernels.in
 	@$(subst --build-deps-for editable,,$(COMPILE)) --output-file requirements/bench-round.lock requirements/bench-round.in
 	@$(subst --build-deps-for editable,,$(COMPILE)) --output-file requirements/bench-he.lock requirements/bench-he.in

@@ -87,7 +87,7 @@ def _table(file: str, rows: Iterator[Row]) -> ColumnTable:
         raise DataError(f"{file}: has no cell with anything in it")
     width, has_header = len(first[1]), _is_header(first[1])
     names = first[1] if has_header else [f"column{place}" for place in range(1, width + 1)]
-    columns = [_Gatherer() for _ in names]
+    columns = [ColumnGatherer() for _ in names]
     lines: list[int] = []
     pending = [] if has_header else [first]
     while True:
@@ -112,7 +112,7 @@ def _table(file: str, rows: Iterator[Row]) -> ColumnTable:
     return ColumnTable(file, done, len(lines), np.array(lines, np.int64))
 
 
-class _Gatherer:
+class ColumnGatherer:
     """Gathers one column, chunk by chunk, so that a large file never stands in memory as text."""
 
     def __init__(self) -> None:

@@ -9,8 +9,9 @@ Rules of this file: names and lookup; reading and encoding stand in their own mo
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
+from chain.ids import AccountId, Hash
 from fl.data.encode import encode_table
 from fl.data.formats import ENDINGS, ending, read_table
 from fl.data.table import listed
@@ -32,6 +33,43 @@ class DataSource(Protocol):
 
     def load(self, role: Role) -> Dataset:
         """Return the rows as the role's schema encodes them; ``DataError`` says what does not fit."""
+        ...
+
+
+@runtime_checkable
+class GrowingSource(Protocol):
+    """Data to which rows are added, and from which old ones go, while plans run.
+
+    A plan freezes a device's sample count when it is joined. So a plan is trained on the rows as of its join:
+    ``load_for`` reads, ``hold`` fixes what it read for that plan, before the join leaves the process.
+    """
+
+    @property
+    def name(self) -> str:
+        """What messages call this source."""
+        ...
+
+    def load(self, role: Role) -> Dataset:
+        """Return all rows that there are now; ``DataError``."""
+        ...
+
+    def load_for(self, plan: Hash, role: Role) -> Dataset:
+        """Return the rows held for a plan; where none are, all that there are now. ``DataError``."""
+        ...
+
+    def hold(self, plan: Hash, device: AccountId) -> None:
+        """Keep the rows that ``load_for`` returned last for this plan, durably, until ``release``.
+
+        ``DataError`` if they are not there any more, or if these data serve another device.
+        """
+        ...
+
+    def held(self) -> frozenset[Hash]:
+        """Return the plans for which rows are held. Nothing is read."""
+        ...
+
+    def release(self, plan: Hash) -> None:
+        """Hold nothing for this plan any more."""
         ...
 
 

@@ -1,0 +1,152 @@
+"""A device's own store as a source of training data: rows are opened in memory, and nowhere else.
+
+    store:DIR     in ``[device] data``, or device run --store DIR
+
+Rules of this file: between ``storage.datastore``, which knows bytes, and ``fl.data.rows``, which knows what they mean.
+"""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, TypeVar
+
+from chain.codec import decode_own, encode
+from chain.errors import CodecError
+from chain.ids import AccountId, Hash
+from fl.data.rows import column_names, encode_stored
+from fl.dataset import Dataset
+from fl.dataset import rows as count_rows
+from fl.errors import DataError
+from fl.plan.schema import Role
+from storage.datakey import Keyring, Opener, Password, is_in_keyring
+from storage.datastate import StoreLimits
+from storage.datastore import DataStore, Expired
+from storage.errors import DamagedError, StorageError, UseError, WrongPasswordError
+from storage.keyrings import SystemKeyring
+
+SCHEME: Final = "store:"
+_TRIES: Final = 3
+
+T = TypeVar("T")
+
+
+def create_store(path: Path, opener: Opener, role: Role, limits: StoreLimits) -> DataStore:
+    """Make a store for the rows of a role. ``DataError`` if they are too wide; room ``storage``'s errors."""
+    column_names(role)
+    return DataStore.create(path, opener, encode(role), limits)
+
+
+def stored_role(schema: bytes) -> Role:
+    """Return the role that a store was made for. ``DamagedError``."""
+    try:
+        return decode_own(schema, Role)
+    except CodecError as error:
+        raise DamagedError(
+            f"the data store's schema can't be read ({error}): restore the store from a backup"
+        ) from None
+
+
+def choose_opener(path: Path, password: str | None) -> Opener:
+    """Return what opens a store: the keyring if its key is there, else the password. ``WrongPasswordError``."""
+    if is_in_keyring(path / "key.json"):
+        return Keyring(SystemKeyring())
+    if password is None:
+        raise WrongPasswordError(f"the data store {path} has a password: give it (--data-password-file)")
+    return Password(password)
+
+
+class StoreSource:
+    """A ``fl.data.sources.GrowingSource`` over a data store. Threads may share it."""
+
+    def __init__(self, store: DataStore, now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000) -> None:
+        self._store, self._now_ms = store, now_ms
+        self._role = stored_role(store.facts().schema)
+        self._held = {Hash(hold.plan): hold.end for hold in store.holds()}
+        self._seen: dict[Hash, tuple[int, int]] = {}
+        """By plan: the end and the number of the rows that were read for it last."""
+
+    @property
+    def name(self) -> str:
+        """The store's directory."""
+        return self._store.path.name
+
+    @property
+    def store(self) -> DataStore:
+        """The store."""
+        return self._store
+
+    def load(self, role: Role) -> Dataset:
+        """Return all rows that there are now, encoded for a role of a plan; those whose time is up go first."""
+        return self._load_now(role)[0]
+
+    def load_for(self, plan: Hash, role: Role) -> Dataset:
+        """Return the rows held for a plan; where none are, all that there are now."""
+        end = self._held.get(plan)
+        if end is not None:
+            return _explained(lambda: self._load(role, end))
+        data, self._seen[plan] = self._load_now(role)
+        return data
+
+    def _load_now(self, role: Role) -> tuple[Dataset, tuple[int, int]]:
+        """Return the rows of now with their extent; read again if rows go meanwhile."""
+        self.expire()
+        for _ in range(_TRIES):
+            end, count = _explained(self._store.extent)
+            try:
+                data = self._load(role, end)
+            except UseError:
+                continue
+            except StorageError as error:
+                raise DataError(str(error)) from None
+            if count_rows(data) == count:
+                return data, (end, count)
+        raise DataError(f"{self.name}: rows go faster than they can be read")
+
+    def _load(self, role: Role, end: int) -> Dataset:
+        batches = (batch.rows for batch in self._store.read(end))
+        return encode_stored(self._role, role, batches, self.name)
+
+    def expire(self) -> Expired:
+        """Let the rows go whose time is up and that no plan holds. ``DataError``."""
+        return _explained(lambda: self._store.expire(self._now_ms()))
+
+    def hold(self, plan: Hash, device: AccountId) -> None:
+        """Keep the rows that ``load_for`` returned last for this plan, until ``release``; they serve this device."""
+        if plan in self._held:
+            return
+        if plan not in self._seen:
+            raise DataError(f"{self.name}: nothing was read for plan {plan.hex()[:16]}")
+        end, count = self._seen[plan]
+        _explained(lambda: self._store.hold(plan, device, end, count))
+        self._held[plan] = end
+
+    def held(self) -> frozenset[Hash]:
+        """Return the plans for which rows are held."""
+        return frozenset(self._held)
+
+    def release(self, plan: Hash) -> None:
+        """Hold nothing for this plan any more."""
+        _explained(lambda: self._store.release(plan))
+        self._held.pop(plan, None)
+        self._seen.pop(plan, None)
+
+
+def open_data_store(path: Path, opener: Opener, device: AccountId) -> StoreSource:
+    """Return the source of an existing store. ``BoundError`` if it serves another device; room ``storage``'s errors."""
+    store = DataStore(path, opener)
+    try:
+        bound = store.bound_device()
+        if bound is not None and bound != device:
+            store.bind_device(device)  # which says whom it serves
+        return StoreSource(store)
+    except BaseException:
+        store.close()
+        raise
+
+
+def _explained(act: Callable[[], T]) -> T:
+    """Return what comes of it; a fault of the store is one of the device's data."""
+    try:
+        return act()
+    except StorageError as error:
+        raise DataError(str(error)) from None
