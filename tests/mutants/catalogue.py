@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from tests.mutants import doors, learning, ledger, network, reach, stake, storage, work
+from tests.mutants import doors, learning, ledger, network, paillier, reach, stake, storage, work
 from tests.mutants.base import Mutant
 
 MUTANTS: Final[tuple[Mutant, ...]] = (
@@ -12,6 +12,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *stake.MUTANTS,
     *storage.MUTANTS,
     *network.MUTANTS,
+    *paillier.MUTANTS,
     *reach.MUTANTS,
     *doors.MUTANTS,
 )

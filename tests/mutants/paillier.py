@@ -1,0 +1,134 @@
+"""Faults in encrypted sums: keys, packing, proofs, partial decryptions, openings."""
+
+from typing import Final
+
+from tests.mutants.base import Mutant
+
+_HERE: Final = "tests/fl/secure/paillier"
+_KEY: Final = (f"{_HERE}/test_key.py",)
+_PACKING: Final = (f"{_HERE}/test_packing.py",)
+_CIPHERTEXT: Final = (f"{_HERE}/test_ciphertext.py",)
+_THRESHOLD: Final = (f"{_HERE}/test_threshold.py",)
+_LINEAR: Final = (f"{_HERE}/test_linear.py",)
+
+MUTANTS: Final = (
+    Mutant(
+        "a proof of plaintexts is good for another device",
+        "fl/secure/paillier/ciphertext.py",
+        "digest(_DOMAIN, key.modulus, context, ciphertexts, commitment)",
+        "digest(_DOMAIN, key.modulus, ciphertexts, commitment)",
+        _CIPHERTEXT,
+    ),
+    Mutant(
+        "ciphertexts that are no units pass",
+        "fl/secure/paillier/ciphertext.py",
+        "    if not are_units([*(each % n for each in ciphertexts), commitment % n, root], n):",
+        "    if False:",
+        _CIPHERTEXT,
+    ),
+    Mutant(
+        "ciphertexts beyond N² have a second form",
+        "fl/secure/paillier/ciphertext.py",
+        "    if any(not 0 < each < square for each in (*ciphertexts, commitment)):",
+        "    if any(not 0 < each for each in (*ciphertexts, commitment)):",
+        _CIPHERTEXT,
+    ),
+    Mutant(
+        "ciphertexts need no proof",
+        "fl/secure/paillier/ciphertext.py",
+        "    if (1 + answer * n) * power(root, n, square) % square != expected:",
+        "    if False:",
+        _CIPHERTEXT,
+    ),
+    Mutant(
+        "a slot has no room for the sum of all devices",
+        "fl/secure/paillier/packing.py",
+        "return self.value_bits + (self.devices - 1).bit_length()",
+        "return self.value_bits + self.devices.bit_length() - 1",
+        _PACKING,
+    ),
+    Mutant(
+        "a plaintext is filled to where its sum wraps",
+        "fl/secure/paillier/packing.py",
+        "return (self.modulus_bits - 2) // self.slot_bits",
+        "return (self.modulus_bits + self.slot_bits - 1) // self.slot_bits",
+        _PACKING,
+    ),
+    Mutant(
+        "sums that no honest devices have pass",
+        "fl/secure/paillier/packing.py",
+        "    if not (lowest <= int(sums.min()) and int(sums.max()) <= highest):",
+        "    if False:",
+        _PACKING,
+    ),
+    Mutant(
+        "a partial decryption is good for another task",
+        "fl/secure/paillier/threshold.py",
+        "return digest(_DOMAIN, key.modulus, *member, context, aggregate, sent)",
+        "return digest(_DOMAIN, key.modulus, *member, aggregate, sent)",
+        _THRESHOLD,
+    ),
+    Mutant(
+        "a member may decrypt with anything",
+        "fl/secure/paillier/threshold.py",
+        "    if challenge != _challenge(group, seed, base, value, commitments):",
+        "    if False:",
+        _THRESHOLD,
+    ),
+    Mutant(
+        "an opening is not looked at",
+        "fl/secure/paillier/threshold.py",
+        "    if rest:\n        return None\n",
+        "",
+        _THRESHOLD,
+    ),
+    Mutant(
+        "numbers beyond N open too",
+        "fl/secure/paillier/threshold.py",
+        "    if not all(0 < root < n for root in opening.randomness):",
+        "    if not all(0 < root for root in opening.randomness):",
+        _THRESHOLD,
+    ),
+    Mutant(
+        "one member may decrypt alone",
+        "fl/secure/paillier/key.py",
+        "    if key.threshold < 2:",
+        "    if key.threshold < 1:",
+        _KEY,
+    ),
+    Mutant(
+        "keys under which ciphertexts open in two ways pass",
+        "fl/secure/paillier/key.py",
+        "        if power(number(root), n, n) != challenge:",
+        "        if False:",
+        _KEY,
+    ),
+    Mutant(
+        "a dealer may give members shares that open nothing",
+        "fl/secure/paillier/key.py",
+        "    if power(at_zero, n, n) != power(group.proof_base, scale, n):",
+        "    if False:",
+        _KEY,
+    ),
+    Mutant(
+        "a modulus of close primes passes",
+        "fl/secure/paillier/key.py",
+        "    if _has_close_factors(n):",
+        "    if False:",
+        _KEY,
+    ),
+    Mutant(
+        "a share that is not the promised one is used",
+        "fl/secure/paillier/dealing.py",
+        "    if not value or power(group.proof_base, value, group.modulus) != number(key.verification[place]):",
+        "    if not value:",
+        (f"{_HERE}/test_dealing.py",),
+    ),
+    Mutant(
+        "the bound of a dot product is that of its largest weight",
+        "fl/secure/paillier/linear.py",
+        "largest = max((sum(map(abs, row)) for row in matrix), default=0)",
+        "largest = max((max(map(abs, row), default=0) for row in matrix), default=0)",
+        _LINEAR,
+    ),
+)
