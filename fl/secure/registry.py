@@ -6,11 +6,12 @@ from typing import Final
 from fl.errors import Problem
 from fl.objective import Objective
 from fl.plan.dimensions import encryption_of
-from fl.plan.schema import Encryption, Masked, Plan
+from fl.plan.schema import Encryption, Masked, Paillier, Plan
 from fl.secure.base import Scheme
 from fl.secure.mask_scheme import MASKS
+from fl.secure.paillier_scheme import PAILLIER
 
-SCHEMES: Final[Mapping[type[Encryption], Scheme]] = {Masked: MASKS}
+SCHEMES: Final[Mapping[type[Encryption], Scheme]] = {Masked: MASKS, Paillier: PAILLIER}
 
 
 def scheme_of(plan: Plan) -> Scheme:
