@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from chain.fixedpoint import Int64Vector, to_bytes, to_float
+from chain.fixedpoint import Int64Vector, to_float
 from chain.ids import AccountId
 from fl.algorithms import support
 from fl.algorithms.carry import read_carry
@@ -28,7 +28,7 @@ from fl.plan.schema import FedSvrg
 from fl.problem import Problem
 from fl.support import write_features
 from fl.task import Task, device_seed
-from fl.varints import pack_varints
+from fl.varints import pack_signed, pack_varints
 
 _NO_SUMS: Final = np.zeros((0, 2), np.int64)
 
@@ -92,7 +92,7 @@ class FleetTrainer:
                 payloads.append(None)
                 continue
             features, counts = self._head(place)
-            vector = to_bytes(said[at[number] : at[number + 1]])
+            vector = pack_signed(said[at[number] : at[number + 1]])
             loss = fixed_loss(float(losses[place]), bits).to_bytes(8, "little", signed=True)
             payloads.append(b"".join((features, counts if counted else b"", vector, loss)))
         return payloads
@@ -139,7 +139,7 @@ class FleetTrainer:
             numbered.outputs, numbered.residuals, _NO_SUMS, left, said, at,
         )  # fmt: skip
         return [
-            None if left[place] else self._head(place)[0] + to_bytes(said[at[number] : at[number + 1]])
+            None if left[place] else self._head(place)[0] + pack_signed(said[at[number] : at[number + 1]])
             for number, place in enumerate(chosen.tolist())
         ]
 

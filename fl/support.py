@@ -3,11 +3,11 @@
     features   1 × uint32     m, the features named: at most what the plan allows
     gaps       m varints      the first feature, then each one's distance to the one before, less 1
     counts     m varints      n_k^j > 0, first phase only, where the algorithm scales by counts
-    vector     int64 each     the parameters that read the features, feature after feature, then those that read none
+    vector     a varint each  the parameters that read the features, feature after feature, then those that read none
     loss       1 × int64      first phase of a round only, 0 … 2**62
 
-A varint (``fl.varints``) is as short as can be, so each contribution has one encoding. Little-endian, nothing before,
-between or after.
+A varint (``fl.varints``) is as short as can be, so each contribution has one encoding; those of the vector have signs.
+Little-endian, nothing before, between or after.
 
 Rules of this file: sizes are checked before memory is taken; no plan, no model, only bytes and numbers.
 """
@@ -18,12 +18,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from chain.errors import FixedPointError
-from chain.fixedpoint import Int64Vector, from_bytes, to_bytes
+from chain.fixedpoint import Int64Vector
 from fl.algorithms.base import Contribution
 from fl.errors import PayloadError
 from fl.payload import LOSS_MAX
-from fl.varints import PLACES, pack_varints, unpack_varints
+from fl.varints import PLACES, SIGNED_PLACES, pack_signed, pack_varints, unpack_signed, unpack_varints
 
 _HEAD: Final = 4
 _COUNT_MAX: Final = 2**32 - 1
@@ -49,7 +48,7 @@ class Form:
     def most_bytes(self) -> int:
         """Return the most bytes that a payload of this form has."""
         varints = PLACES * self.limit * (1 + self.has_counts)
-        return _HEAD + varints + 8 * (self.limit * self.units + self.rest) + 8 * self.has_loss
+        return _HEAD + varints + SIGNED_PLACES * (self.limit * self.units + self.rest) + 8 * self.has_loss
 
 
 def coordinates(features: NDArray[np.int64], form: Form) -> NDArray[np.int64]:
@@ -66,7 +65,7 @@ def write_support(
     parts = [write_features(features)]
     if counts is not None:
         parts.append(pack_varints(counts))
-    parts.append(to_bytes(vector))
+    parts.append(pack_signed(vector))
     if loss is not None:
         parts.append(loss.to_bytes(8, "little", signed=True))
     return b"".join(parts)
@@ -83,7 +82,7 @@ def parse_support(payload: bytes, form: Form) -> Contribution:
     if len(payload) < _HEAD or named > form.limit:
         raise PayloadError(f"payload of {len(payload)} bytes that names {named} features; at most {form.limit} may be")
     values = named * form.units + form.rest
-    least = _HEAD + named * (1 + form.has_counts) + 8 * values + 8 * form.has_loss
+    least = _HEAD + named * (1 + form.has_counts) + values + 8 * form.has_loss
     if len(payload) < least:
         raise PayloadError(f"payload of {len(payload)} bytes; {named} features need {least} at least")
     gaps, at = unpack_varints(payload, _HEAD, named)
@@ -95,13 +94,10 @@ def parse_support(payload: bytes, form: Form) -> Contribution:
         counts, at = unpack_varints(payload, at, named)
         if named and not 1 <= int(counts.min()) <= int(counts.max()) <= _COUNT_MAX:
             raise PayloadError("payload counts are 1 … 2**32 - 1 for every feature named")
-    if len(payload) != at + 8 * values + 8 * form.has_loss:
-        raise PayloadError(f"payload of {len(payload)} bytes; {at + 8 * values + 8 * form.has_loss} are needed")
-    try:
-        vector = from_bytes(payload[at : at + 8 * values], values)
-    except FixedPointError as error:
-        raise PayloadError(f"payload vector: {error}") from None
-    loss = int.from_bytes(payload[at + 8 * values :], "little", signed=True)
+    vector, at = unpack_signed(payload, at, values)
+    if len(payload) != at + 8 * form.has_loss:
+        raise PayloadError(f"payload of {len(payload)} bytes; {at + 8 * form.has_loss} are needed")
+    loss = int.from_bytes(payload[at:], "little", signed=True)
     if not 0 <= loss <= LOSS_MAX:
         raise PayloadError(f"loss sum {loss}; 0 … 2**62 is allowed")
     return Contribution(vector, counts, loss, features)

@@ -1,6 +1,7 @@
 """Varints: integers of 7 bits a byte, the low ones first, the top bit of all bytes but the last set.
 
 Each is as short as can be, so a sequence of integers has one encoding. ``places`` is the most bytes that one may have.
+A value with a sign is 2·|x| for one that is not below 0, 2·|x| − 1 for one that is.
 
 Rules of this file: a reader takes no more memory than the bytes it is given and the numbers it is asked for.
 """
@@ -10,10 +11,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from chain.fixedpoint import VALUE_MAX, Int64Vector
 from fl.errors import PayloadError
 
 PLACES: Final = 5
 """Bytes of a varint up to 2**35 - 1."""
+SIGNED_PLACES: Final = 8
+"""Bytes of a value with a sign."""
 
 
 def pack_varints(values: NDArray[np.int64], places: int = PLACES) -> bytes:
@@ -44,4 +48,32 @@ def unpack_varints(payload: bytes, at: int, count: int, places: int = PLACES) ->
         raise PayloadError(f"payload has fewer than {count} varints")
     if end == kernels.TOO_LONG:
         raise PayloadError("payload has a varint that is longer than it needs to be")
+    return values, end
+
+
+def pack_signed(values: Int64Vector) -> bytes:
+    """Return values with signs, at most ``VALUE_MAX`` in size, as varints of 8 bytes at most."""
+    from fl.kernels import values as kernels
+
+    packed = np.empty(max(kernels.PLACES * values.size, 1), np.uint8)
+    return packed[: kernels.write_values(np.ascontiguousarray(values, np.int64), packed)].tobytes()
+
+
+def unpack_signed(payload: bytes, at: int, count: int) -> tuple[Int64Vector, int]:
+    """Return ``count`` values with signs that begin at byte ``at``, and where they end. ``PayloadError`` as above.
+
+    Each is at most ``VALUE_MAX`` in size.
+    """
+    if count > len(payload) - at:
+        raise PayloadError(f"payload has {len(payload) - at} bytes for {count} values")
+    from fl.kernels import values as kernels  # here: most nodes never read any, and compiled code takes memory
+
+    values = np.empty(count, np.int64)
+    end = kernels.read_values(np.frombuffer(payload, np.uint8), at, values)
+    if end == kernels.TOO_FEW:
+        raise PayloadError(f"payload has fewer than {count} values")
+    if end == kernels.TOO_LONG:
+        raise PayloadError("payload has a value that is longer than it needs to be")
+    if count and not -VALUE_MAX <= int(values.min()) <= int(values.max()) <= VALUE_MAX:
+        raise PayloadError(f"payload vector: values up to {VALUE_MAX} in size are allowed")
     return values, end

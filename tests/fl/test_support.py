@@ -28,7 +28,7 @@ from fl.problem import Problem, compile_problem
 from fl.support import Form, coordinates, parse_support, write_support
 from fl.task import Task
 from fl.train import train_federated
-from fl.varints import pack_varints, unpack_varints
+from fl.varints import pack_signed, pack_varints, unpack_signed, unpack_varints
 from tests.fl.problems import make_plan, make_problem, random_data, sparse_federation
 
 FORM = Form(features=300, limit=9, units=2, rest=3, has_loss=True, has_counts=True)
@@ -122,6 +122,38 @@ def test_features_beyond_the_plan_and_absent_counts_are_refused() -> None:
         parse_support(write_support(np.array([300]), value, 0, one), FORM)
     with pytest.raises(PayloadError, match="counts"):
         parse_support(write_support(np.array([299]), value, 0, 0 * one), FORM)
+
+
+@given(st.lists(st.integers(-VALUE_MAX, VALUE_MAX), max_size=30), st.binary(max_size=3), st.data())
+@settings(max_examples=100)
+def test_values_with_signs_come_back_and_have_one_encoding(
+    values: list[int], behind: bytes, data: st.DataObject
+) -> None:
+    """They are the varints of 2·|x|, less 1 below 0; bytes that are cut or changed say other values, or none."""
+    vector = np.array(values, np.int64)
+    packed = pack_signed(vector)
+    assert packed == pack_varints(2 * np.abs(vector) - (vector < 0), 8)
+    found, end = unpack_signed(packed + behind, 0, len(values))
+    assert (found.tolist(), end) == (values, len(packed))
+    if not packed:
+        return
+    at, byte = data.draw(st.integers(0, len(packed) - 1)), data.draw(st.integers(0, 255))
+    changed = packed[:at] + bytes([byte]) + packed[at + 1 :]
+    try:
+        found, end = unpack_signed(changed[: data.draw(st.integers(at, len(packed)))], 0, len(values))
+    except PayloadError:
+        return
+    assert pack_signed(found) == changed[:end]
+
+
+def test_a_value_beyond_the_largest_is_refused() -> None:
+    """2**53 either way passes, one unit more does not; 9 bytes never do."""
+    for value in (VALUE_MAX, -VALUE_MAX):
+        assert unpack_signed(pack_signed(np.array([value])), 0, 1)[0].tolist() == [value]
+        with pytest.raises(PayloadError, match="in size"):
+            unpack_signed(pack_signed(np.array([value + (1 if value > 0 else -1)])), 0, 1)
+    with pytest.raises(PayloadError, match="longer"):
+        unpack_signed(b"\xff" * 8 + b"\x01", 0, 1)
 
 
 @given(st.lists(st.integers(0, 2**35 - 1), max_size=30))

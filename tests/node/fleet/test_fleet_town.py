@@ -5,12 +5,12 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from chain.fixedpoint import to_bytes
 from chain.ids import AccountId, Hash
 from consensus.queries import get_history
 from consensus.state import get_account, get_enrolment
 from fl.errors import FLError
 from fl.fleetpayloads import FleetTrainer
+from fl.varints import pack_signed
 from node.jobs import run
 from node.jobs.control import JobControl
 from node.jobs.results import JobResult, UpdatesVerified
@@ -74,7 +74,8 @@ def lying(place: int, honest: Callable[..., list[bytes | FLError]]) -> Callable[
             number = list(places).index(place)
             payload = payloads[number]
             assert isinstance(payload, bytes)
-            payloads[number] = payload[:-8] + to_bytes(np.array([2**50]))
+            last = max(at for at in range(len(payload)) if payload[at - 1] < 0x80)
+            payloads[number] = payload[:last] + pack_signed(np.array([2**50]))
         return payloads
 
     return train
