@@ -24,8 +24,8 @@ from fl.payload import parse_payload
 from fl.permutation import shuffled
 from fl.plan.schema import FedAvg
 from fl.privacy.charges import is_private
-from fl.privacy.clipping import single_step
-from fl.privacy.sensitivity import is_single_step
+from fl.privacy.clipping import bounded_pass, single_step
+from fl.privacy.sensitivity import is_bounded_pass, is_single_step
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +81,14 @@ def run_epochs(problem: Objective, start: Float64Vector, data: Dataset, seed: by
     count, step, penalty = check_data(problem, data), float(spec.step), problem.model.penalty()
     decay, gain = 1.0 - step * penalty, np.full(problem.dimension, step)
     moved_by = np.zeros(problem.dimension)
+    is_bounded = is_bounded_pass(problem.plan, count)
     for epoch in range(spec.epochs):
-        weights = start + moved_by
+        weights = start if is_bounded else start + moved_by
         order = shuffled(count, seed, epoch, problem.plan.training.order)
         drift, segment = step * (penalty * weights), problem.plan.training.segment
         rule = StepRule(order, min(spec.batch, count), False, decay, gain, drift, segment)
-        moved_by = moved_by + problem.model.steps(weights, data, rule)
+        if is_bounded:
+            moved_by = bounded_pass(problem, start, data, rule, moved_by)
+        else:
+            moved_by = moved_by + problem.model.steps(weights, data, rule)
     return moved_by

@@ -40,6 +40,8 @@ from fl.permutation import shuffled
 from fl.plan.schema import FedSvrg
 from fl.presence import feature_presence
 from fl.privacy.charges import is_private
+from fl.privacy.clipping import bounded_pass
+from fl.privacy.sensitivity import is_bounded_pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +69,11 @@ class FederatedSvrg:
         is_support = support.support_of(problem) is not None
         is_asked = is_support or spec_of(problem).scale_gradients
         presence = feature_presence(data) if is_asked else np.zeros(0, np.int64)
-        displacement = problem.model.steps(
-            weights, data, self.step_rule(problem, read_carry(carry), data.y.size, presence, seed)
-        )
+        rule = self.step_rule(problem, read_carry(carry), data.y.size, presence, seed)
+        if is_bounded_pass(problem.plan, data.y.size):
+            displacement = bounded_pass(problem, weights, data, rule, np.zeros(problem.dimension))
+        else:
+            displacement = problem.model.steps(weights, data, rule)
         if is_support:
             return support.release_update(problem, displacement, presence)
         return release_update(problem, displacement)

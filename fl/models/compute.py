@@ -14,7 +14,7 @@ from chain.fixedpoint import Float64Vector
 from fl.dataset import Dataset, DenseData, Float64Matrix, SparseData, rows, take_rows, to_dense
 from fl.kernels import dense, dense_many, losses, network, private, sparse
 from fl.kernels.network import Sizes
-from fl.models.shape import Shape, StepRule
+from fl.models.shape import PassLimits, Shape, StepRule
 from fl.models.snapshot import Snapshot, recall, remember
 
 KINDS: Final = {"linear": losses.LINEAR, "logistic": losses.LOGISTIC, "softmax": losses.SOFTMAX}
@@ -90,6 +90,36 @@ def clipped_sum(shape: Shape, weights: Float64Vector, data: Dataset, clip: float
     else:
         private.sum_dense(data.x, residuals, unit, clip, total)
     return total
+
+
+def bounded_pass(
+    shape: Shape, snapshot: Float64Vector, data: Dataset, rule: StepRule, limits: PassLimits, start: Float64Vector
+) -> Float64Vector:
+    """Return the displacement after a pass of which every row's part is bounded, float64 (d,). No hidden layers."""
+    kind, moved, base = KINDS[shape.loss], start.copy(), outputs(shape, snapshot, data)
+    residuals = _residuals(shape, base, data)[0] if rule.corrected else np.zeros_like(base)
+    squares = _squared_lengths(data) + (1.0 if shape.intercept else 0.0)
+    bounds = np.empty((rows(data), 2))
+    private.find_limits(kind, squares, base, shape.features + 1.0, limits.clip, limits.room, bounds)
+    gain, drift, box = float(rule.gain[0]), np.clip(rule.drift, -limits.box, limits.box), limits.box
+    order, batch, decay, y = rule.order, rule.batch, rule.decay, data.y
+    if isinstance(data, SparseData):
+        at, columns, values, width = _entries(data)
+        private.pass_sparse(
+            kind, at, columns, values, width, y, base, residuals, bounds, order, batch, box, decay, gain, drift, moved
+        )
+    else:
+        private.pass_dense(kind, data.x, y, base, residuals, bounds, order, batch, box, decay, gain, drift, moved)
+    return moved
+
+
+def _squared_lengths(data: Dataset) -> Float64Vector:
+    sums = np.zeros(rows(data))
+    if isinstance(data, DenseData):
+        np.sum(np.square(data.x), axis=1, out=sums)
+        return sums
+    np.add.at(sums, np.repeat(np.arange(rows(data)), np.diff(data.indptr)), np.square(data.values))
+    return sums
 
 
 def steps(

@@ -13,7 +13,7 @@ import numpy as np
 
 from chain.fixedpoint import Float64Vector, Int64Vector, to_fixed
 from fl.dataset import Dataset, Float64Matrix, rows
-from fl.models.shape import Gradient, Shape, StepRule, strict_dot
+from fl.models.shape import Gradient, PassLimits, Shape, StepRule, strict_dot
 from fl.permutation import SplitMix
 from fl.plan.dimensions import layer_sizes
 from fl.plan.schema import Plan
@@ -58,6 +58,18 @@ class Model(Shape):
         from fl.models import compute
 
         return compute.clipped_sum(self, weights, data, clip, fraction_bits).astype(np.int64)
+
+    def bounded_pass(
+        self, snapshot: Float64Vector, data: Dataset, rule: StepRule, limits: PassLimits, start: Float64Vector
+    ) -> Float64Vector:
+        """Return the displacement after a pass of which every row's part is bounded, from displacement ``start``.
+
+        As ``steps`` for models without hidden layers, but a row's part of a step is clipped, a batch that is not full
+        weighs as if it were, all coordinates have one gain, and no coordinate leaves a box.
+        """
+        from fl.models import compute
+
+        return compute.bounded_pass(self, snapshot, data, rule, limits, start)
 
     def penalty_of(self, weights: Float64Vector) -> float:
         """Return ½·l2·‖w‖², biases left out."""

@@ -97,6 +97,19 @@ class StepRule:
             yield self.order[first : first + size]
 
 
+@dataclass(frozen=True, slots=True)
+class PassLimits:
+    """What bounds a row's part of a pass: the length of what it adds to a batch's sum, and how steep its loss may be.
+
+    ``room``: the largest eigenvalue of a row's curvature; steeper rows are weighed less. ``box``: no coordinate of the
+    displacement, and none of a step's drift, is larger.
+    """
+
+    clip: float
+    room: float
+    box: float
+
+
 def strict_dot(left: Float64Vector, right: Float64Vector) -> float:
     """Return Σ left·right in an order fixed by the length alone: halves are added until one value is left.
 

@@ -15,10 +15,11 @@ import numpy as np
 
 from chain.fixedpoint import Float64Vector, Int64Vector, divide_half_even, to_float
 from fl.dataset import Dataset, rows
+from fl.models.shape import PassLimits, StepRule
 from fl.objective import Objective
 from fl.payload import clipped
 from fl.plan.schema import FedAvg
-from fl.privacy.sensitivity import bounds_of, is_record_private
+from fl.privacy.sensitivity import Pass, bounds_of, is_record_private
 
 _MARGIN: Final = 1.0 - 2.0**-24
 """What the rows are clipped to is this much less than what is proved (``fl.kernels.private``)."""
@@ -50,6 +51,22 @@ def single_step(problem: Objective, weights: Float64Vector, data: Dataset) -> Fl
     sums = problem.model.clipped_sum(weights, data, row_clip(problem), problem.fraction_bits)
     mean = to_float(sums, problem.fraction_bits) / float(rows(data))
     return -float(spec.step) * (mean + problem.model.penalty() * weights)
+
+
+def bounded_pass(
+    problem: Objective, snapshot: Float64Vector, data: Dataset, rule: StepRule, start: Float64Vector
+) -> Float64Vector:
+    """Return the displacement from the snapshot after a pass of which every row's part is bounded, float64 (d,).
+
+    ``start`` is the displacement before it. All passes of an update go from one snapshot, which is public.
+    """
+    bounds = bounds_of(problem.plan)
+    limits = PassLimits(
+        clip=float(bounds.sample_clip.fraction()) * _MARGIN,
+        room=float(Pass.of(problem.plan, rows(data)).room(problem.plan)),
+        box=float(bounds.update_clip.fraction()),
+    )
+    return problem.model.bounded_pass(snapshot, data, rule, limits, start)
 
 
 def add_penalty(problem: Objective, model: Int64Vector, sums: Sequence[int], samples: int) -> list[int]:

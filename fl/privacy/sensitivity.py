@@ -8,21 +8,26 @@ between the vectors that neighbours give, everything public being the same. Deri
                     sum is exact, so 2 · sample_clip
                     device: the sum lies in the ball of n_k · sample_clip, so 2 · n_k · sample_clip
     updates         they lie in the ball of update_clip, so 2 · update_clip: trajectories part at the first step that
-                    differs, and nothing better holds for any model
+                    differs, and for models of any kind nothing better is proved
     single steps    record: an update that is one step along the mean of clipped gradients moves by
                     2 · step · sample_clip / n_k, and what rounding and the last clip add
+    bounded passes  record: without hidden layers no step of the others brings two trajectories farther apart, so a
+                    pass moves by what the row's own step does, 2 · gain · sample_clip / batch, and rounding
 
 Rules of this file: exact integers from the plan and n_k alone, never too small; total on every plan that decodes.
 """
 
+from dataclasses import dataclass
 from fractions import Fraction
 from math import isqrt
 from typing import Final
 
 from chain.number import Number
-from fl.plan.dimensions import parameter_count
-from fl.plan.schema import Bounds, FedAvg, Gaussian, Laplace, Plan
+from fl.plan.dimensions import feature_count, output_count, parameter_count
+from fl.plan.schema import Bounds, Dane, FedAvg, FedSvrg, Gaussian, Laplace, Plan
 
+_MARGIN: Final = Fraction(1, 1 << 20)
+_MOST_CLASSES: Final = 4096
 _CLIP_BITS: Final = 38
 """The last clip of an update (``fl.payload.clipped``) ends within 2**-39 radii of the ball's nearest point."""
 _NO_BOUNDS: Final = Bounds(Number(0, 0), Number(0, 0))
@@ -67,10 +72,72 @@ def sensitivity_squared(plan: Plan, phase: int, samples: int) -> int:
         rows = 1 if is_record_private(plan) else samples
         return 4 * bound_squared(bounds.sample_clip.fraction() * rows, bits)
     whole = 4 * bound_squared(bounds.update_clip.fraction(), bits)
-    if not is_single_step(plan) or samples < 1:
+    if is_single_step(plan) and samples > 0:
+        moved = 2 * abs(plan.algorithm.step.fraction()) * bounds.sample_clip.fraction() / samples
+    elif is_bounded_pass(plan, samples):
+        moved = Pass.of(plan, samples).distance(plan)
+    else:
         return whole
-    moved = 2 * abs(plan.algorithm.step.fraction()) * bounds.sample_clip.fraction() * (1 << bits) / samples
-    return min(whole, (ceiling(moved) + rounding_of(plan)) ** 2)
+    return min(whole, (ceiling(moved * (1 << bits)) + rounding_of(plan)) ** 2)
+
+
+def is_bounded_pass(plan: Plan, samples: int) -> bool:
+    """Is an update of so many samples made by passes of which every row's part is bounded?
+
+    They must be of a convex model, and the L2 term alone must not turn a step round.
+    """
+    if not is_record_private(plan) or is_single_step(plan) or plan.model.hidden or samples < 1:
+        return False
+    if output_count(plan) > _MOST_CLASSES:
+        return False
+    if isinstance(plan.algorithm, Dane) or (isinstance(plan.algorithm, FedSvrg) and _is_scaling(plan.algorithm)):
+        return False
+    gain = Pass.of(plan, samples).gain
+    return gain > 0 and gain * plan.model.l2.fraction() <= 1
+
+
+def _is_scaling(spec: FedSvrg) -> bool:
+    return spec.scale_gradients or spec.scale_aggregate
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """A device's passes: how many, the rows of a batch, how many steps all of them have, and the gain of a step."""
+
+    epochs: int
+    batch: int
+    steps: int
+    gain: Fraction
+
+    @classmethod
+    def of(cls, plan: Plan, samples: int) -> "Pass":
+        """Return the passes of a device of so many samples under Federated SVRG or FedAvg; samples > 0."""
+        spec = plan.algorithm
+        if isinstance(spec, FedAvg):
+            batch = min(spec.batch, samples)
+            return cls(spec.epochs, batch, spec.epochs * -(-samples // batch), spec.step.fraction())
+        return cls(1, 1, samples, spec.step.fraction() / samples)
+
+    def room(self, plan: Plan) -> Fraction:
+        """Return how steep a row's loss may be so that no step brings two models farther apart."""
+        return (2 / self.gain - plan.model.l2.fraction()) * (1 - _MARGIN)
+
+    def distance(self, plan: Plan) -> Fraction:
+        """Return how far apart the passes of neighbours may end: the row's own steps, and all steps' rounding.
+
+        float64 finds an inner product of k terms within (k + 2)·2**-53 of the product of lengths, residuals within
+        2**-40 (outputs are at most 1024 at the snapshot, the classes at most 4096), a batch's sum within batch · 2**-52
+        of its terms' lengths, and a coordinate of a step within 2**-51 of what it is made of. Each of two trajectories
+        is that far from exact steps, at every step.
+        """
+        bounds, inputs = bounds_of(plan), feature_count(plan.roles[0]) if plan.roles else 0
+        box, clip = bounds.update_clip.fraction(), bounds.sample_clip.fraction()
+        output = Fraction((inputs + 6) * (inputs + 1), 1 << 53) * box + Fraction(1, 1 << 40)
+        residuals = root_above((inputs + 1) * output_count(plan)) * output
+        coordinates = root_above(parameter_count(plan)) * (2 * box + self.gain * clip) / (1 << 51)
+        sums = self.gain * clip * self.batch / (1 << 52)
+        own = self.epochs * self.gain * clip / self.batch
+        return 2 * (own + self.steps * (coordinates + sums + self.gain * residuals))
 
 
 def rounding_of(plan: Plan) -> int:
