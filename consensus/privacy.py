@@ -6,7 +6,9 @@ is taken so that updates of two plans may come in another order than they were s
 smaller total, which the first one's holds already.
 
 What a plan may still cost is reserved when the device joins. A reservation counts while its plan is enrolling or
-running: when the plan ends, what is left of it is free, with nothing to be written.
+running: when the plan ends, what is left of it is free, with nothing to be written. Reservations keep plans out for
+which there is no room; an update only has to fit its own one and the lifetime budget. For a signed total may hold a
+release of another plan that still waits for a block, and so does that plan's reservation: both would count it.
 
 Rules of this file: questions about the state; what may happen is ``consensus.rules.privacy``'s.
 """
@@ -40,7 +42,10 @@ class Standing:
 
     @property
     def free(self) -> int | None:
-        """Return what is neither lost nor reserved, None without a lifetime budget. Below 0: it was lowered since."""
+        """Return what is neither lost nor reserved, None without a lifetime budget.
+
+        Below 0: the budget was lowered since, or releases that no block carried took what was reserved.
+        """
         return self.lifetime - self.loss - self.reserved if self.lifetime else None
 
 
@@ -109,11 +114,9 @@ def find_overspending(
     if held is None or loss > held.left or held.spent + loss > plan_budget(document):
         left = 0 if held is None else held.left
         return f"a loss of {loss}; under this plan the device may lose {left} more"
-    others = standing.reserved - held.left
-    if standing.lifetime and total + account.joined + others > standing.lifetime:
+    if standing.lifetime and total + account.joined > standing.lifetime:
         return (
-            f"a whole loss of {total + account.joined}, while other plans hold {others}; "
-            f"this device allows {standing.lifetime} micro-zCDP in its life"
+            f"a whole loss of {total + account.joined}; this device allows {standing.lifetime} micro-zCDP in its life"
         )
     return None
 

@@ -66,7 +66,7 @@ def check_privacy(view: StateView, context: BlockContext, plan: Plan, release: R
             raise Invalid("update.privacy", f"a loss of {total + account.joined} in all is more than can be counted")
         reason = find_overspending(view, release.device, Hash(release.plan), plan, total, charge.loss)
     if reason is not None:
-        raise Invalid("update.budget", reason, later=is_private(plan))
+        raise Invalid("update.budget", reason)
 
 
 def _told(plan: Plan, wanted: Charge) -> str:

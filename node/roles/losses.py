@@ -67,12 +67,8 @@ def find_release_reason(
             f"by its journal the device has lost {spent} micro-zCDP under this plan, releases that no block took "
             f"included; the plan allows {plan_budget(document)}"
         )
-    held = sum(each.left for each in get_standing(view, account).reservations if each.plan != plan)
-    if allowed and total + known.joined + held > allowed:
-        return (
-            f"a whole loss of {total + known.joined} micro-zCDP, while other plans hold {held}; "
-            f"the lifetime budget in its settings is {allowed}"
-        )
+    if allowed and total + known.joined > allowed:
+        return f"a whole loss of {total + known.joined} micro-zCDP; the lifetime budget in its settings is {allowed}"
     return None
 
 

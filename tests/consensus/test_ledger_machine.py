@@ -28,6 +28,7 @@ from chain.update import Attestation, AttestedUpdate
 from consensus.events import (
     AuditOpened,
     AuditReported,
+    BudgetLowered,
     DisputeDecided,
     DisputeOpened,
     LedgerEvent,
@@ -260,5 +261,6 @@ def test_the_ledger_holds_whatever_accounts_do():
     elsewhere |= {DisputeOpened, DisputeDecided, MinerSlashed}  # test_replays.py
     elsewhere |= {UpdateCommitted}  # test_commitments.py
     elsewhere |= {MaskShared, SumDecrypted}  # test_encryption.py
+    elsewhere |= {BudgetLowered}  # test_privacy.py
     assert set(get_args(LedgerEvent)) - elsewhere <= SEEN.keys()
     assert {"finished", "cancelled", "undone"} <= SEEN.keys()
