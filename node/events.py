@@ -22,6 +22,7 @@ __all__ = [
     "JobDone",
     "JobFailed",
     "JoinOrder",
+    "MachineSensed",
     "MiningOrder",
     "Received",
     "Sent",
@@ -109,6 +110,17 @@ class UnbanOrder(Record, tag="unban-order"):
     subject: str
 
 
+class MachineSensed(Record, tag="machine-sensed"):
+    """How the machine is, as far as it can tell (None: it can't). Comes now and then if a device depends on it.
+
+    ``load_percent``: what programs other than this node use of all processors together.
+    """
+
+    load_percent: Natural | None
+    on_power: bool | None
+    is_metered: bool | None
+
+
 class Shutdown(Record, tag="shutdown"):
     """The runner is about to stop: cancel what runs."""
 
@@ -127,6 +139,7 @@ Event = (
     | SubmitTransaction
     | SubmitBody
     | JoinOrder
+    | MachineSensed
     | MiningOrder
     | DialOrder
     | BanOrder

@@ -57,10 +57,11 @@ class GrowingSource(Protocol):
         """Return the rows held for a plan; where none are, all that there are now. ``DataError``."""
         ...
 
-    def hold(self, plan: Hash, device: AccountId) -> None:
+    def hold(self, plan: Hash, device: AccountId) -> bool:
         """Keep the rows that ``load_for`` returned last for this plan, durably, until ``release``.
 
-        ``DataError`` if they are not there any more, or if these data serve another device.
+        False if they are not all there any more: they are to be read again. ``DataError`` if these data serve another
+        device.
         """
         ...
 

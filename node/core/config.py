@@ -1,6 +1,7 @@
 """The core's settings, already checked: ``node.config`` reads them from a file, the simulator makes them."""
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from chain.ids import Hash
 from node.core.checkpoint import Checkpoint
@@ -23,6 +24,28 @@ class MinerConfig:
     hold_ms: int = 0
 
 
+Strictness = Literal["off", "if-known", "required"]
+"""How much a condition matters: not at all; where the machine can tell; always, so it must be known to hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkConditions:
+    """What must hold for a device to train: the machine idle, on power, its network unmetered.
+
+    ``idle_percent``: what programs other than this node may use of all processors while the machine counts as idle.
+    """
+
+    when_idle: Strictness = "off"
+    on_power: Strictness = "off"
+    unmetered: Strictness = "off"
+    idle_percent: int = 25
+
+    @property
+    def are_any(self) -> bool:
+        """Is there anything to look at?"""
+        return {self.when_idle, self.on_power, self.unmetered} != {"off"}
+
+
 @dataclass(frozen=True, slots=True)
 class DeviceConfig:
     """The device role: which plans it may serve with its data.
@@ -31,6 +54,7 @@ class DeviceConfig:
     plan ids; ``any_plan`` serves every open plan whose schema the data fit. ``role`` is the plan role it takes,
     empty = the plan's only one. ``resend_blocks``: gossip an update again if no block took it for so long.
     ``share``: the holder agrees that the rows themselves are published, for plans that repeat trainings.
+    ``conditions``: what the machine must be like while a task is trained.
     """
 
     consent: bool
@@ -40,6 +64,7 @@ class DeviceConfig:
     lifetime_budget: int = 0
     resend_blocks: int = 6
     share: bool = False
+    conditions: WorkConditions = WorkConditions()
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,6 +69,7 @@ from node.events import (
     JobDone,
     JobFailed,
     JoinOrder,
+    MachineSensed,
     MiningOrder,
     Received,
     Sent,
@@ -294,6 +295,7 @@ class NodeCore(Core):
             routes.on(StateChanged, device.on_state)
             routes.on(Shutdown, device.on_shutdown)
             routes.on(JoinOrder, device.on_join_order)
+            routes.on(MachineSensed, device.on_machine)
             routes.on_job(FindStamp, device.on_stamp)
             routes.on_job(InspectData, device.on_inspected)
             routes.on_job(TrainTask, device.on_trained)

@@ -2,15 +2,18 @@
 
 from fl.dataset import Dataset
 from fl.errors import DataError
-from fl.plan.schema import Plan, Role
+from fl.plan.schema import Plan, Role, plan_id
 from node.world import World
 
 
 def load_data(world: World, plan: Plan, role: str) -> Dataset:
-    """Return the device's data encoded for a role of the plan. ``DataError`` if there are none, or they do not fit."""
+    """Return the device's data encoded for a role of the plan: those held for it, where data grow.
+
+    ``DataError`` if there are none, or they do not fit.
+    """
     if world.data is None:
         raise DataError("this node has no data to train on")
-    return world.shelf.load(world.data, find_role(plan, role))
+    return world.shelf.load(world.data, find_role(plan, role), plan_id(plan))
 
 
 def find_role(plan: Plan, name: str) -> Role:

@@ -8,7 +8,7 @@ from typing import Final
 
 from chain.ids import Hash
 from fl.audit.opening import CommittedStates
-from fl.data.sources import DataSource
+from fl.data.sources import DataSource, GrowingSource
 from fl.dataset import Dataset
 from fl.plan.schema import Role
 
@@ -20,15 +20,21 @@ class DataShelf:
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._held: tuple[Role, Dataset] | None = None
+        self._held: tuple[Role, Hash | None, Dataset] | None = None
         self._states: CommittedStates | None = None
 
-    def load(self, source: DataSource, role: Role) -> Dataset:
-        """Return the source's data encoded for ``role``. Raises the source's ``DataError``."""
+    def load(self, source: DataSource, role: Role, plan: Hash) -> Dataset:
+        """Return the source's data encoded for ``role``. Raises the source's ``DataError``.
+
+        Where data grow they are those of the plan, and read anew as long as none are held for it.
+        """
         with self._lock:
-            if self._held is None or self._held[0] != role:
-                self._held = (role, source.load(role))
-            return self._held[1]
+            if isinstance(source, GrowingSource):
+                if self._held is None or self._held[:2] != (role, plan) or plan not in source.held():
+                    self._held = (role, plan, source.load_for(plan, role))
+            elif self._held is None or self._held[0] != role:
+                self._held = (role, None, source.load(role))
+            return self._held[2]
 
     def keep_states(self, states: CommittedStates) -> None:
         """Keep the states of a training, if they are not too large; those before are forgotten."""

@@ -27,6 +27,7 @@ from node.events import (
     JobDone,
     JobFailed,
     JoinOrder,
+    MachineSensed,
     MiningOrder,
     Received,
     Sent,
@@ -125,6 +126,7 @@ class LightCore(Core):
         routes.on(SubmitTransaction, outbox.on_submit)
         routes.on(SubmitBody, outbox.on_submit_body)
         routes.on(JoinOrder, devices.on_join_order)
+        routes.on(MachineSensed, devices.on_machine)
         routes.on(MiningOrder, _refuse_mining)
         routes.on(Shutdown, devices.on_shutdown, self._cancel_rest, peers.on_shutdown)
         routes.on(TransactionArrived, outbox.on_arrived)

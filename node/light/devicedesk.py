@@ -7,7 +7,7 @@ state may move on meanwhile, for a step asks only what is so when it is taken.
 from collections import deque
 
 from node.core.turn import Turn
-from node.events import JoinOrder, Shutdown, Started
+from node.events import JoinOrder, MachineSensed, Shutdown, Started
 from node.jobs.results import JobResult
 from node.jobs.specs import FindStamp, InspectData, TrainTask
 from node.light.chain import LightSurroundings
@@ -55,6 +55,10 @@ class DeviceDesk:
     def on_join_order(self, order: JoinOrder, turn: Turn) -> None:
         """Serve one more plan."""
         self._put(lambda device, now: device.on_join_order(order, now), turn)
+
+    def on_machine(self, facts: MachineSensed, turn: Turn) -> None:
+        """The machine was looked at."""
+        self._put(lambda device, now: device.on_machine(facts, now), turn)
 
     def on_stamp(self, spec: FindStamp, result: JobResult, turn: Turn) -> None:
         """A stamp was found."""

@@ -10,6 +10,9 @@ from dataclasses import replace
 
 from chain.hashing import content_id
 from chain.ids import AccountId, Hash
+from fl.data.sources import GrowingSource
+from fl.dataset import Dataset
+from fl.plan.schema import Role
 from node.core.turn import JobTable, Turn
 from node.light.chain import LightSurroundings
 from node.light.proven import UnknownKeyError
@@ -38,7 +41,39 @@ def _pretended(world: World) -> World:
         journal=PretendedJournal(world.journal),
         residuals=PretendedResiduals(world.residuals),
         payloads=PretendedPayloads(world.payloads),
+        data=PretendedRows(world.data) if isinstance(world.data, GrowingSource) else world.data,
     )
+
+
+class PretendedRows:
+    """Data that grow, of which nothing is held or released; reading is a job's, and no job is run here."""
+
+    def __init__(self, real: GrowingSource) -> None:
+        self._real = real
+
+    @property
+    def name(self) -> str:
+        """What messages call them."""
+        return self._real.name
+
+    def load(self, role: Role) -> Dataset:
+        """Return all rows that there are now."""
+        return self._real.load(role)
+
+    def load_for(self, plan: Hash, role: Role) -> Dataset:
+        """Return the rows held for a plan; where none are, all that there are now."""
+        return self._real.load_for(plan, role)
+
+    def hold(self, plan: Hash, device: AccountId) -> bool:
+        """Pretend."""
+        return True
+
+    def held(self) -> frozenset[Hash]:
+        """Return the plans for which rows are held."""
+        return self._real.held()
+
+    def release(self, plan: Hash) -> None:
+        """Pretend."""
 
 
 class PretendedJournal:

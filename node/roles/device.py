@@ -38,17 +38,21 @@ from consensus.state import (
     get_settled_task,
     need_bytes,
 )
+from fl.errors import DataError
 from fl.plan.dimensions import audit_policy, keeps_residual, replay_policy
 from fl.plan.schema import LEARNING_RULES, Masked, Plan
 from node.core.config import DeviceConfig
 from node.core.messages import FinalMoved, HeadChanged, OwnTransaction, PayloadStored, StateChanged, UpdateReleased
 from node.core.turn import Turn
 from node.effects import Accepted, Refused
-from node.events import JoinOrder, Shutdown, Started
+from node.events import JoinOrder, MachineSensed, Shutdown, Started
 from node.jobs.results import DataInspected, Declined, JobResult, StampFound, Trained
 from node.jobs.specs import FindStamp, InspectData, NamedPayload, TrainTask
 from node.notices import RoleNotice
 from node.roles.base import DeviceSurroundings
+from node.roles.conditions import find_obstacle
+from node.roles.fairshare import FairShares
+from node.roles.holding import has_growing_data, hold_rows, release_rows
 from node.roles.losses import find_join_reason, find_release_reason, get_budget_to_set, next_charge
 from storage.base import JournalEntry
 
@@ -66,6 +70,8 @@ class _Standing:
     declined: str = ""
     is_dear: bool = False
     """Does it stay away for its lifetime budget alone? What other plans hold may be free one day."""
+    again: int = 0
+    """The height from which on it looks at its data again, since they grow; 0 = never."""
 
 
 class PlanStanding(Record):
@@ -80,7 +86,8 @@ class PlanStanding(Record):
 class DeviceStatus(Record):
     """What the device does: plans it looked at, releases since the start, and the job at hand (empty = none).
 
-    ``loss``: what its journal says all releases from its data have cost, in micro-zCDP.
+    ``loss``: what its journal says all releases from its data have cost, in micro-zCDP. ``waiting``: why a task that
+    asks for it is not trained now (empty = none waits): the machine is not as the settings want it.
     """
 
     registered: bool
@@ -89,6 +96,7 @@ class DeviceStatus(Record):
     working: str
     last_error: str
     loss: Natural = 0
+    waiting: str = ""
 
 
 _NO_PERMIT: Final = (
@@ -113,6 +121,8 @@ _LOST: Final = (
     "key, or is the journal from a backup? It reveals nothing for this task"
 )
 _POORER: Final = "what it had not sent of earlier rounds is not in its data directory: it goes on without"
+_LOOK_AGAIN_BLOCKS: Final = 10
+"""Data that grow, and do not fit a plan yet, are looked at again after so many blocks."""
 _FORGET_BLOCKS: Final = 100
 """After so many blocks a plan that has ended is taken not to come back."""
 
@@ -138,7 +148,9 @@ class Device:
         self._failed: dict[Hash, Hash] = {}  # by plan: the task that could not be trained
         self._sent: dict[Hash, tuple[Hash, int]] = {}  # by plan: the task whose release was gossiped, at what height
         self._committed: dict[Hash, tuple[Hash, int]] = {}  # by plan: the task committed to last, and at what height
-        self._served: dict[Hash, int] = {}
+        self._shares = FairShares()
+        self._facts: MachineSensed | None = None
+        self._waiting = ""
         self._stopped = False
         self._releases = 0
         self._last_error = ""
@@ -151,7 +163,8 @@ class Device:
         ]
         registered = get_device(self._around.chain.view, self._around.account) is not None
         loss = self._around.world.journal.spent()
-        return DeviceStatus(registered, tuple(plans), self._releases, self._working, self._last_error, loss)
+        working, waiting = self._working, self._waiting
+        return DeviceStatus(registered, tuple(plans), self._releases, working, self._last_error, loss, waiting)
 
     def twin(self, around: DeviceSurroundings) -> "Device":
         """Return a device that knows what this one knows, in other surroundings; what it does changes nothing here."""
@@ -175,8 +188,20 @@ class Device:
     def look(self, turn: Turn) -> None:
         """Leave work that the state does not ask for any more, and do the next thing."""
         if self._task is not None and not self._is_asked(self._task.task.plan, self._task.task.digest):
-            turn.cancel(self._job)
-            self._job, self._task, self._working = None, None, ""
+            self._give_up(turn)
+        self._step(turn)
+
+    def _give_up(self, turn: Turn) -> None:
+        """End the training at hand; nothing of it leaves, or is remembered but the time it took."""
+        turn.cancel(self._job)
+        self._job, self._task, self._working = None, None, ""
+        self._shares = self._shares.end(turn.now)
+
+    def on_machine(self, facts: MachineSensed, turn: Turn) -> None:
+        """Take note of how the machine is; a task is left if it may not be trained any more, and begun again later."""
+        self._facts = facts
+        if self._task is not None and find_obstacle(self._config.conditions, facts):
+            self._give_up(turn)
         self._step(turn)
 
     def on_final(self, moved: FinalMoved, turn: Turn) -> None:
@@ -221,8 +246,9 @@ class Device:
                 self._enrol(entry, turn)
         self._forget_ended()
         asked = [entry.plan for entry in active if entry.status == "running" and self._release_again(entry.plan, turn)]
-        if asked and self._job is None:
-            self._train(min(asked, key=lambda plan: (self._served.get(plan, 0), plan)), turn)
+        self._waiting = find_obstacle(self._config.conditions, self._facts) if asked else ""
+        if asked and self._job is None and not self._waiting:
+            self._train(self._shares.choose(asked), turn)
 
     def _forget_ended(self) -> None:
         """Keep nothing more of plans that ended long ago."""
@@ -231,6 +257,7 @@ class Device:
             entry = get_plan(chain.view, plan)
             if entry is not None and 0 < entry.closed <= chain.height - _FORGET_BLOCKS:
                 residuals.forget(plan)
+        release_rows(self._around, _FORGET_BLOCKS)
 
     def _is_consented(self, plan: Hash) -> bool:
         return self._config.any_plan or plan in self._roles
@@ -281,14 +308,27 @@ class Device:
         if lack is not None:
             if standing is None or standing.declined != lack:
                 self._decline(entry.plan, self._roles.get(entry.plan, ""), lack, turn, is_dear=True)
-        elif standing is None or standing.is_dear:
+        elif standing is None or standing.is_dear or 0 < standing.again <= around.chain.height:
             self._inspect(entry.plan, turn)
         elif standing.commitment is not None and not self._is_joining(entry.plan):
             plan = get_problem(around.chain.view, entry.plan).plan
             if entry.enrolled < plan.participation.max_devices and around.chain.height < entry.enrol_deadline:
                 role, samples, shared = standing.role, standing.samples, standing.shared
+                if not self._hold(entry.plan, role, turn):
+                    return
                 join = JoinPlan(entry.plan, role, samples, standing.commitment)
                 turn.tell(OwnTransaction(join if shared is None else JoinSharing(entry.plan, role, samples, shared)))
+
+    def _hold(self, plan: Hash, role: str, turn: Turn) -> bool:
+        """Keep the rows that were read for a plan, durably, before anybody counts on them. If some went, read again."""
+        try:
+            is_held = hold_rows(self._around, plan)
+        except DataError as error:
+            self._decline(plan, role, str(error), turn)
+            return False
+        if not is_held:
+            self._standings.pop(plan)
+        return is_held
 
     def _is_joining(self, plan: Hash) -> bool:
         """Does a join of this plan wait for a block?"""
@@ -348,7 +388,8 @@ class Device:
         turn.tell(PayloadStored(ref.id))
 
     def _decline(self, plan: Hash, role: str, reason: str, turn: Turn, *, is_dear: bool = False) -> None:
-        self._standings[plan] = _Standing(role, declined=reason, is_dear=is_dear)
+        again = self._around.chain.height + _LOOK_AGAIN_BLOCKS if has_growing_data(self._around) else 0
+        self._standings[plan] = _Standing(role, declined=reason, is_dear=is_dear, again=again)
         self._last_error = reason
         turn.publish(RoleNotice(ROLE, plan, f"stays away from the plan: {reason}"))
 
@@ -448,12 +489,13 @@ class Device:
             shares = tuple([NamedPayload(device, mask.payload.id) for device, mask in get_masks(view, state)])
             self._task = replace(self._task, devices=task.selected, shares=shares)
         self._working = f"training plan {plan.hex()[:16]}, round {task.task.round}, phase {task.task.phase}"
-        self._served[plan] = self._served.get(plan, 0) + 1
+        self._shares = self._shares.begin(plan, turn.now)
         self._job = turn.start(self._task)
 
     def on_trained(self, spec: TrainTask, result: JobResult, turn: Turn) -> None:
         """Journal the release, then send it. A task that closed meanwhile gets nothing."""
         self._job, self._task, self._working = None, None, ""
+        self._shares = self._shares.end(turn.now)
         task = spec.task.digest
         if isinstance(result, Declined):
             self._fail(spec.task.plan, task, f"could not train: {result.reason}", turn)

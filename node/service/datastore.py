@@ -110,15 +110,21 @@ class StoreSource:
         """Let the rows go whose time is up and that no plan holds. ``DataError``."""
         return _explained(lambda: self._store.expire(self._now_ms()))
 
-    def hold(self, plan: Hash, device: AccountId) -> None:
+    def hold(self, plan: Hash, device: AccountId) -> bool:
         """Keep the rows that ``load_for`` returned last for this plan, until ``release``; they serve this device."""
         if plan in self._held:
-            return
+            return True
         if plan not in self._seen:
-            raise DataError(f"{self.name}: nothing was read for plan {plan.hex()[:16]}")
+            return False
         end, count = self._seen[plan]
-        _explained(lambda: self._store.hold(plan, device, end, count))
+        try:
+            self._store.hold(plan, device, end, count)
+        except UseError:
+            return False
+        except StorageError as error:
+            raise DataError(str(error)) from None
         self._held[plan] = end
+        return True
 
     def held(self) -> frozenset[Hash]:
         """Return the plans for which rows are held."""

@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from chain.block import Block
-from chain.ids import ZERO_HASH, Amount, Hash
+from chain.ids import ZERO_HASH, Amount, Hash, Millis
 from chain.transaction import Body, JoinPlan, RegisterDevice, SignedTransaction, SubmitPlan, Transaction
 from consensus.fees import get_required_escrow
 from consensus.stamps import find_stamp
@@ -275,7 +275,7 @@ def test_data_that_changed_since_enrolment_release_nothing() -> None:
 
 
 def test_the_plan_served_least_goes_first() -> None:
-    """Of two tasks that open at once, the one whose plan had fewer trainings is worked on first."""
+    """Of two tasks that open at once, the one whose plan had less of the device's time is worked on first."""
     plans = sorted([PLAN, replace(PLAN, nonce=1)], key=plan_id)
     often, seldom = map(plan_id, plans)
     mint = Mint(GENESIS)
@@ -285,6 +285,6 @@ def test_the_plan_served_least_goes_first() -> None:
     lonely.give(first)
     device = lonely.core._device
     assert device is not None
-    device._served[often] = 1
+    device._shares = device._shares.begin(often, Millis(0)).end(Millis(5))
     lonely.give(second)
     assert [seldom, often] == [spec.task.plan for spec in trainings(lonely)]
