@@ -1,0 +1,251 @@
+"""Encrypted sums beside phe: an update of ten thousand coordinates, of ten devices, in time and in bytes.
+
+    time    ours: each device packs, encrypts and proves; a node checks each body and adds them up; three of five
+            members decrypt with proofs, which the node checks; it combines them and so checks the opening of each
+            ciphertext, exactly. phe: one value a ciphertext, encrypted, added up, decrypted by the one who has the
+            whole key.
+    bytes   of what a device sends.
+
+phe is measured on some coordinates (500 at least) of all devices, and its times are scaled linearly to all. Both sides
+have a key of 2048 bits, gmpy2, and one thread; what is compared is processor time, which a busy machine moves least.
+Nothing is published unless both sums are exact.
+
+    python -m bench.bench_he [--case time|bytes] [--coordinates N]
+"""
+
+import argparse
+import json
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+import numpy as np
+
+from bench.phe_side import timed
+from bench.report import Row, Skipped, publish, row
+from chain.fixedpoint import Int64Vector
+from chain.keys import KeyPair
+from fl.privacy.randomness import SystemRandom
+from fl.secure.paillier import (
+    Packing,
+    PublicKey,
+    add,
+    aggregate_bytes,
+    body_bytes,
+    check,
+    check_key,
+    check_partial,
+    combine,
+    deal,
+    encrypt,
+    open_share,
+    part_bytes,
+    partial,
+    unpack,
+)
+
+COORDINATES: Final = 10_000
+DEVICES: Final = 10
+VALUE_BITS: Final = 24
+BITS: Final = 2048
+MEMBERS: Final = 5
+THRESHOLD: Final = 3
+PHE_COORDINATES: Final = 500
+GOAL: Final = 1 / 50
+PYTHON: Final = Path("build/env/he/bin/python")
+
+
+class WrongSumError(Exception):
+    """A side's sum is not exact: nothing is published."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """What is summed: a test takes less than the benchmark."""
+
+    devices: int = DEVICES
+    coordinates: int = COORDINATES
+    bits: int = BITS
+
+    @property
+    def packing(self) -> Packing:
+        """How an update becomes plaintexts."""
+        return Packing(VALUE_BITS, self.devices, self.coordinates, self.bits)
+
+    def make_values(self) -> list[Int64Vector]:
+        """Return the devices' vectors: any values of 24 bits."""
+        limit = self.packing.limit
+        return [np.random.default_rng(place).integers(-limit, limit, self.coordinates) for place in range(self.devices)]
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """Seconds of processor and of clock of each part, for all devices and coordinates."""
+
+    encrypting: tuple[float, float]
+    adding: tuple[float, float]
+    decrypting: tuple[float, float]
+
+    @property
+    def processor(self) -> float:
+        """All parts' processor seconds."""
+        return self.encrypting[0] + self.adding[0] + self.decrypting[0]
+
+    @property
+    def clock(self) -> float:
+        """All parts' seconds."""
+        return self.encrypting[1] + self.adding[1] + self.decrypting[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Ours:
+    """Our side's parts, and what of them is checking."""
+
+    side: Side
+    checking: float
+    dealing: float
+
+
+def run_ours(sizes: Sizes) -> Ours:
+    """Encrypt, check, add up, decrypt and open; ``WrongSumError`` if it is not the sum."""
+    vectors, packing = sizes.make_values(), sizes.packing
+    members = [KeyPair.generate() for _ in range(MEMBERS)]
+    source = SystemRandom()
+    key, dealing = timed(lambda: deal([each.account for each in members], THRESHOLD, sizes.bits))
+    fault = check_key(key, sizes.bits)
+    if fault is not None:
+        raise WrongSumError(fault)
+    contexts = [bytes([device]) * 32 for device in range(sizes.devices)]
+    pairs = list(zip(vectors, contexts, strict=True))
+    bodies, encrypting = timed(lambda: [encrypt(key, packing, vector, each, source) for vector, each in pairs])
+    sent = list(zip(bodies, contexts, strict=True))
+    faults, checking = timed(lambda: [check(key, packing, body, context) for body, context in sent])
+    total, adding = timed(lambda: add(key, bodies))
+    parts, partly = timed(lambda: _parts(key, members, total))
+    part_faults, part_checking = timed(lambda: [check_partial(key, total, m, p, b"") for m, p in parts.items()])
+    opening, combining = timed(lambda: combine(key, total, parts))
+    if opening is None or any((*faults, *part_faults)):
+        raise WrongSumError(f"refused: {faults} {part_faults}")
+    if not np.array_equal(unpack(packing, opening.plaintexts, sizes.devices), np.sum(vectors, axis=0)):
+        raise WrongSumError("our sum is not exact")
+    side = Side(encrypting, _together(checking, adding), _together(partly, part_checking, combining))
+    return Ours(side, checking[0] + part_checking[0], dealing[0])
+
+
+def _parts(key: PublicKey, members: list[KeyPair], total: bytes) -> dict[int, bytes]:
+    """Return the parts of the first three members, who open their sealed shares first."""
+    shares = [open_share(key, each) for each in members[:THRESHOLD]]
+    return {
+        place: partial(key, total, place, share, b"", SystemRandom())
+        for place, share in enumerate(shares)
+        if share is not None
+    }
+
+
+def _together(*parts: tuple[float, float]) -> tuple[float, float]:
+    return sum(part[0] for part in parts), sum(part[1] for part in parts)
+
+
+def run_phe(sizes: Sizes, coordinates: int) -> tuple[Side, int] | None:
+    """Return phe's side, scaled to all coordinates, and its bytes a value; None if it is not installed."""
+    if not PYTHON.exists():
+        return None
+    vectors = [vector[:coordinates] for vector in sizes.make_values()]
+    work = {"bits": sizes.bits, "values": [[int(value) for value in vector] for vector in vectors]}
+    with TemporaryDirectory() as directory:
+        given, got = Path(directory) / "work.json", Path(directory) / "result.json"
+        given.write_text(json.dumps(work))
+        subprocess.run(
+            [PYTHON, "-m", "bench.phe_side", str(given), str(got)],
+            env=os.environ | {"PYTHONPATH": str(Path.cwd())},
+            check=True,
+        )
+        result = json.loads(got.read_text())
+    if result["sums"] != [int(each) for each in np.sum(vectors, axis=0)]:
+        raise WrongSumError("phe's sum is not exact")
+    factor = sizes.coordinates / coordinates
+    side = Side(*(_scaled(result[name], factor) for name in ("encrypting", "adding", "decrypting")))
+    return side, result["ciphertext_bytes"]
+
+
+def _scaled(part: list[float], factor: float) -> tuple[float, float]:
+    return part[0] * factor, part[1] * factor
+
+
+def time_rows(ours: Ours, phe: Side | None) -> list[Row]:
+    """Return what the parts took, in processor seconds, and together by the clock."""
+    side, case = ours.side, "time"
+
+    def peers(value: float | None) -> dict[str, float]:
+        return {} if value is None else {"phe": value}
+
+    whole = peers(phe.processor if phe else None)
+    goal = {"goal": phe.processor * GOAL} if phe else {}
+    return [
+        row(case, "encrypt, sum, decrypt: processor", "s", side.processor, whole | goal),
+        row(case, "… by the clock, one thread", "s", side.clock, peers(phe.clock if phe else None)),
+        row(case, "… encrypting, ten devices", "s", side.encrypting[0], peers(phe.encrypting[0] if phe else None)),
+        row(case, "… checking and adding up", "s", side.adding[0], peers(phe.adding[0] if phe else None)),
+        row(case, "… decrypting", "s", side.decrypting[0], peers(phe.decrypting[0] if phe else None)),
+        row(case, "checking proofs alone, in both", "s", ours.checking, {}),
+        row(case, "dealing the key, once", "s", ours.dealing, {}),
+    ]
+
+
+def byte_rows(sizes: Sizes, ciphertext_bytes: int | None) -> list[Row]:
+    """Return the sizes of what is sent, of our packing and of a ciphertext a value."""
+    body = body_bytes(sizes.packing)
+    part = part_bytes(
+        PublicKey(bytes(sizes.bits // 8), THRESHOLD, (), (), (), ()), bytes(aggregate_bytes(sizes.packing))
+    )
+    theirs = None if ciphertext_bytes is None else float(ciphertext_bytes * sizes.coordinates)
+    peers = {} if theirs is None else {"phe": theirs / 1e3, "goal": theirs * GOAL / 1e3}
+    plain = VALUE_BITS / 8 * sizes.coordinates / 1e3
+    return [
+        row(
+            "bytes", "an encrypted update, proof included", "kB", body / 1e3, peers | {"plain, 24 bits a value": plain}
+        ),
+        row("bytes", "a member's part, proof included", "kB", part / 1e3, {}),
+    ]
+
+
+def find_missed(rows: list[Row]) -> list[str]:
+    """Return the measures that miss a goal."""
+    return [
+        str(each["measure"]) for each in rows if isinstance(each["ratio"], dict) and each["ratio"].get("goal", 0.0) > 1
+    ]
+
+
+def main() -> None:
+    """Measure, print and write the rows."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--case", choices=("time", "bytes"))
+    parser.add_argument("--coordinates", type=int, default=PHE_COORDINATES, help="that phe is measured on")
+    options = parser.parse_args()
+    if not PHE_COORDINATES <= options.coordinates <= COORDINATES:
+        raise SystemExit(f"--coordinates {options.coordinates}: {PHE_COORDINATES} … {COORDINATES} are allowed")
+    rows: list[Row] = []
+    sizes = Sizes()
+    phe = run_phe(sizes, options.coordinates)
+    if options.case != "bytes":
+        rows += time_rows(run_ours(sizes), phe[0] if phe else None)
+    if options.case != "time":
+        rows += byte_rows(sizes, phe[1] if phe else None)
+    publish(
+        "he",
+        rows,
+        ("gmpy2", "phe"),
+        skipped=[] if phe else [Skipped("phe", f"{PYTHON} is not there: make bench-he makes it")],
+        note=f"{DEVICES} devices, {COORDINATES:,} coordinates of {VALUE_BITS} bits, N of {BITS}, {THRESHOLD} of "
+        f"{MEMBERS} members. phe was measured on {options.coordinates:,} coordinates of all devices "
+        f"({options.coordinates * DEVICES:,} values), its times scaled linearly to all.",
+    )
+    if missed := find_missed(rows):
+        raise SystemExit(f"the goal of 50 times less is missed: {missed}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""The benchmark of encrypted sums: its parts at a small size, what is compared, and what is refused."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from bench import bench_he, phe_side
+from bench.bench_he import Ours, Side, Sizes, WrongSumError, byte_rows, find_missed, run_ours, run_phe, time_rows
+from fl.secure.paillier import PublicKey
+
+SMALL = Sizes(devices=3, coordinates=40, bits=512)
+
+
+def test_our_side_opens_the_exact_sum_and_says_what_it_took() -> None:
+    """All parts of it, checks included."""
+    ours = run_ours(SMALL)
+    assert ours.side.processor > 0
+    assert ours.checking < ours.side.adding[0] + ours.side.decrypting[0]
+
+
+def test_a_wrong_sum_publishes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A device's ciphertexts are lost on their way to the node."""
+    add = bench_he.add
+
+    def lose_one(key: PublicKey, bodies: Sequence[bytes]) -> bytes:
+        return add(key, bodies[1:])
+
+    monkeypatch.setattr(bench_he, "add", lose_one)
+    with pytest.raises(WrongSumError, match="not exact"):
+        run_ours(SMALL)
+
+
+def test_without_the_peer_there_is_only_our_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No environment of phe, no ratio."""
+    monkeypatch.setattr(bench_he, "PYTHON", bench_he.Path("nowhere/python"))
+    assert run_phe(SMALL, 10) is None
+    rows = byte_rows(SMALL, None) + time_rows(Ours(Side((1, 1), (1, 1), (1, 1)), 0.5, 1.0), None)
+    assert not any("phe" in str(each["peers"]) for each in rows)
+    assert find_missed(rows) == []
+
+
+def test_the_goal_is_fifty_times_less() -> None:
+    """Of processor time together, and of bytes."""
+    peer = Side((98, 98), (1, 1), (1, 1))
+    fast, slow = (Ours(Side((part, 0), (0, 0), (1, 0)), 0.0, 0.0) for part in (0.9, 1.1))
+    assert find_missed(time_rows(fast, peer)) == []
+    assert find_missed(time_rows(slow, peer)) == ["encrypt, sum, decrypt: processor"]
+    assert find_missed(byte_rows(Sizes(), 512)) == []
+    assert find_missed(byte_rows(Sizes(), 256)) == ["an encrypted update, proof included"]
+
+
+def test_the_peers_side_needs_no_module_of_ours() -> None:
+    """It runs where only phe is installed."""
+    assert phe_side.timed(lambda: 5)[0] == 5
+    assert not any(name in vars(phe_side) for name in ("np", "chain", "fl", "paillier"))
