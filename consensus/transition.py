@@ -133,8 +133,9 @@ def fill(
             taken.append(transaction)
     carried: list[AttestedUpdate] = []
     for attested in updates:
-        if room.has(*_size_of_update(attested)) and _takes(ledger, attested, rejected):
-            room.take(*_size_of_update(attested))
+        sizes = _size_of_update(attested)
+        if room.has(*sizes) and _takes(ledger, attested, rejected):
+            room.take(*sizes)
             carried.append(attested)
     return Filling(Body(tuple(taken), tuple(carried)), _finish(ledger), rejected)
 

@@ -61,15 +61,17 @@ def run_update(ledger: Ledger, attested: AttestedUpdate) -> None:
     check_privacy(view, context, problem.plan, release)
     check_attestations(ledger, attested, state, needed)
     check_payload_size(context.rules, release.payload.size, "update.payload")
-    check_signature(attested.update, ledger.signatures)  # before a payload is asked for: strangers can't make us fetch
+    id = attested.id
+    # The signature comes before a payload is asked for: strangers can't make us fetch.
+    check_signature(attested.update, id, ledger.signatures)
     facts = compute_facts(context, state, release, commitment, shared)
     credited = tuple(a.miner for a in attested.attestations) if needed else (context.producer,)
     if commitment is None:
         check_included(ledger, problem, release, facts)
-        reveal(ledger, attested, state, position, facts, credited)
+        reveal(ledger, attested.update.release, id, state, position, facts, credited)
         return
     contribution = check_content(problem, release, need_payload(ledger, release), facts, may_wait=False)
-    reveal(ledger, attested, state, position, facts, credited)
+    reveal(ledger, attested.update.release, id, state, position, facts, credited)
     note_vector(view, release.plan, position, commitment, vector_digest(contribution))
 
 
@@ -137,7 +139,7 @@ def check_release(
     problem = get_problem(view, release.plan)
     check_privacy(view, context, problem.plan, release)
     check_payload_size(context.rules, release.payload.size, "update.payload")
-    check_signature(update, signatures)
+    check_signature(update, update.id, signatures)
     if not is_named and content_id(payload) != release.payload.id:
         raise Invalid(
             "update.payload", f"the payload is not the one the release names, {release.payload.id.hex()[:16]}"
@@ -208,9 +210,9 @@ def patient(facts: Facts) -> Facts:
     return Facts(facts.samples, facts.computation_us, INT_MAX, INT_MAX)
 
 
-def check_signature(update: LocalUpdate, signatures: SignatureCache) -> None:
-    """Check that the device signed its release. ``Invalid`` if it did not."""
-    if not signatures.is_signed(update.release.device, update.signature, update.id):
+def check_signature(update: LocalUpdate, id: Hash, signatures: SignatureCache) -> None:
+    """Check that the device signed its release, which has this id. ``Invalid`` if it did not."""
+    if not signatures.is_signed(update.release.device, update.signature, id):
         raise Invalid("update.signature", "the signature is not the device's")
 
 
@@ -267,16 +269,15 @@ def check_attestations(ledger: Ledger, attested: AttestedUpdate, state: RoundSta
 
 def reveal(
     ledger: Ledger,
-    attested: AttestedUpdate,
+    release: Release,
+    id: Hash,
     state: RoundState,
     position: int,
     facts: Facts,
     credited: tuple[AccountId, ...],
 ) -> None:
     """Write the update under its device's position, take over its privacy total, and let the plan pay the producer."""
-    view, release = ledger.view, attested.update.release
-    plan: Hash = release.plan
-    id = release.id
+    view, plan = ledger.view, Hash(release.plan)
     revealed = RevealedUpdate(
         task=release.task,
         device=release.device,

@@ -12,7 +12,6 @@ from consensus.stamps import find_stamp
 from consensus.state import get_device, get_enrolment, get_revealed, get_round, get_selected
 from consensus.view import StateView
 from fl.algorithms import support
-from fl.dataset import rows
 from fl.errors import DataError
 from fl.fleet import Fleet
 from fl.problem import Problem
@@ -129,8 +128,9 @@ def train_fleet(spec: TrainFleet, world: World, control: JobControl) -> JobResul
     began = control.clock_us()
     payloads = trainer.train(spec.task, places, accounts, from_bytes(spec.model, problem.dimension), spec.carry)
     took = control.clock_us() - began
-    counts = [rows(data.device(place)) for place in places]
-    whole, chain_id = max(sum(counts), 1), world.genesis.chain_id
+    sizes = data.sizes.tolist()
+    counts = [sizes[place] for place in places]
+    whole, chain_id, task = max(sum(counts), 1), world.genesis.chain_id, spec.task.digest
     updates: list[LocalUpdate] = []
     released: list[bytes] = []
     failed: list[tuple[int, str]] = []
@@ -147,15 +147,16 @@ def train_fleet(spec: TrainFleet, world: World, control: JobControl) -> JobResul
             plan=spec.task.plan,
             round=spec.task.round,
             phase=spec.task.phase,
-            task=spec.task.digest,
+            task=task,
             device=key.account,
             samples=count,
             computation_us=max(1, took * count // whole),
             privacy=PrivacyCharge("none", 0, seat.total),
             payload=PayloadRef.of(payload),
         )
-        update = release.sign(key)
-        world.signatures.note_made(key.account, update.signature, update.id)
+        id = release.id
+        update = LocalUpdate(release, key.sign(id))
+        world.signatures.note_made(key.account, update.signature, id)
         updates.append(update)
         released.append(payload)
     return FleetTrained(tuple(updates), tuple(released), tuple(failed))

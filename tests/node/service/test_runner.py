@@ -110,6 +110,18 @@ class Desk:
             await asyncio.sleep(0)
 
 
+async def test_what_is_only_told_does_not_keep_peers_waiting():
+    """A block's hundreds of notices stand before the message that passes it on, and are told after it left."""
+    told = [Publish("peers", PeerJoined(bytes([number]))) for number in range(3)]
+    desk = Desk(lambda event: [*told[:2], Send(1, b"x"), told[2]])
+    left: list[int] = []
+    desk.hands.on_send = lambda: left.append(len(desk.published))
+    desk.runner.deliver(Started())
+    await desk.rest()
+    assert left == [0]
+    assert desk.published == told
+
+
 async def test_effects_are_carried_out_in_order_and_events_wait_for_them():
     """What an effect causes is handled after the effects beside it, not in their midst."""
     first: list[Effect] = [
