@@ -98,7 +98,7 @@ def bounded_pass(
     """Return the displacement after a pass of which every row's part is bounded, float64 (d,). No hidden layers."""
     kind, moved, base = KINDS[shape.loss], start.copy(), outputs(shape, snapshot, data)
     residuals = _residuals(shape, base, data)[0] if rule.corrected else np.zeros_like(base)
-    squares = _squared_lengths(data) + (1.0 if shape.intercept else 0.0)
+    squares = _squared_lengths(data, 1.0 if shape.intercept else 0.0)
     bounds = np.empty((rows(data), 2))
     private.find_limits(kind, squares, base, shape.features + 1.0, limits.clip, limits.room, bounds)
     gain, drift, box = float(rule.gain[0]), np.clip(rule.drift, -limits.box, limits.box), limits.box
@@ -113,10 +113,12 @@ def bounded_pass(
     return moved
 
 
-def _squared_lengths(data: Dataset) -> Float64Vector:
-    sums = np.zeros(rows(data))
+def _squared_lengths(data: Dataset, first: float) -> Float64Vector:
+    """Return the squared length of each row, added from left to right onto ``first``."""
+    sums = np.full(rows(data), first)
     if isinstance(data, DenseData):
-        np.sum(np.square(data.x), axis=1, out=sums)
+        for column in range(data.x.shape[1]):
+            sums += np.square(data.x[:, column])
         return sums
     np.add.at(sums, np.repeat(np.arange(rows(data)), np.diff(data.indptr)), np.square(data.values))
     return sums

@@ -36,17 +36,13 @@ def check_clips(plan: Plan) -> Problems:
 
 
 def check_noise_range(plan: Plan) -> Problems:
-    """A release is as long as its clip and its noise, and a model moves no farther than that in a round.
-
-    The gradient's noise grows with the samples where it hides a device; an update's, where it depends on them, falls.
-    """
+    """A release is as long as its clip and its noise, and a model moves no farther than that in a round."""
     if isinstance(plan.privacy, NoPrivacy):
         return
     path, value = _named(plan)
     for phase in range(phase_count(plan)):
         is_gradient = is_gradient_phase(plan, phase)
-        sizes = plan.participation.min_samples, plan.participation.max_samples
-        most = max(_longest(plan, phase, samples) for samples in sizes)
+        most = _longest(plan, phase)
         rounds = 1 if is_gradient else plan.stopping.rounds
         if most * rounds + (_FIRST_WEIGHT << plan.fraction_bits) > VALUE_MAX:
             what = "a gradient sum" if is_gradient else f"what {rounds} rounds move the model by"
@@ -64,11 +60,15 @@ def _named(plan: Plan) -> tuple[str, str]:
     return "privacy.epsilon", "" if isinstance(plan.privacy, NoPrivacy) else str(plan.privacy.epsilon)
 
 
-def _longest(plan: Plan, phase: int, samples: int) -> int:
-    """Return the length in units that a release of so many samples stays below, noise included."""
-    bounds, count = bounds_of(plan), max(samples, 1)
-    clip = bounds.sample_clip.fraction() * count if is_gradient_phase(plan, phase) else bounds.update_clip.fraction()
-    return isqrt(bound_squared(clip, plan.fraction_bits)) + 1 + noise_bound(plan, phase, count)
+def _longest(plan: Plan, phase: int) -> int:
+    """Return the length in units that no release of the phase reaches, noise included, whatever its device's samples.
+
+    Sensitivities are sums of parts that fall with the samples and parts that rise: both ends together are above all.
+    """
+    bounds, sizes = bounds_of(plan), (plan.participation.min_samples, plan.participation.max_samples)
+    is_gradient = is_gradient_phase(plan, phase)
+    clip = bounds.sample_clip.fraction() * sizes[1] if is_gradient else bounds.update_clip.fraction()
+    return isqrt(bound_squared(clip, plan.fraction_bits)) + 1 + sum(noise_bound(plan, phase, max(n, 1)) for n in sizes)
 
 
 _READ: Final = frozenset(
