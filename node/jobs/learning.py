@@ -16,6 +16,7 @@ from fl.errors import DataError, DivergenceError
 from fl.models.warm import warm_up_lightly
 from fl.plan.dimensions import audit_policy, encryption_of, replay_policy
 from fl.plan.schema import decode_plan
+from fl.privacy.charges import NOT_COUNTED, update_charge
 from fl.shared import encode_shared
 from fl.task import device_seed
 from node.jobs.auditing import train_audited
@@ -68,12 +69,11 @@ def train_task(spec: TrainTask, world: World, control: JobControl) -> JobResult:
         return Cancelled()
     model = from_bytes(spec.model, problem.dimension)
     seed = device_seed(spec.task.digest, spec.device)
-    began = control.clock_us()
+    began, mechanism = control.clock_us(), NOT_COUNTED.mechanism
     try:
         if audit_policy(problem.plan) is None:
-            payload, kept = train_update(
-                problem, spec.task, model, spec.carry, data, seed, before or b"", world.noise
-            )
+            payload, kept = train_update(problem, spec.task, model, spec.carry, data, seed, before or b"", world.noise)
+            mechanism = update_charge(problem.plan).mechanism  # what ``train_update`` has added
         else:
             payload, kept = train_audited(world, problem, spec.task, spec.model, spec.carry, data).payload(), b""
     except DivergenceError as error:
@@ -84,7 +84,7 @@ def train_task(spec: TrainTask, world: World, control: JobControl) -> JobResult:
             return Declined("what the other devices have shared for this task is not here")
         payload = protected
     is_poorer = before is None and spec.settled is not None
-    return Trained(payload, rows(data), control.clock_us() - began, kept, is_poorer)
+    return Trained(payload, rows(data), control.clock_us() - began, kept, is_poorer, mechanism)
 
 
 def _residual(spec: TrainTask, world: World) -> bytes | None:

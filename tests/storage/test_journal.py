@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from chain.codec import encode
 from chain.hashing import digest
-from chain.ids import AccountId
+from chain.ids import AccountId, Hash
 from storage.errors import DamagedError, JournalError, LockedError, SchemaError, UseError
 from storage.journal import HEAD_BYTES, MAGIC, FileReleaseJournal
 from tests.storage.chains import make_release
@@ -237,3 +237,23 @@ def test_the_entry_of_a_task_can_not_be_confused(tmp_path):
         journal.record(make_release(b"a"))
         assert journal.lookup(digest(b"test", b"b"), NOBODY) is None
         assert journal.lookup(digest(b"test", b"a"), NOBODY) == make_release(b"a")
+
+
+def test_the_losses_of_all_keys_add_up(disk: Disk):
+    """The journal lies with the data: what an earlier key released counts on, and so does what only totals say."""
+    journal = disk.journal()
+    assert (journal.spent(), journal.devices()) == (0, ())
+    journal.record(make_release(b"a", loss=5, total=5))
+    journal.record(make_release(b"b", loss=5, total=25))
+    assert journal.spent() == 25
+    journal.record(make_release(b"a", device=1, loss=3, total=3))
+    assert journal.spent() == 28, "a new key that begins at nothing"
+    journal.record(make_release(b"b", device=1, loss=3, total=31))
+    assert journal.spent() == 31, "one that counts on is not counted twice"
+    plan = make_release(b"a").update.release.plan
+    assert journal.spent_under(plan) == 16
+    assert journal.spent_under(Hash(bytes(32))) == 0
+    journal.close()
+    journal = disk.journal()
+    assert (journal.spent(), journal.spent_under(plan)) == (31, 16)
+    assert [int.from_bytes(device, "big") for device in journal.devices()] == [0, 1]

@@ -1,0 +1,113 @@
+"""Plans with noise that make no sense are refused by name, with cause and remedy."""
+
+import pytest
+from msgspec.structs import replace
+
+from chain.ids import Hash
+from chain.number import Number
+from fl.errors import PlanError
+from fl.plan.parse import parse_plan
+from fl.plan.render import render_plan
+from fl.plan.schema import (
+    Audit,
+    FedSvrg,
+    Gaussian,
+    Holdout,
+    Laplace,
+    Plan,
+    Policy,
+    Replay,
+    Support,
+    TopK,
+    decode_plan,
+    encode_plan,
+)
+from fl.plan.validate import check_plan
+from tests.fl.plan.documents import SMALL
+
+ZERO, ONE = Number.of(0), Number.of(1)
+BASE = parse_plan(SMALL)
+NOISE = Gaussian("record", Number.of(10), 0)
+PLAN = replace(BASE, version=2, privacy=NOISE, algorithm=FedSvrg(ONE, False, False))
+
+
+def with_policy(policy: Policy) -> Plan:
+    policies = (*PLAN.verification.policies, policy)
+    return replace(PLAN, verification=replace(PLAN.verification, policies=policies, attestations=1))
+
+
+FAULTS: dict[str, tuple[str, str, Plan]] = {
+    "multiplier 0": (
+        "privacy.multiplier",
+        'a plan without noise says so: privacy.type = "none"',
+        replace(PLAN, privacy=replace(NOISE, multiplier=ZERO)),
+    ),
+    "multiplier below 0": (
+        "privacy.multiplier",
+        "above 0",
+        replace(PLAN, privacy=replace(NOISE, multiplier=Number.of(-1))),
+    ),
+    "epsilon 0": ("privacy.epsilon", "above 0", replace(PLAN, privacy=Laplace("record", ZERO, 0))),
+    "epsilon below 0": ("privacy.epsilon", "above 0", replace(PLAN, privacy=Laplace("device", Number.of(-1), 0))),
+    "budget below the worst case": (
+        "privacy.budget",
+        "at least the worst case",
+        replace(PLAN, privacy=replace(NOISE, budget=1)),
+    ),
+    "loss beyond counting": (
+        "privacy.multiplier",
+        "too little noise",
+        replace(PLAN, privacy=replace(NOISE, multiplier=Number.of("0.000000001"))),
+    ),
+    "loss beyond counting, Laplace": (
+        "privacy.epsilon",
+        "too little noise",
+        replace(PLAN, privacy=Laplace("record", Number.of(10**9), 0)),
+    ),
+    "S": ("algorithm.scale_gradients", "told without noise", replace(PLAN, algorithm=FedSvrg(ONE, True, False))),
+    "A": ("algorithm.scale_aggregate", "told without noise", replace(PLAN, algorithm=FedSvrg(ONE, False, True))),
+    "support": ("compression.type", 'must be "none" with privacy.type', replace(PLAN, compression=Support(1))),
+    "top-k": (
+        "compression.type",
+        'must be "none" with privacy.type',
+        replace(PLAN, compression=TopK(ONE, ZERO, 0, ZERO, 6)),
+    ),
+    "audit": ("verification.audit", "open rows and steps", with_policy(Audit(100, 1, 1, 20, ONE))),
+    "replay": ("verification.replay", "nobody can repeat noise", with_policy(Replay("open", 3, 1))),  # type: ignore[arg-type]
+    "format 1": ("privacy.type", "version = 2", replace(PLAN, version=1)),
+}
+
+
+def test_a_plan_with_noise_passes_and_travels() -> None:
+    """On the chain and as people write it; beside a holdout too, whose judgement costs nothing more."""
+    for privacy in (NOISE, replace(NOISE, unit="device"), Laplace("record", Number.of("0.5"), 0)):
+        plan = replace(PLAN, privacy=privacy)
+        assert check_plan(plan) == ()
+        assert decode_plan(encode_plan(plan)) == plan
+        assert parse_plan(render_plan(plan)) == plan
+    judged = with_policy(Holdout(Hash(bytes([1]) * 32), 2, 2, ONE))
+    assert check_plan(judged) == ()
+
+
+@pytest.mark.parametrize(("field", "text", "plan"), FAULTS.values(), ids=FAULTS.keys())
+def test_what_makes_no_sense_beside_noise_is_refused_by_name(field: str, text: str, plan: Plan) -> None:
+    """With why, and what to write."""
+    found = [problem for problem in check_plan(plan) if problem.field == field]
+    assert [problem for problem in found if text in problem.allowed], found
+
+
+def test_each_fault_is_none_without_noise() -> None:
+    """The rules of noise don't touch other plans."""
+    for name, (field, _, plan) in FAULTS.items():
+        if field.startswith(("algorithm", "verification")):
+            bare = replace(plan, privacy=BASE.privacy)
+            assert not [one for one in check_plan(bare) if one.field == field], name
+
+
+def test_a_person_who_switches_noise_off_is_told_how_to_say_so() -> None:
+    """Read from TOML: a multiplier of 0, and a unit that is none."""
+    text = render_plan(PLAN)
+    with pytest.raises(PlanError, match="a plan without noise says so"):
+        parse_plan(text.replace("multiplier = 10", "multiplier = 0"))
+    with pytest.raises(PlanError, match='"device" or "record"'):
+        parse_plan(text.replace('unit = "record"', 'unit = "row"'))
