@@ -7,6 +7,7 @@ answer that nobody asked for condemns its sender; a late one is still taken if t
 from collections.abc import Callable, Collection, Sequence
 from itertools import islice
 from random import Random
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -51,6 +52,9 @@ from p2p.payloads import Assembly, find_liars
 from p2p.session import CLASS_OF_KIND, Session
 from p2p.stalls import Stalls
 from p2p.windows import SLOTS, Windows
+
+_LOOK_MS: Final = 100
+"""A peer that gives bundles and was found to offer nothing else is looked through for that only so often."""
 
 
 class Fetcher:
@@ -165,11 +169,15 @@ class Fetcher:
         for fetch in self.inventory.flights_of(session.peer, Kind.PAYLOAD):
             if fetch.assembly is not None:
                 self._ask_chunks(session, fetch, now)
+        if session.bundled_bytes and now < session.small_until:
+            return  # thousands may be offered, and each bundle that comes leads here
         late = {id for id, _ in session.owed[MessageClass.PAYLOADS]}
+        is_small = takes_bundles
         for id in list(self.inventory.offers[session.peer][Kind.PAYLOAD]):
             fetch = self._fetch(Kind.PAYLOAD, id)
             if takes_bundles and _is_bundled(fetch):
                 continue
+            is_small = False
             if self._free_chunks(session) <= 0 or not self._has_room(fetch):
                 return
             if id in late or (session.is_silent(now) and self._stalls.others_can_give(fetch, session, now)):
@@ -177,6 +185,7 @@ class Fetcher:
             self.inventory.start(fetch, Flight(session.peer, now, Millis(now + FETCH_ANSWER_MS)))
             self.inventory.assemble(fetch).resume()
             self._ask_chunks(session, fetch, now)
+        session.small_until = Millis(now + _LOOK_MS) if is_small else Millis(0)
 
     def _ask_bundle(self, session: Session, now: Millis) -> None:
         """Ask for small payloads, many in one message, as many as may be in flight."""

@@ -94,6 +94,7 @@ class Session:
         self.known: RecentSet[tuple[Kind | None, Hash]] = RecentSet(MAX_KNOWN)
         self.strikes = 0
         self.bundled_bytes = 0  # of the payloads owed in bundles, as their references say
+        self.small_until = Millis(0)  # when to look again whether it has a payload that is in no bundle
         self._sizes: dict[Hash, int] = {}
         self.received_at = now
         self._owes_since = now

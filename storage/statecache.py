@@ -15,8 +15,11 @@ from typing import Final
 
 from chain.ids import Hash
 
-ENTRIES: Final = 32768
-"""Entries of a generation. There are two, some 300 bytes an entry: 20 MB at most."""
+ENTRIES: Final = 131072
+"""Entries of a generation. There are two, some 300 bytes an entry: 80 MB at most, where so much is read and written.
+
+A phase of ten thousand devices reads and writes as many seats, and the tree above them: with fewer entries, each
+phase finds on disk what the one before has left there."""
 LARGEST: Final = 1024
 """Bytes of the largest value that is kept: models are not."""
 UNKNOWN: Final = b"unknown"

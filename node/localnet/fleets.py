@@ -54,6 +54,8 @@ _BLOCK_PAYLOAD_BYTES: Final = 128 * 2**20
 _REORG_BLOCKS: Final = 500
 _PAYLOAD_BLOCKS: Final = 8
 """Payloads of settled rounds are kept for so many blocks beyond finality, by every node."""
+_SETTLING_US: Final = 500
+"""Of each device: a validator settles thousands of updates before it votes, and others on this machine do as well."""
 _HALF_LIFE_BLOCKS: Final = 8
 _HASHES_A_SECOND: Final = 500
 """Hashes of each miner: the cores are for updates."""
@@ -170,7 +172,7 @@ def _make_genesis(spec: FleetSpec, keys: dict[str, KeyPair], miners: list[str]) 
             {keys[miner].account: STAKE_COINS * COIN for miner in miners},
             time_ms=now,
             block_ms=spec.block_ms,
-            delta_ms=max(DELTA_MS, spec.block_ms),  # a validator settles thousands of updates before it votes
+            delta_ms=max(DELTA_MS, spec.block_ms, _SETTLING_US * spec.plan.participation.max_devices // 1000),
             epoch_blocks=epoch_blocks(spec.block_ms),
             unbonding_blocks=unbonding_blocks(spec.block_ms),
             rules=rules,
