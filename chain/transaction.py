@@ -230,6 +230,8 @@ LEARNING_KINDS = (
     *(LowerBudget, ShareMask, DecryptSum),
 )
 """The kinds that exist from rules version 3 on."""
+PAYLOAD_KINDS = (OpenHoldout, OpenAudit, JoinSharing, ShareMask, DecryptSum)
+"""The kinds that refer to a ``payload`` beside the block."""
 
 
 class Transaction(Record, dict=True, gc=True):

@@ -89,7 +89,7 @@ def _train_devices(file: Path, data: Path, out: Path | None, seed: int, executor
 
     began = time.monotonic()
     check_executor(executor)
-    plan = load_plan(file).plan
+    plan = load_plan(file, needs_key=False).plan
     with waiting("reading the data"):
         problem, material = compile_problem(plan), read_material(plan, data)
     tell = partial(_tell, plan.stopping.rounds)

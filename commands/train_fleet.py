@@ -27,7 +27,7 @@ def train_fleet(file: Path, data: Path, out: Path | None, seed: int, executor: s
     from fl.train import train_federated
 
     check_executor(executor)
-    problem = compile_problem(load_plan(file).plan)
+    problem = compile_problem(load_plan(file, needs_key=False).plan)
     began = time.monotonic()
     with waiting("reading the data"):
         fleet = load_fleet(data, problem.plan.roles[0])

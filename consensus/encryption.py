@@ -163,7 +163,7 @@ def open_sum(view: StateView, state: RoundState, payloads: PayloadView, remember
     sums = scheme_of(problem.plan).open(problem, gathered, parts)
     if sums is None:
         return None
-    samples = sum(update.samples for update in get_protected(view, state))
+    samples = [update.samples for update in get_protected(view, state)]
     return get_cohort_update(problem, state.task.phase, samples, sums)
 
 

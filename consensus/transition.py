@@ -16,7 +16,7 @@ from chain.block import Block, Body, Header, has_matching_body, transactions_roo
 from chain.codec import encode
 from chain.errors import CodecError
 from chain.ids import ZERO_HASH, Hash
-from chain.transaction import JoinSharing, OpenAudit, OpenHoldout, SignedTransaction, SubmitPlan, Transfer
+from chain.transaction import PAYLOAD_KINDS, SignedTransaction, SubmitPlan, Transfer
 from chain.update import AttestedUpdate, LocalUpdate
 from consensus.context import BlockContext, Execution, StakeContext
 from consensus.errors import BodyMismatch, Invalid, MissingPayload
@@ -270,7 +270,7 @@ def _size_of_transaction(signed: SignedTransaction) -> tuple[int, int]:
 def _load_of_transaction(signed: SignedTransaction) -> int:
     """Return the bytes that a transaction adds beside a body: a payload, or the model of a new plan."""
     body = signed.transaction.body
-    if isinstance(body, OpenHoldout | OpenAudit | JoinSharing):
+    if isinstance(body, PAYLOAD_KINDS):
         return body.payload.size
     if isinstance(body, SubmitPlan):
         return get_model_size(body.plan)

@@ -27,11 +27,13 @@ from fl.fleet import Fleet, FleetExchanges, fits
 from fl.models import StepRule, initial_model
 from fl.parallel import mapped
 from fl.permutation import shuffled
+from fl.plan.dimensions import encryption_of
 from fl.policies import Facts, check_update
 from fl.privacy.charges import is_private
 from fl.privacy.noise import add_noise
 from fl.privacy.randomness import SYSTEM_RANDOM, RandomSource
 from fl.problem import Problem
+from fl.secure.quantise import get_cohort_update, quantise
 from fl.task import Task, device_seed, draw
 
 MAX_ITERATIONS: Final = 2000
@@ -184,6 +186,7 @@ class _Federation:
                 outcome = self.fleet.run(task, cohort, model, carry)
             else:
                 settled, size = self._collect(task, cohort, model, carry)
+                settled = self._summed(phase, settled)
                 outcome, sent = problem.algorithm.settle(problem, phase, model, carry, settled), sent + size
             carry = outcome.carry
             loss = loss if outcome.loss is None else outcome.loss
@@ -194,6 +197,15 @@ class _Federation:
         norm = None if norm_squared is None else float(np.sqrt(float(norm_squared))) * scale
         report = RoundReport(number, reported, norm, tuple(cohort), next_model, sent)
         return next_model, report, problem.is_converged(norm_squared)
+
+    def _summed(self, phase: int, settled: list[Settled]) -> list[Settled]:
+        """Return the devices' updates, or their sum where the plan would have them encrypted: the same to the bit."""
+        problem = self.problem
+        if encryption_of(problem.plan) is None:
+            return settled
+        quantised = [quantise(problem, phase, each.samples, each.contribution.vector) for each in settled]
+        sums: list[int] = np.sum(quantised, axis=0).tolist()
+        return [get_cohort_update(problem, phase, [each.samples for each in settled], sums)]
 
     def _drawn(self, beacon: Hash) -> list[str]:
         """Return the devices of a round: the goal count, in the beacon's order."""

@@ -23,6 +23,8 @@ from fl.plan.dimensions import holdout_policy
 from fl.plan.parse import PlanDraft, parse_draft
 from fl.plan.schema import Holdout, Plan, encode_plan
 from fl.plan.validate import check_plan
+from fl.problem import compile_problem
+from fl.secure.registry import find_faults
 
 NO_OWNER: Final = bytes(32)
 """Stands for an owner's secret where a plan is only tried out, on no chain."""
@@ -36,13 +38,15 @@ class BoundPlan:
     holdout: HoldoutSet | None
 
 
-def load_plan(path: Path, owner_seed: bytes = NO_OWNER) -> BoundPlan:
+def load_plan(path: Path, owner_seed: bytes = NO_OWNER, *, needs_key: bool = True) -> BoundPlan:
     """Return the plan in a TOML file, bound to the holdout file it names, which is looked for beside it.
 
-    ``owner_seed``: the secret seed of the key that will submit the plan. ``PlanError`` with all problems; ``DataError``
-    if a file cannot be read.
+    ``owner_seed``: the secret seed of the key that will submit the plan. ``needs_key``: must a committee's key have
+    been dealt, where the plan has a committee? ``PlanError`` with all problems; ``DataError`` if a file cannot be read.
     """
     draft = parse_draft(read_plan_text(path))
+    if needs_key and (faults := find_faults(compile_problem(draft.plan))):
+        raise PlanError(faults)
     if draft.holdout_file is None:
         return BoundPlan(draft.plan, None)
     data = load_dataset(path.parent / draft.holdout_file, draft.plan.roles[0])

@@ -8,17 +8,15 @@ size of a cohort) is said by ``fl.secure``.
 """
 
 from collections.abc import Callable, Iterator
-from fractions import Fraction
 from typing import Final
 
 from chain.fixedpoint import VALUE_MAX
 from fl.errors import Problem
-from fl.plan.dimensions import encryption_of, most_selected
+from fl.plan.dimensions import encryption_of, most_selected, phase_count
 from fl.plan.schema import (
     Bounds,
     BySamples,
     Encryption,
-    FedAvg,
     FedSvrg,
     Masked,
     NoCompression,
@@ -27,6 +25,7 @@ from fl.plan.schema import (
     Plan,
     Timing,
 )
+from fl.secure.ranges import get_largest, is_weighted
 
 Problems = Iterator[Problem]
 MIN_COHORT: Final = 3
@@ -90,24 +89,19 @@ def check_crowd(plan: Plan) -> Problems:
 
 
 def check_range(plan: Plan) -> Problems:
-    """Prove that the sum of all selected devices' weighted vectors stays within 2^53 units of fixed point."""
+    """Prove that no weighted vector, and no sum of a round's, leaves 2^53 units of fixed point, noise included."""
     if encryption_of(plan) is None:
         return
-    room = Fraction(VALUE_MAX, 1 << plan.fraction_bits)
-    rows = plan.participation.max_samples * most_selected(plan)
-    for policy in plan.verification.policies:
-        if not isinstance(policy, Bounds):
-            continue
-        clips = {"update_clip": policy.update_clip.fraction()}
-        if not isinstance(plan.algorithm, FedAvg):
-            clips["sample_clip"] = policy.sample_clip.fraction()
-        for name, clip in clips.items():
-            if clip * rows > room:
-                allowed = (
-                    f"times participation.max_samples and the devices of a round ({rows} rows) must be at most "
-                    f"2^{53 - plan.fraction_bits} with encrypted updates: lower max_samples to what devices have"
-                )
-                yield Problem(f"verification.bounds.{name}", str(float(clip)), allowed)
+    for phase in range(phase_count(plan)):
+        largest = get_largest(plan, phase) * most_selected(plan)
+        if largest > VALUE_MAX:
+            name = "update_clip" if is_weighted(plan, phase) else "sample_clip"
+            allowed = (
+                f"times participation.max_samples = {plan.participation.max_samples} and the devices of a round, noise "
+                f"included, is {largest} units; with encrypted updates it must be at most 2^53: lower max_samples to "
+                "what devices have, the clip, or fraction_bits"
+            )
+            yield Problem(f"verification.bounds.{name}", "", allowed)
 
 
 def _name(spec: Encryption) -> str:
@@ -122,5 +116,10 @@ ENCRYPTION_PLAN_RULES: Final[tuple[tuple[frozenset[str], Callable[[Plan], Proble
         check_combinations,
     ),
     (frozenset({"aggregation", "participation", "privacy"}), check_crowd),
-    (frozenset({"aggregation", "participation", "verification", "algorithm", "fraction_bits"}), check_range),
+    (
+        frozenset(
+            {"roles", "model", "aggregation", "participation", "privacy", "verification", "algorithm", "fraction_bits"}
+        ),
+        check_range,
+    ),
 )

@@ -19,7 +19,6 @@ from fl.plan.dimensions import most_selected
 from fl.plan.schema import Masked
 from fl.secure import masks
 from fl.secure.base import Cohort, Gathered, get_shared_name
-from fl.secure.quantise import need_encryption
 
 _NAME_BYTES: Final = 32
 _PART_BYTES: Final = 97
@@ -42,7 +41,7 @@ class MaskScheme:
         try:
             _slot_bits(problem)
         except MaskError as error:
-            return [Fault("aggregation.value_bits", str(need_encryption(problem).value_bits), str(error))]
+            return [Fault("aggregation.value_bits", str(_spec_of(problem).value_bits), str(error))]
         return ()
 
     def most_bytes(self, problem: Objective) -> int:
@@ -90,9 +89,7 @@ class MaskScheme:
 
     def threshold(self, problem: Objective, selected: int) -> int:
         """Return the plan's share of the selected devices, rounded up, and more than half."""
-        spec = need_encryption(problem)
-        assert isinstance(spec, Masked)
-        return max(selected // 2 + 1, -(-spec.threshold_percent * selected // 100))
+        return max(selected // 2 + 1, -(-_spec_of(problem).threshold_percent * selected // 100))
 
     def decrypt(self, problem: Objective, gathered: Gathered, key: KeyPair) -> bytes | None:
         """Return this device's shares of what is in the way of the sum; None if it was not drawn."""
@@ -122,8 +119,14 @@ class MaskScheme:
         return masks.Group.of(cohort.task, cohort.devices, self.threshold(problem, len(cohort.devices)))
 
 
+def _spec_of(problem: Objective) -> Masked:
+    spec = problem.plan.aggregation
+    assert isinstance(spec, Masked)
+    return spec
+
+
 def _slot_bits(problem: Objective) -> int:
-    return masks.get_slot_bits(need_encryption(problem).value_bits, most_selected(problem.plan))
+    return masks.get_slot_bits(_spec_of(problem).value_bits, most_selected(problem.plan))
 
 
 MASKS: Final = MaskScheme()

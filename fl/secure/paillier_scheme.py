@@ -24,7 +24,6 @@ from fl.plan.schema import Paillier
 from fl.privacy.randomness import RandomSource, SeededRandom
 from fl.secure import paillier
 from fl.secure.base import Cohort, Gathered, get_context
-from fl.secure.quantise import need_encryption
 
 _DOMAIN_DRAWS: Final = b"fedchain/paillier-draws"
 
@@ -135,7 +134,7 @@ class PaillierScheme:
 
 
 def _spec_of(problem: Objective) -> Paillier:
-    spec = need_encryption(problem)
+    spec = problem.plan.aggregation
     assert isinstance(spec, Paillier)
     return spec
 

@@ -4,13 +4,13 @@ from collections.abc import Iterator
 
 from chain.block import Body
 from chain.payload import PayloadRef
-from chain.transaction import JoinSharing, OpenAudit, OpenHoldout, SignedTransaction
+from chain.transaction import PAYLOAD_KINDS, SignedTransaction
 
 
 def transaction_payload(signed: SignedTransaction) -> PayloadRef | None:
     """Return the payload a transaction refers to, if its kind has one."""
     body = signed.transaction.body
-    return body.payload if isinstance(body, OpenHoldout | OpenAudit | JoinSharing) else None
+    return body.payload if isinstance(body, PAYLOAD_KINDS) else None
 
 
 def body_payloads(body: Body) -> Iterator[PayloadRef]:

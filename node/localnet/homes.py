@@ -10,6 +10,7 @@ from typing import Final
 
 from msgspec.structs import replace as with_fields
 
+from chain.codec import encode
 from chain.genesis import Genesis
 from chain.genesis_default import COIN, default_genesis, newest_rules
 from chain.genesis_default_stake import default_stake_genesis
@@ -17,9 +18,13 @@ from chain.keys import KeyPair
 from consensus.fees import get_required_escrow
 from fl.data.sources import list_devices
 from fl.plan.bind import read_plan_text
+from fl.plan.dimensions import replay_policy
+from fl.plan.keyline import put_key
 from fl.plan.parse import parse_draft
 from fl.plan.render import render_plan
-from fl.plan.schema import Plan
+from fl.plan.schema import Paillier, Plan
+from fl.privacy.randomness import SeededRandom
+from fl.secure.paillier import deal
 from node.config import Config, DeviceSettings, LogSettings, MiningSettings, NetworkSettings, RpcSettings, join_address
 from node.errors import LocalnetError
 from node.home import create_home
@@ -91,19 +96,21 @@ def lay_out(spec: LocalnetSpec) -> Layout:
     check_devices(files, plan)
     prepare_out(spec.out)
     plan_file = spec.out / "plan.toml"
-    plan_file.write_text(text, encoding="utf-8")
     keys = {name: _key(spec, name) for name in names}
+    plan, text = _with_committee(spec, plan, [keys[name] for name in miners], text)
+    plan_file.write_text(text, encoding="utf-8")
     genesis = _make_genesis(spec, plan, keys, miners)
     ports = dict(zip(names, free_ports(len(names)), strict=True))
     seeds = {name: join_address(LOOPBACK, ports[name]) for name in miners}
     light = set(list(data)[len(data) - spec.light :])
     homes: dict[str, NodeHome] = {}
+    shares = replay_policy(plan) is not None
     for name in names:
         role = "miner" if name in seeds else LIGHT if name in light else "device"
         homes[name] = NodeHome(name, role, spec.out / "nodes" / name)
         others = tuple(address for miner, address in seeds.items() if miner != name)
         network = NetworkSettings(host=LOOPBACK, port=ports[name], connect=others)
-        config = _config(network, genesis, data.get(name), light=name in light)
+        config = _config(network, genesis, data.get(name), light=name in light, shares=shares)
         create_home(homes[name].path, genesis, config, key=keys[name])
     return Layout(
         out=spec.out,
@@ -138,6 +145,22 @@ def _read_plan(spec: LocalnetSpec) -> tuple[Plan, str]:
         plan = with_fields(plan, stopping=with_fields(plan.stopping, rounds=spec.rounds))
     holdout = None if draft.holdout_file is None else str((spec.plan.parent / draft.holdout_file).resolve())
     return plan, render_plan(plan, holdout_file=holdout)
+
+
+def _with_committee(spec: LocalnetSpec, plan: Plan, miners: list[KeyPair], text: str) -> tuple[Plan, str]:
+    """Return the plan and its text with a key for the miners' committee, where it asks for one and has none."""
+    how = plan.aggregation
+    if not isinstance(how, Paillier) or how.key:
+        return plan, text
+    if how.threshold > len(miners):
+        raise LocalnetError(
+            f"the plan asks for {how.threshold} members of a committee; the localnet has {len(miners)} miners",
+            "start more with --miners, or lower aggregation.threshold",
+        )
+    source = None if spec.seed is None else SeededRandom(b"localnet committee %d" % spec.seed)
+    key = encode(deal([miner.account for miner in miners], how.threshold, random=source))
+    plan = with_fields(plan, aggregation=with_fields(how, key=key))
+    return plan, put_key(text, key)
 
 
 def _key(spec: LocalnetSpec, name: str) -> KeyPair:
@@ -176,12 +199,12 @@ def _make_genesis(spec: LocalnetSpec, plan: Plan, keys: dict[str, KeyPair], mine
     )
 
 
-def _config(network: NetworkSettings, genesis: Genesis, data: Path | None, *, light: bool) -> Config:
+def _config(network: NetworkSettings, genesis: Genesis, data: Path | None, *, light: bool, shares: bool) -> Config:
     rpc, log = RpcSettings(host=LOOPBACK, port=0), LogSettings(json=True)
     if data is None:
         mining = MiningSettings(enabled=True, max_hashrate=HASHES_A_SECOND, bond=genesis.rules_at(0).min_bond)
         return Config(network=network, rpc=rpc, mining=mining, log=log)
-    device = DeviceSettings(data=str(data.resolve()), consent=True, light=light, any_plan=True)
+    device = DeviceSettings(data=str(data.resolve()), consent=True, light=light, any_plan=True, share=shares)
     return Config(network=network, rpc=rpc, device=device, log=log)
 
 

@@ -120,7 +120,7 @@ class SecretChain(Chain):
             values: Int64Vector = quantise(self.problem, phase, 20, vector)
             total = values if total is None else total + values
         assert total is not None
-        return get_cohort_update(self.problem, phase, 20 * len(devices), total.tolist())
+        return get_cohort_update(self.problem, phase, [20] * len(devices), total.tolist())
 
     def model(self) -> Int64Vector:
         return from_bytes(self.state[b"s/model/" + self.plan], self.problem.dimension)
