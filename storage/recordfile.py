@@ -13,6 +13,7 @@ whatever was promised by them.
 import fcntl
 import os
 import secrets
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -58,7 +59,8 @@ class RecordFile:
         self.path = path
         self._form = form
         self._file: int | None = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        self._places: list[tuple[int, int]] = []
+        self._starts, self._lengths = array("Q"), array("L")
+        """Where each entry begins, and its length, in bytes. A fleet's journal has hundreds of thousands."""
         self._is_unsure = False
         try:
             self._lock(self._handle)
@@ -80,11 +82,11 @@ class RecordFile:
         return self._is_unsure
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._starts)
 
     def __getitem__(self, place: int) -> bytes:
         """Return an entry by its place, read and checked anew."""
-        start, length = self._places[place]
+        start, length = self._starts[place], self._lengths[place]
         head = os.pread(self._handle, HEAD_BYTES, start - HEAD_BYTES)
         entry = os.pread(self._handle, length, start)
         if head[_GUARD_BYTES:] != sha256(entry).digest():
@@ -92,7 +94,7 @@ class RecordFile:
         return entry
 
     def __iter__(self) -> Iterator[bytes]:
-        for place in range(len(self._places)):
+        for place in range(len(self)):
             yield self[place]
 
     def damage(self, what: str) -> DamagedError:
@@ -101,7 +103,7 @@ class RecordFile:
 
     def damage_at(self, place: int, what: str) -> DamagedError:
         """Return the error for an entry that makes no sense."""
-        return self.damage(f"the record at byte {self._places[place][0] - HEAD_BYTES} is {what}")
+        return self.damage(f"the record at byte {self._starts[place] - HEAD_BYTES} is {what}")
 
     # --- opening ----------------------------------------------------------------------------------
 
@@ -169,7 +171,8 @@ class RecordFile:
         return True
 
     def _remember(self, length: int) -> None:
-        self._places.append((self._end + HEAD_BYTES, length))
+        self._starts.append(self._end + HEAD_BYTES)
+        self._lengths.append(length)
         self._end += HEAD_BYTES + length
 
     # --- writing ----------------------------------------------------------------------------------
@@ -207,7 +210,7 @@ class RecordFile:
             raise
         os.close(handle)
         self._file = file
-        self._places, self._end = [], len(self._form.magic)
+        self._starts, self._lengths, self._end = array("Q"), array("L"), len(self._form.magic)
         self._remember(len(entry))
         self._is_unsure = False
 

@@ -124,7 +124,7 @@ def test_a_batch_torn_anywhere_leaves_its_first_releases_whole(tmp_path_factory,
         journal.record(ENTRIES[0])
         start = path.stat().st_size
         journal.record_all(batch)
-        ends = [journal._records._places[place][0] + journal._records._places[place][1] for place in range(1, 6)]
+        ends = [journal._records._starts[place] + journal._records._lengths[place] for place in range(1, 6)]
     content = path.read_bytes()
     cut = data.draw(st.integers(start, len(content)))
     path.write_bytes(content[:cut])
@@ -252,7 +252,7 @@ def test_the_losses_of_all_keys_add_up(disk: Disk):
     assert journal.spent() == 31, "one that counts on is not counted twice"
     plan = make_release(b"a").update.release.plan
     assert journal.spent_under(plan) == 16
-    assert journal.spent_under(Hash(bytes(32))) == 0
+    assert journal.spent_under(Hash(b"\x01" * 32)) == 0
     journal.close()
     journal = disk.journal()
     assert (journal.spent(), journal.spent_under(plan)) == (31, 16)
