@@ -13,7 +13,18 @@ from commands.node_call import ask, find_plan
 from commands.output import CommandFailed, JsonFlag, UsageFault, command, emit, example
 from commands.password import PasswordFileOption
 from commands.plan_submit import PlanArgument, TimeoutOption, WaitOption
-from commands.settings import CheckpointOption, ConnectOption, ConsentOption, ListenOption, RpcPortOption, with_flags
+from commands.settings import (
+    CheckpointOption,
+    ConnectOption,
+    ConsentOption,
+    DataPasswordOption,
+    ListenOption,
+    OnPowerOption,
+    RpcPortOption,
+    UnmeteredOption,
+    WhenIdleOption,
+    with_flags,
+)
 from commands.show import counted, facts, listing, sentence, short, steps
 from commands.stake import send
 
@@ -61,12 +72,16 @@ def _joining(plan: str, home: Path | None) -> list[RenderableType]:
     epilog=example(
         "fedchain device run patients.csv --home hospital --any-plan --consent",
         "fedchain device run patients.csv --home hospital --plan PLAN-ID --consent",
+        "fedchain device run store:readings --any-plan --consent --when-idle if-known --on-power required",
         "fedchain device run patients.csv --home phone --light --any-plan --consent --connect HOST:PORT",
     ),
 )
 @command
 def run_(
-    data: Annotated[str, typer.Argument(metavar="DATA", help="The data file to train on.", show_default=False)],
+    data: Annotated[
+        str,
+        typer.Argument(metavar="DATA", help="The data file to train on, or a store: store:DIR.", show_default=False),
+    ],
     home: HomeOption = None,
     consent: ConsentOption = False,
     plans: Annotated[
@@ -85,7 +100,11 @@ def run_(
     connect: ConnectOption = None,
     listen: ListenOption = None,
     rpc_port: RpcPortOption = None,
+    when_idle: WhenIdleOption = None,
+    on_power: OnPowerOption = None,
+    unmetered: UnmeteredOption = None,
     password_file: PasswordFileOption = None,
+    data_password_file: DataPasswordOption = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Run a node as a device until SIGTERM or Ctrl-C.
@@ -95,6 +114,10 @@ def run_(
 
     With --light the node needs no chain database and little memory. It asks full nodes for single values of the state,
     each with a proof, and bans who lies; it mines nothing, and answers questions about itself alone.
+
+    With store:DIR it trains on a data store (fedchain data store), whose rows stay encrypted on the disk: each plan on
+    the rows as of its join. --when-idle, --on-power and --unmetered let it train only while the machine is so: where
+    that is known, or (required) only if it is.
     """
     directory = home_directory(home)
     config = with_flags(
@@ -109,9 +132,12 @@ def run_(
         connect=connect,
         listen=listen,
         rpc_port=rpc_port,
+        when_idle=when_idle,
+        on_power=on_power,
+        unmetered=unmetered,
     )
     need_consent(config)
-    run(directory, config, password_file, None, as_json)
+    run(directory, config, password_file, None, as_json, data_password_file)
 
 
 def _plan_id(text: str) -> str:
@@ -154,6 +180,7 @@ def _status(view: "DeviceStatus") -> list[RenderableType]:
                 ("account", view.account),
                 ("registered", "yes" if view.registered else "not yet"),
                 ("working on", view.role["working"] or "nothing"),
+                ("waits", view.role["waiting"] or None),
                 ("released", f"{counted(view.role['releases'], 'local update')} since the start"),
                 ("last error", view.role["last_error"] or None),
             ]

@@ -18,6 +18,7 @@ from commands.settings import (
     CheckpointOption,
     ConnectOption,
     ConsentOption,
+    DataPasswordOption,
     DeviceOption,
     ListenOption,
     MineOption,
@@ -75,6 +76,7 @@ def start(
     checkpoint: CheckpointOption = None,
     archive: ArchiveOption = False,
     password_file: PasswordFileOption = None,
+    data_password_file: DataPasswordOption = None,
     record_events: Annotated[
         Path | None,
         typer.Option(
@@ -105,7 +107,7 @@ def start(
     )
     if device is not None:
         need_consent(config)
-    run(directory, config, password_file, record_events, as_json)
+    run(directory, config, password_file, record_events, as_json, data_password_file)
 
 
 def read_settings(home: Path) -> Config:
@@ -124,13 +126,26 @@ def need_consent(config: Config) -> None:
         )
 
 
-def run(home: Path, config: Config, password_file: Path | None, record: Path | None, as_json: bool) -> None:
+def run(
+    home: Path,
+    config: Config,
+    password_file: Path | None,
+    record: Path | None,
+    as_json: bool,
+    data_password_file: Path | None = None,
+) -> None:
     """Run a node in this process until it is told to stop; a fault of its own exits with code 1."""
+    from commands.data_store import store_opener
     from node.home import NODE_KEY
+    from node.service.datastore import SCHEME
+    from node.service.home import store_path
     from node.service.process import run_node
     from storage.directory import DataDirectory
 
     password = read_password_of(DataDirectory.find(home), NODE_KEY, password_file)
+    opener = None
+    if config.device.data.startswith(SCHEME):
+        opener = store_opener(store_path(home, config.device.data), data_password_file)
 
     def tell(running: "Running") -> None:
         document = {"home": str(home), "rpc": running.url, "listening": running.listening}
@@ -140,7 +155,7 @@ def run(home: Path, config: Config, password_file: Path | None, record: Path | N
         else:
             note(line)
 
-    code = run_node(home, config=config, password=password, record=record, on_ready=tell)
+    code = run_node(home, config=config, password=password, data_opener=opener, record=record, on_ready=tell)
     if code:
         raise typer.Exit(code)
 

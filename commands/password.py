@@ -52,8 +52,13 @@ def read_password_of(directory: "DataDirectory", name: str, file: Path | None) -
         return read_password(file)
     if not directory.keystore().find(name).is_encrypted:
         return None
+    return ask_password(f"Password of the key {name!r}")
+
+
+def ask_password(question: str) -> str:
+    """Return a password that is asked for on the terminal."""
     _need_terminal()
-    return str(typer.prompt(f"Password of the key {name!r}", hide_input=True, err=True))
+    return str(typer.prompt(question, hide_input=True, err=True))
 
 
 def load_key(directory: "DataDirectory", name: str, file: Path | None) -> KeyPair:
@@ -63,4 +68,4 @@ def load_key(directory: "DataDirectory", name: str, file: Path | None) -> KeyPai
 
 def _need_terminal() -> None:
     if not sys.stdin.isatty():
-        raise UsageFault("the key's password can't be asked for: standard input is no terminal", "use --password-file")
+        raise UsageFault("the password can't be asked for: standard input is no terminal", "use --password-file")

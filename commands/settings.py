@@ -9,6 +9,7 @@ import typer
 from commands.output import UsageFault
 from node.config import DEFAULT_PORT, Config, is_host, split_address, split_target
 from node.core.checkpoint import Checkpoint
+from node.core.config import Strictness
 
 ConnectOption = Annotated[
     list[str] | None,
@@ -53,6 +54,28 @@ ConsentOption = Annotated[
     ),
 ]
 
+WhenIdleOption = Annotated[
+    Strictness | None,
+    typer.Option("--when-idle", help="Train only while other programs rest.", show_default=False),
+]
+OnPowerOption = Annotated[
+    Strictness | None,
+    typer.Option("--on-power", help="Train only while the machine does not run on its battery.", show_default=False),
+]
+UnmeteredOption = Annotated[
+    Strictness | None,
+    typer.Option("--unmetered", help="Train only while the network is not metered.", show_default=False),
+]
+DataPasswordOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-password-file",
+        metavar="FILE",
+        help="A file whose first line is the password of the data store store:DIR.",
+        show_default=False,
+    ),
+]
+
 CheckpointOption = Annotated[
     str | None,
     typer.Option(
@@ -83,6 +106,9 @@ def with_flags(
     light: bool = False,
     checkpoint: str | None = None,
     archive: bool = False,
+    when_idle: Strictness | None = None,
+    on_power: Strictness | None = None,
+    unmetered: Strictness | None = None,
 ) -> Config:
     """Return the settings with those that flags name in place of the file's. ``UsageFault`` if a flag does not fit."""
     network, rpc, mining, holder = config.network, config.rpc, config.mining, config.device
@@ -105,6 +131,12 @@ def with_flags(
         holder = replace(holder, plans=plans, any_plan=any_plan)
     if role is not None:
         holder = replace(holder, role=role)
+    if when_idle is not None:
+        holder = replace(holder, when_idle=when_idle)
+    if on_power is not None:
+        holder = replace(holder, on_power=on_power)
+    if unmetered is not None:
+        holder = replace(holder, unmetered=unmetered)
     if light:
         holder = replace(holder, light=True)
     sync, storage = config.sync, config.storage
@@ -143,5 +175,7 @@ def _listening(text: str) -> tuple[str, int]:
 
 def _absolute(data: str) -> str:
     """Return a data file's absolute path (config.toml's are relative to the home); ``scheme:rest`` stays."""
+    if data.startswith("store:"):
+        return "store:" + str(Path(data.removeprefix("store:")).expanduser().resolve())
     path = Path(data).expanduser()
     return str(path.resolve()) if path.exists() or ":" not in data else data

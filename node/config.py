@@ -19,6 +19,7 @@ from typing import Any, Final, Literal, TypeVar
 
 from fl.errors import Problem
 from node.core.checkpoint import Checkpoint
+from node.core.config import STRICT, WorkConditions
 from node.errors import ConfigError
 
 T = TypeVar("T")
@@ -228,8 +229,8 @@ class DeviceSettings:
     data: str = _setting(
         "",
         _PATH,
-        "The data file to train on (relative to this directory), or scheme:rest for a reader that a program "
-        "registered; empty = this node is no device.",
+        "The data file to train on (relative to this directory), store:DIR for a data store, or scheme:rest for a "
+        "reader that a program registered; empty = this node is no device.",
     )
     consent: bool = _setting(
         False,
@@ -248,6 +249,21 @@ class DeviceSettings:
         _FLAG,
         "Keep no chain: follow headers, and have what is needed of the state proven by full nodes. Such a node mines "
         "nothing and answers questions about itself alone.",
+    )
+    when_idle: Literal["off", "if-known", "required"] = _setting(
+        "off",
+        _choice(*STRICT),
+        "Train only while other programs use at most idle_percent of the processors: not, where that is known, or only "
+        "if it is known.",
+    )
+    idle_percent: int = _setting(
+        WorkConditions().idle_percent, _whole(0, 100), "What they may use together while the machine counts as idle."
+    )
+    on_power: Literal["off", "if-known", "required"] = _setting(
+        "off", _choice(*STRICT), "Train only while the machine does not run on its battery, as strictly as above."
+    )
+    unmetered: Literal["off", "if-known", "required"] = _setting(
+        "off", _choice(*STRICT), "Train only while the network connection is not metered, as strictly as above."
     )
     plans: tuple[str, ...] = _setting((), _PLANS, "Plans to serve, besides those named with: fedchain device join")
     any_plan: bool = _setting(False, _FLAG, "Serve every plan that the data fit.")

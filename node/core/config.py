@@ -1,7 +1,7 @@
 """The core's settings, already checked: ``node.config`` reads them from a file, the simulator makes them."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 from chain.ids import Hash
 from node.core.checkpoint import Checkpoint
@@ -26,6 +26,7 @@ class MinerConfig:
 
 Strictness = Literal["off", "if-known", "required"]
 """How much a condition matters: not at all; where the machine can tell; always, so it must be known to hold."""
+STRICT: Final[tuple[Strictness, ...]] = ("off", "if-known", "required")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,14 +6,15 @@ Rules of this file: between ``storage.datastore``, which knows bytes, and ``fl.d
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final, TypeVar
+from types import TracebackType
+from typing import Final, Self, TypeVar
 
 from chain.codec import decode_own, encode
 from chain.errors import CodecError
 from chain.ids import AccountId, Hash
-from fl.data.rows import column_names, encode_stored
+from fl.data.rows import Cells, column_names, encode_row, encode_stored
 from fl.dataset import Dataset
 from fl.dataset import rows as count_rows
 from fl.errors import DataError
@@ -53,6 +54,24 @@ def choose_opener(path: Path, password: str | None) -> Opener:
     if password is None:
         raise WrongPasswordError(f"the data store {path} has a password: give it (--data-password-file)")
     return Password(password)
+
+
+class OpenedStore:
+    """A store with the role it was made for: rows go in as cells that were checked. A context manager."""
+
+    def __init__(self, path: Path, opener: Opener) -> None:
+        self.store = DataStore(path, opener)
+        self.role = stored_role(self.store.facts().schema)
+
+    def append(self, rows: Sequence[Cells], times: Sequence[int]) -> None:
+        """Add rows that ``fl.data.rows.check_rows`` let in; durable on return. ``CapacityError``."""
+        self.store.append([encode_row(row) for row in rows], times)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.store.close()
 
 
 class StoreSource:

@@ -27,12 +27,14 @@ from fl.data.sources import DataSource, open_source
 from fl.errors import DataError
 from node.config import Config, read_config
 from node.core.checkpoint import Checkpoint
-from node.core.config import CoreConfig, DeviceConfig, FleetConfig, MinerConfig, PoolLimits, Retention
+from node.core.config import CoreConfig, DeviceConfig, FleetConfig, MinerConfig, PoolLimits, Retention, WorkConditions
 from node.errors import StartupError
 from node.fleet.hosted import FleetFile, HostedFleet
 from node.fleet.keys import FLEET_KEY
 from node.home import NODE_KEY
 from node.light.config import LightConfig
+from node.service.datastore import SCHEME as STORE_SCHEME
+from node.service.datastore import StoreSource, choose_opener, open_data_store
 from node.service.holdout import FileHoldout
 from node.signer import ValidatorSigner
 from node.targets import read_target
@@ -40,7 +42,9 @@ from node.world import World
 from p2p.access import NetworkConfig
 from p2p.saved import SavedPeers
 from storage.base import GenesisData, ReleaseJournal, SigningJournal
+from storage.datakey import Opener
 from storage.directory import DataDirectory
+from storage.errors import StorageError
 from storage.files import write_file
 from storage.leveldb import LevelChainStore
 from storage.lock import DirectoryLock
@@ -68,6 +72,8 @@ class OpenHome:
     signing: SigningJournal | None = None
     fleet_key: KeyPair | None = None
     """The secret of the fleet that this node may host."""
+    data_opener: Opener | None = None
+    """What opens the data store that the device may train on."""
 
     @property
     def path(self) -> Path:
@@ -90,7 +96,9 @@ class OpenHome:
         self.close()
 
 
-def open_home(path: Path, password: str | None = None, *, light: bool = False) -> OpenHome:
+def open_home(
+    path: Path, password: str | None = None, *, light: bool = False, data_opener: Opener | None = None
+) -> OpenHome:
     """Take a data directory for this process and open its stores; for a light node nothing of a chain.
 
     Raises the room ``storage``'s errors: ``LockedError`` if a node runs in it, ``UseError`` if it is none,
@@ -114,7 +122,7 @@ def open_home(path: Path, password: str | None = None, *, light: bool = False) -
     except BaseException:
         lock.release()
         raise
-    return OpenHome(directory, lock, genesis, key, store, payloads, journal, pledges, signing, fleet_key)
+    return OpenHome(directory, lock, genesis, key, store, payloads, journal, pledges, signing, fleet_key, data_opener)
 
 
 def first_data(genesis: Genesis) -> GenesisData:
@@ -142,7 +150,7 @@ def make_world(home: OpenHome, config: Config, seed: bytes) -> World:
         pledges=home.pledges,
         key=home.key,
         random=Random(seed),
-        data=_open_data(home.path, config),
+        data=_open_data(home, config),
         holdout=FileHoldout(home.path),
         fleet=_open_fleet(home, config),
         signer=signer,
@@ -150,15 +158,33 @@ def make_world(home: OpenHome, config: Config, seed: bytes) -> World:
     )
 
 
-def _open_data(home: Path, config: Config) -> DataSource | None:
+def _open_data(home: OpenHome, config: Config) -> DataSource | None:
     location = config.device.data
     if not location:
         return None
-    beside = home / location
+    if location.startswith(STORE_SCHEME):
+        return _open_store(home, location)
+    beside = home.path / location
     try:
         return open_source(str(beside) if beside.is_file() else location)
     except DataError as error:
-        raise StartupError(f"device.data: {error}", f"name a data file in {home}/config.toml, [device] data") from None
+        remedy = f"name a data file in {home.path}/config.toml, [device] data"
+        raise StartupError(f"device.data: {error}", remedy) from None
+
+
+def _open_store(home: OpenHome, location: str) -> StoreSource:
+    path = store_path(home.path, location)
+    try:
+        opener = home.data_opener or choose_opener(path, None)
+        return open_data_store(path, opener, home.key.account)
+    except StorageError as error:
+        remedy = f"name a data store in {home.path}/config.toml, [device] data, and give its password"
+        raise StartupError(f"device.data: {error}", remedy) from None
+
+
+def store_path(home: Path, location: str) -> Path:
+    """Return the directory of a data store that ``[device] data`` names; a relative one lies in the data directory."""
+    return home / Path(location.removeprefix(STORE_SCHEME)).expanduser()
 
 
 def _open_fleet(home: OpenHome, config: Config) -> HostedFleet | None:
@@ -198,6 +224,7 @@ def core_config(config: Config) -> CoreConfig:
             role=device.role,
             lifetime_budget=device.lifetime_budget,
             share=device.share,
+            conditions=WorkConditions(device.when_idle, device.on_power, device.unmetered, device.idle_percent),
         )
         if device.data
         else None,

@@ -20,10 +20,14 @@ from node.config import Config
 from node.logs import ForwardToLog, NodeLog
 from node.service.home import OpenHome, open_home, read_settings
 from node.service.service import Running, Service
+from storage.datakey import Opener
 
 LOG_FILE: Final = Path("logs", "node.log")
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 _KEEP_AFTER_S: Final = (0.0, 15.0, 60.0, 600.0)
+_GARBAGE: Final = 20_000
+"""New objects after which the collector of garbage looks through them; Python's own 700 come several times in a turn
+that takes a few hundred updates over, and little of what a node makes is in cycles."""
 _SWITCH_S: Final = 0.0001
 """How long a thread that executes Python keeps the others waiting. Python's own 5 ms are lost each time the event loop
 lets go of the interpreter (for a signature, a read of the database) while a job computes: a hundred times in a turn."""
@@ -34,18 +38,21 @@ def run_node(
     *,
     config: Config | None = None,
     password: str | None = None,
+    data_opener: Opener | None = None,
     record: Path | None = None,
     on_ready: Callable[[Running], None] | None = None,
 ) -> int:
     """Run the node of a data directory until it is told to stop; return the process's exit code.
 
-    ``config`` replaces the directory's own settings. ``record`` names a file for the event log. What keeps the node
-    from starting is raised: ``StartupError``, ``ConfigError``, or one of the room ``storage``'s errors. A fault while
-    it runs is logged, and the code is 1. If a job can't be ended in time the process ends here, without returning.
+    ``config`` replaces the directory's own settings. ``data_opener`` opens the device's data store. ``record`` names a
+    file for the event log. What keeps the node from starting is raised: ``StartupError``, ``ConfigError``, or one of
+    the room ``storage``'s errors. A fault while it runs is logged, and the code is 1. If a job can't be ended in time the
+    process ends here, without returning.
     """
     settings = read_settings(path) if config is None else config
     sys.setswitchinterval(_SWITCH_S)
-    home = open_home(path, password, light=settings.device.light)
+    gc.set_threshold(_GARBAGE, *gc.get_threshold()[1:])
+    home = open_home(path, password, light=settings.device.light, data_opener=data_opener)
     try:
         with NodeLog(settings.log, path / LOG_FILE) as log:
             code, may_close = asyncio.run(_run(home, settings, log, record, on_ready))

@@ -23,6 +23,8 @@ from structlog.typing import EventDict, FilteringBoundLogger
 
 from chain.address import format_account
 from chain.ids import Millis
+from fl.data.sources import DataSource, GrowingSource
+from fl.errors import DataError
 from node.config import Config, join_address
 from node.core.core import NodeCore
 from node.errors import StartupError
@@ -37,6 +39,7 @@ from node.rpc.hub import EventHub
 from node.rpc.methods import make_registry, openrpc_document, package_version
 from node.rpc.server import RpcServer, ServerLimits
 from node.service.announce import Announcer
+from node.service.datastore import StoreSource
 from node.service.doors import ServiceDoors
 from node.service.home import (
     OpenHome,
@@ -50,6 +53,7 @@ from node.service.home import (
 from node.service.lan import LanDoor, open_lan
 from node.service.lightfile import read_headers, write_headers
 from node.service.links import LinkLimits, Links
+from node.service.machinefacts import LOOK_S, MachineWatch
 from node.service.peerfile import read_former_peers, read_peers, write_peers
 from node.service.runner import Runner
 from node.service.tls import make_client_context, make_server_context
@@ -73,6 +77,7 @@ _RPC_STOP_S: Final = 0.5
 _CLOCK_TOLERANCE_MS: Final = 2_000
 _JOBS_STOP_S: Final = 2.0
 _LAG_PROBE_S: Final = 0.1
+_EXPIRE_S: Final = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +99,7 @@ class _Parts:
     doors: ServiceDoors
     hub: EventHub
     metrics: Metrics
+    data: DataSource | GrowingSource | None = None
     web_runner: web.AppRunner | None = None
     rpc_door: asyncio.Server | None = None
     lan: LanDoor | None = None
@@ -203,7 +209,7 @@ class Service:
             back_up=self._back_up,
         )
         self._forward_log(announcer, runner)
-        return _Parts(core, runner, links, workers, doors, hub, metrics)
+        return _Parts(core, runner, links, workers, doors, hub, metrics, world.data)
 
     def _make_core(self, world: World, network: NetworkConfig, kept: Kept | None) -> NodeCore | LightCore:
         def connect(chain: ChainAccess) -> PeerNetwork:
@@ -257,7 +263,7 @@ class Service:
             write_rpc_files(home.path, url, listening, cookie)
         if not self._config.device.light:
             parts.links.accept()
-        height = parts.core.chain.height
+        height, core_device = parts.core.chain.height, core_config(self._config).device
         parts.runner.deliver(Started())
         await self._open_lan(tasks, parts)
         parts.helpers += [
@@ -265,6 +271,10 @@ class Service:
             tasks.create_task(_watch_lag(parts.metrics), name="watch the loop"),
             tasks.create_task(_remember(parts.core, parts.runner, home.path), name="remember peers"),
         ]
+        if core_device is not None and core_device.conditions.are_any:
+            parts.helpers.append(tasks.create_task(_watch_machine(parts.runner), name="watch the machine"))
+        if isinstance(parts.data, StoreSource):
+            parts.helpers.append(tasks.create_task(_expire(parts.data, self._logger), name="let old rows go"))
         self._logger.info(
             "node started",
             account=format_account(home.key.account, genesis.prefix),
@@ -430,6 +440,27 @@ async def _tick(runner: Runner, logger: FilteringBoundLogger) -> None:
                 "the machine's clock was set back", seconds=ahead_ms // 1000, remedy="restart if it is right now"
             )
         was_ahead = is_ahead
+
+
+async def _watch_machine(runner: Runner) -> None:
+    """Tell the device how the machine is, now and then."""
+    watch = MachineWatch()
+    while True:
+        runner.deliver(await asyncio.to_thread(watch.look))
+        await asyncio.sleep(LOOK_S)
+
+
+async def _expire(data: StoreSource, logger: FilteringBoundLogger) -> None:
+    """Let the rows of the device's store go when their time is up, whether or not anything is trained."""
+    while True:
+        try:
+            expired = await asyncio.to_thread(data.expire)
+        except DataError as error:
+            logger.warning("old rows of the data store stay", reason=str(error), remedy="look after the store")
+        else:
+            if expired.rows:
+                logger.info("old rows of the data store are gone", rows=expired.rows, held=expired.held)
+        await asyncio.sleep(_EXPIRE_S)
 
 
 async def _remember(core: NodeCore | LightCore, runner: Runner, home: Path) -> None:
