@@ -14,11 +14,13 @@ KEYRING_STAMP := $(VENV)/.keyring
 KERNEL_PEERS := build/env/kernels
 ROUND_PEERS := build/env/round
 HE_PEERS := build/env/he
+ACCOUNTING := build/env/accounting
+PRIVACY_PEERS := build/env/privacy
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet
 OUT ?= build/demo
 BENCHES := $(patsubst bench/bench_%.py,%,$(wildcard bench/bench_*.py))
 
-.PHONY: help demo test ray test-ray keyring mutants fuzz chaos seeds soak attacks lint format wheel bench $(addprefix bench-,$(BENCHES)) docs lock clean
+.PHONY: help demo test ray test-ray keyring mutants fuzz chaos seeds soak attacks accounting lint format wheel bench $(addprefix bench-,$(BENCHES)) docs lock clean
 
 help: ## Show these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -97,6 +99,18 @@ format: $(DEV_STAMP) ## Mend style and format where a tool can
 wheel: $(DEV_STAMP) ## Build the wheel; run a small localnet from it in a clean environment
 	@bash .ci/wheel $(PYTHON) $(BIN)/python
 
+$(ACCOUNTING)/.made: requirements/accounting.lock
+	@echo "Installing dp-accounting in $(ACCOUNTING) …"
+	@rm -rf $(ACCOUNTING)
+	@$(PYTHON) -m venv $(ACCOUNTING)
+	@$(ACCOUNTING)/bin/python -m pip --disable-pip-version-check --quiet --quiet install --only-binary :all: --require-hashes -r $<
+	@touch $@
+
+accounting: $(DEV_STAMP) $(ACCOUNTING)/.made ## Ask dp-accounting again what the privacy ledger's totals mean, and compare
+	@$(ACCOUNTING)/bin/python tests/fl/privacy/accounting_side.py > $(ACCOUNTING)/answers.json
+	@cp $(ACCOUNTING)/answers.json tests/fl/privacy/accounting.json
+	@$(BIN)/python -m pytest -q tests/fl/privacy/test_convert.py
+
 bench: $(addprefix bench-,$(BENCHES)) ## Run every benchmark; each writes build/bench/NAME.json
 
 $(KERNEL_PEERS)/.made: requirements/bench-kernels.lock
@@ -126,6 +140,15 @@ $(HE_PEERS)/.made: requirements/bench-he.lock
 
 bench-he: $(HE_PEERS)/.made
 
+$(PRIVACY_PEERS)/.made: requirements/bench-privacy.lock
+	@echo "Installing JAX Privacy for bench-privacy in $(PRIVACY_PEERS) …"
+	@rm -rf $(PRIVACY_PEERS)
+	@$(PYTHON) -m venv $(PRIVACY_PEERS)
+	@if $(PRIVACY_PEERS)/bin/python -m pip --disable-pip-version-check --quiet --quiet install --only-binary :all: --require-hashes -r $<; \
+		then touch $@; else echo "It is not there for this Python: bench-privacy runs without it."; rm -rf $(PRIVACY_PEERS); fi
+
+bench-privacy: $(PRIVACY_PEERS)/.made
+
 $(addprefix bench-,$(BENCHES)): bench-%: $(DEV_STAMP)
 	@$(BIN)/python -m bench.bench_$*
 
@@ -145,6 +168,8 @@ lock: $(DEV_STAMP) ## Resolve the dependencies again and pin them with their has
 	@$(subst --build-deps-for editable,,$(COMPILE)) --output-file requirements/bench-kernels.lock requirements/bench-kernels.in
 	@$(subst --build-deps-for editable,,$(COMPILE)) --output-file requirements/bench-round.lock requirements/bench-round.in
 	@$(subst --build-deps-for editable,,$(COMPILE)) --output-file requirements/bench-he.lock requirements/bench-he.in
+	@$(subst --build-deps-for editable,,$(COMPILE)) --output-file requirements/accounting.lock requirements/accounting.in
+	@$(subst --build-deps-for editable,,$(COMPILE)) --output-file requirements/bench-privacy.lock requirements/bench-privacy.in
 
 clean: ## Remove what make made (the environment too)
 	rm -rf build dist *.egg-info $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -149,13 +149,6 @@ MUTANTS: Final = (
         ("tests/consensus/test_updates.py",),
     ),
     Mutant(
-        "a device's signed privacy total may go back",
-        "consensus/rules/updates.py",
-        "    if charge.total < recorded:",
-        "    if False:",
-        ("tests/consensus/test_updates.py",),
-    ),
-    Mutant(
         "any registered miner may attest at once",
         "consensus/rules/updates.py",
         "        if attestation.miner not in eligible:",
@@ -220,13 +213,6 @@ MUTANTS: Final = (
         "    if body.chunk != chunk:",
         "    if False:",
         ("tests/consensus/test_rounds.py::test_wrong_openings_are_refused_by_name",),
-    ),
-    Mutant(
-        "a device whose budget has an end joins a plan without noise",
-        "consensus/rules/enrolment.py",
-        "    if device.lifetime_budget and isinstance(plan.privacy, NoPrivacy):",
-        "    if False:",
-        ("tests/consensus/test_transactions.py::test_joins_are_refused_by_name",),
     ),
     Mutant(
         "enrolment stays open after its deadline",
