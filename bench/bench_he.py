@@ -149,8 +149,17 @@ def _together(*parts: tuple[float, float]) -> tuple[float, float]:
     return sum(part[0] for part in parts), sum(part[1] for part in parts)
 
 
-def run_phe(sizes: Sizes, coordinates: int) -> tuple[Side, int] | None:
-    """Return phe's side, scaled to all coordinates, and its bytes a value; None if it is not installed."""
+@dataclass(frozen=True, slots=True)
+class Theirs:
+    """phe's side, scaled to all coordinates, its bytes a value, and which phe it was."""
+
+    side: Side
+    ciphertext_bytes: int
+    version: str
+
+
+def run_phe(sizes: Sizes, coordinates: int) -> Theirs | None:
+    """Return phe's side; None if it is not installed."""
     if not PYTHON.exists():
         return None
     vectors = [vector[:coordinates] for vector in sizes.make_values()]
@@ -168,7 +177,7 @@ def run_phe(sizes: Sizes, coordinates: int) -> tuple[Side, int] | None:
         raise WrongSumError("phe's sum is not exact")
     factor = sizes.coordinates / coordinates
     side = Side(*(_scaled(result[name], factor) for name in ("encrypting", "adding", "decrypting")))
-    return side, result["ciphertext_bytes"]
+    return Theirs(side, result["ciphertext_bytes"], result["versions"]["phe"])
 
 
 def _scaled(part: list[float], factor: float) -> tuple[float, float]:
@@ -231,17 +240,17 @@ def main() -> None:
     sizes = Sizes()
     phe = run_phe(sizes, options.coordinates)
     if options.case != "bytes":
-        rows += time_rows(run_ours(sizes), phe[0] if phe else None)
+        rows += time_rows(run_ours(sizes), phe.side if phe else None)
     if options.case != "time":
-        rows += byte_rows(sizes, phe[1] if phe else None)
+        rows += byte_rows(sizes, phe.ciphertext_bytes if phe else None)
     publish(
         "he",
         rows,
-        ("gmpy2", "phe"),
+        ("gmpy2",),
         skipped=[] if phe else [Skipped("phe", f"{PYTHON} is not there: make bench-he makes it")],
         note=f"{DEVICES} devices, {COORDINATES:,} coordinates of {VALUE_BITS} bits, N of {BITS}, {THRESHOLD} of "
-        f"{MEMBERS} members. phe was measured on {options.coordinates:,} coordinates of all devices "
-        f"({options.coordinates * DEVICES:,} values), its times scaled linearly to all.",
+        f"{MEMBERS} members. phe {phe.version if phe else ''} was measured on {options.coordinates:,} coordinates of all "
+        f"devices ({options.coordinates * DEVICES:,} values), its times scaled linearly to all.",
     )
     if missed := find_missed(rows):
         raise SystemExit(f"the goal of 50 times less is missed: {missed}")
