@@ -16,6 +16,7 @@ from commands import (
     device,
     fleet,
     init,
+    iot,
     keys,
     localnet,
     model,
@@ -73,6 +74,7 @@ for name, group, panel in (
     ("plan", plan.app, PANEL_LEARNING),
     ("model", model.app, PANEL_LEARNING),
     ("data", data.app, PANEL_LEARNING),
+    ("iot", iot.app, PANEL_LEARNING),
     ("localnet", localnet.app, PANEL_LEARNING),
 ):
     app.add_typer(group, name=name, rich_help_panel=panel)

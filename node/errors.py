@@ -10,6 +10,7 @@
     ├── EventLogError     a recorded event log is cut short, of another version, or not of this chain
     ├── KeptError         what a light device wrote down of its headers can't be used
     ├── SimulationError   a simulated world can't be made: every setting that is out of range
+    ├── GatewayError      a gateway for small devices is away, or refuses what was sent to it
     └── ClientError       a call to a node failed; its kinds are in ``node.rpc.failures``
 
 A peer's fault is never an exception here: it is a verdict. A block's fault is ``consensus``'s ``Invalid``.
@@ -72,3 +73,11 @@ class KeptError(NodeError):
 
 class SimulationError(NodeError):
     """A simulated world can't be made of these settings."""
+
+
+class GatewayError(NodeError):
+    """A gateway is away, or refuses. ``is_final``: to try the same again is of no use."""
+
+    def __init__(self, told: str, *, is_final: bool) -> None:
+        super().__init__(told)
+        self.is_final = is_final
