@@ -249,8 +249,8 @@ def main() -> None:
         ("gmpy2",),
         skipped=[] if phe else [Skipped("phe", f"{PYTHON} is not there: make bench-he makes it")],
         note=f"{DEVICES} devices, {COORDINATES:,} coordinates of {VALUE_BITS} bits, N of {BITS}, {THRESHOLD} of "
-        f"{MEMBERS} members. phe {phe.version if phe else ''} was measured on {options.coordinates:,} coordinates of all "
-        f"devices ({options.coordinates * DEVICES:,} values), its times scaled linearly to all.",
+        f"{MEMBERS} members. phe {phe.version if phe else ''} was measured on {options.coordinates:,} coordinates of "
+        f"all devices ({options.coordinates * DEVICES:,} values), its times scaled linearly to all.",
     )
     if missed := find_missed(rows):
         raise SystemExit(f"the goal of 50 times less is missed: {missed}")
