@@ -128,9 +128,7 @@ def stream(
         typer.Argument(
             metavar="READINGS.csv|-",
             help="A table with a header; - is standard input.",
-            exists=True,
             dir_okay=False,
-            allow_dash=True,
             show_default=False,
         ),
     ],

@@ -88,12 +88,15 @@ def test_readings_reach_the_gateways_table_once(tmp_path: Path, accounts: dict[s
         assert done(*send) == {"sent": 2, "earlier": 0, "incomplete": 0, "refused": 0}
         table.write_text(table.read_text() + "2015-01-01 02,1001,N\n2015-01-01 03,12,N\n")
         assert done(*send, "--batch", "1") == {"sent": 1, "earlier": 2, "incomplete": 0, "refused": 1}
+        more = ("iot", "stream", group, "-", "--key", tmp_path / "sensor.json", "--batch", "1")
+        assert done(*more, given="time,PM2.5\n2015-01-01 04,9.5\n")["sent"] == 1
         take = ("--key", tmp_path / "gateway.json", "--out", tmp_path / "kept", "--to", tmp_path / "rows.csv")
-        assert done("iot", "collect", group, *take)["devices"] == {accounts["sensor"]: 3}
+        assert done("iot", "collect", group, *take)["devices"] == {accounts["sensor"]: 4}
         fetched = done("iot", "model", group, "--to", tmp_path / "fetched.npz")
         assert fetched["gateway"] == accounts["gateway"]
     sensor = accounts["sensor"]
     rows = f"time,device,PM2.5\n2015-01-01 00,{sensor},7\n2015-01-01 01,{sensor},\n2015-01-01 03,{sensor},12\n"
+    rows += f"2015-01-01 04,{sensor},10\n"
     assert (tmp_path / "rows.csv").read_text() == rows
     assert (tmp_path / "fetched.npz").read_bytes() == b"weights"
 
