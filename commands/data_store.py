@@ -139,7 +139,7 @@ def append(
         reader = LineReader(store.role, "standard input", delimiter, time_column)
         stored, refused, last = 0, 0, 0
         try:
-            for lines in pieces(sys.stdin.fileno()):
+            for lines in pieces(_standard_input()):
                 numbers, rows, times = reader.read(lines)
                 good, bad = sift(store, rows, numbers, skip_bad)
                 if good:
@@ -325,6 +325,10 @@ def export(
         text.detach()
     warn(f"{file} holds the rows unencrypted.")
     emit(as_json, {"file": str(file), "rows": count}, sentence(f"{counted(count, 'row')} written."))
+
+
+def _standard_input() -> int:
+    return sys.stdin.fileno()
 
 
 # --- what the commands share ---------------------------------------------------------------------

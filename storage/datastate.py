@@ -52,11 +52,15 @@ class ClosedSegment(Record):
 
 
 class Hold(Record):
-    """A plan trains on the rows below ``end``, of which there were ``rows`` when it was joined."""
+    """A plan trains on the rows below ``end``, of which there were ``rows`` when it was joined.
+
+    ``is_broken``: their holder has insisted on their age since, and some are gone.
+    """
 
     plan: HashField
     end: Natural
     rows: Natural
+    is_broken: bool = False
 
 
 class DataState(Record):

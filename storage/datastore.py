@@ -211,7 +211,10 @@ class DataStore:
     # --- expiry -----------------------------------------------------------------------------------
 
     def expire(self, now: int, *, even_held: bool = False) -> Expired:
-        """Let rows go that are older than the store's age; those that a plan holds stay, unless ``even_held``."""
+        """Let rows go that are older than the store's age; those that a plan holds stay, unless ``even_held``.
+
+        With it, holds of rows that went are broken: nothing more is to be learnt under these plans.
+        """
         with self._files.locked() as state:
             if not state.limits.max_age_ms:
                 return Expired(0, 0)
@@ -223,19 +226,22 @@ class DataStore:
                     state = self._files.write(self._close_tail(state, tail))
             finally:
                 tail.close()
-            removed, held = state.removed, 0
+            removed, held, first_lost = state.removed, 0, state.open_first
             for segment in state.closed:
                 if segment.oldest >= limit:
                     continue
+                before = state.removed
                 if segment.newest < limit and segment.first >= held_below:
                     state = _without(state, segment, segment.rows)
-                    continue
-                kept, stay = self._without_old(state, segment, limit, held_below)
-                held += stay
-                if len(kept) < segment.rows:
-                    state = self._rewrite(state, segment, kept)
+                else:
+                    kept, stay = self._without_old(state, segment, limit, held_below)
+                    held += stay
+                    if len(kept) < segment.rows:
+                        state = self._rewrite(state, segment, kept)
+                if state.removed > before:
+                    first_lost = min(first_lost, segment.first)
             if state.removed > removed:
-                self._files.write(state)
+                self._files.write(_broken_from(state, first_lost) if even_held else state)
                 self._files.sweep(state)
             return Expired(state.removed - removed, held)
 
@@ -406,7 +412,14 @@ class DataStore:
 
 def _held_below(state: DataState) -> int:
     """Return the number below which plans hold rows; 0 if none does."""
-    return max((hold.end for hold in state.holds), default=0)
+    return max((hold.end for hold in state.holds if not hold.is_broken), default=0)
+
+
+def _broken_from(state: DataState, first: int) -> DataState:
+    """Return the state in which the holds of rows from this one on are broken."""
+    return replace(
+        state, holds=tuple([replace(one, is_broken=one.is_broken or one.end > first) for one in state.holds])
+    )
 
 
 def _without(state: DataState, segment: ClosedSegment, rows: int) -> DataState:

@@ -69,6 +69,10 @@ class GrowingSource(Protocol):
         """Return the plans for which rows are held. Nothing is read."""
         ...
 
+    def is_intact(self, plan: Hash) -> bool:
+        """Are rows held for a plan, and none of them gone against the hold? Few bytes are read."""
+        ...
+
     def release(self, plan: Hash) -> None:
         """Hold nothing for this plan any more."""
         ...

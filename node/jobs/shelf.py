@@ -30,7 +30,7 @@ class DataShelf:
         """
         with self._lock:
             if isinstance(source, GrowingSource):
-                if self._held is None or self._held[:2] != (role, plan) or plan not in source.held():
+                if self._held is None or self._held[:2] != (role, plan) or not source.is_intact(plan):
                     self._held = (role, plan, source.load_for(plan, role))
             elif self._held is None or self._held[0] != role:
                 self._held = (role, None, source.load(role))

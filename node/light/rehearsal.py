@@ -72,6 +72,10 @@ class PretendedRows:
         """Return the plans for which rows are held."""
         return self._real.held()
 
+    def is_intact(self, plan: Hash) -> bool:
+        """Are rows held for a plan, and none of them gone against the hold?"""
+        return self._real.is_intact(plan)
+
     def release(self, plan: Hash) -> None:
         """Pretend."""
 

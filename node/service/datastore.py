@@ -80,7 +80,7 @@ class StoreSource:
     def __init__(self, store: DataStore, now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000) -> None:
         self._store, self._now_ms = store, now_ms
         self._role = stored_role(store.facts().schema)
-        self._held = {Hash(hold.plan): hold.end for hold in store.holds()}
+        self._held = {Hash(hold.plan) for hold in store.holds()}
         self._seen: dict[Hash, tuple[int, int]] = {}
         """By plan: the end and the number of the rows that were read for it last."""
 
@@ -100,9 +100,14 @@ class StoreSource:
 
     def load_for(self, plan: Hash, role: Role) -> Dataset:
         """Return the rows held for a plan; where none are, all that there are now."""
-        end = self._held.get(plan)
-        if end is not None:
-            return _explained(lambda: self._load(role, end))
+        hold = _explained(lambda: self._store.held(plan))
+        if hold is not None and hold.is_broken:
+            raise DataError(
+                f"{self.name}: rows that plan {plan.hex()[:16]} is trained on were let go although it holds them; the "
+                "device takes no further part in it"
+            )
+        if hold is not None:
+            return _explained(lambda: self._load(role, hold.end))
         data, self._seen[plan] = self._load_now(role)
         return data
 
@@ -142,17 +147,22 @@ class StoreSource:
             return False
         except StorageError as error:
             raise DataError(str(error)) from None
-        self._held[plan] = end
+        self._held.add(plan)
         return True
 
     def held(self) -> frozenset[Hash]:
         """Return the plans for which rows are held."""
         return frozenset(self._held)
 
+    def is_intact(self, plan: Hash) -> bool:
+        """Are rows held for a plan, and none of them gone against the hold?"""
+        hold = _explained(lambda: self._store.held(plan))
+        return hold is not None and not hold.is_broken
+
     def release(self, plan: Hash) -> None:
         """Hold nothing for this plan any more."""
         _explained(lambda: self._store.release(plan))
-        self._held.pop(plan, None)
+        self._held.discard(plan)
         self._seen.pop(plan, None)
 
 

@@ -370,8 +370,14 @@ def test_the_holder_may_insist_on_the_age(place):
     store = make(place, SMALL)
     fill(store, range(10))
     store.hold(PLAN, ALICE, *store.extent())
-    assert store.expire(115, even_held=True).rows == 10
-    assert store.held(PLAN) is not None
+    store.hold(OTHER, ALICE, 3, 3)
+    assert store.expire(105).rows == 0
+    assert store.expire(105, even_held=True).rows == 5
+    assert [hold.is_broken for hold in store.holds()] == [True, True]
+    fill(store, range(10, 14))
+    store.hold(Hash(b"r" * 32), ALICE, *store.extent())
+    assert store.expire(111).rows == 0
+    assert [hold.is_broken for hold in DataStore(place, SECRET).holds()] == [True, True, False]
 
 
 def test_rows_that_went_between_reading_and_joining_are_not_held(place):
