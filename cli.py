@@ -22,6 +22,7 @@ from commands import (
     model,
     node,
     plan,
+    privacy,
     simulate,
     stake,
     train,
@@ -61,6 +62,7 @@ node.add_to(app)
 account.add_to(app)
 stake.add_to(app)
 train.add_to(app)
+privacy.add_to(app)
 fleet.add_to(app)
 simulate.add_to(app)
 for name, group, panel in (

@@ -163,6 +163,64 @@ def permit(
     send(home, PermitDevice(account), wait, timeout, as_json, ("On the device:", "fedchain device run DATA --consent"))
 
 
+@app.command(
+    "budget",
+    epilog=example("fedchain device budget 500000 --wait", "fedchain device budget --epsilon 2 --delta 1e-6 --wait"),
+)
+@command
+def budget(
+    loss: Annotated[
+        int | None, typer.Argument(metavar="MICRO-ZCDP", help="The budget, a whole number.", show_default=False)
+    ] = None,
+    epsilon: Annotated[
+        float | None, typer.Option("--epsilon", help="Or an epsilon, with --delta.", show_default=False)
+    ] = None,
+    delta: Annotated[float | None, typer.Option("--delta", help="The delta of --epsilon.", show_default=False)] = None,
+    home: HomeOption = None,
+    wait: WaitOption = False,
+    timeout: TimeoutOption = 120.0,
+    as_json: JsonFlag = False,
+) -> None:
+    """Set or lower this device's lifetime privacy budget: it can never be raised again.
+
+    From then on no block takes an update that would make it lose more, over all plans, and none of a plan without
+    noise. Free, once in 100 blocks. What running plans may still need does not bound it: they get what fits.
+    """
+    from chain.transaction import LowerBudget
+
+    send(
+        home,
+        LowerBudget(_budget(loss, epsilon, delta)),
+        wait,
+        timeout,
+        as_json,
+        ("What it has lost, and what is left:", f"fedchain privacy{at_home(home)}"),
+    )
+
+
+def _budget(loss: int | None, epsilon: float | None, delta: float | None) -> int:
+    """Return the budget that the command line names, in micro-zCDP."""
+    from chain.ids import INT_MAX
+    from fl.privacy.convert import loss_within
+
+    if (loss is None) == (epsilon is None):
+        raise UsageFault("name the budget in micro-zCDP, or as --epsilon with --delta: one of the two")
+    if loss is not None:
+        if delta is not None:
+            raise UsageFault("--delta belongs to --epsilon; a budget in micro-zCDP needs none")
+        if not 0 < loss <= INT_MAX:
+            raise UsageFault(f"budget {loss}: must be 1 … {INT_MAX} micro-zCDP; 0 would be none at all")
+        return loss
+    if epsilon is None or not 0 < epsilon < 1000:
+        raise UsageFault(f"--epsilon {epsilon}: must be above 0 and below 1000")
+    if delta is None or not 0 < delta < 1:
+        raise UsageFault(f"--delta {delta}: is needed with --epsilon; must be above 0 and below 1")
+    found = loss_within(epsilon, delta)
+    if not found:
+        raise UsageFault(f"--epsilon {epsilon} at delta {delta} is less than 1 micro-zCDP, the least budget")
+    return found
+
+
 @app.command("status", epilog=example("fedchain device status --home hospital"))
 @command
 def status(home: HomeOption = None, as_json: JsonFlag = False) -> None:

@@ -60,6 +60,7 @@ from node.rpc.shapes import (
     PeerView,
     PlanDetail,
     PlanView,
+    PrivacyView,
     ProofView,
     StakeView,
     SupplyView,
@@ -168,6 +169,11 @@ class Client(RpcConnection):
     async def join(self, plan: Hash | str, role: str = "") -> None:
         """Have the node's device serve a plan."""
         await self.get(Done, "device.join", plan=_hex(plan), role=role)
+
+    async def privacy(self, device: AccountId | str | None = None, start: int = 0, limit: int = 1000) -> PrivacyView:
+        """Return what a device (None: the node's own) has lost, what is left, and its charges from ``start`` on."""
+        named = None if device is None else await self._address(device)
+        return await self.get(PrivacyView, "privacy.get", device=named, start=start, limit=limit)
 
     async def fleet_status(self) -> FleetStatus:
         """Return what the devices that the node hosts do."""

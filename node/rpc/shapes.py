@@ -69,6 +69,14 @@ class AccountParams(Shape):
     prove: bool = False
 
 
+class PrivacyParams(Shape):
+    """A device (else the node's own), and which of its charges to list: from number ``start`` on, ``limit`` at most."""
+
+    device: Address | None = None
+    start: Whole = 0
+    limit: Annotated[int, Meta(ge=0, le=1000)] = 1000
+
+
 class StakeParams(Shape):
     """An account; else the node's own."""
 
@@ -278,6 +286,66 @@ class AccountView(Shape):
     proof: ProofView | None
 
 
+class PrivatePlanView(Shape):
+    """What a plan that a device joined has cost it so far, and what it may still cost; losses in micro-zCDP.
+
+    ``unit``: whose presence its noise hides, "record" or "device"; null: its updates carry no noise, and their loss has
+    no bound. ``budget`` is the plan's own bound for a device, ``samples`` the rows it enrolled with.
+    """
+
+    plan: HexId
+    title: str
+    status: Literal["enrolling", "running", "finished", "cancelled"]
+    mechanism: str
+    unit: Literal["record", "device"] | None
+    samples: Whole
+    budget: Whole
+    spent: Whole
+    reserved: Whole
+
+
+class ChargeView(Shape):
+    """One charge of a device's: an update that a block carried, or what joining published (``phase`` is null).
+
+    ``loss`` and ``total``, the device's whole loss after it, in micro-zCDP; ``epsilon`` in 10^-6, null if not pure.
+    """
+
+    height: Whole
+    time_ms: Whole
+    plan: HexId
+    round: Whole
+    phase: Whole | None
+    mechanism: str
+    loss: Whole
+    epsilon: Whole | None
+    total: Whole
+
+
+class PrivacyView(Shape):
+    """What the chain knows of a device's privacy after block ``height``; losses in micro-zCDP.
+
+    loss       of all it released and published: the larger of what it signed and what blocks carried
+    charged    what blocks carried; the rest of ``loss`` are releases that no block carried
+    lifetime   its lifetime budget, 0: none; ``free`` is what is neither lost nor reserved, null without a budget, and
+               below 0 where more was reserved before it was lowered, or releases were lost
+    epsilon    pure ε in 10^-6, null if something that counts was not pure
+    plans      of the newest 1,000 plans those that it joined; ``charges`` counts all charges, ``history`` lists some
+    """
+
+    device: Address
+    height: Whole
+    registered: bool
+    loss: Whole
+    charged: Whole
+    lifetime: Whole
+    reserved: Whole
+    free: int | None
+    epsilon: Whole | None
+    plans: tuple[PrivatePlanView, ...]
+    charges: Whole
+    history: tuple[ChargeView, ...]
+
+
 class BlockView(Shape):
     """A block: its header's fields, its body's records, and what happened in it (main chain only).
 
@@ -356,6 +424,8 @@ class TaskView(Shape):
     deadline: Whole
     selected: tuple[Address, ...]
     committed: tuple[Address, ...]
+    shared: tuple[Address, ...]
+    decrypted: tuple[Address, ...]
     revealed: tuple[Address, ...]
     model: HexId
 

@@ -123,7 +123,7 @@ MUTANTS: Final = (
     Mutant(
         "an update needs no signature of its device",
         "consensus/rules/updates.py",
-        "    if not signatures.is_signed(update.release.device, update.signature, update.id):",
+        "    if not signatures.is_signed(update.release.device, update.signature, id):",
         "    if False:",
         ("tests/consensus/test_updates.py",),
     ),

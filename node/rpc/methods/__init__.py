@@ -8,6 +8,7 @@ from node.rpc.methods.ledger import LEDGER_METHODS
 from node.rpc.methods.node import NODE_METHODS
 from node.rpc.methods.peers import PEER_METHODS
 from node.rpc.methods.plans import PLAN_METHODS
+from node.rpc.methods.privacy import PRIVACY_METHODS
 from node.rpc.methods.staking import STAKE_METHODS
 from node.rpc.registry import Method, Nothing, Registry, openrpc
 
@@ -38,7 +39,8 @@ def make_registry() -> Registry[NodeDoors]:
     itself: Method[NodeDoors, Nothing] = Method(
         "rpc.discover", "Returns the OpenRPC document of all methods.", Nothing, dict[str, Any], discover
     )
-    registry = Registry([*NODE_METHODS, *PEER_METHODS, *LEDGER_METHODS, *PLAN_METHODS, *STAKE_METHODS, itself])
+    known = [*NODE_METHODS, *PEER_METHODS, *LEDGER_METHODS, *PLAN_METHODS, *STAKE_METHODS, *PRIVACY_METHODS]
+    registry = Registry([*known, itself])
     document = openrpc_document(registry)
     return registry
 
