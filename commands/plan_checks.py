@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def describe_checks(plan: "Plan") -> dict[str, dict[str, int | str]]:
     """Return the numbers of the plan's checks by name, those it has."""
-    from fl.plan.schema import Commit, LeaveOneOut, Pace, Replay, Shapley
+    from fl.plan.schema import Commit, LeaveOneOut, Masked, Pace, Paillier, Replay, Shapley
 
     found: dict[str, dict[str, int | str]] = {}
     for policy in plan.verification.policies:
@@ -33,6 +33,11 @@ def describe_checks(plan: "Plan") -> dict[str, dict[str, int | str]]:
             found["contribution"] = {"rule": "leave-one-out", "cap_percent": cap}
         case Shapley(cap_percent=cap, permutations=orders):
             found["contribution"] = {"rule": "shapley", "cap_percent": cap, "permutations": orders}
+    match plan.aggregation:
+        case Paillier(threshold=threshold, cohort=cohort):
+            found["encryption"] = {"type": "paillier", "threshold": threshold, "cohort": cohort}
+        case Masked(threshold_percent=percent, cohort=cohort):
+            found["encryption"] = {"type": "masks", "threshold_percent": percent, "cohort": cohort}
     return found
 
 
@@ -70,6 +75,8 @@ def list_checks(plan: "Plan") -> list[tuple[str, str]]:
         beyond = "counts for what its time allows" if pace["outliers"] == "less" else "is refused"
         told = f"who reports more than {pace['ratio']} times the speed of the round's median device {beyond}"
         lines.append(("pace", f"{told}; says nothing of fewer than 4 reports, and proves nothing"))
+    if "encryption" in checks:
+        lines += _list_encryption(checks["encryption"])
     if "contribution" in checks:
         worth, rule = checks["contribution"], "what the round loses without it (leave-one-out)"
         if worth["rule"] == "shapley":
@@ -82,3 +89,23 @@ def list_checks(plan: "Plan") -> list[tuple[str, str]]:
             )
         )
     return lines
+
+
+def _list_encryption(how: "dict[str, int | str]") -> list[tuple[str, str]]:
+    """Return what is hidden from whom, and what nobody checks."""
+    crowd = "its devices are said to be known, each one party"
+    if how["cohort"] == "open":
+        crowd = "anybody may join, so updates carry noise as well"
+    if how["type"] == "paillier":
+        who = f"any {how['threshold']} members of the committee decrypt it, and every node checks that to the bit"
+        trust = (
+            f"trusted: fewer than {how['threshold']} members work together, and who dealt the key forgot it"
+        )
+    else:
+        who = f"{how['threshold_percent']} % of the selected devices must stay to take the masks off"
+        trust = "trusted: more than two thirds of the selected devices follow the protocol"
+    return [
+        ("encrypted", f"single updates, for everybody; only the sum of a phase is opened: {who}"),
+        ("", f"{trust}; {crowd}"),
+        ("unseen", "that an encrypted update is in bounds and comes from training: one bad device can spoil a sum"),
+    ]

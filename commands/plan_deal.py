@@ -11,8 +11,8 @@ from commands.show import facts, sentence
 
 def add_to(app: typer.Typer) -> None:
     """Add the command."""
-    members = "--member ACCOUNT --member ACCOUNT --member ACCOUNT"
-    app.command("deal", epilog=example(f"fedchain plan deal plan.toml {members} --out dealt.toml"))(deal)
+    told = "fedchain plan deal plan.toml --member fed1… --member fed1… --out ready.toml"
+    app.command("deal", epilog=example(told))(deal)
 
 
 @command
@@ -29,7 +29,7 @@ def deal(
         typer.Option("--out", metavar="FILE", help="Where the plan with its key goes.", show_default=False),
     ],
     bits: Annotated[
-        int, typer.Option("--bits", min=2048, max=4096, help="Size of the modulus; even, a multiple of 8.")
+        int, typer.Option("--bits", metavar="BITS", min=2048, max=4096, help="Size of the modulus; even, a multiple of 8.")
     ] = 2048,
     as_json: JsonFlag = False,
 ) -> None:

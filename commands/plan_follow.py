@@ -163,6 +163,13 @@ def _task(task: "TaskView") -> str:
     heard, things = (len(task.revealed), "updates")
     if task.step == "commit":
         heard, things = len(task.committed), "commitments"
+    if task.step == "share":
+        heard, things = len(task.shared), "devices have shared"
+    if task.step == "decrypt":
+        return (
+            f"round {task.round + 1}, {task.phase_name}, {task.step}: {counted(len(task.decrypted), 'part')} of the "
+            f"decryption, until block {task.deadline}"
+        )
     return (
         f"round {task.round + 1}, {task.phase_name}, {task.step}: {heard} of {len(task.selected)} "
         f"{things}, until block {task.deadline}"

@@ -73,7 +73,7 @@ def reproduce(
     if document["unused"]:
         names = ", ".join(document["unused"][:5])
         raise CommandFailed(f"rows that no device of the plan had: {names}", "leave them out, or name the device")
-    if not document["repeated"]:
+    if not document["repeated"] and not document["summed"]:
         raise CommandFailed("nothing was made again", "none of these rows are of this plan's devices")
 
 
@@ -81,6 +81,7 @@ async def _reproduced(
     node: "Client", name: str, data: Path, pairs: Sequence[str], role: str
 ) -> "tuple[PlanRecord, list[PhaseReport], Reproduction]":
     from fl.parallel import cores
+    from fl.privacy.charges import is_private
     from fl.problem import compile_problem
     from fl.reproduce import Reproduction
     from node.planrecord import read_record
@@ -88,6 +89,11 @@ async def _reproduced(
     with waiting("reading the chain") as say:
         plan = await find_plan(node, name)
         record = await read_record(node, plan, lambda done, of: say(f"reading the chain, block {done}/{of}"))
+    if is_private(record.plan):
+        raise CommandFailed(
+            "the plan's updates carry noise that their devices alone have drawn",
+            "what it learned can't be made again; that is what the noise is for",
+        )
     if not record.phases:
         raise CommandFailed("no task of this plan was opened yet", "fedchain plan watch shows when one is")
     with waiting("reading the data"):
@@ -190,6 +196,7 @@ def _document(record: "PlanRecord", reports: "Sequence[PhaseReport]", run: "Repr
         "devices_found": len(run.rows_of),
         "updates": sum(len(report.updates) for report in reports),
         "repeated": sum(report.count("repeated") for report in reports),
+        "summed": sum(report.count("summed") for report in reports),
         "taken": sum(report.count("taken") for report in reports),
         "missing": sum(report.count("missing") for report in reports),
         "different_updates": different,
@@ -212,6 +219,10 @@ def _shown(document: dict[str, Any]) -> list[RenderableType]:
                 ("status", f"{document['status']} after {counted(document['rounds'], 'round')}"),
                 ("devices", f"{known} have their rows here"),
                 ("updates", f"{document['repeated']} of {document['updates']} made again, bit for bit"),
+                (
+                    "summed",
+                    f"{counted(document['summed'], 'update')}, compared in their sums" if document["summed"] else None,
+                ),
                 ("differ", Text(counted(len(different), "update"), "red") if different else None),
                 ("taken", f"{counted(document['taken'], 'update')} from the chain" if document["taken"] else None),
                 (

@@ -87,6 +87,13 @@ def get_decryptions(view: StateView, state: RoundState) -> list[Decryption]:
     return [part for part in found if part is not None]
 
 
+def get_serving(view: StateView, state: RoundState) -> tuple[AccountId, ...]:
+    """Return the members of a committee who gave a part for the sum; devices under masks help themselves."""
+    if is_sharing_first(view, Hash(state.task.plan)):
+        return ()
+    return tuple([AccountId(part.helper) for part in get_decryptions(view, state)])
+
+
 def get_protected(view: StateView, state: RoundState) -> list[RevealedUpdate]:
     """Return the updates that are decrypted together, in draw order."""
     plan, task = Hash(state.task.plan), Hash(state.task.digest)

@@ -82,7 +82,8 @@ class OpenTask(Record):
 
     step       its name (``fl.steps``); ``deadline`` is the last block of the step (0: it has none)
     opened …   height and time of the block that opened the task
-    selected   the devices asked, in draw order; ``committed`` and ``revealed`` those heard so far
+    selected   the devices asked, in draw order; ``committed``, ``shared`` and ``revealed`` those heard so far
+    decrypted  who has given a part of what decrypts the sum, where updates are encrypted
     model      the global model's bytes (int64 little-endian), ``carry`` what the phase before settled
     """
 
@@ -97,6 +98,8 @@ class OpenTask(Record):
     revealed: tuple[AccountField, ...]
     goal: Natural
     committed: tuple[AccountField, ...] = ()
+    shared: tuple[AccountField, ...] = ()
+    decrypted: tuple[AccountField, ...] = ()
 
 
 def list_plans(view: StateView, start: int = 0, limit: int | None = None) -> tuple[PlanEntry, ...]:
@@ -138,6 +141,8 @@ def get_open_task(view: StateView, plan: Hash) -> OpenTask | None:
         revealed=tuple([update.device for update in found if update is not None]),
         goal=state.goal,
         committed=get_committed(view, state),
+        shared=tuple([device for device, _ in get_masks(view, state)]),
+        decrypted=tuple([part.helper for part in get_decryptions(view, state)]),
     )
 
 

@@ -25,12 +25,17 @@ from fl.envelope import read_contribution, send_update
 from fl.errors import DataError, DivergenceError
 from fl.models import initial_model
 from fl.parallel import mapped
-from fl.plan.dimensions import audit_policy
+from fl.plan.dimensions import audit_policy, encryption_of
 from fl.problem import Problem
+from fl.secure.quantise import sum_in_clear
 from fl.task import device_seed
 
-Origin = Literal["repeated", "differs", "taken", "missing"]
-"""repeated: made again, the same bytes; differs: made again, other bytes; taken: from the record; missing: neither."""
+Origin = Literal["repeated", "summed", "differs", "taken", "missing"]
+"""How an update came to be known again.
+
+repeated: made again, the same bytes; summed: made again, to be compared in the sum alone, since the record has it
+encrypted; differs: made again, other bytes; taken: from the record; missing: neither.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +153,8 @@ class Reproduction:
             self._carry = None
             return None
         assert self._carry is not None
+        if encryption_of(self.problem.plan) is not None:
+            accepted = [sum_in_clear(self.problem, recorded.phase, accepted)]
         outcome = self.problem.algorithm.settle(self.problem, recorded.phase, self._model, self._carry, accepted)
         self._carry = outcome.carry
         if outcome.model is None:
@@ -160,6 +167,9 @@ class Reproduction:
     def _made(self, recorded: RecordedPhase, update: RecordedUpdate) -> tuple[UpdateReport, bytes | None]:
         """Return what came of an update, and the payload to go on with: the record's, if what was made differs."""
         name = self.rows_of.get(update.device, "")
+        if encryption_of(self.problem.plan) is not None:
+            made = self._train(recorded, update.device, self.sources[name]) if name else None
+            return UpdateReport(update.device, "missing" if made is None else "summed", name), made
         if not name:
             payload = self.fetch(update.payload)
             return UpdateReport(update.device, "missing" if payload is None else "taken", ""), payload

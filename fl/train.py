@@ -33,7 +33,7 @@ from fl.privacy.charges import is_private
 from fl.privacy.noise import add_noise
 from fl.privacy.randomness import SYSTEM_RANDOM, RandomSource
 from fl.problem import Problem
-from fl.secure.quantise import get_cohort_update, quantise
+from fl.secure.quantise import sum_in_clear
 from fl.task import Task, device_seed, draw
 
 MAX_ITERATIONS: Final = 2000
@@ -200,12 +200,9 @@ class _Federation:
 
     def _summed(self, phase: int, settled: list[Settled]) -> list[Settled]:
         """Return the devices' updates, or their sum where the plan would have them encrypted: the same to the bit."""
-        problem = self.problem
-        if encryption_of(problem.plan) is None:
+        if encryption_of(self.problem.plan) is None:
             return settled
-        quantised = [quantise(problem, phase, each.samples, each.contribution.vector) for each in settled]
-        sums: list[int] = np.sum(quantised, axis=0).tolist()
-        return [get_cohort_update(problem, phase, [each.samples for each in settled], sums)]
+        return [sum_in_clear(self.problem, phase, settled)]
 
     def _drawn(self, beacon: Hash) -> list[str]:
         """Return the devices of a round: the goal count, in the beacon's order."""

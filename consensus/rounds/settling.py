@@ -19,7 +19,7 @@ from consensus.auditing import Outcome, get_outcomes
 from consensus.committing import find_copies
 from consensus.contributions import compute_device_parts, keep_contributions
 from consensus.disputes import get_refuted
-from consensus.encryption import is_encrypted, open_sum
+from consensus.encryption import get_serving, is_encrypted, open_sum
 from consensus.errors import MissingPayload
 from consensus.events import PhaseSettled, RewardPaid, RoundSettled, UpdateRefused
 from consensus.fees import get_settle_fee
@@ -225,6 +225,7 @@ def judge(
     """Return the attempt's progress with this phase's verdicts taken in; tell of each refusal.
 
     Who attested an accepted update has verified its samples, and so has who said of an audited one what came of it.
+    A committee's members whose parts open the sum have served all of its samples.
     """
     task = state.task
     before = need_record(ledger.view, progress_key(task.plan), RoundProgress)
@@ -252,6 +253,8 @@ def judge(
         devices.append(report if known is None else combine_reports(known, report))
         for miner in update.credited:
             verified[miner] = verified.get(miner, 0) + update.samples
+    for member in get_serving(ledger.view, state):
+        verified[member] = verified.get(member, 0) + sum(update.samples for update in updates)
     miners = [MinerReport(miner, samples, Amount(0)) for miner, samples in sorted(verified.items())]
     return replace(before, devices=tuple(devices), miners=tuple(miners), refused=tuple(refused))
 

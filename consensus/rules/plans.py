@@ -13,7 +13,7 @@ from consensus.errors import Invalid
 from consensus.events import PlanSubmitted
 from consensus.fees import compute_need, get_join_fee, get_model_fee, get_update_fee
 from consensus.ledger import Ledger, take_funds
-from consensus.problems import compile_document
+from consensus.problems import compile_document, get_problem
 from consensus.records import Funds, PlanEntry
 from consensus.rounds.closing import cancel_plan
 from consensus.rounds.queue import enter_active, put_due
@@ -21,18 +21,22 @@ from consensus.rules.common import need_plan
 from consensus.state import (
     PLANS_KEY,
     document_key,
+    get_active,
     get_plan,
     get_plan_count,
     model_key,
     number_key,
     plan_at_key,
 )
+from consensus.view import StateView
 from fl.envelope import largest_payload
 from fl.errors import FLError
 from fl.models import initial_model
 from fl.plan.dimensions import model_bytes, replay_policy, replay_work, settle_work
 from fl.plan.schema import LEARNING_RULES, Plan, decode_plan, plan_id
 from fl.plan.validate import check_plan
+from fl.secure.paillier import shared_factor
+from fl.secure.paillier_scheme import get_modulus
 from fl.secure.registry import find_faults
 
 MAX_DETAIL: Final = 1000
@@ -46,6 +50,7 @@ def submit_plan(ledger: Ledger, transaction: Transaction, body: SubmitPlan) -> N
     name = plan_id(plan)
     if get_plan(ledger.view, name) is not None:
         raise Invalid("plan.submit.known", f"plan {name.hex()} is on this chain already; change its nonce")
+    check_modulus(ledger.view, plan)
     funds, model_fee = check_escrow(plan, rules, body.escrow), get_model_fee(plan, rules)
     deadline = Height(height + plan.deadlines.enrol_blocks)
     number = get_plan_count(ledger.view)
@@ -76,6 +81,21 @@ def submit_plan(ledger: Ledger, transaction: Transaction, body: SubmitPlan) -> N
     ledger.put_plan(take_funds(entry, fees=model_fee))
     ledger.earn(model_fee)
     ledger.tell(PlanSubmitted(name, transaction.sender, body.escrow, deadline))
+
+
+def check_modulus(view: StateView, plan: Plan) -> None:
+    """Check that a committee's modulus has no factor in common with that of any plan that is active. ``Invalid``."""
+    modulus = get_modulus(plan)
+    if modulus is None:
+        return
+    for name in get_active(view):
+        other = get_modulus(get_problem(view, name).plan)
+        if other is not None and shared_factor([modulus, other]) is not None:
+            raise Invalid(
+                "plan.submit.key",
+                f"the committee's modulus has a factor in common with plan {name.hex()[:16]}'s: who sees both can "
+                "decrypt; deal a new key for each plan, on a machine with good randomness",
+            )
 
 
 def get_model_size(document: bytes) -> int:

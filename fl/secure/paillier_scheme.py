@@ -20,7 +20,7 @@ from fl.errors import PayloadError
 from fl.errors import Problem as Fault
 from fl.objective import Objective
 from fl.plan.dimensions import most_selected
-from fl.plan.schema import Paillier
+from fl.plan.schema import Paillier, Plan
 from fl.privacy.randomness import RandomSource, SeededRandom
 from fl.secure import paillier
 from fl.secure.base import Cohort, Gathered, get_context
@@ -137,6 +137,12 @@ def _spec_of(problem: Objective) -> Paillier:
     spec = problem.plan.aggregation
     assert isinstance(spec, Paillier)
     return spec
+
+
+def get_modulus(plan: Plan) -> bytes | None:
+    """Return the modulus of a plan's committee; None if it has none, or no key that reads."""
+    key = _read_key(plan.aggregation.key) if isinstance(plan.aggregation, Paillier) else None
+    return None if key is None else key.modulus
 
 
 @lru_cache(maxsize=64)

@@ -60,3 +60,10 @@ def get_cohort_update(problem: Objective, phase: int, samples: Sequence[int], su
     most = min(most, VALUE_MAX)
     vector = np.array([min(max(value, -most), most) for value in values], dtype=np.int64)
     return Settled.of(COHORT, total, Contribution(vector, None, 0))
+
+
+def sum_in_clear(problem: Objective, phase: int, settled: Sequence[Settled]) -> Settled:
+    """Return the cohort's update made of updates that are known: to the bit what is decrypted on a chain."""
+    vectors = [quantise(problem, phase, each.samples, each.contribution.vector) for each in settled]
+    sums: list[int] = np.sum(vectors, axis=0).tolist()
+    return get_cohort_update(problem, phase, [each.samples for each in settled], sums)

@@ -14,6 +14,8 @@ from consensus.view import StateView
 from fl.algorithms import support
 from fl.errors import DataError
 from fl.fleet import Fleet
+from fl.plan.dimensions import encryption_of
+from fl.privacy.charges import is_private
 from fl.problem import Problem
 from fl.steps import step_table
 from node.fleet.hosted import HostedFleet
@@ -87,6 +89,10 @@ def inspect_fleet(spec: InspectFleet, world: World, control: JobControl) -> JobR
     plan = problem.plan
     if any(step.message not in _ANSWERED for phase in step_table(plan) for step in phase.steps if step.name != "open"):
         return Declined("the plan asks its devices for more than updates; a fleet's devices answer with updates alone")
+    if encryption_of(plan) is not None or is_private(plan):
+        return Declined(
+            "the plan's updates are encrypted or carry noise; a fleet sends plain ones: run devices"
+        )
     try:
         role = find_role(plan, spec.role)
         data = fleet.load(role)

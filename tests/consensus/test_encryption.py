@@ -297,3 +297,29 @@ def test_masks_are_for_as_many_as_can_share_with_each_other() -> None:
     """Each shares with each: more than the scheme takes are refused, and so are sums that do not fit its slots."""
     plan = secret_plan(masked(), devices=(3, 200, 200))
     assert "participation.goal_devices" in faults(replace(plan, fraction_bits=16))
+
+
+def test_two_plans_have_two_keys() -> None:
+    """Who deals one key twice, or draws a prime twice, is told so when the second plan is submitted."""
+    chain = SecretChain(secret_plan(paillier()))
+    second = chain.submit(secret_plan(paillier(), nonce=1))
+    chain.mine()
+    [refused] = chain.rejected.values()
+    assert refused.rule == "plan.submit.key"
+    assert chain.plan.hex()[:16] in refused.detail
+    other = chain.submit(secret_plan(paillier(key=dealt_key(label=b"another")), nonce=2))
+    chain.mine()
+    assert chain.rejected == {}
+    assert chain.entry(other).status == "enrolling"
+    assert second != other
+
+
+def test_members_are_paid_for_what_they_open() -> None:
+    """Those whose parts opened the sums share the miners' pool with the producers who brought the updates."""
+    chain = SecretChain(secret_plan(paillier()))
+    for _ in range(2):
+        chain.pass_phase(*ALL)
+    [record] = get_history(chain, chain.plan)
+    paid = {report.miner: report.reward for report in record.miners}
+    assert all(paid[miner.account] > 0 for miner in MINERS[:2])
+    assert MINERS[2].account not in paid

@@ -113,6 +113,8 @@ def _task_view(reader: Reader, id: Hash, document: Plan) -> TaskView | None:
         deadline=open_task.deadline,
         selected=tuple(address(device, prefix) for device in open_task.selected),
         committed=tuple(address(device, prefix) for device in open_task.committed),
+        shared=tuple(address(device, prefix) for device in open_task.shared),
+        decrypted=tuple(address(helper, prefix) for helper in open_task.decrypted),
         revealed=tuple(address(device, prefix) for device in open_task.revealed),
         model=task.model.hex(),
     )
