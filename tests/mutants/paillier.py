@@ -15,8 +15,8 @@ MUTANTS: Final = (
     Mutant(
         "a proof of plaintexts is good for another device",
         "fl/secure/paillier/ciphertext.py",
-        "digest(_DOMAIN, key.modulus, context, ciphertexts, commitment)",
-        "digest(_DOMAIN, key.modulus, ciphertexts, commitment)",
+        "digest(_DOMAIN, modulus, context, ciphertexts, commitment)",
+        "digest(_DOMAIN, modulus, ciphertexts, commitment)",
         _CIPHERTEXT,
     ),
     Mutant(
@@ -92,8 +92,8 @@ MUTANTS: Final = (
     Mutant(
         "one member may decrypt alone",
         "fl/secure/paillier/key.py",
-        "    if key.threshold < 2:",
-        "    if key.threshold < 1:",
+        "    if threshold < 2:",
+        "    if threshold < 1:",
         _KEY,
     ),
     Mutant(

@@ -91,18 +91,22 @@ def encrypt(key: PublicKey, packing: Packing, values: Int64Vector, context: byte
     Of a checked key. ``random`` must be secret and used once: two plaintexts under the same ``a`` give away their
     difference.
     """
-    group = get_group(key.modulus)
+    return encrypt_plaintexts(key.modulus, pack(packing, values), context, random)
+
+
+def encrypt_plaintexts(modulus: bytes, plaintexts: Sequence[int], context: bytes, random: RandomSource) -> bytes:
+    """Return ciphertexts of plaintexts modulo N, and the proof."""
+    group = get_group(modulus)
     n, square, width = group.modulus, group.square, group.width
-    plaintexts = pack(packing, values)
     bits = _exponent_bits(group)
     exponents = [random_below(1 << bits, random) for _ in range(len(plaintexts) + 1)]
-    masks = _noise(key.modulus, exponents)
+    masks = _noise(modulus, exponents)
     mask_plain = random_below(n, random)
     ciphertexts = [(1 + plain * n) * mask % square for plain, mask in zip(plaintexts, masks[1:], strict=True)]
     commitment = (1 + mask_plain * n) * masks[0] % square
     sent = as_bytes(ciphertexts, 2 * width)
     committed = as_bytes([commitment], 2 * width)
-    challenge = _challenge(key, context, sent, committed, len(ciphertexts))
+    challenge = _challenge(modulus, context, sent, committed, len(ciphertexts))
     answer = (mask_plain + sum(e * plain for e, plain in zip(challenge, plaintexts, strict=True))) % n
     noise = exponents[0] + sum(e * a for e, a in zip(challenge, exponents[1:], strict=True))
     return sent + committed + as_bytes([answer, power(group.noise_base, noise, n)], width)
@@ -123,8 +127,8 @@ def _noise(modulus: bytes, exponents: Sequence[int]) -> list[int]:
     return [table.power(exponent) for exponent in exponents]
 
 
-def _challenge(key: PublicKey, context: bytes, ciphertexts: bytes, commitment: bytes, count: int) -> list[int]:
-    return weights(digest(_DOMAIN, key.modulus, context, ciphertexts, commitment), count)
+def _challenge(modulus: bytes, context: bytes, ciphertexts: bytes, commitment: bytes, count: int) -> list[int]:
+    return weights(digest(_DOMAIN, modulus, context, ciphertexts, commitment), count)
 
 
 def check(key: PublicKey, packing: Packing, body: bytes, context: bytes) -> str | None:
@@ -134,11 +138,17 @@ def check(key: PublicKey, packing: Packing, body: bytes, context: bytes) -> str 
     """
     if len(body) != body_bytes(packing):
         return f"{len(body)} bytes of ciphertexts, not {body_bytes(packing)}"
-    group = get_group(key.modulus)
+    bits = get_group(key.modulus).bits
+    if packing.modulus_bits != bits:
+        return f"a packing for {packing.modulus_bits} bits under a key of {bits}"
+    return check_ciphertexts(key.modulus, body, context)
+
+
+def check_ciphertexts(modulus: bytes, body: bytes, context: bytes) -> str | None:
+    """Return what is wrong with a body of the right size."""
+    group = get_group(modulus)
     n, square, width = group.modulus, group.square, group.width
-    if packing.modulus_bits != group.bits:
-        return f"a packing for {packing.modulus_bits} bits under a key of {group.bits}"
-    end = 2 * width * packing.ciphertexts
+    end = len(body) - 4 * width
     ciphertexts, commitment = numbers(body[:end], 2 * width), number(body[end : end + 2 * width])
     answer, root = numbers(body[end + 2 * width :], width)
     if any(not 0 < each < square for each in (*ciphertexts, commitment)):
@@ -147,7 +157,7 @@ def check(key: PublicKey, packing: Packing, body: bytes, context: bytes) -> str 
         return "an answer of the proof is not below N"
     if not are_units([*(each % n for each in ciphertexts), commitment % n, root], n):
         return "a ciphertext has no inverse modulo N²"
-    challenge = _challenge(key, context, body[:end], body[end : end + 2 * width], len(ciphertexts))
+    challenge = _challenge(modulus, context, body[:end], body[end : end + 2 * width], len(ciphertexts))
     expected = commitment * product_of_powers(ciphertexts, challenge, square) % square
     if (1 + answer * n) * power(root, n, square) % square != expected:
         return "the proof is wrong: the sender does not know what is in the ciphertexts, or they are another's"
@@ -159,7 +169,12 @@ def add(key: PublicKey, bodies: Sequence[bytes]) -> bytes:
 
     ``PayloadError`` if their sizes differ or are of no body.
     """
-    group = get_group(key.modulus)
+    return add_ciphertexts(key.modulus, bodies)
+
+
+def add_ciphertexts(modulus: bytes, bodies: Sequence[bytes]) -> bytes:
+    """Return the products of the bodies' ciphertexts, one for each place. ``PayloadError``."""
+    group = get_group(modulus)
     width = 2 * group.width
     sizes = {len(body) for body in bodies}
     size = next(iter(sizes), 0) - 2 * width

@@ -27,7 +27,7 @@ import gmpy2
 from msgspec import Meta
 
 from chain.codec import Record
-from chain.ids import AccountField
+from chain.ids import AccountField, AccountId
 from fl.secure.paillier.numbers import (
     are_units,
     as_bytes,
@@ -114,28 +114,34 @@ def check_key(key: PublicKey, min_bits: int = MIN_BITS) -> str | None:
 
     ``min_bits`` is lower in tests alone.
     """
-    fault = _fault_of_counts(key) or _fault_of_modulus(key.modulus, min_bits)
-    return fault or _fault_of_elements(key) or _fault_of_roots(key) or _fault_of_shares(key)
+    fault = find_committee_fault(key.members, key.threshold) or _fault_of_counts(key)
+    fault = fault or find_modulus_fault(key.modulus, min_bits) or find_units_fault(key.modulus, key.verification)
+    return fault or find_roots_fault(key.modulus, key.roots) or _fault_of_shares(key)
+
+
+def find_committee_fault(members: Sequence[AccountId], threshold: int) -> str | None:
+    """Return what is wrong with who are members, and how many of them it takes."""
+    count = len(members)
+    if not 2 <= count <= MAX_MEMBERS:
+        return f"{count} members: a committee has 2 … {MAX_MEMBERS}"
+    if len(set(members)) != count:
+        return "an account is a member twice"
+    if threshold < 2:
+        return f"threshold {threshold}: one member alone could decrypt each update; at least 2"
+    if threshold > count:
+        return f"threshold {threshold} of {count} members"
+    return None
 
 
 def _fault_of_counts(key: PublicKey) -> str | None:
     count = len(key.members)
-    if not 2 <= count <= MAX_MEMBERS:
-        return f"{count} members: a committee has 2 … {MAX_MEMBERS}"
-    if len(set(key.members)) != count:
-        return "an account is a member twice"
-    if key.threshold < 2:
-        return f"threshold {key.threshold}: one member alone could decrypt each update; at least 2"
-    if key.threshold > count:
-        return f"threshold {key.threshold} of {count} members"
     if len(key.verification) != count or len(key.shares) != count:
         return f"{len(key.verification)} verification keys and {len(key.shares)} shares for {count} members"
-    if len(key.roots) != ROOTS:
-        return f"{len(key.roots)} roots, not {ROOTS}"
     return None
 
 
-def _fault_of_modulus(modulus: bytes, min_bits: int) -> str | None:
+def find_modulus_fault(modulus: bytes, min_bits: int) -> str | None:
+    """Return what is wrong with a modulus, None if nothing is that can be seen."""
     n, bits = number(modulus), int(number(modulus)).bit_length()
     if len(modulus) * 8 - bits >= 8:
         return "the modulus has leading zeros"
@@ -168,9 +174,9 @@ def _has_close_factors(n: int) -> bool:
     return any(gmpy2.is_square((middle + step) ** 2 - n) for step in range(_FERMAT_STEPS))
 
 
-def _fault_of_elements(key: PublicKey) -> str | None:
-    n, width = number(key.modulus), len(key.modulus)
-    elements = (*key.verification, *key.roots)
+def find_units_fault(modulus: bytes, elements: Sequence[bytes]) -> str | None:
+    """Return what is wrong with numbers that are to be units modulo N, each as wide as N."""
+    n, width = number(modulus), len(modulus)
     if any(len(each) != width for each in elements):
         return f"a verification key or root is not {width} bytes long"
     values = [number(each) for each in elements]
@@ -179,9 +185,15 @@ def _fault_of_elements(key: PublicKey) -> str | None:
     return None
 
 
-def _fault_of_roots(key: PublicKey) -> str | None:
-    n = number(key.modulus)
-    for root, challenge in zip(key.roots, get_root_challenges(key.modulus), strict=True):
+def find_roots_fault(modulus: bytes, roots: Sequence[bytes]) -> str | None:
+    """Return what is wrong with the roots that show that r -> r^N is one to one."""
+    if len(roots) != ROOTS:
+        return f"{len(roots)} roots, not {ROOTS}"
+    n = number(modulus)
+    fault = find_units_fault(modulus, roots)
+    if fault is not None:
+        return fault
+    for root, challenge in zip(roots, get_root_challenges(modulus), strict=True):
         if power(number(root), n, n) != challenge:
             return "a root is wrong: nobody can be sure that a ciphertext has one opening"
     return None
