@@ -35,6 +35,7 @@ from consensus.view import Delta, EmptyView
 from fl.plan.parse import parse_plan
 from fl.plan.schema import Plan, encode_plan, plan_id
 from fl.support import write_support
+from fl.varints import pack_signed
 from fl.task import Task
 from node.core.config import CoreConfig
 from node.core.core import NodeCore
@@ -190,6 +191,8 @@ def make_payloads(plan: Plan, phase: int, count: int, seed: int = 1) -> list[byt
     random = np.random.default_rng(seed + phase)
     features = 20_001
     made: list[bytes] = []
+    rests: list[int] = []
+    """Where each template's last value begins."""
     for number in range(count):
         if number < _TEMPLATES:
             named = np.sort(random.choice(features, int(random.integers(900, 2500)), replace=False)).astype(np.int64)
@@ -198,10 +201,12 @@ def make_payloads(plan: Plan, phase: int, count: int, seed: int = 1) -> list[byt
             made.append(
                 write_support(named, vector, number + 1, counts) if phase == 0 else write_support(named, vector)
             )
+            rests.append(len(made[-1]) - len(pack_signed(vector[-1:])))
         elif phase == 0:
             made.append(made[number % _TEMPLATES][:-8] + (number + 1).to_bytes(8, "little"))
         else:
-            made.append(made[number % _TEMPLATES][:-8] + (number - 5000).to_bytes(8, "little", signed=True))
+            template = number % _TEMPLATES
+            made.append(made[template][: rests[template]] + pack_signed(np.array([number - 5000])))
     return made
 
 
