@@ -35,8 +35,8 @@ from consensus.view import Delta, EmptyView
 from fl.plan.parse import parse_plan
 from fl.plan.schema import Plan, encode_plan, plan_id
 from fl.support import write_support
-from fl.varints import pack_signed
 from fl.task import Task
+from fl.varints import pack_signed
 from node.core.config import CoreConfig
 from node.core.core import NodeCore
 from node.effects import CancelJob, Close, Dial, Effect, Halt, Send, StartJob
