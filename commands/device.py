@@ -170,12 +170,15 @@ def permit(
 @command
 def budget(
     loss: Annotated[
-        int | None, typer.Argument(metavar="MICRO-ZCDP", help="The budget, a whole number.", show_default=False)
+        str | None, typer.Argument(metavar="MICRO-ZCDP", help="The budget, a whole number.", show_default=False)
     ] = None,
     epsilon: Annotated[
-        float | None, typer.Option("--epsilon", help="Or an epsilon, with --delta.", show_default=False)
+        float | None,
+        typer.Option("--epsilon", metavar="EPSILON", help="Or an epsilon, with --delta.", show_default=False),
     ] = None,
-    delta: Annotated[float | None, typer.Option("--delta", help="The delta of --epsilon.", show_default=False)] = None,
+    delta: Annotated[
+        float | None, typer.Option("--delta", metavar="DELTA", help="The delta of --epsilon.", show_default=False)
+    ] = None,
     home: HomeOption = None,
     wait: WaitOption = False,
     timeout: TimeoutOption = 120.0,
@@ -198,7 +201,7 @@ def budget(
     )
 
 
-def _budget(loss: int | None, epsilon: float | None, delta: float | None) -> int:
+def _budget(loss: str | None, epsilon: float | None, delta: float | None) -> int:
     """Return the budget that the command line names, in micro-zCDP."""
     from chain.ids import INT_MAX
     from fl.privacy.convert import loss_within
@@ -208,9 +211,9 @@ def _budget(loss: int | None, epsilon: float | None, delta: float | None) -> int
     if loss is not None:
         if delta is not None:
             raise UsageFault("--delta belongs to --epsilon; a budget in micro-zCDP needs none")
-        if not 0 < loss <= INT_MAX:
-            raise UsageFault(f"budget {loss}: must be 1 … {INT_MAX} micro-zCDP; 0 would be none at all")
-        return loss
+        if not (loss.isascii() and loss.isdigit() and len(loss) <= 19 and 0 < int(loss) <= INT_MAX):
+            raise UsageFault(f"budget {loss!r}: must be 1 … {INT_MAX} micro-zCDP; 0 would be none at all")
+        return int(loss)
     if epsilon is None or not 0 < epsilon < 1000:
         raise UsageFault(f"--epsilon {epsilon}: must be above 0 and below 1000")
     if delta is None or not 0 < delta < 1:

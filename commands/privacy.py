@@ -14,7 +14,7 @@ from commands.home import HomeOption
 from commands.node import as_document
 from commands.node_call import ask
 from commands.output import PANEL_LEARNING, CommandFailed, JsonFlag, UsageFault, command, emit, example, waiting
-from commands.show import counted, facts, listing, moment, sentence, short
+from commands.show import counted, facts, listing, moment, short
 
 if TYPE_CHECKING:
     from node.client import Client
@@ -25,8 +25,8 @@ DELTA = 1e-5
 _PAGE = 1000
 _LISTED = 15
 _NO_AMPLIFICATION = (
-    "Nothing is taken off for being drawn by lot: the lots are public, so sampling amplifies nothing. Rounds in which "
-    "the device was not drawn cost nothing."
+    "amplifies nothing: lots that everybody can read hide nobody, so nothing is taken off; rounds in which the device "
+    "was not drawn cost nothing"
 )
 
 DeltaOption = Annotated[
@@ -107,7 +107,7 @@ def privacy(
     reading = read_privacy(view, history, delta)
     if plot is not None:
         _draw(reading, plot)
-    shown = [*_facts(reading), *_plans(reading), *_history(reading), "", sentence(_NO_AMPLIFICATION, "dim")]
+    shown = [*_facts(reading), *_plans(reading), *_history(reading)]
     emit(as_json, reading.document(), *shown, *([f"\nDrawn in {plot}"] if plot is not None else []))
 
 
@@ -166,7 +166,6 @@ def _zcdp(loss: int) -> str:
 
 def _facts(reading: Reading) -> list[RenderableType]:
     view, unseen = reading.view, reading.view.loss - reading.view.charged
-    open_plans = [plan for plan in view.plans if plan.reserved]
     pure = view.epsilon if view.epsilon and view.loss else None
     return [
         facts(
@@ -178,12 +177,11 @@ def _facts(reading: Reading) -> list[RenderableType]:
                 ("pure epsilon", None if pure is None else f"{pure / 10**6:g}, with delta = 0"),
                 ("not in blocks", f"{_zcdp(unseen)} of it: released, and no block took it" if unseen else None),
                 ("lifetime", _lifetime(reading)),
-                (
-                    "reserved",
-                    f"{_zcdp(view.reserved)} by {counted(len(open_plans), 'plan')}" if open_plans else "nothing",
-                ),
+                ("reserved", _reserved(view)),
                 ("left", None if view.free is None else _left(view.free)),
+                ("hides", _unit(view)),
                 ("without noise", _unbounded(view)),
+                ("sampling", _NO_AMPLIFICATION),
             ]
         )
     ]
@@ -201,6 +199,18 @@ def _lifetime(reading: Reading) -> str:
     return f"{_zcdp(reading.view.lifetime)}: epsilon = {reading.left:.4g} at this delta; it can only be lowered"
 
 
+def _reserved(view: "PrivacyView") -> str:
+    count = sum(plan.reserved > 0 for plan in view.plans)
+    return f"{_zcdp(view.reserved)} by {counted(count, 'plan')}" if view.reserved else "nothing"
+
+
+def _unit(view: "PrivacyView") -> str | None:
+    units = {plan.unit for plan in view.plans if plan.unit is not None}
+    if not units:
+        return None
+    return "all that the device has" if units == {"device"} else "each single row, not the device as a whole"
+
+
 def _left(free: int) -> str:
     if free >= 0:
         return f"{_zcdp(free)} for further plans"
@@ -212,7 +222,7 @@ def _unbounded(view: "PrivacyView") -> str | None:
     if not bare:
         return None
     named = ", ".join(short(plan.plan) for plan in bare[:3]) + (", …" if len(bare) > 3 else "")
-    return f"joined {counted(len(bare), 'plan')} whose updates carry none ({named}): their loss has no bound, and is not in"
+    return f"joined {counted(len(bare), 'plan')} that ask for none ({named}): their loss has no bound, and is not in"
 
 
 def _plans(reading: Reading) -> list[RenderableType]:

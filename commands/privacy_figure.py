@@ -3,10 +3,10 @@
 Rules of this file: drawing only; matplotlib is imported here, so that commands that draw nothing do without.
 """
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -30,10 +30,9 @@ def draw_losses(reading: "Reading", path: Path) -> None:
     sheet.suptitle("What a device has lost of its privacy", fontsize=16, fontweight="bold", x=0.01, ha="left")
     axes = sheet.subplots()
     axes.set_title(f"{view.device}, block {view.height}", fontsize=9, loc="left", color="#334155")
-    times = [datetime.fromtimestamp(charge.time_ms / 1000, UTC) for charge in history]
-    axes.step(
-        times, [charge.total / MICRO for charge in history], where="post", color=_TOTAL, lw=2.5, label="lost in all"
-    )
+    times = np.array([charge.time_ms for charge in history], dtype="datetime64[ms]")
+    totals = [charge.total / MICRO for charge in history]
+    axes.step(times, totals, where="post", color=_TOTAL, lw=2.5, marker="o", ms=4, label="lost in all")
     for number, plan in enumerate(dict.fromkeys(charge.plan for charge in history)):
         spent, points = 0, []
         for charge in history:
