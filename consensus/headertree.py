@@ -85,6 +85,11 @@ class HeaderTree(KnownHeaders):
 
     # What comes in
 
+    @property
+    def has_waiting(self) -> bool:
+        """Do headers wait that could not be judged yet?"""
+        return len(self._waiting) > 0
+
     def accept(self, header: Header, now: Millis) -> list[Offered]:
         """Judge a header, add it if it is valid, then judge again those that waited for it.
 

@@ -49,6 +49,8 @@ class WaitingHeaders:
 
     def take_due(self, now: Millis) -> list[Header]:
         """Remove and return, lowest first, the future headers whose time has come."""
+        if not self._entries:
+            return []
         due = [
             id
             for id, (_, verdict) in self._entries.items()

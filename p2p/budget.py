@@ -84,8 +84,9 @@ class Budget:
 
     def is_within_rate(self, message: Message, now: Millis) -> bool:
         """Count a message that came in; False if there are too many of its kind."""
-        bucket = self._rates.get(type(message).__name__)
-        return bucket is None or bucket.take(count_entries(message), now)
+        kind = type(message)
+        bucket = self._rates.get(kind.__name__)
+        return bucket is None or bucket.take(count_entries(message) if kind in _LISTS else 1, now)
 
     def forgives(self, now: Millis) -> bool:
         """Note that a message was left unheard; False if that happened too often."""
@@ -99,11 +100,11 @@ class Budget:
         kind = type(message)
         if kind in _ASKING:
             self._asking.owe(work, now)
-        elif kind in _ANSWERS:
+            return True
+        if kind in _ANSWERS:
             self._telling.owe(work, now)
-        else:
-            return self._telling.take(work, now)
-        return True
+            return True
+        return self._telling.take(work, now)
 
     def forgive_updates(self, count: int, now: Millis) -> None:
         """Give back what so many updates cost, and the announcements of them."""

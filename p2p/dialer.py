@@ -80,6 +80,11 @@ class Dialer:
         self._ours: dict[Endpoint, None] = {}  # where we reached ourselves
         self._feeler_at: Millis | None = None
 
+    @property
+    def is_searching(self) -> bool:
+        """Are connections missing, or being dialled?"""
+        return bool(self._dialling) or self._missing() > 0 or not self.kept.keys() <= self._connected.keys()
+
     # ── whom to dial ──────────────────────────────────────────────────────────────────────────────────────────────
 
     def next_dials(self, refuses: Refusal, now: Millis) -> list[Endpoint]:

@@ -95,6 +95,7 @@ def _ip(host: str) -> IPv4Address | IPv6Address | None:
     return mapped or ip
 
 
+@lru_cache(maxsize=4096)
 def reach_of(host: str) -> Reach:
     """Return how far the host reaches; a name counts as global."""
     ip = _ip(host)
@@ -142,7 +143,13 @@ def to_wire(endpoint: Endpoint) -> PeerAddress | None:
 
 def from_wire(address: PeerAddress) -> Endpoint | None:
     """Return the endpoint a peer told of; None if nobody can listen there (unspecified, multicast, reserved)."""
-    ip = _ip(str(ip_address(address.ip)))
+    host = _listener(address.ip)
+    return None if host is None else Endpoint(host, address.port)
+
+
+@lru_cache(maxsize=4096)
+def _listener(packed: bytes) -> str | None:
+    ip = _ip(str(ip_address(packed)))
     if ip is None or ip.is_unspecified or ip.is_multicast or ip.is_reserved:
         return None
-    return Endpoint(str(ip), address.port)
+    return str(ip)

@@ -39,18 +39,21 @@ class EngineGossip:
         *,
         passing: bool = False,
         again: bool = False,
+        sparing: bool = False,
     ) -> list[PeerId]:
         """Send a message to these peers (None: to all), but for those that have one with its ``key``.
 
         With ``again`` only who sent one itself counts as having it: what was sent to a peer may not have come to it.
 
-        ``passing`` asks them to pass it on: this node does not reach everybody whom it concerns. Returns the peers that
-        are connected of those named.
+        With ``sparing`` those are left out that asked for quiet. ``passing`` asks them to pass it on: this node does
+        not reach everybody whom it concerns. Returns the peers that are connected of those named.
         """
         self._heard.add(content_id(data), now)
         message = EngineMessage(data, passing)
         sessions = self._links.ready if to is None else {peer: self._links.ready[peer] for peer in self._present(to)}
         for session in sessions.values():
+            if sparing and session.wants_quiet:
+                continue
             is_known = session.known.has((None, _from_them(key) if again else key), now)
             if not is_known and self._links.send(session, message):
                 session.known.add((None, key), now)

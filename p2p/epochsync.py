@@ -36,6 +36,11 @@ class EpochSync:
         """Is the answer to a question awaited?"""
         return self._asked is not None
 
+    @property
+    def is_wanting(self) -> bool:
+        """Are proofs wanted that are not here?"""
+        return self._wanted is not None or self._asked is not None
+
     def want(self, first: int | None, now: Millis) -> None:
         """Fetch the proofs from epoch ``first`` on; None: no more are wanted."""
         self._wanted = first

@@ -230,6 +230,12 @@ class StateOffer(Record):
     block: Hash
 
 
+class PeerListens(Record, tag="peer_listens"):
+    """A peer that had asked for quiet wants to hear of new blocks again, and of what it may have missed."""
+
+    peer: PeerId
+
+
 class PeerServes(Record, tag="peer_serves"):
     """Which states a peer serves now. It was asked, or it was asked for a part of one that it serves no more."""
 
@@ -277,4 +283,4 @@ CoreOutput: TypeAlias = (
     | TransactionArrived
     | UpdateArrived
 )
-NetworkOutput: TypeAlias = Send | Close | Dial | CoreOutput | PeerServes | PartArrived
+NetworkOutput: TypeAlias = Send | Close | Dial | CoreOutput | PeerListens | PeerServes | PartArrived

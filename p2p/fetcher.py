@@ -11,6 +11,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from chain.codec import encode
 from chain.hashing import content_id
 from chain.ids import Hash, Millis
 from chain.payload import PayloadRef
@@ -28,6 +29,7 @@ from p2p.limits import (
     MAX_BUNDLED_BYTES,
     MAX_IDS,
     MAX_OFFERS,
+    MAX_SMALL_BODY,
     PAYLOAD_BYTES_IN_FLIGHT,
     MessageClass,
 )
@@ -44,12 +46,14 @@ from p2p.messages import (
     NotFound,
     PayloadChunk,
     Payloads,
+    SmallBody,
     Transactions,
     UpdateNotice,
     Updates,
 )
 from p2p.payloads import Assembly, find_liars
 from p2p.session import CLASS_OF_KIND, Session
+from p2p.smallbodies import SmallBodies
 from p2p.stalls import Stalls
 from p2p.windows import SLOTS, Windows
 
@@ -67,6 +71,7 @@ class Fetcher:
         self._condemn = condemn
         self._windows = Windows(links)
         self._stalls = Stalls(links, self.inventory, self._windows)
+        self._small = SmallBodies(links)
         links.on_up.append(lambda session, now: self.inventory.add_peer(session.peer))
         links.on_down.append(lambda session, now: self.inventory.remove_peer(session.peer, now))
 
@@ -77,6 +82,9 @@ class Fetcher:
     def want(self, items: Sequence[Want], now: Millis) -> None:
         """Fetch bodies and payloads until they arrive: of those first who are named, or announced the block."""
         for item in items:
+            if item.kind is Kind.BODY and (held := self._small.take(item.id)) is not None:
+                self._links.emit(BodyArrived(held[0], item.id, held[1]))
+                continue
             if item.kind is Kind.BODY and not item.sources:
                 item = replace(item, sources=self._announcers(item.id, now))
             self.inventory.want(item, now)
@@ -95,6 +103,11 @@ class Fetcher:
     def judged(self, peer: PeerId, item: Item, *, is_rejected: bool, now: Millis) -> Hash | None:
         """Take the core's verdict on what ``peer`` delivered; return its id on the wire if it was delivered here."""
         return self.inventory.judged(peer, item, is_rejected=is_rejected, now=now)
+
+    @property
+    def is_fetching(self) -> bool:
+        """Is anything being fetched, or does it wait for its verdict?"""
+        return len(self.inventory) > 0
 
     # ── asking ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -262,6 +275,18 @@ class Fetcher:
     def on_body(self, session: Session, message: BlockBody, now: Millis) -> None:
         """Hand a wanted body to the core."""
         if self._arrived(session, Kind.BODY, message.id, now):
+            session.note_use(Kind.BODY, now)
+            self._links.emit(BodyArrived(session.peer, message.id, message.body))
+
+    def on_small_body(self, session: Session, message: SmallBody, now: Millis) -> None:
+        """Hand a body that came unasked to the core if it is wanted, else hold it for the case that it will be."""
+        fetch = self.inventory.get(Kind.BODY, message.id)
+        if fetch is None:
+            if len(encode(message.body)) > MAX_SMALL_BODY:
+                raise ProtocolError("a body that is not small, and that nobody asked for")
+            self._small.hold(session.peer, message)
+        elif not fetch.is_delivered:
+            self.inventory.deliver(fetch, session.peer, now)
             session.note_use(Kind.BODY, now)
             self._links.emit(BodyArrived(session.peer, message.id, message.body))
 

@@ -7,6 +7,7 @@ Rules of this file: bytes and classes; it does not know what a message is.
 """
 
 from collections.abc import Callable
+from struct import Struct
 from typing import Final, NamedTuple
 
 from p2p.errors import FrameError
@@ -15,6 +16,7 @@ from p2p.limits import MessageClass
 HEAD_BYTES: Final = 5
 
 
+_HEAD: Final = Struct(">IB")
 _CLASSES: Final = {int(each): each for each in MessageClass}
 
 
@@ -40,22 +42,28 @@ class FrameDecoder:
 
     def __init__(self, limit_of: Callable[[MessageClass], int]) -> None:
         self._limit_of = limit_of
-        self._buffer = bytearray()
+        self._buffer: bytes | bytearray = b""
         self._start = 0  # bytes of the buffer that were taken already
 
     def feed(self, data: bytes) -> None:
         """Take bytes as they arrive. All frames they complete must be taken before more is fed."""
-        if self._start:
-            del self._buffer[: self._start]
-            self._start = 0
-        self._buffer += data
+        buffer, start = self._buffer, self._start
+        self._start = 0
+        if start == len(buffer):  # as nearly always: whole frames came, and were taken
+            self._buffer = bytes(data)
+            return
+        if not isinstance(buffer, bytearray):
+            buffer = self._buffer = bytearray(buffer)
+        if start:
+            del buffer[:start]
+        buffer += data
 
     def next_frame(self) -> Frame | None:
         """Return the next complete frame. ``FrameError`` for an unknown class or a length beyond its limit."""
         buffer, begin = self._buffer, self._start + HEAD_BYTES
         if len(buffer) < begin:
             return None
-        size, number = int.from_bytes(buffer[self._start : begin - 1], "big"), buffer[begin - 1]
+        size, number = _HEAD.unpack_from(buffer, self._start)
         message_class = _CLASSES.get(number)
         if message_class is None:
             raise FrameError(f"message class {number} does not exist")

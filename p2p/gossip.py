@@ -11,15 +11,16 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
-from chain.block import Header, block_id
+from chain.block import Body, Header, block_id
 from chain.ids import Hash, Millis
 from p2p.access import ChainAccess
 from p2p.events import Kind, PeerId
-from p2p.limits import HEAD_MS, MAX_IDS, MAX_IGNORED, MAX_PENDING_ANNOUNCEMENTS, VERDICT_MS
+from p2p.limits import HEAD_MS, MAX_IDS, MAX_IGNORED, MAX_PENDING_ANNOUNCEMENTS, RELAY_VERSION, VERDICT_MS
 from p2p.links import Links
-from p2p.messages import AnnounceTransactions, AnnounceUpdates, Head, UpdateNotice, encode_weight
+from p2p.messages import AnnounceTransactions, AnnounceUpdates, Head, SmallBody, UpdateNotice, encode_weight
 from p2p.recent import RecentSet
 from p2p.session import Session
+from p2p.smallbodies import make_small_body
 
 
 @dataclass(slots=True)
@@ -40,15 +41,22 @@ class Gossip:
         self._chain = chain
         self._offer = offer
         self._pending: dict[PeerId, _Pending] = {}
+        self._small: SmallBody | None = None  # the body of the head that was announced last
         self._has_heads = self._has_transactions = False  # does any peer wait for some?
         self._ignored: RecentSet[tuple[Kind, Hash]] = RecentSet(MAX_IGNORED, VERDICT_MS)
         links.on_up.append(self._on_up)
         links.on_down.append(self._on_down)
 
+    @property
+    def is_waiting(self) -> bool:
+        """Is something to be announced with the next ticks?"""
+        return self._has_heads or self._has_transactions
+
     # ── out ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def announce_block(self, header: Header, now: Millis, patience_ms: int = 0) -> None:
-        """Tell peers our new head, within that time."""
+    def announce_block(self, header: Header, now: Millis, patience_ms: int = 0, body: Body | None = None) -> None:
+        """Tell peers our new head, within that time, and bring its body along if it is small."""
+        self._small = None if body is None else make_small_body(block_id(header), body)
         due = Millis(now + patience_ms)
         for pending in self._pending.values():
             pending.head_due = due if pending.head is None else min(due, pending.head_due)
@@ -61,6 +69,7 @@ class Gossip:
         """Tell these peers our head now, if it waits."""
         for peer in peers:
             self._pending[peer].head_due = now
+        self._has_heads = True
         self._send_heads(now)
 
     def announce_transaction(self, id: Hash) -> None:
@@ -136,7 +145,7 @@ class Gossip:
         message: Head | None = None  # one for all: nearly always they wait for the same header
         for peer, pending in self._pending.items():
             header = pending.head
-            if header is None:
+            if header is None or self._links.ready[peer].wants_quiet:
                 continue
             if now < pending.head_due or now - pending.head_sent_at < HEAD_MS:
                 self._has_heads = True
@@ -151,6 +160,9 @@ class Gossip:
             if self._links.send(session, message):
                 session.known.add((None, id), now)
                 pending.head_sent_at = now
+                small = self._small
+                if small is not None and small.id == id and session.established.version >= RELAY_VERSION:
+                    self._links.send(session, small)
 
     # ── in ────────────────────────────────────────────────────────────────────────────────────────────────────────
 

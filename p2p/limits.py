@@ -59,10 +59,14 @@ CLASSES: Final = {
 }
 
 # ── protocol: list and field sizes ────────────────────────────────────────────────────────────────────────────────
-PROTOCOL_VERSIONS: Final = (1, 2)
+PROTOCOL_VERSIONS: Final = (1, 2, 3)
 """Versions this program speaks, ascending."""
 BUNDLES_VERSION: Final = 2
 """From this version on small payloads travel in bundles."""
+RELAY_VERSION: Final = 3
+"""From this version on a head brings its body, if that is small, and who is told of a block often may ask for quiet."""
+MAX_SMALL_BODY: Final = KIB
+"""Bytes of a body that comes with its head."""
 MAX_LOCATOR: Final = 64
 """Block ids in a locator."""
 MAX_HEADERS: Final = 2000
@@ -219,6 +223,8 @@ RATES: Final = {
     "GetHeaders": Rate(200, 6_000),
     "EngineMessage": Rate(4_000, 60_000),
     "GetEpochs": Rate(20, 120),
+    "Quiet": Rate(20, 60),
+    "SmallBody": Rate(200, 6_000),
     "GetBodies": Rate(10_000, 600_000),
     "AnnounceUpdates": Rate(16_384, 240_000),
     "GetUpdates": Rate(10_000, 600_000),
@@ -315,6 +321,8 @@ WORK: Final = {
     "GetPayloads": Work(50, 100),
     "GetPart": Work(1_000),
     "EngineMessage": Work(200),
+    "Quiet": Work(1_000),
+    "SmallBody": Work(50),
     "Addresses": Work(50, 20),
     "GetAddresses": Work(500),
 }

@@ -24,7 +24,7 @@ class Links:
         self.on_closed: list[Callable[[Session, Millis], None]] = []  # of every connection, whatever its stage was
         self._outputs: list[NetworkOutput] = []
         self._unsent: dict[int, Session] = {}  # those whose queue may have something to send
-        self._framed: tuple[Message, bytes] | None = None  # the message sent last: it goes to many
+        self._framed: tuple[tuple[Message, bytes], ...] = ()  # the two messages sent last: they go to many
 
     def emit(self, output: NetworkOutput) -> None:
         """Add an output."""
@@ -38,7 +38,7 @@ class Links:
                 session.bytes_sent += len(data)
                 self._outputs.append(Send(session.connection, data))
         self._unsent.clear()
-        self._framed = None
+        self._framed = ()
         outputs, self._outputs = self._outputs, []
         return outputs
 
@@ -46,9 +46,14 @@ class Links:
         """Queue a message to a peer; False if it is dropped."""
         if session.stage is Stage.CLOSED:
             return False
-        if self._framed is None or self._framed[0] is not message:
-            self._framed = message, encode_message(message)
-        if not session.put(message, self._framed[1]):
+        frame = None
+        for known, encoded in self._framed:
+            if known is message:
+                frame = encoded
+        if frame is None:
+            frame = encode_message(message)
+            self._framed = (*self._framed[-1:], (message, frame))
+        if not session.put(message, frame):
             return False
         self._unsent[session.connection] = session
         return True

@@ -186,11 +186,24 @@ class BlockBody(Record, tag="body"):
     body: Body
 
 
+class SmallBody(Record, tag="small_body"):
+    """The body of a block that the sender has just announced, unasked: it is no larger than the question for it."""
+
+    id: HashField
+    body: Body
+
+
 class EngineMessage(Record, tag="engine"):
     """A message of the consensus engine. ``passing``: the sender does not reach everybody; pass it on."""
 
     data: Annotated[bytes, Meta(min_length=1, max_length=MAX_ENGINE_BYTES)]
     passing: bool
+
+
+class Quiet(Record, tag="quiet"):
+    """Asks for quiet about new blocks: others tell the sender sooner. Without ``quiet`` it wants to hear again."""
+
+    quiet: bool
 
 
 class GetEpochs(Record, tag="get_epochs"):
@@ -370,7 +383,9 @@ class Payloads(Record, tag="payloads"):
 
 HandshakeMessage: TypeAlias = Challenge | ClientProof | ServerProof
 ControlMessage: TypeAlias = Ping | Pong | NotFound | Bye
-ConsensusMessage: TypeAlias = Head | GetHeaders | Headers | GetBodies | BlockBody | EngineMessage | GetEpochs | Epochs
+ConsensusMessage: TypeAlias = (
+    Head | GetHeaders | Headers | GetBodies | BlockBody | SmallBody | EngineMessage | Quiet | GetEpochs | Epochs
+)
 UpdateMessage: TypeAlias = AnnounceUpdates | GetUpdates | Updates
 TransactionMessage: TypeAlias = AnnounceTransactions | GetTransactions | Transactions
 PayloadMessage: TypeAlias = GetPayload | PayloadChunk | NoChunk

@@ -10,7 +10,7 @@ from typing import TypeVar, assert_never, cast
 
 from msgspec.structs import replace
 
-from chain.block import Header
+from chain.block import Body, Header
 from chain.ids import Hash, Millis
 from chain.keys import KeyPair
 from p2p.access import ChainAccess, NetworkConfig
@@ -41,6 +41,7 @@ from p2p.events import (
     PeerDown,
     PeerId,
     PeerInfo,
+    PeerListens,
     PeerServes,
     PeerUp,
     Received,
@@ -91,11 +92,14 @@ from p2p.messages import (
     Payloads,
     Ping,
     Pong,
+    Quiet,
     Served,
     ServerProof,
+    SmallBody,
     Transactions,
     Updates,
 )
+from p2p.quiet import QuietTalk
 from p2p.rotation import Rotation
 from p2p.saved import SavedBan, SavedPeers
 from p2p.serving import Server
@@ -123,6 +127,7 @@ __all__ = [
     "PeerDown",
     "PeerId",
     "PeerInfo",
+    "PeerListens",
     "PeerNetwork",
     "PeerServes",
     "PeerUp",
@@ -167,6 +172,7 @@ class PeerNetwork:
         self._rotation = Rotation(self._links, chain, self._doorman.dialer, config.outbound, config.stale_ms)
         self._headers = HeaderSync(self._links, chain, random)
         self._engine = EngineGossip(self._links)
+        self._quiet = QuietTalk(self._links, self._gossip.release_head)
         self._epochs = EpochSync(self._links, chain, random)
         self._exchange = AddressExchange(self._links, self._book, random) if config.exchange_addresses else None
         self._snapshots = SnapshotExchange(self._links, chain)
@@ -184,11 +190,13 @@ class PeerNetwork:
         self._on(Head, self._headers.on_head)
         self._on(Headers, self._headers.on_headers)
         self._on(EngineMessage, self._engine.on_message)
+        self._on(Quiet, self._quiet.on_quiet)
         self._on(GetEpochs, self._epochs.on_get_epochs)
         self._on(Epochs, self._epochs.on_epochs)
         self._on(AnnounceTransactions, self._gossip.on_transactions)
         self._on(AnnounceUpdates, self._gossip.on_updates)
         self._on(BlockBody, self._fetcher.on_body)
+        self._on(SmallBody, self._fetcher.on_small_body)
         self._on(Transactions, self._fetcher.on_transactions)
         self._on(Updates, self._fetcher.on_updates)
         self._on(PayloadChunk, self._fetcher.on_chunk)
@@ -248,8 +256,9 @@ class PeerNetwork:
         if session is None:
             return
         try:
+            handlers = self._handlers
             for message in session.messages(event.data, now):
-                handler = self._handlers.get(type(message))
+                handler = handlers.get(type(message))
                 if handler is None:
                     raise ProtocolError(f"a {type(message).__name__} that nobody asked for")
                 handler(session, message, now)
@@ -287,12 +296,15 @@ class PeerNetwork:
 
     # ── the core ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def announce_block(self, header: Header, now: Millis, patience_ms: int = 0) -> list[NetworkOutput]:
+    def announce_block(
+        self, header: Header, now: Millis, patience_ms: int = 0, body: Body | None = None
+    ) -> list[NetworkOutput]:
         """Tell peers our new head, which ``ChainAccess`` must already call the head. The header travels in full.
 
+        Its ``body`` goes with it if it is small.
         With ``patience_ms`` it waits so long for ``tell_engine`` to bring it, or for peers to show that they have it.
         """
-        self._gossip.announce_block(header, now, patience_ms)
+        self._gossip.announce_block(header, now, patience_ms, body)
         return self._outputs(now)
 
     def has_block(self, peer: PeerId, header: Header, weight: int, now: Millis) -> None:
@@ -397,13 +409,15 @@ class PeerNetwork:
         passing: bool = False,
         again: bool = False,
         brings_head: bool = False,
+        sparing: bool = False,
     ) -> list[NetworkOutput]:
         """Send a message of the consensus engine to these peers (None: to all) at once.
 
         Those that are known to have one with this ``key`` are left out unless ``again``; ``passing`` asks them to pass
-        it on. ``brings_head``: an announced head that waits goes out to these peers with it.
+        it on. ``brings_head``: an announced head that waits goes out to these peers with it. ``sparing``: not to those
+        that asked for quiet.
         """
-        told = self._engine.tell(data, key, to, now, passing=passing, again=again)
+        told = self._engine.tell(data, key, to, now, passing=passing, again=again, sparing=sparing)
         if brings_head:
             self._gossip.release_head(told, now)
         return self._outputs(now)
@@ -411,6 +425,16 @@ class PeerNetwork:
     def has_engine_message(self, peer: PeerId, key: Hash, now: Millis, *, sent: bool = False) -> None:
         """Note that a peer has an engine message with this key: it ``sent`` one, or something else shows it."""
         self._engine.has(peer, key, now, sent=sent)
+
+    def ask_quiet(self, peer: PeerId, now: Millis, *, quiet: bool) -> list[NetworkOutput]:
+        """Ask a peer to keep quiet about new blocks, or to tell of them again; one that can't be asked goes on."""
+        self._quiet.ask(peer, quiet=quiet)
+        return self._outputs(now)
+
+    def is_chosen(self, peer: PeerId) -> bool:
+        """Was this peer, if it is connected, dialled by us?"""
+        session = self._links.ready.get(peer)
+        return session is not None and session.outbound
 
     def want_epochs(self, first: int | None, now: Millis) -> list[NetworkOutput]:
         """Fetch the proofs of how the epochs from ``first`` on ended; None: no more are wanted."""
@@ -424,6 +448,13 @@ class PeerNetwork:
     def is_connected(self, peer: PeerId) -> bool:
         """Is this peer connected, its handshake done?"""
         return peer in self._links.ready
+
+    def awaits_tick(self) -> bool:
+        """Does something wait to be announced, to be asked for, or for an answer; or are peers missing?"""
+        if self._gossip.is_waiting or self._fetcher.is_fetching or len(self._links.sessions) > len(self._links.ready):
+            return True
+        is_asking = self._headers.is_asking or self._epochs.is_wanting or self._snapshots.is_asking
+        return is_asking or self._doorman.dialer.is_searching
 
     def is_asking(self) -> bool:
         """Is a peer being asked now for headers, or for the proofs that must come before them?"""

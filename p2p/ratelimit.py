@@ -19,11 +19,15 @@ class TokenBucket:
 
     def take(self, tokens: int, now: Millis) -> bool:
         """Take ``tokens`` if there are as many; otherwise take none and return False."""
-        self._refill(now)
-        left = self._scaled - tokens * _MINUTE_MS
-        if left < 0:
+        scaled = self._scaled
+        if now > self._updated:  # as ``_refill`` does: this is asked for every message
+            scaled += (now - self._updated) * self._gain
+            self._scaled = scaled = scaled if scaled < self._full else self._full
+            self._updated = now
+        scaled -= tokens * _MINUTE_MS
+        if scaled < 0:
             return False
-        self._scaled = left
+        self._scaled = scaled
         return True
 
     def owe(self, tokens: int, now: Millis) -> None:

@@ -102,6 +102,7 @@ class Session:
         self.bytes_sent = 0
         self.latency_ms = -1
         self.body_at = self.update_at = self.transaction_at = Millis(0)  # when it last brought one of use
+        self.wants_quiet = False  # it hears of new blocks from others
         self.height = Height(0)
         self.head = Hash(bytes(32))
         self.weight = 0

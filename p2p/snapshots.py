@@ -35,6 +35,11 @@ class SnapshotExchange:
         self._asked: dict[tuple[PeerId, Hash], tuple[Hash, bytes, Millis]] = {}
         links.on_down.append(self._on_down)
 
+    @property
+    def is_asking(self) -> bool:
+        """Is the answer to a question awaited?"""
+        return bool(self._asked)
+
     # ── asking ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def ask_served(self, now: Millis) -> None:

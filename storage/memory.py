@@ -22,6 +22,7 @@ from storage.base import (
     GenesisData,
     Pruned,
     StateChange,
+    StateChanges,
     StoredHeader,
     TransactionPlace,
 )
@@ -247,13 +248,18 @@ class MemoryChainStore:
             self._referred.update(dict.fromkeys(block.payloads, block.height))
             for position, id in enumerate(block.transactions):
                 self._places[id] = TransactionPlace(block.id, position)
+        self._state = self._changed(batch.changes)
+
+    def _changed(self, changes: StateChanges) -> State:
+        """Return the state with these changes."""
         with self._state.mutate() as state:
-            for key, new in batch.changes.items():
+            for key, new in changes.items():
                 if new is not None:
                     state[key] = new
                 else:
                     state.pop(key, None)
-            self._state = state.finish()
+            changed: State = state.finish()
+        return changed
 
     @property
     def staging(self) -> MemoryStaging:

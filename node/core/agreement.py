@@ -38,7 +38,7 @@ from consensus.pos.epochproof import EpochProof
 from consensus.pos.errors import MessageFault
 from consensus.pos.evidence import epoch_of_evidence
 from consensus.pos.fields import read_fields
-from consensus.pos.votes import Certificate, Message, Proposal, message_key, read_message
+from consensus.pos.votes import Certificate, Message, Proposal, VoteKind, message_key, read_message
 from consensus.staking.state import get_validator
 from node.core.accuser import Accuser
 from node.core.audience import Listeners
@@ -56,6 +56,7 @@ from node.core.messages import (
     ProposalWanted,
     StateAdopted,
 )
+from node.core.relays import Relays
 from node.core.repeats import Repeats
 from node.core.teller import Teller
 from node.core.turn import Turn
@@ -65,7 +66,7 @@ from node.notices import SigningRefused
 from node.signer import ValidatorSigner, describe
 from node.status import AgreementStatus, Part
 from node.world import World
-from p2p.events import EngineArrived, EpochsArrived, PeerDown, PeerId, PeerUp, Verdict
+from p2p.events import EngineArrived, EpochsArrived, PeerDown, PeerId, PeerListens, PeerUp, Verdict
 from p2p.network import PeerNetwork
 
 _REMEDY: Final = (
@@ -113,6 +114,7 @@ class AgreementDesk:
         self._due: deque[Effect] = deque()
         self._is_doing = False
         self._handlers = self._make_table()
+        self._relays = Relays(network)
         self._teller = Teller(network, self._listeners, self._agreement, chain, engine.parameters.delta_ms // 2)
         importer.head_patience_ms = HEAD_DELTAS * engine.parameters.delta_ms
         importer.let_in = self._early.let_in
@@ -233,7 +235,15 @@ class AgreementDesk:
         self._do(effects, turn)
         self._source = None
         self._teller.heard(arrived.peer, message, turn)
+        if isinstance(message, Certificate) and self._is_final(message):
+            self._relays.heard(arrived.peer, message, turn)
         self._look_for_epochs(message, turn)
+
+    def _is_final(self, certificate: Certificate) -> bool:
+        """Does it make a block final, and one that is known here to be final?"""
+        epoch, final = self._agreement.epoch or 0, self._agreement.final_view
+        known = certificate.epoch < epoch or (certificate.epoch == epoch and certificate.view <= final)
+        return known and certificate.kind is VoteKind.FINALIZE
 
     def _look_for_epochs(self, message: Message, turn: Turn) -> None:
         """A message of a later epoch than is known here: fetch how those between ended."""
@@ -274,6 +284,11 @@ class AgreementDesk:
     def on_peer_down(self, down: PeerDown, turn: Turn) -> None:
         """Count no longer on a peer that left."""
         self._grace.on_peer_down(down.peer, turn)
+        self._relays.on_peer_down(down.peer, turn)
+
+    def on_peer_listens(self, listens: PeerListens, turn: Turn) -> None:
+        """Tell a peer what it may have missed."""
+        self._tell_peer(listens.peer, turn)
 
     def _tell_peer(self, peer: PeerId, turn: Turn) -> None:
         for data in self._agreement.on_peer(AccountId(peer)):
@@ -301,6 +316,11 @@ class AgreementDesk:
     def on_block_made(self, made: BlockMade, turn: Turn) -> None:
         """Send out this validator's own proposal."""
         self._do(self._agreement.on_signed(encode(Proposal(made.header)), turn.now), turn)
+
+    def awaits_tick(self) -> bool:
+        """Does something wait to be said, or to be heard before this validator votes?"""
+        is_listening = self._signer is not None and not self._grace.is_over
+        return is_listening or self._repeats.is_due or self._teller.is_waiting or self._epochs.is_below_checkpoint
 
     def on_tick(self, event: Tick, turn: Turn) -> None:
         """Fire the timers that are due."""
@@ -420,6 +440,7 @@ class AgreementDesk:
     def _tell(self, effect: Tell, turn: Turn) -> None:
         if effect.again:
             self._repeats.put(effect)
+            self._relays.recall(turn)
         else:
             self._teller.tell(effect, turn)
 

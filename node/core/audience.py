@@ -37,8 +37,10 @@ class Listeners:
         return [PeerId(account) for account in present], False
 
     def _followers(self) -> tuple[Collection[PeerId] | None, bool]:
+        if self.set is None or self._own not in self.set:
+            return None, True
         to, _ = self.of(Audience.EACH_VALIDATOR)
-        if to is None or self.set is None or self._own not in self.set:
+        if to is None:
             return None, True
         voters = set(to)
         return [peer for peer in self._network.connected() if peer not in voters], True

@@ -55,6 +55,13 @@ class Core:
         self._halted = turn.is_halted
         return turn.effects
 
+    def awaits_tick(self) -> bool:
+        """Is there something that the next tick may do, beside what time alone brings, like pings and dials?
+
+        If not, a tick may be left out. A composition that does not know says yes.
+        """
+        return True
+
     # --- jobs -------------------------------------------------------------------------------------
 
     def _on_job_done(self, event: JobDone, turn: Turn) -> None:

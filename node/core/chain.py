@@ -8,6 +8,7 @@ from typing import Protocol
 from chain.block import Header, block_id
 from chain.genesis import Rules
 from chain.ids import AccountId, Hash, Height, Millis
+from chain.upgrades import find_unknown
 from consensus.context import BlockContext
 from consensus.headertree import HeaderTree
 from consensus.state import get_account
@@ -36,6 +37,7 @@ class Chain:
     def __init__(self, world: World, tree: HeaderTree) -> None:
         self.world = world
         self.tree = tree
+        self._unknown = find_unknown(world.genesis)
         self.head_id: Hash = world.store.tip()
         self.head: Header = self._header(self.head_id)
         self.view: StateSnapshot = world.store.view()
@@ -58,7 +60,7 @@ class Chain:
 
     def find_stop(self) -> str | None:
         """Return why the node can't go on from its head under the rules it knows, and what to do; None if it can."""
-        return find_stop(self.world.genesis, self.tree, self.height)
+        return find_stop(self.world.genesis, self._unknown, self.tree, self.height)
 
     def is_caught_up(self) -> bool:
         """Is the head the best chain known?"""

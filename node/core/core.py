@@ -9,6 +9,8 @@ together here from small parts; which part hears which message is one table (``_
     jobs ──────▶ whoever asked         └▶ UpdateDesk ──────UpdateReady───────▶ Miner
 """
 
+from collections.abc import Callable
+
 from chain.ids import AccountId, Height, Millis
 from consensus.pos.engine import PosEngine
 from node.core.agreement import AgreementDesk
@@ -109,6 +111,7 @@ from p2p.events import (
     PartArrived,
     PayloadArrived,
     PeerDown,
+    PeerListens,
     PeerServes,
     PeerUp,
     TransactionArrived,
@@ -151,6 +154,7 @@ class NodeCore(Core):
         self._miner, self._validator, self._agreement = self._make_producers(around)
         self._device = None if config.device is None else Device(around, config.device)
         self._owner = Owner(around) if config.owner else None
+        self._awaiting: list[Callable[[], bool]] = [self.network.awaits_tick, self._importer.awaits_tick]
         self._connect_parts(self._routes)
         self._connect_roles(self._routes)
         connect_audits(self._routes, config, around)
@@ -202,6 +206,7 @@ class NodeCore(Core):
         routes.on(TransactionArrived, transactions.on_arrived)
         routes.on(IntakeServed, transactions.on_intake_served)
         routes.on(Tick, transactions.on_tick)
+        self._awaiting.append(transactions.awaits_tick)
         routes.on(PeerDown, transactions.on_peer_down)
         routes.on(UpdateArrived, updates.on_arrived)
         routes.on(HeadChanged, monitor.on_head, transactions.on_head, updates.on_head)
@@ -227,6 +232,7 @@ class NodeCore(Core):
         snapshots, heads, statesync = self._snapshots, self._heads, self._statesync
         routes.on(Started, snapshots.on_started, heads.on_started, statesync.on_started)
         routes.on(Tick, statesync.on_tick, self._pruner.on_tick)
+        self._awaiting.append(statesync.is_holding)
         routes.on(PeerUp, statesync.on_peer_up)
         routes.on(PeerDown, statesync.on_peer_down)
         routes.on(PeerServes, statesync.on_serves)
@@ -242,13 +248,16 @@ class NodeCore(Core):
         desk, validator = self._agreement, self._validator
         routes.on(EngineArrived)
         routes.on(EpochsArrived)
+        routes.on(PeerListens)
         routes.on(ProposalWanted)
         if desk is None:
             return
         routes.on(Started, desk.on_started)
         routes.on(Tick, desk.on_tick)
+        self._awaiting.append(desk.awaits_tick)
         routes.on(PeerUp, desk.on_peer_up)
         routes.on(PeerDown, desk.on_peer_down)
+        routes.on(PeerListens, desk.on_peer_listens)
         routes.on(EngineArrived, desk.on_arrived)
         routes.on(EpochsArrived, desk.on_epochs)
         routes.on(HeadChanged, desk.on_head)
@@ -260,6 +269,7 @@ class NodeCore(Core):
         routes.on(ProposalWanted, validator.on_wanted)
         routes.on(PoolGrew, validator.on_pool_grew)
         routes.on(Tick, validator.on_tick)
+        self._awaiting.append(validator.awaits_tick)
         routes.on(HeadChanged, validator.on_head)
         routes.on(MiningOrder, validator.on_mining_order)
         routes.on(Shutdown, validator.on_shutdown)
@@ -279,6 +289,7 @@ class NodeCore(Core):
         if miner is not None:
             routes.on(Started, miner.on_started)
             routes.on(Tick, miner.on_tick)
+            self._awaiting.append(miner.awaits_tick)
             routes.on(HeadChanged, miner.on_head)
             routes.on(StateChanged, miner.on_state)
             routes.on(PoolGrew, miner.on_pool_grew)
@@ -309,6 +320,10 @@ class NodeCore(Core):
             routes.on(Shutdown, owner.on_shutdown)
             routes.on_job(OpenChunk, owner.on_opened)
         routes.on(Shutdown, self._cancel_rest, self._peers.on_shutdown)
+
+    def awaits_tick(self) -> bool:
+        """Ask the parts; a fleet always has something to do."""
+        return self._fleet is not None or any(awaits() for awaits in self._awaiting)
 
     # --- what the RPC reads between two events ----------------------------------------------------
 

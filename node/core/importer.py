@@ -86,6 +86,10 @@ class Importer:
         """Is a stretch of the chain being executed?"""
         return self._job is not None
 
+    def awaits_tick(self) -> bool:
+        """Do headers wait for their time, or is there something better than the head?"""
+        return self._tree.has_waiting or not self._chain.is_caught_up()
+
     # --- what comes in ---------------------------------------------------------------------------
 
     def on_started(self, event: Started, turn: Turn) -> None:
@@ -366,7 +370,7 @@ class Importer:
         self._publish(header, blocks, len(undo), turn)
         if blocks:
             announce = self._network.announce_block  # who claims to be ahead is not told
-            turn.network(announce(header, turn.now, self.head_patience_ms))
+            turn.network(announce(header, turn.now, self.head_patience_ms, blocks[-1].body))
         turn.tell(HeadChanged(header, blocks, disconnected))
         self._mend(tuple(self._mending), turn)
         self._let_go(turn)

@@ -29,6 +29,9 @@ class Intake:
     def __len__(self) -> int:
         return sum(map(len, self._rows.values()))
 
+    def __bool__(self) -> bool:
+        return bool(self._turns)
+
     def put(self, arrived: TransactionArrived, size: int) -> bool:
         """Queue a peer's transaction of so many bytes; False if its row is full."""
         row = self._rows.get(arrived.peer)

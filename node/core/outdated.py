@@ -13,7 +13,7 @@ from typing import Final
 
 from chain.genesis import Genesis, PowParameters
 from chain.genesis_check import KNOWN_VERSIONS
-from chain.upgrades import find_unknown
+from chain.upgrades import Unknown
 from consensus.headertree import HeaderTree
 from consensus.otherrules import NewerChain
 from consensus.pos.validators import SHARES
@@ -24,9 +24,11 @@ A_THIRD: Final = SHARES // 3
 """Of the stake, as ``HeaderVerdict.weight`` counts that of a header's maker."""
 
 
-def find_stop(genesis: Genesis, tree: HeaderTree, head: int) -> str | None:
-    """Return why a node at height ``head`` can't go on with what it knows, and what to do; None if it can."""
-    unknown = find_unknown(genesis)
+def find_stop(genesis: Genesis, unknown: Unknown | None, tree: HeaderTree, head: int) -> str | None:
+    """Return why a node at height ``head`` can't go on with what it knows, and what to do; None if it can.
+
+    ``unknown`` are the first rules of its documents that it does not know (``find_unknown``).
+    """
     if unknown is not None and head + 1 >= unknown.height:
         release = unknown.release or "a later release"
         return (
@@ -47,6 +49,8 @@ def _find_heavier(tree: HeaderTree) -> str | None:
 
 def _find_voted(tree: HeaderTree, head: int) -> str | None:
     final, newest = tree.newer_final(), tree.newer_chain()
+    if final is None and newest is None:
+        return None  # as nearly always
     if final is not None:
         return _say("more than two thirds of the stake made blocks final on a chain that follows", final)
     if newest is not None and tree.newer_makers(head) > A_THIRD:

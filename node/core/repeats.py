@@ -23,6 +23,11 @@ class Repeats:
         self._due: list[Tell] = []
         self._next = 0
 
+    @property
+    def is_due(self) -> bool:
+        """Is there something to be said again?"""
+        return bool(self._due)
+
     def put(self, effect: Tell) -> None:
         """Take what the agreement wants said again."""
         self._due.append(effect)

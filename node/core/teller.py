@@ -8,12 +8,13 @@ where a message is flooded, because validators do not all reach each other.
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from chain.block import Header, block_id
 from chain.ids import Hash, Height, Millis
 from consensus.pos.agreement import Agreement
-from consensus.pos.effects import Pass, Tell
+from consensus.pos.effects import Audience, Pass, Tell
 from consensus.pos.sparing import shown_by
 from consensus.pos.votes import Message, Proposal, Vote, VoteKind
 from node.core.audience import Listeners
@@ -49,6 +50,11 @@ class Teller:
         self._patience_ms = patience_ms
         self._waiting: list[_Waiting] = []
 
+    @property
+    def is_waiting(self) -> bool:
+        """Does a message wait?"""
+        return bool(self._waiting)
+
     def tell(self, effect: Tell, turn: Turn) -> None:
         """Send a message of this node."""
         hearers = self._listeners.of(effect.audience)
@@ -80,10 +86,9 @@ class Teller:
         to, passing = hearers
         again = isinstance(effect, Tell) and effect.again
         brings_head = effect.final is not None and self._has_block(effect.final)
-        tell = self._network.tell_engine
-        turn.network(
-            tell(effect.message, effect.key, to, turn.now, passing=passing, again=again, brings_head=brings_head)
-        )
+        sparing = effect.audience is Audience.FOLLOWERS  # unless something is amiss
+        tell = partial(self._network.tell_engine, passing=passing, again=again, brings_head=brings_head)
+        turn.network(tell(effect.message, effect.key, to, turn.now, sparing=sparing))
 
     def _note(self, effect: Tell | Pass, turn: Turn) -> None:
         """Note who has shown to have a message."""

@@ -119,14 +119,18 @@ class TransactionDesk:
         self._is_served = False
         for arrived in self._intake.take(TURN_TRANSACTIONS):
             self._judge_arrived(arrived, turn)
-        if len(self._intake):
+        if self._intake:
             turn.wake(turn.now)
 
     def on_tick(self, event: Tick, turn: Turn) -> None:
         """Go on with what waits."""
-        if len(self._intake) and not self._is_served:
+        if self._intake and not self._is_served:
             self._is_served = True
             turn.tell(IntakeServed())
+
+    def awaits_tick(self) -> bool:
+        """Do transactions wait to be judged?"""
+        return bool(self._intake)
 
     def on_peer_down(self, down: PeerDown, turn: Turn) -> None:
         """Forget what a peer that is gone had waiting: others have it too if it is worth anything."""

@@ -16,6 +16,7 @@ from typing import Final
 from chain.block import Header, block_id
 from chain.codec import decode, encode
 from chain.ids import Hash, Height
+from chain.upgrades import find_unknown
 from consensus.engine import VALID_HEADER
 from consensus.headertree import KEPT_BELOW_FINAL, HeaderTree, Outcome
 from node.core.checkpoint import Checkpoint
@@ -155,7 +156,8 @@ class WorkHeaders:
 
     def find_stop(self) -> str | None:
         """Return why the heaviest chain can't be followed."""
-        return find_stop(self._world.genesis, self.tree, self.best.height)
+        genesis = self._world.genesis
+        return find_stop(genesis, find_unknown(genesis), self.tree, self.best.height)
 
     def says(self) -> str:
         """Say what is trusted."""

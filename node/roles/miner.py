@@ -75,6 +75,10 @@ class Miner:
             self._rebuild_at = Millis(turn.now + self._gather_ms)
             turn.wake(self._rebuild_at)
 
+    def awaits_tick(self) -> bool:
+        """Is there a block to build anew?"""
+        return self._rebuild_at is not None
+
     def on_tick(self, event: Tick, turn: Turn) -> None:
         """Build again if it is due."""
         due = self._rebuild_at is not None and turn.now >= self._rebuild_at

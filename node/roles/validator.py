@@ -64,6 +64,10 @@ class Validator:
             turn.wake(self._held_until)
         self._go_on(turn)
 
+    def awaits_tick(self) -> bool:
+        """Is there a block to build?"""
+        return self._wanted is not None
+
     def on_tick(self, event: Tick, turn: Turn) -> None:
         """Begin to build, or let the block out."""
         self._go_on(turn)

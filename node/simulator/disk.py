@@ -9,19 +9,23 @@ so that a fault can name the very write. What may be lost is what storage's Prot
     certificates  nothing
 """
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from random import Random
+from typing import Final
 
 from chain.block import Body, Header, block_id
 from chain.hashing import content_id
 from chain.ids import AccountId, Hash
 from chain.payload import MAX_PAYLOAD_BYTES
 from chain.update import LocalUpdate
-from storage.base import CommitBatch, FinalBlock, GenesisData, JournalEntry, SigningIntent
-from storage.memory import MemoryCertificateStore, MemoryChainStore
+from storage.base import CommitBatch, FinalBlock, GenesisData, JournalEntry, SigningIntent, StateChanges
+from storage.memory import MemoryCertificateStore, MemoryChainStore, State
 from storage.memorystores import MemoryPayloadStore, MemoryReleaseJournal, MemorySigningJournal
 from storage.pledges import MemoryPledges, Pledge
 from storage.residuals import MemoryResiduals
+
+_STATES_KEPT: Final = 256
 
 
 class PowerCut(BaseException):
@@ -47,6 +51,34 @@ class Fuse:
             if self._left <= 0:
                 self._left = None
                 raise PowerCut
+
+
+class SharedStates:
+    """States that several machines' disks hold, held once: who changes one state object by one mapping gets one result.
+
+    Nothing is compared but who the two objects are, so what a machine alone has is its own.
+    """
+
+    def __init__(self) -> None:
+        self._first: State | None = None
+        self._known: OrderedDict[tuple[int, int], tuple[State, StateChanges, State]] = OrderedDict()
+
+    def first(self, state: State) -> State:
+        """Return the state that every disk begins with."""
+        if self._first is None or self._first != state:
+            self._first = state
+        return self._first
+
+    def get(self, state: State, changes: StateChanges) -> State | None:
+        """Return what was made of this state by these changes, if it is known."""
+        known = self._known.get((id(state), id(changes)))
+        return None if known is None else known[2]
+
+    def keep(self, state: State, changes: StateChanges, result: State) -> None:
+        """Remember a result, and the two objects, so that no others can be taken for them."""
+        self._known[id(state), id(changes)] = state, changes, result
+        if len(self._known) > _STATES_KEPT:
+            self._known.popitem(last=False)
 
 
 class FusedCertificates(MemoryCertificateStore):
@@ -82,9 +114,12 @@ class FusedCertificates(MemoryCertificateStore):
 class VolatileChainStore(MemoryChainStore):
     """The chain store with what the operating system has not written yet."""
 
-    def __init__(self, genesis: GenesisData, fuse: Fuse) -> None:
+    def __init__(self, genesis: GenesisData, fuse: Fuse, states: SharedStates | None = None) -> None:
         super().__init__(genesis)
         self._fuse = fuse
+        self._states = states
+        if states is not None:
+            self._state = states.first(self._state)
         self._unsynced: list[tuple[Hash, ...] | Hash] = []
         self._certificates = FusedCertificates(fuse, self._unsynced.clear)
 
@@ -112,6 +147,15 @@ class VolatileChainStore(MemoryChainStore):
         super().commit(batch)
         self._unsynced.clear()
         self._fuse.burn()
+
+    def _changed(self, changes: StateChanges) -> State:
+        if self._states is None:
+            return super()._changed(changes)
+        result = self._states.get(self._state, changes)
+        if result is None:
+            result = super()._changed(changes)
+            self._states.keep(self._state, changes, result)
+        return result
 
     def mark_invalid(self, id: Hash, reason: str) -> None:
         """Remember that a block is invalid; synced."""
@@ -230,8 +274,9 @@ class FusedSigningJournal(MemorySigningJournal):
 class Disk:
     """What a machine keeps when its process ends."""
 
-    def __init__(self, genesis: GenesisData) -> None:
+    def __init__(self, genesis: GenesisData, states: SharedStates | None = None) -> None:
         self._genesis = genesis
+        self._states = states
         self.fuse = Fuse()
         self.wipe()
         self.journal = FusedJournal(self.fuse)
@@ -242,7 +287,7 @@ class Disk:
 
     def wipe(self) -> None:
         """Begin anew without chain and payloads, as after the loss of a database; journals are files of their own."""
-        self.chain = VolatileChainStore(self._genesis, self.fuse)
+        self.chain = VolatileChainStore(self._genesis, self.fuse, self._states)
         self.payloads = VolatilePayloadStore(self.fuse)
 
     def lose_unsynced(self, random: Random) -> int:

@@ -184,6 +184,15 @@ class Invariants:
     # --- at every event ---------------------------------------------------------------------------
 
     def _check_caps(self, machine: Machine, core: NodeCore, is_tick: bool) -> None:
+        if len(core.mempool) or len(core.updates):
+            self._check_pools(machine, core)
+        if machine.jobs > _MAX_JOBS:
+            self.fail(machine, "jobs end", f"{machine.jobs} run at once")
+        if is_tick:
+            held = core.network.buffered_bytes()
+            self._expect(held <= _BUFFER_CAP, machine, "buffers under their caps", f"{held} of {_BUFFER_CAP} bytes")
+
+    def _check_pools(self, machine: Machine, core: NodeCore) -> None:
         pools = core.config.pools
         transactions, transaction_bytes, updates, update_bytes = core.pool_sizes()
         if (
@@ -193,11 +202,6 @@ class Invariants:
             or update_bytes > pools.update_bytes
         ):
             self.fail(machine, "pools under their caps", f"{core.pool_sizes()} against {pools}")
-        if machine.jobs > _MAX_JOBS:
-            self.fail(machine, "jobs end", f"{machine.jobs} run at once")
-        if is_tick:
-            held = core.network.buffered_bytes()
-            self._expect(held <= _BUFFER_CAP, machine, "buffers under their caps", f"{held} of {_BUFFER_CAP} bytes")
 
     def _check_bans(self, machine: Machine, core: NodeCore, now: Millis) -> None:
         """Whoever is banned has lied; points alone, for what may be bad luck, are nobody's loss."""

@@ -11,6 +11,7 @@ Rules of this file: it knows bytes and machines by number, nothing of what they 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from math import log
 from random import Random
 from typing import Final
 
@@ -54,6 +55,7 @@ class End:
     number: int
     machine: int
     run: int
+    line: Quality
     other: "End" = field(init=False)
     is_open: bool = True
     is_known: bool = False
@@ -136,7 +138,7 @@ class Lines:
             return
         self.traffic.messages += 1
         self.traffic.bytes += len(data)
-        if end.held or self.is_cut(end.machine, end.other.machine):
+        if end.held or (self.groups and self.is_cut(end.machine, end.other.machine)):
             end.held.append(data)
         else:
             self._transmit(end, data)
@@ -209,24 +211,28 @@ class Lines:
         return self._draw_latency(self.quality(one, other), self._slowness(one, other))
 
     def _draw_latency(self, line: Quality, slowness: int) -> int:
-        return (line.latency_ms + int(self._random.expovariate(1 / line.jitter_ms))) * slowness
+        late = -log(1.0 - self._random.random()) / (1 / line.jitter_ms)  # as ``Random.expovariate``
+        return (line.latency_ms + int(late)) * slowness
 
     def _transmit(self, end: End, data: bytes) -> None:
         """Put bytes on the line."""
         now, random = self._schedule.now, self._random
-        one, other = end.machine, end.other.machine
-        line, slowness = self.quality(one, other), self._slowness(one, other)
+        line = end.line
+        slowness = self._slowness(end.machine, end.other.machine) if self.slowness else 1
         rate = max(1, line.bytes_per_ms // slowness)
         while data:
             piece, data = self._cut(data)
-            end.free_at = max(now, end.free_at) + len(piece) // rate
+            size = len(piece)
+            end.free_at = (now if now > end.free_at else end.free_at) + size // rate
             arrival = end.free_at + self._draw_latency(line, slowness)
             if self.loss_odds and random.random() < self.loss_odds:
                 arrival += random.randint(*_STALL_MS)
                 self._count_stall()
             self._under_way(end, piece, arrival)
-            end.unreported += len(piece)
-        self._plan_report(end, now + (_REPORT_LITTLE_MS if end.unreported < _LITTLE else _REPORT_MS))
+            end.unreported += size
+        report_at = now + (_REPORT_LITTLE_MS if end.unreported < _LITTLE else _REPORT_MS)
+        if end.report_at is None or report_at < end.report_at:
+            self._plan_report(end, report_at)
 
     def _plan_report(self, end: End, at: int) -> None:
         """Report at this time what has gone, if that is not planned for an earlier one."""
@@ -308,8 +314,9 @@ class Lines:
         if self._run_of(machine) != run:
             return
         self.traffic.connections += 1
-        near = End(2 * self.traffic.connections, machine, run)
-        far = End(2 * self.traffic.connections + 1, target, their_run)
+        line = self.quality(machine, target)
+        near = End(2 * self.traffic.connections, machine, run, line)
+        far = End(2 * self.traffic.connections + 1, target, their_run, line)
         near.other, far.other = far, near
         self._ends[near.number], self._ends[far.number] = near, far
         far.clear_at = self._schedule.now + back

@@ -123,6 +123,7 @@ class _Process:
     wakes: set[int] = field(default_factory=set)
     is_idle: bool = True
     beat: int = 0
+    ticked_at: int = 0
 
 
 class Machine:
@@ -286,6 +287,7 @@ class Machine:
             self._watcher.on_fault(self, f"{type(event).__name__}: {type(error).__name__}: {error}")
             return
         self._watcher.on_step(self, event, now, effects)
+        send = self._around.lines.send
         for effect in effects:
             if self._process is not process:
                 return
@@ -294,7 +296,10 @@ class Machine:
                     self.on_death()
                     return
                 self.effects_left -= 1
-            self._do(effect, process)
+            if type(effect) is Send:  # as most
+                send(effect.connection, effect.data)
+            else:
+                self._do(effect, process)
         if process.is_idle and _is_stirring(event, effects) and self._process is process:
             process.is_idle = False
             self._plan_tick(self._around.tick_ms)
@@ -313,12 +318,18 @@ class Machine:
             self._around.schedule.after(delay, partial(self._tick, self.runs, process.beat))
 
     def _tick(self, run: int, beat: int) -> None:
-        """Tick. The next one comes late, unless something happens before it."""
+        """Tick, if there may be something to do. The next one comes late, unless something happens before it."""
         process = self._process
         if process is None or self.run != run or process.beat != beat:
             return
         process.is_idle = True
-        self._plan_tick(self._around.idle_ms)
+        now, idle_ms = self._around.schedule.now, self._around.idle_ms
+        left = process.ticked_at + idle_ms - now
+        if left > 0 and not process.core.awaits_tick():
+            self._plan_tick(left)
+            return
+        process.ticked_at = now
+        self._plan_tick(idle_ms)
         self.deliver(Tick())
 
     def _wake(self, run: int, at: int) -> None:
@@ -337,8 +348,6 @@ class Machine:
     def _do(self, effect: Effect, process: _Process) -> None:
         around = self._around
         match effect:
-            case Send(connection, data):
-                around.lines.send(connection, data)
             case Publish():
                 pass
             case Close(connection, _):

@@ -1,8 +1,8 @@
 """Virtual time: what is to happen, in the order of its time; of two things at one time the one planned first."""
 
-import heapq
 from collections.abc import Callable
 from hashlib import sha256
+from heapq import heappop, heappush
 from random import Random
 
 Action = Callable[[], None]
@@ -19,7 +19,7 @@ class Schedule:
     def at(self, time: int, action: Action) -> None:
         """Plan an action; one that is due already happens next."""
         self._order += 1
-        heapq.heappush(self._queue, (max(time, self.now), self._order, action))
+        heappush(self._queue, (time if time > self.now else self.now, self._order, action))
 
     def after(self, delay: int, action: Action) -> None:
         """Plan an action for ``delay`` milliseconds from now."""
@@ -27,7 +27,7 @@ class Schedule:
 
     def run(self, end: int, until: Callable[[], bool] | None = None) -> bool:
         """Let time pass to ``end`` or until something holds; did it?"""
-        queue, pop = self._queue, heapq.heappop
+        queue, pop = self._queue, heappop
         while queue and queue[0][0] <= end:
             if until is not None and until():
                 return True

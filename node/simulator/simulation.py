@@ -25,7 +25,7 @@ from node.simulator.byzantine.base import Behaviour, Stage
 from node.simulator.byzantine.mask import Mask
 from node.simulator.casting import cast_machines
 from node.simulator.demand import Demand
-from node.simulator.disk import Disk
+from node.simulator.disk import Disk, SharedStates
 from node.simulator.faults import Faults
 from node.simulator.invariants import Invariants
 from node.simulator.light import LightGuard, LightMachine, count_light_updates, is_at_head
@@ -100,8 +100,9 @@ class Simulation:
             outbound=settings.outbound,
         )
         first = genesis_data(self.genesis)
+        states = SharedStates() if settings.share_results else None
         for number in range(settings.machines):
-            machine = self._make_machine(number, Disk(first))
+            machine = self._make_machine(number, Disk(first, states))
             machine.disk.journal.hear = partial(self.invariants.check_release, machine)
             self.machines.append(machine)
         for number, behaviour in self.casting.liars.items():

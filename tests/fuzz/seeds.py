@@ -38,6 +38,8 @@ from p2p.messages import (
     Headers,
     PeerAddress,
     Ping,
+    Quiet,
+    SmallBody,
     encode_weight,
 )
 from p2p.messages import encode_message as encode_peer_message
@@ -133,6 +135,8 @@ def _frames() -> list[bytes]:
         Ping(3),
         head,
         Headers(tuple([header for header, _ in blocks]), False),
+        SmallBody(bytes(32), blocks[0][1]),
+        Quiet(True),
         AnnounceTransactions((bytes(32),)),
         GetPayload(bytes(32), 0),
         Addresses((PeerAddress(bytes([10, 0, 0, 1]), 9000),)),

@@ -111,8 +111,8 @@ MUTANTS: Final = (
     Mutant(
         "a peer may have all of a node",
         "p2p/budget.py",
-        "            return self._telling.take(work, now)",
-        "            return True",
+        "        return self._telling.take(work, now)",
+        "        return True",
         ("tests/p2p/test_budgets.py",),
     ),
     Mutant(

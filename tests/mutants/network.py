@@ -29,7 +29,7 @@ MUTANTS: Final = (
     Mutant(
         "messages have no rate",
         "p2p/budget.py",
-        "        return bucket is None or bucket.take(count_entries(message), now)",
+        "        return bucket is None or bucket.take(count_entries(message) if kind in _LISTS else 1, now)",
         "        return True",
         ("tests/p2p/test_budgets.py", "tests/p2p/test_hostile.py"),
     ),

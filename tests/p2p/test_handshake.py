@@ -15,6 +15,7 @@ from chain.keys import KeyPair
 from p2p.errors import HandshakeError, IdentityError, SelfConnectionError
 from p2p.handshake import ClientHandshake, Established, ServerHandshake, Terms
 from p2p.identity import certificate_account, make_certificate
+from p2p.limits import PROTOCOL_VERSIONS
 from p2p.messages import Challenge, ClientProof, ServerProof, Status, encode_weight
 
 CLIENT, SERVER, THIRD = (KeyPair(bytes([number]) * 32) for number in (1, 2, 3))
@@ -37,8 +38,8 @@ def test_both_sides_learn_who_the_other_is() -> None:
     """The outcome names the proven account, the version, and what the other said of itself."""
     one, two = client(), server()
     answer, at_server = two.on_client_proof(one.on_challenge(two.challenge), OTHER_STATUS)
-    assert at_server == Established(CLIENT.account, 2, STATUS)
-    assert one.on_server_proof(answer) == Established(SERVER.account, 2, OTHER_STATUS)
+    assert at_server == Established(CLIENT.account, PROTOCOL_VERSIONS[-1], STATUS)
+    assert one.on_server_proof(answer) == Established(SERVER.account, PROTOCOL_VERSIONS[-1], OTHER_STATUS)
 
 
 @settings(max_examples=150)
@@ -135,7 +136,7 @@ def test_an_automaton_runs_once() -> None:
     [
         (Terms("other", TERMS.genesis), "foreign chain: one side is on"),
         (Terms("test", Hash(b"\x01" * 32)), "foreign genesis: one side's is"),
-        (Terms("test", TERMS.genesis, (3, 4)), "no common protocol version"),
+        (Terms("test", TERMS.genesis, (8, 9)), "no common protocol version"),
     ],
 )
 def test_what_does_not_fit_together_is_named(terms: Terms, words: str) -> None:

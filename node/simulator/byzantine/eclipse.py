@@ -16,6 +16,7 @@ from p2p.messages import (
     Message,
     NotFound,
     PeerAddress,
+    SmallBody,
 )
 
 _KNOCKS = 3
@@ -48,7 +49,7 @@ class Eclipse(Behaviour):
         if peer.machine != self.stage.plot.victim:
             return (message,)
         match message:
-            case Head() | AnnounceTransactions() | AnnounceUpdates():
+            case Head() | SmallBody() | AnnounceTransactions() | AnnounceUpdates():
                 self.acts += 1
                 return ()
             case Headers():

@@ -20,6 +20,7 @@ from p2p.messages import (
     PayloadChunk,
     Served,
     ServedState,
+    SmallBody,
     encode_weight,
 )
 
@@ -62,6 +63,9 @@ class Garbage(Behaviour):
                 self.acts += 1
                 wrong = Body(body.transactions[1:], body.updates) if body.transactions else Body((), body.updates * 2)
                 return (BlockBody(id, wrong),) if random.random() < 0.5 else (NotFound(Kind.BODY, (id,)),)
+            case SmallBody(id, body) if body.transactions:
+                self.acts += 1
+                return (SmallBody(id, Body(body.transactions[1:], body.updates)),)
             case PayloadChunk(id, offset, data) if data:
                 self.acts += 1
                 return (PayloadChunk(id, offset, bytes([data[0] ^ 255]) + data[1:]),)

@@ -13,7 +13,7 @@ from node.jobs.results import BlockSealed
 from node.jobs.specs import SealBlock
 from node.simulator.byzantine.base import MINER, PRODUCER, Behaviour, Peer, Stage
 from p2p.events import Kind
-from p2p.messages import BlockBody, Message, NoChunk, NotFound, PayloadChunk, Payloads
+from p2p.messages import BlockBody, Message, NoChunk, NotFound, PayloadChunk, Payloads, SmallBody
 
 
 class OwnBlocks(Behaviour):
@@ -58,6 +58,8 @@ class BlockWithholding(Behaviour):
 
     def send(self, peer: Peer, message: Message) -> Sequence[Message]:
         """Keep a body back."""
+        if isinstance(message, SmallBody) and self._is_own(Hash(message.id)) and message.id[-1] % 3:
+            return ()
         if isinstance(message, BlockBody) and self._is_own(Hash(message.id)) and message.id[-1] % 3:
             self.acts += 1
             return (NotFound(Kind.BODY, (message.id,)),) if self.stage.random.random() < 0.5 else ()

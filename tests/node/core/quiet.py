@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 
-from chain.block import Header
+from chain.block import Body, Header
 from chain.ids import Hash, Millis
 from p2p.events import Item, Kind, NetworkOutput, PeerId, PeerInfo, TransportEvent, Verdict, Want
 from p2p.network import PeerNetwork
@@ -26,7 +26,9 @@ class QuietNetwork(PeerNetwork):
         outputs, self.outbox = self.outbox, []
         return outputs
 
-    def announce_block(self, header: Header, now: Millis, patience_ms: int = 0) -> list[NetworkOutput]:
+    def announce_block(
+        self, header: Header, now: Millis, patience_ms: int = 0, body: Body | None = None
+    ) -> list[NetworkOutput]:
         self.blocks.append(header)
         return []
 

@@ -29,6 +29,7 @@ class _Network:
         self.peers = list(peers)
         self.had: set[AccountId] = set()
         self.told: list[tuple[list[AccountId], bool]] = []
+        self.sparing: list[bool] = []
 
     def is_connected(self, peer: PeerId) -> bool:
         return peer in self.peers
@@ -49,8 +50,10 @@ class _Network:
         passing: bool = False,
         again: bool = False,
         brings_head: bool = False,
+        sparing: bool = False,
     ) -> list[NetworkOutput]:
         named = self.peers if to is None else to
+        self.sparing.append(sparing)
         self.told.append(([AccountId(peer) for peer in named if again or peer not in self.had], brings_head))
         return []
 
