@@ -47,7 +47,8 @@ def rebuild_tree(world: World, checkpoint: Checkpoint | None = None, *, has_reor
         id = world.store.block_id_at(floor)
         if id is None:
             raise LookupError(f"the main chain has no block at height {floor}")
-        tree.adopt(id)
+        if id in tree:  # else the tree begins above it: nothing below its first header is ever taken back
+            tree.adopt(id)
     for id in with_body:
         if _is_complete(world, tree, tip, id):
             tree.mark_complete(id)
