@@ -1,5 +1,6 @@
 """Plans whose updates are encrypted: the chain learns the sum, exactly, and nothing but the sum."""
 
+import numpy as np
 import pytest
 from msgspec.structs import replace
 
@@ -9,6 +10,7 @@ from chain.ids import Hash
 from chain.keys import KeyPair
 from chain.number import Number
 from chain.transaction import DecryptSum, ShareMask
+from chain.update import AttestedUpdate
 from consensus.errors import Invalid
 from consensus.events import MaskShared, PlanCancelled, SumDecrypted
 from consensus.queries import get_history, needed_payloads
@@ -323,3 +325,21 @@ def test_members_are_paid_for_what_they_open() -> None:
     paid = {report.miner: report.reward for report in record.miners}
     assert all(paid[miner.account] > 0 for miner in MINERS[:2])
     assert MINERS[2].account not in paid
+
+
+@SCHEMES
+def test_one_liar_moves_the_model_no_further_than_the_bounds(how: Paillier | Masked) -> None:
+    """What it encrypts can't be seen, so the sum is cut to what honest devices can have sent together."""
+    chain = SecretChain(secret_plan(how, algorithm=AVERAGE))
+    chain.pass_shares(*ALL)
+    most = (1 << 23) - 1
+    lie = chain.scheme.protect(chain.problem, chain.cohort(), DAVE, np.full(3, most, dtype=np.int64))
+    chain.show(ALICE, BOB, CAROL)
+    chain.updates.append(AttestedUpdate(chain.release(chain.plan, DAVE, lie), ()))
+    chain.mine()
+    assert chain.rejected == {}
+    chain.decrypt(*chain.helpers(*ALL)[: chain.scheme.threshold(chain.problem, 4)])
+    before = chain.model()
+    chain.mine()
+    assert (abs(chain.model() - before) <= 4 << 24).all()
+    assert (chain.model() - before > 3 << 24).all(), "it lied as much as it could: 100 rows for the 20 it has"

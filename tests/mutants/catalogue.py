@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from tests.mutants import doors, learning, ledger, network, paillier, privacy, reach, stake, storage, work
+from tests.mutants import doors, encryption, learning, ledger, network, paillier, privacy, reach, stake, storage, work
 from tests.mutants.base import Mutant
 
 MUTANTS: Final[tuple[Mutant, ...]] = (
@@ -13,6 +13,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *storage.MUTANTS,
     *network.MUTANTS,
     *paillier.MUTANTS,
+    *encryption.MUTANTS,
     *privacy.MUTANTS,
     *reach.MUTANTS,
     *doors.MUTANTS,
