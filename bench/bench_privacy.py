@@ -13,8 +13,9 @@ allowed more: one trusted server has all rows, samples them in secret, which its
 all, and hides whether a row is there, where ours hides which row it is (twice the sensitivity).
 
 Numbers of rounds, steps and clips are chosen from a small grid for each ε, by the accuracy on the training rows of one
-run, as is usual; in earnest that choice would cost privacy, too. Ours are means over three seeds, the peer is run once. Runs are kept in
-``build/bench/privacy``; ``--fresh`` begins anew, ``--images`` draws ``docs/images/privacy.png``.
+run, as is usual; in earnest that choice would cost privacy, too (of the peer the best on the test rows counts). Ours
+are means over three seeds, the peer is run once. Runs are kept in ``build/bench/privacy``; ``--fresh`` begins anew,
+``--images`` draws ``docs/images/privacy.png``. Attacks on the releases of a9a's first device end it (``bench.canary``).
 """
 
 import argparse

@@ -49,7 +49,7 @@ def check_noise_range(plan: Plan) -> Problems:
             bits = (most * rounds).bit_length() - plan.fraction_bits
             allowed = (
                 f"lets {what}, noise included, come to 2^{bits}; fixed point with fraction_bits = {plan.fraction_bits} "
-                f"ends at 2^{53 - plan.fraction_bits}: take smaller clips, fewer fraction_bits, less noise or more min_samples"
+                f"ends at 2^{53 - plan.fraction_bits}: take smaller clips or fraction_bits, or less noise"
             )
             yield Problem(path, value, allowed)
 
