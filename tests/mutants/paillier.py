@@ -9,6 +9,7 @@ _KEY: Final = (f"{_HERE}/test_key.py",)
 _PACKING: Final = (f"{_HERE}/test_packing.py",)
 _CIPHERTEXT: Final = (f"{_HERE}/test_ciphertext.py",)
 _THRESHOLD: Final = (f"{_HERE}/test_threshold.py",)
+_OWN: Final = (f"{_HERE}/test_own.py",)
 _LINEAR: Final = (f"{_HERE}/test_linear.py",)
 
 MUTANTS: Final = (
@@ -130,5 +131,33 @@ MUTANTS: Final = (
         "largest = max((sum(map(abs, row)) for row in matrix), default=0)",
         "largest = max((max(map(abs, row), default=0) for row in matrix), default=0)",
         _LINEAR,
+    ),
+    Mutant(
+        "a member with a key of its own may open the sum to anything",
+        "fl/secure/paillier/own.py",
+        "        if left != (1 + known * n) * power(root, n, square) % square:",
+        "        if False:",
+        _OWN,
+    ),
+    Mutant(
+        "one round of weights is enough for a key made to cheat",
+        "fl/secure/paillier/own.py",
+        "ROUNDS: Final = 8",
+        "ROUNDS: Final = 1",
+        _OWN,
+    ),
+    Mutant(
+        "the carries of members' openings are shown",
+        "fl/secure/paillier/own.py",
+        "_value(polynomial, member + 1, prime) + prime * random_below(1 << _MASK_BITS, random)",
+        "_value(polynomial, member + 1, prime)",
+        _OWN,
+    ),
+    Mutant(
+        "members may have the same modulus",
+        "fl/secure/paillier/own.py",
+        '    return None if pair is None else f"the moduli',
+        '    return None if True else f"the moduli',
+        _OWN,
     ),
 )

@@ -6,6 +6,7 @@
     ciphertext   encrypts vectors, checks and adds them
     threshold    members decrypt a sum, everybody checks it
     linear       linear algebra on ciphertexts, one number each
+    own          a committee without a dealer: each member has a key of its own
 
 Formulas: N = pq, Enc(M; r) = (1 + MN)·r^N mod N² (Paillier 1999). Who decrypts learns (M, r), and shows both.
 """

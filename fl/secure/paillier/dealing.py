@@ -63,13 +63,13 @@ def deal(
     progress(f"looking for the first of two safe primes of {bits // 2} bits")
     first = second = safe_prime(bits // 2, source)
     progress("looking for the second")
-    while _are_close(first, second, bits):
+    while are_close(first, second, bits):
         second = safe_prime(bits // 2, source)
     progress("dealing the shares")
     return deal_of(first, second, members, threshold, source)
 
 
-def _are_close(first: int, second: int, bits: int) -> bool:
+def are_close(first: int, second: int, bits: int) -> bool:
     """Do the primes agree in their first bits (FIPS 186-5, A.1.1: in 100), as bad luck alone can have it?"""
     return abs(first - second) < 1 << (bits // 2 - min(100, bits // 8))
 

@@ -88,9 +88,9 @@ def derived_below(bound: int, domain: bytes, *parts: bytes) -> int:
     return number(shake_256(digest(domain, *parts)).digest(size)) % bound
 
 
-def weights(seed: bytes, count: int) -> list[int]:
-    """Return ``count`` numbers below 2^128 that follow from a digest."""
-    size = WEIGHT_BITS // 8
+def weights(seed: bytes, count: int, bits: int = WEIGHT_BITS) -> list[int]:
+    """Return ``count`` numbers below 2^bits, a multiple of 8, that follow from a digest."""
+    size = bits // 8
     return numbers(shake_256(seed).digest(size * count), size)
 
 
