@@ -22,10 +22,9 @@ from chain.fixedpoint import Int64Vector
 from fl.algorithms.base import Contribution
 from fl.errors import PayloadError
 from fl.payload import LOSS_MAX
-from fl.varints import PLACES, SIGNED_PLACES, pack_signed, pack_varints, unpack_signed, unpack_varints
+from fl.varints import PLACES, SIGNED_PLACES, pack_signed, pack_varints
 
 _HEAD: Final = 4
-_COUNT_MAX: Final = 2**32 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,19 +84,36 @@ def parse_support(payload: bytes, form: Form) -> Contribution:
     least = _HEAD + named * (1 + form.has_counts) + values + 8 * form.has_loss
     if len(payload) < least:
         raise PayloadError(f"payload of {len(payload)} bytes; {named} features need {least} at least")
-    gaps, at = unpack_varints(payload, _HEAD, named)
-    features = np.cumsum(gaps + 1) - 1
+    features, vector = np.empty(named, np.int64), np.empty(values, np.int64)
+    counts = np.empty(named, np.int64) if form.has_counts else None
+    at = _read(payload, features, counts, vector)
     if named and int(features[-1]) >= form.features:
         raise PayloadError(f"payload names feature {int(features[-1])}; there are {form.features}")
-    counts = None
-    if form.has_counts:
-        counts, at = unpack_varints(payload, at, named)
-        if named and not 1 <= int(counts.min()) <= int(counts.max()) <= _COUNT_MAX:
-            raise PayloadError("payload counts are 1 … 2**32 - 1 for every feature named")
-    vector, at = unpack_signed(payload, at, values)
     if len(payload) != at + 8 * form.has_loss:
         raise PayloadError(f"payload of {len(payload)} bytes; {at + 8 * form.has_loss} are needed")
     loss = int.from_bytes(payload[at:], "little", signed=True)
     if not 0 <= loss <= LOSS_MAX:
         raise PayloadError(f"loss sum {loss}; 0 … 2**62 is allowed")
     return Contribution(vector, counts, loss, features)
+
+
+def _read(
+    payload: bytes, features: NDArray[np.int64], counts: NDArray[np.int64] | None, vector: NDArray[np.int64]
+) -> int:
+    """Fill the arrays from behind the head; return where what they hold ends. ``PayloadError``."""
+    from fl.kernels import values as kernels  # here: most nodes never read any, and compiled code takes memory
+
+    said = np.frombuffer(payload, np.uint8)
+    end: int = kernels.read_support(said, _HEAD, features, features[:0] if counts is None else counts, vector)
+    if end >= 0:
+        return end
+    match end:
+        case kernels.TOO_FEW:
+            what = "fewer numbers than it names"
+        case kernels.TOO_LONG:
+            what = "a varint that is longer than it needs to be"
+        case kernels.NO_COUNT:
+            what = "counts that are not 1 … 2**32 - 1 for every feature named"
+        case _:
+            what = "a value above 2**53 in size"
+    raise PayloadError(f"payload has {what}")
