@@ -2,7 +2,20 @@
 
 from typing import Final
 
-from tests.mutants import doors, encryption, learning, ledger, network, paillier, privacy, reach, stake, storage, work
+from tests.mutants import (
+    doors,
+    encryption,
+    learning,
+    ledger,
+    network,
+    owndata,
+    paillier,
+    privacy,
+    reach,
+    stake,
+    storage,
+    work,
+)
 from tests.mutants.base import Mutant
 
 MUTANTS: Final[tuple[Mutant, ...]] = (
@@ -11,6 +24,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *work.MUTANTS,
     *stake.MUTANTS,
     *storage.MUTANTS,
+    *owndata.MUTANTS,
     *network.MUTANTS,
     *paillier.MUTANTS,
     *encryption.MUTANTS,

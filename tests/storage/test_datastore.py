@@ -1,6 +1,7 @@
 """The device's own store: rows that grow, sealed at rest, never lost once acknowledged, gone when their time is up."""
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -249,6 +250,22 @@ FAULTS: dict[Callable[[Path, Path], None], str] = {
     restore_an_old_state: "newer than its state",
     take_the_state_of_another: "not what was sealed",
 }
+
+
+def test_two_copies_that_went_on_apart_can_not_be_mixed(place, tmp_path):
+    """An entry follows the very one that it was written behind, though all of both copies is this store's own."""
+    store = make(place)
+    fill(store, range(2))
+    store.close()
+    shutil.copytree(place, tmp_path / "copy")
+    for where in (place, tmp_path / "copy"):
+        store = DataStore(where, SECRET)
+        fill(store, range(2, 6))
+        store.close()
+    (here,), (there,) = segments(place), segments(tmp_path / "copy")
+    here.write_bytes(FORMAT.magic + b"".join([*records(here)[:2], records(there)[2]]))
+    with pytest.raises(DamagedError, match="entry 2 does not follow what stands before it"):
+        DataStore(place, SECRET)
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
