@@ -12,15 +12,34 @@ Rules of this file: exact integers; total on every plan that decodes, since the 
 from typing import Final
 
 from fl.plan.dimensions import parameter_count
+from fl.plan.remember import remembered
 from fl.plan.schema import Gaussian, Laplace, Plan
 from fl.privacy.sensitivity import ceiling, l1_sensitivity, root_above, sensitivity_squared
 
 TAIL: Final = 46
 """A length is exceeded with a probability below 2·e**-46 < 2**-64."""
+_KEPT: Final = 4096
+"""Scales of a plan that are remembered."""
+
+
+@remembered
+def _found(plan: Plan) -> dict[tuple[int, int], int]:
+    """Return room for a plan's scales: a block of many updates asks for the same ones."""
+    return {}
 
 
 def noise_scale(plan: Plan, phase: int, samples: int) -> int:
     """Return a release's sigma (Gaussian) or scale (Laplace) in units, at least 1; 0 under a plan without noise."""
+    known = _found(plan)
+    scale = known.get((phase, samples))
+    if scale is None:
+        if len(known) >= _KEPT:
+            known.clear()
+        scale = known[phase, samples] = _noise_scale(plan, phase, samples)
+    return scale
+
+
+def _noise_scale(plan: Plan, phase: int, samples: int) -> int:
     match plan.privacy:
         case Gaussian(multiplier=multiplier):
             squared = multiplier.fraction() ** 2 * sensitivity_squared(plan, phase, samples)

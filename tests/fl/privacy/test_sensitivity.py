@@ -47,7 +47,7 @@ def distance_squared(one: NDArray[np.int64], other: NDArray[np.int64]) -> int:
 @pytest.mark.parametrize("algorithm", algorithms())
 @pytest.mark.parametrize(("model", "classes", "hidden"), MODELS)
 @given(seed=st.integers(0, 10**6), unit=st.sampled_from(["record", "device"]), is_sparse=st.booleans())
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=5, deadline=None)
 def test_neighbours_are_no_farther_apart_than_the_sensitivity(
     algorithm: AlgorithmSpec, model: str, classes: int, hidden: tuple, seed: int, unit: Unit, is_sparse: bool
 ) -> None:
@@ -151,7 +151,7 @@ def test_no_rows_make_a_device_fail_or_stay_silent(unit: Unit) -> None:
 
 @pytest.mark.parametrize(("model", "classes"), [("linear", 2), ("logistic", 2), ("softmax", 3)])
 @given(seed=st.integers(0, 10**6), is_sparse=st.booleans(), intercept=st.booleans(), batch=st.sampled_from([1, 3, 50]))
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 def test_the_kernels_give_the_bits_of_the_readable_reference(
     model: str, classes: int, seed: int, is_sparse: bool, intercept: bool, batch: int
 ) -> None:
