@@ -117,7 +117,8 @@ def fleet(
     if (data is None) != (plan is None) and not resume:
         raise UsageFault("--data and --plan go together", "give both, or neither for made-up authors")
     found, file = find_earlier(out) if resume else _chosen(devices, data, plan, rounds)
-    spec = FleetSpec(file, found, out, miners, engine.value, block_ms, seed, timeout, keep_payloads, resume)
+    hold_ms = block_ms  # the block that brings a phase's last updates goes out as soon as they are there
+    spec = FleetSpec(file, found, out, miners, engine.value, block_ms, seed, timeout, keep_payloads, resume, hold_ms)
     with Progress(diagnostics) as progress:
         summary = asyncio.run(run_fleet(spec, progress))
     emit(as_json, summary, *_shown(summary))
