@@ -36,6 +36,7 @@ from fl.plan.schema import (
     Support,
     TopK,
 )
+from fl.secure.work import opening_cost
 
 MAX_PARAMETERS: Final = 1 << 22
 """Most parameters of a model: a gradient with its counts (16 bytes each) then fits one payload of 64 MiB."""
@@ -169,6 +170,8 @@ def settle_work(plan: Plan, phase: int | None = None) -> int:
     """
     d, devices = parameter_count(plan), most_selected(plan)
     work = opening_work(plan) + VALUE_WORK * devices * update_values(plan) + PARAMETER_WORK * d + _robust_work(plan)
+    encryption = encryption_of(plan)
+    work += 0 if encryption is None else opening_cost(encryption, d, devices)
     holdout = holdout_policy(plan)
     if holdout is not None and (phase is None or phase == phase_count(plan) - 1):
         row = ROW_WORK + UNIT_WORK * sum(layer_sizes(plan)[1:]) + d
