@@ -82,6 +82,9 @@ class Historian:
         yield from self._hand_in(block)
         step = batch([block], self._changes())
         yield Write("commit", lambda stores: stores.chain.commit(step))
+        if self._draw.random() < 0.4:
+            spent = self._draw.choice(list(self.stores.payloads.ids()))
+            yield Write("spend", lambda stores: stores.payloads.delete(spent))
 
     def _reorganise(self) -> Iterator[Write]:
         chain = self.stores.chain

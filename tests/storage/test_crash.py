@@ -30,7 +30,7 @@ from tests.storage.history import Historian, Stores, look
 WRITES = int(os.environ.get("FEDCHAIN_CRASH_WRITES", "130"))
 """In a history; make soak asks for thousands."""
 KINDS = {
-    "header", "body", "payload", "commit", "reorganise", "condemn", "keep", "forget", "release", "sign",
+    "header", "body", "payload", "commit", "spend", "reorganise", "condemn", "keep", "forget", "release", "sign",
     "prune undo", "prune bodies", "begin", "piece", "adopt", "drop", "sweep",
 }  # fmt: skip
 
