@@ -101,6 +101,9 @@ StateBlocksOption = Annotated[
 KeptBlocksOption = Annotated[
     int, typer.Option("--kept-blocks", metavar="N", help="Half of the plain nodes forget older blocks; 0: none does.")
 ]
+NoiseOption = Annotated[
+    bool, typer.Option("--noise", metavar="", help="Plans ask for noise; most devices have lifetime budgets.")
+]
 MinimiseOption = Annotated[
     int,
     typer.Option("--minimise", metavar="SECONDS", help="If one fails, look so long for a smaller one."),
@@ -129,6 +132,7 @@ def simulate(
     crash_write: CrashWriteOption = 0,
     state_blocks: StateBlocksOption = 0,
     kept_blocks: KeptBlocksOption = 0,
+    noise: NoiseOption = False,
     minimise: MinimiseOption = 0,
     as_json: JsonFlag = False,
 ) -> None:
@@ -161,6 +165,7 @@ def simulate(
             crash_write=crash_write,
             state_blocks=state_blocks,
             kept_blocks=kept_blocks,
+            noise=noise,
         )
     except SimulationError as error:
         raise UsageFault(str(error)) from None

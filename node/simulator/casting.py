@@ -42,7 +42,8 @@ def cast_machines(settings: SimulationSettings) -> Casting:
             chosen += random.sample(candidates, int(share * len(candidates)))
     first = PRODUCERS[settings.engine]
     roles = [first if number < settings.miner_count else DEVICE if number in devices else ANY for number in chosen]
-    names = settings.behaviours or behaviours_of(settings.engine, has_light=bool(settings.light))
+    fitting = behaviours_of(settings.engine, has_light=bool(settings.light), has_noise=settings.noise)
+    names = settings.behaviours or fitting
     drawn = zip(chosen, assign(names, roles, random), strict=True)
     liars = {number: behaviour for number, behaviour in drawn if behaviour is not None}
     honest = [number for number in range(settings.machines) if number not in liars]

@@ -12,7 +12,7 @@ Rules of this file: it reads and never touches a machine. What fails is a ``Viol
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from hashlib import sha256
 from typing import Final
@@ -24,7 +24,7 @@ from chain.update import LocalUpdate
 from consensus.audit import audit_supply
 from consensus.events import ValidatorSlashed
 from consensus.queries import get_history, get_plan_document, get_supply, list_plans
-from consensus.records import Device, PlanEntry
+from consensus.records import PlanEntry
 from consensus.staking.state import get_burned
 from consensus.tree import TREE_PREFIX, get_root
 from consensus.treeupdate import update
@@ -33,6 +33,7 @@ from node.core.core import NodeCore
 from node.effects import Effect, Publish
 from node.events import Event, Tick
 from node.notices import BlockMined, BlockRefused, HeadMoved, LedgerNotice, StateSynced, UpdateRefused, UpdateSeen
+from node.simulator.budgets import BudgetWatch
 from node.simulator.machine import Machine
 from node.simulator.report import Violation
 from node.simulator.schedule import Schedule
@@ -87,6 +88,7 @@ class Invariants:
         self._releases: dict[tuple[Hash, AccountId], Hash] = {}
         self._states: dict[Hash, bytes] = {}
         self._carriers: dict[Hash, set[Hash]] = {}
+        self.budgets = BudgetWatch()
 
     @property
     def digest(self) -> str:
@@ -246,6 +248,7 @@ class Invariants:
         release = local.release
         if release.device in self.liars:
             return
+        self.budgets.note(release, local.id)
         first = self._releases.setdefault((release.task, release.device), local.id)
         detail = f"device {release.device.hex()[:12]} answered task {release.task.hex()[:12]} twice, differently"
         self._expect(first == local.id, machine, "one release a task and device", detail)
@@ -294,13 +297,11 @@ class Invariants:
         self._expect(root == core.chain.head.state_root, machine, "root of the whole state", root.hex())
         self._check_budgets(machine, items)
 
-    def _check_budgets(self, machine: Machine, items: Iterable[tuple[bytes, bytes]]) -> None:
+    def _check_budgets(self, machine: Machine, items: Sequence[tuple[bytes, bytes]]) -> None:
+        faults = list(self.budgets.find_faults(items, self.liars))
+        self._expect(not faults, machine, "budgets", "; ".join(faults[:3]))
         for key, value in items:
-            if key.startswith(b"s/device/"):
-                device = decode(value, Device)
-                spent, budget = device.privacy_total, device.lifetime_budget
-                self._expect(not budget or spent <= budget, machine, "budgets", f"{spent} of {budget} micro-zCDP")
-            elif key.startswith(b"s/plan/"):
+            if key.startswith(b"s/plan/"):
                 entry = decode(value, PlanEntry)
                 if entry.closed:
                     left = f"{entry.funds.total} left in closed plan {entry.plan.hex()[:12]}"

@@ -66,6 +66,8 @@ def _smaller(settings: SimulationSettings, report: SimulationReport) -> Iterator
     for duration in (settings.duration_ms // 4, settings.duration_ms // 2, settings.duration_ms * 3 // 4):
         steps.append({"duration_ms": max(1_000, duration // 1_000 * 1_000)})
     steps += [{name: 0} for name in ("kept_blocks", "state_blocks") if getattr(settings, name)]
+    if settings.noise:
+        steps.append({"noise": False})
     if settings.plans != 1:
         steps.append({"plans": 1})
     for step in steps:

@@ -52,6 +52,7 @@ from fl.plan.schema import (
 )
 from fl.plan.validate import check_plan
 from node.errors import SimulationError
+from node.simulator.budgets import add_noise_to
 from node.simulator.schedule import source
 from node.simulator.settings import EPOCH_BLOCKS, START_MS, SimulationSettings
 from node.world import OpenedChunk
@@ -220,6 +221,8 @@ class Population:
             fraction_bits=24,
             training=Training("full", 0 if audit is None else 8),
         )
+        if self._settings.noise:
+            plan = add_noise_to(plan, source(self._settings.seed, "noise", number))
         problems = check_plan(plan)
         if problems:
             raise SimulationError("the simulator drew a plan that is none: " + "; ".join(map(str, problems)))

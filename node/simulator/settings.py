@@ -67,6 +67,7 @@ class SimulationSettings:
     state_blocks   a machine so far behind takes the state of a final block from others, of which one in half as many
                 is served; 0 = every block is executed everywhere
     kept_blocks    every second machine without a role keeps bodies and payloads of so many final blocks; 0 = of all
+    noise       every plan's updates carry noise, and most devices have lifetime budgets
     share_results  machines share what they would compute alike; without it the run is the same and takes longer
     """
 
@@ -88,6 +89,7 @@ class SimulationSettings:
     kept_blocks: int = 0
     share_results: bool = True
     light: int = 0
+    noise: bool = False
 
     def __post_init__(self) -> None:
         problems = [
@@ -169,6 +171,8 @@ class SimulationSettings:
 
     def _extras(self) -> list[str]:
         extras = [f"--light {self.light}"] if self.light else []
+        if self.noise:
+            extras.append("--noise")
         if self.crash_write:
             extras.append(f"--crash-machine {self.crash_machine} --crash-write {self.crash_write}")
         if self.state_blocks:

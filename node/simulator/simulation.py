@@ -21,6 +21,7 @@ from node.core.config import CoreConfig, DeviceConfig, MinerConfig, Retention
 from node.core.core import NodeCore
 from node.effects import Effect
 from node.events import Event, MiningOrder
+from node.simulator.budgets import draw_lifetime
 from node.simulator.byzantine.base import Behaviour, Stage
 from node.simulator.byzantine.mask import Mask
 from node.simulator.casting import cast_machines
@@ -122,6 +123,10 @@ class Simulation:
             return Machine(number, self._character(number), disk, self._around, self)
         return LightMachine(number, self._character(number), disk, self._around, self, self._guard)
 
+    def _device(self, number: int) -> DeviceConfig:
+        lifetime = draw_lifetime(self.settings.seed, number) if self.settings.noise else 0
+        return DeviceConfig(consent=True, any_plan=True, share=True, lifetime_budget=lifetime)
+
     def _character(self, number: int) -> Character:
         """Return what a machine is: miners first, then other nodes, the last of them the owner, then devices."""
         settings = self.settings
@@ -129,7 +134,7 @@ class Simulation:
         is_miner, is_device = number < settings.miner_count, number >= settings.nodes
         config = CoreConfig(
             miner=MinerConfig() if is_miner else None,
-            device=DeviceConfig(consent=True, any_plan=True, share=True) if is_device else None,
+            device=self._device(number) if is_device else None,
             owner=number == settings.owner,
             state_blocks=settings.state_blocks,
             snapshot_blocks=settings.state_blocks // 2 or CoreConfig().snapshot_blocks,

@@ -13,6 +13,7 @@ from node.simulator.byzantine.equivocation import Equivocation
 from node.simulator.byzantine.flooding import Flooding
 from node.simulator.byzantine.forgery import Forgery
 from node.simulator.byzantine.garbage import Garbage
+from node.simulator.byzantine.overspending import Overspending
 from node.simulator.byzantine.replay import Replay
 from node.simulator.byzantine.selfish import SelfishMining
 from node.simulator.byzantine.statelie import StateLie
@@ -36,19 +37,22 @@ _ALL: Final[tuple[type[Behaviour], ...]] = (
     DoubleVote,
     Silence,
     StateLie,
+    Overspending,
 )
 BEHAVIOURS: Final[dict[str, type[Behaviour]]] = {behaviour.name: behaviour for behaviour in _ALL}
 PRODUCERS: Final = {"pow": MINER, "pos": VALIDATOR}
 
 
-def behaviours_of(engine: str, *, has_light: bool = False) -> tuple[str, ...]:
-    """Return the names of the behaviours that make sense under an engine, and where light devices are to be lied to."""
+def behaviours_of(engine: str, *, has_light: bool = False, has_noise: bool = False) -> tuple[str, ...]:
+    """Return the names of the behaviours that make sense under an engine, where there are light devices, or losses."""
     roles = (PRODUCERS[engine], DEVICE)
     return tuple(
         [
             name
             for name, behaviour in BEHAVIOURS.items()
-            if any(fits(behaviour.role, role) for role in roles) and (has_light or behaviour is not StateLie)
+            if any(fits(behaviour.role, role) for role in roles)
+            and (has_light or behaviour is not StateLie)
+            and (has_noise or behaviour is not Overspending)
         ]
     )
 
