@@ -120,10 +120,10 @@ def test_too_few_that_share_try_again_with_other_masks() -> None:
 
 
 def test_too_few_to_take_masks_off_try_again() -> None:
-    """Three of four must reveal under 67 percent, whatever min_devices says: two could never open the sum."""
-    chain = SecretChain(secret_plan(masked()))
+    """All four must reveal under 100 percent, whatever min_devices says: three could never open the sum."""
+    chain = SecretChain(secret_plan(masked(threshold_percent=100)))
     chain.pass_shares(*ALL)
-    chain.show(ALICE, BOB)
+    chain.show(ALICE, BOB, CAROL)
     chain.mine(5)
     assert chain.round.task.attempt == 1
 
