@@ -263,6 +263,6 @@ def _draw(reading: Reading, path: Path) -> None:
     from commands.privacy_figure import draw_losses
 
     try:
-        draw_losses(reading, path)
+        draw_losses(reading.view, reading.history, reading.delta, path)
     except OSError as error:
         raise CommandFailed(f"can't write {path}: {error.strerror}") from None

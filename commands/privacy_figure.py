@@ -3,6 +3,7 @@
 Rules of this file: drawing only; matplotlib is imported here, so that commands that draw nothing do without.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,15 +17,14 @@ from fl.privacy.charges import MICRO
 from fl.privacy.convert import epsilon_of
 
 if TYPE_CHECKING:
-    from commands.privacy import Reading
+    from node.rpc.shapes import ChargeView, PrivacyView
 
 _TOTAL, _BUDGET, _RESERVED = "#c2410c", "#0f172a", "#64748b"
 _PLANS = ("#1d4ed8", "#0f766e", "#a16207", "#7e22ce", "#be185d", "#4d7c0f", "#0369a1", "#b91c1c")
 
 
-def draw_losses(reading: "Reading", path: Path) -> None:
+def draw_losses(view: "PrivacyView", history: Sequence["ChargeView"], delta: float, path: Path) -> None:
     """Write the picture, PNG or SVG by the file's ending. ``OSError`` if it can't be written."""
-    view, history = reading.view, reading.history
     sheet = Figure(figsize=(12, 7), dpi=100, layout="constrained")
     FigureCanvasAgg(sheet)
     sheet.suptitle("What a device has lost of its privacy", fontsize=16, fontweight="bold", x=0.01, ha="left")
@@ -53,8 +53,8 @@ def draw_losses(reading: "Reading", path: Path) -> None:
     right = axes.twinx()
     right.set_ylim(*axes.get_ylim())
     ticks = [tick for tick in axes.get_yticks() if 0 <= tick <= axes.get_ylim()[1]]
-    right.set_yticks(ticks, [f"{epsilon_of(round(tick * MICRO), reading.delta):.3g}" for tick in ticks])
-    right.set_ylabel(f"epsilon at delta = {reading.delta:g}")
+    right.set_yticks(ticks, [f"{epsilon_of(round(tick * MICRO), delta):.3g}" for tick in ticks])
+    right.set_ylabel(f"epsilon at delta = {delta:g}")
     sheet.autofmt_xdate()
     with whole_file(path) as stream:
         sheet.savefig(stream, format=path.suffix.removeprefix("."))
