@@ -20,6 +20,7 @@ DOMAIN_STAMP: Final = b"fedchain/stamp"
 DOMAIN_DRAW: Final = b"fedchain/draw"
 DOMAIN_HANDSHAKE: Final = b"fedchain/handshake"
 DOMAIN_HOLDOUT: Final = b"fedchain/holdout"
+DOMAIN_STATEMENT: Final = b"fedchain/statement"
 
 
 def digest(domain: bytes, *parts: bytes) -> Hash:

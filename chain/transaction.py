@@ -13,6 +13,7 @@ from chain.hashing import DOMAIN_TRANSACTION, digest
 from chain.ids import AccountField, AmountField, Hash, HashField, Natural, ShortText, SignatureField
 from chain.keys import KeyPair, verify
 from chain.payload import PayloadRef
+from chain.statement import DeviceStatement
 
 MAX_PLAN_BYTES = 1 << 20
 MAX_EVIDENCE_BYTES = 1 << 14
@@ -110,6 +111,16 @@ class JoinSharing(Record, tag="plan.join_sharing"):
     role: ShortText
     samples: Natural
     payload: PayloadRef
+
+
+class JoinAttested(Record, tag="plan.join_attested"):
+    """Enrol the sending device in a plan that takes none without a registrar's statement; else as ``JoinPlan``."""
+
+    plan: HashField
+    role: ShortText
+    samples: Natural
+    commitment: HashField
+    statement: DeviceStatement
 
 
 class DisputeUpdate(Record, tag="plan.dispute"):
@@ -212,6 +223,7 @@ Body = (
     | OpenAudit
     | ReportAudit
     | JoinSharing
+    | JoinAttested
     | DisputeUpdate
     | CommitUpdate
     | LowerBudget
@@ -227,7 +239,7 @@ STAKE_KINDS = (Bond, Unbond, Unjail, SubmitEvidence, PermitDevice)
 """The kinds that exist on chains with validators alone."""
 LEARNING_KINDS = (
     *(OpenAudit, ReportAudit, JoinSharing, DisputeUpdate, CommitUpdate),
-    *(LowerBudget, ShareMask, DecryptSum),
+    *(LowerBudget, ShareMask, DecryptSum, JoinAttested),
 )
 """The kinds that exist from rules version 3 on."""
 PAYLOAD_KINDS = (OpenHoldout, OpenAudit, JoinSharing, ShareMask, DecryptSum)

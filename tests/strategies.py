@@ -20,12 +20,14 @@ from chain.ids import INT_MAX, AccountId, Amount, Hash, Height, Millis
 from chain.keys import KeyPair
 from chain.number import Number
 from chain.payload import MAX_PAYLOAD_BYTES, PayloadRef
+from chain.statement import DeviceStatement
 from chain.transaction import Body as TransactionBody
 from chain.transaction import (
     Bond,
     CancelPlan,
     CommitUpdate,
     DecryptSum,
+    JoinAttested,
     JoinPlan,
     LowerBudget,
     OpenHoldout,
@@ -161,6 +163,21 @@ TRANSACTION_BODIES: dict[type[Record], st.SearchStrategy[Any]] = {
     ),
     CommitUpdate: st.builds(CommitUpdate, hashes(), naturals(), naturals(), naturals(), hashes(), hashes()),
     LowerBudget: st.builds(LowerBudget, naturals()),
+    JoinAttested: st.builds(
+        JoinAttested,
+        hashes(),
+        st.text(max_size=20),
+        naturals(),
+        hashes(),
+        st.builds(
+            DeviceStatement,
+            st.text(max_size=20),
+            accounts(),
+            naturals(),
+            st.binary(max_size=64),
+            st.binary(min_size=64, max_size=64),
+        ),
+    ),
     ShareMask: st.builds(ShareMask, hashes(), naturals(), naturals(), naturals(), hashes(), payload_refs()),
     DecryptSum: st.builds(DecryptSum, hashes(), hashes(), payload_refs()),
     Bond: st.builds(Bond, amounts()),

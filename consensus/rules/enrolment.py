@@ -6,7 +6,7 @@ Where the plan repeats trainings, the device brings the data that it shares: its
 from msgspec.structs import replace
 
 from chain.ids import Hash
-from chain.transaction import JoinPlan, JoinSharing, Transaction
+from chain.transaction import JoinAttested, JoinPlan, JoinSharing, Transaction
 from consensus.errors import Invalid, MissingPayload
 from consensus.events import DeviceJoined
 from consensus.ledger import Ledger, take_funds
@@ -15,13 +15,21 @@ from consensus.records import Enrolment
 from consensus.rules.common import check_payload_size, need_plan
 from consensus.rules.privacy import reserve
 from consensus.state import enrolled_key, enrolment_key, get_device, get_enrolment, put_record, shared_key
+from consensus.statements import find_statement_fault
 from fl.errors import PayloadError
 from fl.plan.dimensions import replay_policy
 from fl.shared import decode_shared
 
+_Join = JoinPlan | JoinSharing | JoinAttested
+
 
 def join_plan(ledger: Ledger, transaction: Transaction, body: JoinPlan) -> None:
     """Enrol the sending device, its samples frozen for the plan; the plan pays the producer."""
+    _enrol(ledger, transaction, body, Hash(body.commitment))
+
+
+def join_attested(ledger: Ledger, transaction: Transaction, body: JoinAttested) -> None:
+    """Enrol the sending device, for which a registrar of the plan's vouches."""
     _enrol(ledger, transaction, body, Hash(body.commitment))
 
 
@@ -41,7 +49,7 @@ def join_sharing(ledger: Ledger, transaction: Transaction, body: JoinSharing) ->
     put_record(ledger.view, shared_key(body.plan, number), body.payload)
 
 
-def _enrol(ledger: Ledger, transaction: Transaction, body: JoinPlan | JoinSharing, commitment: Hash) -> int:
+def _enrol(ledger: Ledger, transaction: Transaction, body: _Join, commitment: Hash) -> int:
     """Enrol the sending device and return its number. ``Invalid`` by the rule that it breaks."""
     view, device = ledger.view, transaction.sender
     entry = need_plan(view, body.plan, "plan.join.plan")
@@ -66,6 +74,11 @@ def _enrol(ledger: Ledger, transaction: Transaction, body: JoinPlan | JoinSharin
     if is_shared is not isinstance(body, JoinSharing):
         told = "repeats trainings: join with the data to share (plan.join_sharing)" if is_shared else "shares no data"
         raise Invalid("plan.join.sharing", f"the plan {told}")
+    statement = body.statement if isinstance(body, JoinAttested) else None
+    context = ledger.context
+    fault = find_statement_fault(plan.attestation, statement, context.chain_id, device, context.height)
+    if fault is not None:
+        raise Invalid("plan.join.attestation", fault)
     reserve(ledger, device, body.plan, plan, commitment)
     enrolment = Enrolment(entry.enrolled, body.role, body.samples, commitment, ledger.context.height)
     put_record(view, enrolment_key(body.plan, device), enrolment)

@@ -16,6 +16,7 @@ from chain.transaction import (
     CommitUpdate,
     DecryptSum,
     DisputeUpdate,
+    JoinAttested,
     JoinPlan,
     JoinSharing,
     LowerBudget,
@@ -57,7 +58,7 @@ from fl.plan.schema import LEARNING_RULES
 
 TRANSACTION_VERSION: Final = 1
 FREE: Final = (
-    *(RegisterDevice, LowerBudget, JoinPlan, JoinSharing),
+    *(RegisterDevice, LowerBudget, JoinPlan, JoinSharing, JoinAttested),
     *(CommitUpdate, OpenAudit, ReportAudit, ShareMask, DecryptSum),
 )
 
@@ -70,6 +71,7 @@ _RULES: Final[dict[type[Body], Rule]] = {
     SubmitPlan: cast(Rule, plans.submit_plan),
     JoinPlan: cast(Rule, enrolment.join_plan),
     JoinSharing: cast(Rule, enrolment.join_sharing),
+    JoinAttested: cast(Rule, enrolment.join_attested),
     CancelPlan: cast(Rule, plans.cancel),
     OpenHoldout: cast(Rule, openings.open_holdout),
     OpenAudit: cast(Rule, audits.open_audit),

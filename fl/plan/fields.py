@@ -75,6 +75,7 @@ NOTES: Final[Mapping[type[Record], Mapping[str, Note]]] = {
         "stopping": Note("when learning ends"),
         "training": Note("how a device goes through its rows (version 2)", {}),
         "contribution": Note("how a round's share is divided among its devices (version 2)", {"type": "samples"}),
+        "attestation": Note("whom somebody must vouch for before it may join (version 2)", {"type": "none"}),
     },
     schema.Role: {
         "name": Note("what a participant is called", "device"),
@@ -242,6 +243,12 @@ NOTES: Final[Mapping[type[Record], Mapping[str, Note]]] = {
         "segment": Note("steps between two checkpoints of a pass, for audits (0 = none)", 0),
     },
     schema.BySamples: {},
+    schema.NoAttestation: {},
+    schema.ByRegistrar: {
+        "registrars": Note("public keys, each 64 hex digits, of those who may vouch for a device"),
+        "kinds": Note("kinds of statement that will do; software rests on the registrar's word alone", ["software"]),
+        "measurements": Note("what the statement must say was measured, in hex: one of these (none = anything)", []),
+    },
     schema.LeaveOneOut: {"cap_percent": Note("the most a device may get, of its part by samples alone", 100)},
     schema.Shapley: {
         "permutations": Note("orders of the devices that are drawn, each walked forwards and backwards", 4),

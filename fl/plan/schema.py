@@ -19,8 +19,9 @@ from msgspec import Meta
 
 from chain.codec import Record, decode, encode
 from chain.hashing import DOMAIN_PLAN, digest
-from chain.ids import AmountField, Hash, HashField, Natural, ShortText
+from chain.ids import AccountField, AmountField, Hash, HashField, Natural, ShortText
 from chain.number import Number
+from chain.statement import MAX_MEASUREMENT_BYTES
 from chain.transaction import MAX_PLAN_BYTES
 
 MAX_COORDINATES = 1 << 24
@@ -446,6 +447,24 @@ class Shapley(Record, tag="shapley"):
 RewardRule = BySamples | LeaveOneOut | Shapley
 
 
+class NoAttestation(Record, tag="none"):
+    """Any registered device may join."""
+
+
+class ByRegistrar(Record, tag="registrar"):
+    """Devices join with a statement about them that one of these registrars has signed (``chain.statement``).
+
+    ``kinds`` of statement that will do; ``measurements`` of which it must carry one, any if there are none.
+    """
+
+    registrars: tuple[AccountField, ...]
+    kinds: tuple[ShortText, ...]
+    measurements: tuple[Annotated[bytes, Meta(max_length=MAX_MEASUREMENT_BYTES)], ...]
+
+
+Attestation = NoAttestation | ByRegistrar
+
+
 class HorizontalPlan(Record, tag="horizontal"):
     """A plan for participants with the same features and different samples."""
 
@@ -467,10 +486,11 @@ class HorizontalPlan(Record, tag="horizontal"):
     fraction_bits: Annotated[int, Meta(ge=8, le=48)]
     training: Training = Training("full", 0)
     contribution: RewardRule = BySamples()
+    attestation: Attestation = NoAttestation()
 
 
 Plan = HorizontalPlan
-LATER_SECTIONS: Final = ("training", "contribution")
+LATER_SECTIONS: Final = ("training", "contribution", "attestation")
 """Sections of format 2; plans of format 1 have them as they are by default."""
 LATER_KINDS: Final = (
     Median,

@@ -19,6 +19,7 @@ from chain.number import Number
 from chain.transaction import MAX_PLAN_BYTES
 from fl.errors import Problem
 from fl.plan.cells import canonical, is_missing
+from fl.plan.checks_attestation import ATTESTATION_PLAN_RULES
 from fl.plan.checks_encryption import ENCRYPTION_PLAN_RULES, ENCRYPTION_RECORD_RULES
 from fl.plan.checks_privacy import PRIVACY_PLAN_RULES, PRIVACY_RECORD_RULES
 from fl.plan.dimensions import (
@@ -566,6 +567,7 @@ PLAN_RULES: Final[tuple[tuple[frozenset[str], Callable[[Plan], Problems]], ...]]
     ),
     *PRIVACY_PLAN_RULES,
     *ENCRYPTION_PLAN_RULES,
+    *ATTESTATION_PLAN_RULES,
     (_ALL, _check_bytes),
 )
 """Each rule with the sections it reads."""
