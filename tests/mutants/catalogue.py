@@ -8,6 +8,7 @@ from tests.mutants import (
     learning,
     ledger,
     network,
+    noise,
     owndata,
     paillier,
     privacy,
@@ -29,6 +30,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *paillier.MUTANTS,
     *encryption.MUTANTS,
     *privacy.MUTANTS,
+    *noise.MUTANTS,
     *reach.MUTANTS,
     *doors.MUTANTS,
 )

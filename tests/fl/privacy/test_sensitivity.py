@@ -14,7 +14,7 @@ from fl.models.shape import PassLimits
 from fl.payload import bound_squared
 from fl.plan.schema import AlgorithmSpec, FedAvg, FedSvrg
 from fl.privacy.clipping import clipped_gradients, row_clip
-from fl.privacy.sensitivity import is_bounded_pass, is_single_step, sensitivity_squared
+from fl.privacy.sensitivity import is_bounded_pass, is_single_step, l1_sensitivity, sensitivity_squared
 from fl.problem import Problem
 from tests.fl.privacy.neighbours import (
     EPOCHS,
@@ -63,6 +63,16 @@ def test_neighbours_are_no_farther_apart_than_the_sensitivity(
         one = scene.train(as_kind(data, is_sparse))
         other = scene.train(as_kind(with_rows(data, where, changed), is_sparse))
         assert distance_squared(one, other) <= sensitivity_squared(problem.plan, scene.phase, size)
+
+
+def test_a_vector_may_spread_its_length_over_all_coordinates() -> None:
+    """The L1 sensitivity is √d times the other, not less: equal coordinates use it up."""
+    for features in (1, 7, 1000):
+        plan = private_problem(features).plan
+        for phase in (0, 1):
+            squared = sensitivity_squared(plan, phase, 30)
+            assert l1_sensitivity(plan, phase, 30) ** 2 <= (features + 1) * squared
+            assert (l1_sensitivity(plan, phase, 30) + 1) ** 2 > (features + 1) * squared
 
 
 def far_apart(problem: Problem, size: int, phase: int) -> float:
