@@ -5,12 +5,14 @@
             ciphertext, exactly. phe: one value a ciphertext, encrypted, added up, decrypted by the one who has the
             whole key.
     bytes   of what a device sends.
+    round   what encryption adds to a round of a plan (``bench.he_round``): of four hospitals, and of ten devices that
+            train a network on MNIST, where the data are there.
 
 phe is measured on some coordinates (500 at least) of all devices, and its times are scaled linearly to all. Both sides
 have a key of 2048 bits, gmpy2, and one thread; what is compared is processor time, which a busy machine moves least.
 Nothing is published unless both sums are exact.
 
-    python -m bench.bench_he [--case time|bytes] [--coordinates N]
+    python -m bench.bench_he [--case time|bytes|round] [--coordinates N]
 """
 
 import argparse
@@ -24,6 +26,9 @@ from typing import Final
 
 import numpy as np
 
+from bench.data import MissingDataError
+from bench.he_round import find_heart, find_mnist, measure
+from bench.he_round import make_rows as round_rows
 from bench.phe_side import timed
 from bench.report import Row, Skipped, publish, row
 from chain.fixedpoint import Int64Vector
@@ -228,29 +233,48 @@ def find_missed(rows: list[Row]) -> list[str]:
     ]
 
 
+def _note(coordinates: int, phe: Theirs | None) -> str:
+    """Return a sentence for who reads the table."""
+    what = f"time, bytes: {DEVICES} devices, {COORDINATES:,} coordinates of {VALUE_BITS} bits. N of {BITS} bits, "
+    said = f"{what}{THRESHOLD} of {MEMBERS} members."
+    if phe is None:
+        return said
+    return (
+        f"{said} phe {phe.version} was measured on {coordinates:,} coordinates of all devices "
+        f"({coordinates * DEVICES:,} values), its times scaled linearly to all."
+    )
+
+
 def main() -> None:
     """Measure, print and write the rows."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--case", choices=("time", "bytes"))
+    parser.add_argument("--case", choices=("time", "bytes", "round"))
     parser.add_argument("--coordinates", type=int, default=PHE_COORDINATES, help="that phe is measured on")
     options = parser.parse_args()
     if not PHE_COORDINATES <= options.coordinates <= COORDINATES:
         raise SystemExit(f"--coordinates {options.coordinates}: {PHE_COORDINATES} … {COORDINATES} are allowed")
     rows: list[Row] = []
-    sizes = Sizes()
-    phe = run_phe(sizes, options.coordinates)
-    if options.case != "bytes":
+    sizes, cases = Sizes(), {options.case} if options.case else {"time", "bytes", "round"}
+    phe = run_phe(sizes, options.coordinates) if cases != {"round"} else None
+    skipped = [] if phe or cases == {"round"} else [Skipped("phe", f"{PYTHON} is not there: make bench-he makes it")]
+    if "time" in cases:
         rows += time_rows(run_ours(sizes), phe.side if phe else None)
-    if options.case != "time":
+    if "bytes" in cases:
         rows += byte_rows(sizes, phe.ciphertext_bytes if phe else None)
+    if "round" in cases:
+        for find in (find_heart, find_mnist):
+            try:
+                federation = find()
+            except MissingDataError as error:
+                skipped.append(Skipped(find.__name__.replace("find_", "round, "), str(error)))
+            else:
+                rows += round_rows(federation, measure(federation))
     publish(
         "he",
         rows,
         ("gmpy2",),
-        skipped=[] if phe else [Skipped("phe", f"{PYTHON} is not there: make bench-he makes it")],
-        note=f"{DEVICES} devices, {COORDINATES:,} coordinates of {VALUE_BITS} bits, N of {BITS}, {THRESHOLD} of "
-        f"{MEMBERS} members. phe {phe.version if phe else ''} was measured on {options.coordinates:,} coordinates of "
-        f"all devices ({options.coordinates * DEVICES:,} values), its times scaled linearly to all.",
+        skipped=skipped,
+        note=_note(options.coordinates, phe),
     )
     if missed := find_missed(rows):
         raise SystemExit(f"the goal of 50 times less is missed: {missed}")

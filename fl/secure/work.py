@@ -10,7 +10,7 @@ from chain.errors import CodecError
 from fl.plan.schema import Encryption, Paillier
 from fl.secure.paillier.key import MAX_BITS, PublicKey
 
-OPEN_WORK: Final = 6 * 10**6
+OPEN_WORK: Final = 12 * 10**6
 """Of a ciphertext of 2048 bits that is opened and compared: some powers modulo N². It goes by the cube of the bits."""
 ADD_WORK: Final = 5 * 10**4
 """Of a ciphertext of 2048 bits read, checked to be here, and multiplied into the sum. It goes by the square."""

@@ -6,6 +6,7 @@ import pytest
 
 from bench import bench_he, phe_side
 from bench.bench_he import Ours, Side, Sizes, WrongSumError, byte_rows, find_missed, run_ours, run_phe, time_rows
+from bench.he_round import WrongRoundError, find_heart, make_rows, measure
 from fl.secure.paillier import PublicKey
 
 SMALL = Sizes(devices=3, coordinates=40, bits=512)
@@ -53,3 +54,21 @@ def test_the_peers_side_needs_no_module_of_ours() -> None:
     """It runs where only phe is installed."""
     assert phe_side.timed(lambda: 5)[0] == 5
     assert not any(name in vars(phe_side) for name in ("np", "chain", "fl", "paillier"))
+
+
+def test_a_round_in_the_clear_and_encrypted_settles_the_same_sum() -> None:
+    """Four hospitals, under a key too small to hide anything: both exchanges, all checks; encryption has its share."""
+    spent = measure(find_heart(), 512)
+    assert spent.training > 0
+    assert spent.sent_plain > 0
+    rows = {str(each["measure"]): each["ours"] for each in make_rows(find_heart(), spent)}
+    share = rows["… share of it that encryption costs"]
+    assert isinstance(share, float)
+    assert 0 < share < 100
+
+
+def test_a_round_that_does_not_open_publishes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A part that was made for another sum is refused, and the measurement with it."""
+    monkeypatch.setattr("fl.secure.paillier_scheme.paillier.check_partial", lambda *_: "the proof is wrong")
+    with pytest.raises(WrongRoundError, match="the proof is wrong"):
+        measure(find_heart(), 512)

@@ -23,13 +23,14 @@ Rules of this file: what strangers send gives a fault in words; sizes first; sec
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import gmpy2
 
 from chain.hashing import digest
 from fl.errors import PayloadError
-from fl.parallel import mapped
+from fl.parallel import cores, mapped
 from fl.privacy.randomness import RandomSource
 from fl.secure.paillier.key import Group, PublicKey, get_group
 from fl.secure.paillier.numbers import (
@@ -135,22 +136,31 @@ def _challenge(group: Group, seed: bytes, base: int, value: int, commitments: Se
     return digest(_DOMAIN, b"proof", seed, stated)[:_CHALLENGE_BYTES]
 
 
-def combine(key: PublicKey, aggregate: bytes, partials: Mapping[int, bytes], threads: int = 1) -> Opening | None:
+def combine(
+    key: PublicKey, aggregate: bytes, partials: Mapping[int, bytes], threads: int | None = None
+) -> Opening | None:
     """Return the opening of an aggregate; None if these are fewer than it takes, or do not open it.
 
-    ``partials`` by the members' numbers, each of which passed ``check_partial``; the lowest are used.
+    ``partials`` by the members' numbers, each of which passed ``check_partial``; the lowest are used. On all cores
+    unless told otherwise; the last openings are remembered, since who builds a block and connects it asks again.
     """
     members = sorted(partials)[: key.threshold]
     if len(members) < key.threshold or any(
         len(partials[member]) != part_bytes(key, aggregate) or not 0 <= member < len(key.members) for member in members
     ):
         return None
+    end = len(aggregate) // 2
+    sent = tuple((member, partials[member][:end]) for member in members)
+    return _combined(key, aggregate, sent, cores() if threads is None else threads)
+
+
+@lru_cache(maxsize=4)
+def _combined(key: PublicKey, aggregate: bytes, sent: tuple[tuple[int, bytes], ...], threads: int) -> Opening | None:
+    """Return the opening; ``sent``: members' numbers, and theirs for each ciphertext."""
     group = get_group(key.modulus)
-    width, end = group.width, len(aggregate) // 2
-    columns = zip(*(numbers(partials[member][:end], width) for member in members), strict=True)
-    opened = list(
-        mapped(_opener(key, group, members), zip(numbers(aggregate, 2 * width), columns, strict=True), threads)
-    )
+    columns = zip(*(numbers(part, group.width) for _, part in sent), strict=True)
+    items = list(zip(numbers(aggregate, 2 * group.width), columns, strict=True))
+    opened = list(mapped(_opener(key, group, [member for member, _ in sent]), items, min(threads, len(items))))
     found = [each for each in opened if each is not None]
     if len(found) != len(opened):
         return None

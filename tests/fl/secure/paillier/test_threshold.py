@@ -72,6 +72,12 @@ def test_a_full_key_opens_too() -> None:
     assert check_opening(key, total, opening)
 
 
+def test_an_opening_is_made_once() -> None:
+    """Whoever builds a block, checks and connects it asks for the same one, and waits for it once."""
+    parts = {member: _part(member) for member in (0, 1, 2)}
+    assert combine(small_key(), TOTAL, parts) is combine(small_key(), TOTAL, dict(reversed(parts.items())))
+
+
 def test_two_members_can_not_open_it() -> None:
     """Nor two whose parts are sent for three, nor two and a stranger's guess."""
     assert combine(small_key(), TOTAL, {0: _part(0), 1: _part(1)}) is None
