@@ -13,7 +13,7 @@ from chain.ids import INT_MAX
 from fl.errors import Problem
 from fl.plan.checks_noise import NOISE_PLAN_RULES
 from fl.plan.dimensions import audit_policy, replay_policy
-from fl.plan.schema import FedSvrg, Gaussian, Laplace, NoCompression, NoPrivacy, Plan
+from fl.plan.schema import FedSvrg, Gaussian, Laplace, NoCompression, NoPrivacy, Pace, Plan, Timing
 from fl.privacy.charges import releases_of, worst_case
 
 Problems = Iterator[Problem]
@@ -71,6 +71,10 @@ def check_released(plan: Plan) -> Problems:
     if replay_policy(plan) is not None:
         allowed = f"must be left out {with_it}: nobody can repeat noise that a device alone has drawn"
         yield Problem("verification.replay", "", allowed)
+    for policy in plan.verification.policies:
+        if isinstance(policy, Timing | Pace):
+            allowed = f"must be left out {with_it}: it needs how long a training took, which tells of the rows"
+            yield Problem(f"verification.{policy.__struct_config__.tag}", "", allowed)
 
 
 PRIVACY_RECORD_RULES: Final = ((Gaussian, check_gaussian), (Laplace, check_laplace))

@@ -16,7 +16,7 @@ from chain.codec import Record
 from chain.genesis import PosParameters
 from chain.ids import Hash, HashField, Natural
 from chain.payload import PayloadRef
-from chain.transaction import CommitUpdate, JoinPlan, JoinSharing, LowerBudget, RegisterDevice
+from chain.transaction import CommitUpdate, LowerBudget, RegisterDevice
 from chain.update import AttestedUpdate, Release
 from consensus.committing import get_commitment_digest, is_as_committed, is_committing, takes_commitments
 from consensus.encryption import get_masks, is_encrypted, is_sharing_first
@@ -41,6 +41,7 @@ from consensus.state import (
 from fl.errors import DataError
 from fl.plan.dimensions import audit_policy, keeps_residual, replay_policy
 from fl.plan.schema import LEARNING_RULES, Masked, Plan
+from fl.privacy.charges import is_private
 from node.core.config import DeviceConfig
 from node.core.messages import FinalMoved, HeadChanged, OwnTransaction, PayloadStored, StateChanged, UpdateReleased
 from node.core.turn import Turn
@@ -53,6 +54,7 @@ from node.roles.base import DeviceSurroundings
 from node.roles.conditions import find_obstacle
 from node.roles.fairshare import FairShares
 from node.roles.holding import has_growing_data, hold_rows, release_rows
+from node.roles.joining import find_statement_reason, is_joining, make_join
 from node.roles.losses import find_join_reason, find_release_reason, get_budget_to_set, next_charge
 from storage.base import JournalEntry
 
@@ -310,14 +312,14 @@ class Device:
                 self._decline(entry.plan, self._roles.get(entry.plan, ""), lack, turn, is_dear=True)
         elif standing is None or standing.is_dear or 0 < standing.again <= around.chain.height:
             self._inspect(entry.plan, turn)
-        elif standing.commitment is not None and not self._is_joining(entry.plan):
+        elif standing.commitment is not None and not is_joining(around, entry.plan):
             plan = get_problem(around.chain.view, entry.plan).plan
             if entry.enrolled < plan.participation.max_devices and around.chain.height < entry.enrol_deadline:
                 role, samples, shared = standing.role, standing.samples, standing.shared
                 if not self._hold(entry.plan, role, turn):
                     return
-                join = JoinPlan(entry.plan, role, samples, standing.commitment)
-                turn.tell(OwnTransaction(join if shared is None else JoinSharing(entry.plan, role, samples, shared)))
+                join = make_join(around, entry.plan, plan, role, samples, standing.commitment, shared)
+                turn.tell(OwnTransaction(join))
 
     def _hold(self, plan: Hash, role: str, turn: Turn) -> bool:
         """Keep the rows that were read for a plan, durably, before anybody counts on them. If some went, read again."""
@@ -330,16 +332,14 @@ class Device:
             self._standings.pop(plan)
         return is_held
 
-    def _is_joining(self, plan: Hash) -> bool:
-        """Does a join of this plan wait for a block?"""
-        return self._around.is_waiting(JoinPlan, plan) or self._around.is_waiting(JoinSharing, plan)
-
     def _inspect(self, id: Hash, turn: Turn) -> None:
         plan = get_problem(self._around.chain.view, id).plan
         role = self._choose_role(id, plan)
         if role is None:
             names = ", ".join(role.name for role in plan.roles)
             self._decline(id, "", f"the plan has the roles {names}; name the one to take", turn)
+        elif (lack := find_statement_reason(self._around, plan)) is not None:
+            self._decline(id, role, lack, turn)
         elif audit_policy(plan) is not None and not self._around.opens_audits:
             self._decline(id, role, _NO_AUDITS, turn)
         elif isinstance(plan.aggregation, Masked) and not self._around.shares_data:
@@ -533,7 +533,7 @@ class Device:
             task=task.digest,
             device=spec.device,
             samples=trained.samples,
-            computation_us=trained.computation_us,
+            computation_us=0 if is_private(document) else trained.computation_us,  # it would tell of the rows
             privacy=charge,
             payload=PayloadRef.of(trained.payload),
         )

@@ -26,9 +26,7 @@ from fl.plan.schema import (
     Holdout,
     Laplace,
     NoCompression,
-    Pace,
     Plan,
-    Timing,
     Training,
     decode_plan,
 )
@@ -36,7 +34,7 @@ from fl.privacy.charges import is_private, plan_budget, worst_case
 from node.simulator.schedule import source
 
 _CLIP: Final = Bounds(Number.of(1), Number.of(1))
-_KEPT: Final = (Timing, Commit, Pace, Holdout)
+_KEPT: Final = (Commit, Holdout)
 """Policies that stand beside noise."""
 _LEAST_BUDGET: Final = 500_000
 _MOST_BUDGET: Final = 5_000_000

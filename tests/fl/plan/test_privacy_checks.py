@@ -14,10 +14,12 @@ from fl.plan.schema import (
     Gaussian,
     Holdout,
     Laplace,
+    Pace,
     Plan,
     Policy,
     Replay,
     Support,
+    Timing,
     TopK,
     decode_plan,
     encode_plan,
@@ -28,7 +30,14 @@ from tests.fl.plan.documents import SMALL
 ZERO, ONE = Number.of(0), Number.of(1)
 BASE = parse_plan(SMALL)
 NOISE = Gaussian("record", Number.of(10), 0)
-PLAN = replace(BASE, version=2, privacy=NOISE, algorithm=FedSvrg(ONE, False, False))
+UNTIMED = tuple([policy for policy in BASE.verification.policies if not isinstance(policy, Timing)])
+PLAN = replace(
+    BASE,
+    version=2,
+    privacy=NOISE,
+    algorithm=FedSvrg(ONE, False, False),
+    verification=replace(BASE.verification, policies=UNTIMED),
+)
 
 
 def with_policy(policy: Policy) -> Plan:
@@ -74,6 +83,8 @@ FAULTS: dict[str, tuple[str, str, Plan]] = {
     ),
     "audit": ("verification.audit", "open rows and steps", with_policy(Audit(100, 1, 1, 20, ONE))),
     "replay": ("verification.replay", "nobody can repeat noise", with_policy(Replay("open", 3, 1))),  # type: ignore[arg-type]
+    "timing": ("verification.timing", "how long a training took", with_policy(Timing(10**6))),
+    "pace": ("verification.pace", "how long a training took", with_policy(Pace(20, "less"))),
     "format 1": ("privacy.type", "version = 2", replace(PLAN, version=1)),
 }
 

@@ -118,6 +118,7 @@ def test_a_plan_with_noise_runs_to_its_end(algorithm: FedSvrg | None) -> None:
     assert (standing.loss, standing.reserved) == (count * LOSS, 0)
     assert status(lonely).loss == count * LOSS
     noisy = [parse_payload(entry.payload, 3, has_loss=entry.update.release.phase == 0) for entry in released(lonely)]
+    assert {entry.update.release.computation_us for entry in released(lonely)} == {0}, "times tell of rows"
     assert len({tuple(payload.vector) for payload in noisy}) == count
     assert not said(lonely)
 

@@ -21,7 +21,7 @@ ACCOUNT = PrivacyAccount(0, 0, 0, 0, Height(0), ())
 
 def world_of(engine: str, **changes: object) -> SimulationSettings:
     wanted: dict[str, object] = {
-        "seed": 2,
+        "seed": 4,
         "nodes": 4,
         "devices": 4,
         "miners": 4 if engine == "pos" else 2,
