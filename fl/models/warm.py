@@ -13,16 +13,21 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
 from fl.dataset import Dataset, DenseData, to_sparse
-from fl.models.shape import StepRule
+from fl.models.model import Model
+from fl.models.shape import PassLimits, StepRule
 from fl.objective import Objective
 from fl.permutation import shuffled
-from fl.plan.schema import FedAvg, decode_plan, encode_plan
+from fl.plan.schema import FedAvg, Gaussian, Plan, decode_plan, encode_plan
+from fl.privacy.charges import is_private
+from fl.privacy.discrete import gaussian_noise, laplace_noise
+from fl.privacy.randomness import SYSTEM_RANDOM
 from fl.problem import compile_problem
 
 _ROOT: Final = Path(__file__).parents[2]
@@ -42,6 +47,18 @@ def warm_up(problem: Objective, data: Dataset | None = None) -> None:
         if data is None or type(part) is type(data):
             model.gradient(weights, part)
             model.steps(weights + 1.0, part, rule)  # elsewhere: outputs that the gradient left are not there
+            if is_private(problem.plan):
+                _warm_up_noise(problem.plan, model, part, rule)
+
+
+def _warm_up_noise(plan: Plan, model: Model, part: Dataset, rule: StepRule) -> None:
+    """Make ready what training under noise calls besides."""
+    weights = np.zeros(model.dimension)
+    model.clipped_sum(weights, part, 1.0, plan.fraction_bits)
+    if not model.activations:
+        model.bounded_pass(weights, part, rule, PassLimits(1.0, 1.0, 1.0), weights)
+    draw = gaussian_noise if isinstance(plan.privacy, Gaussian) else laplace_noise
+    draw(Fraction(2), 1, SYSTEM_RANDOM)
 
 
 def warm_up_lightly(problem: Objective, data: Dataset, is_cancelled: Callable[[], bool]) -> None:
