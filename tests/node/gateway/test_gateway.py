@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 import structlog
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from chain.address import format_account
 from chain.keys import KeyPair
 from fl.errors import DataError
 from fl.sharing import sums
-from fl.sharing.delivery import Reading, make_deliveries
+from fl.sharing.delivery import Reading, make_deliveries, sign_receipt
 from fl.sharing.group import Field, Gateway, SharingGroup
 from node.errors import GatewayError, StartupError
 from node.gateway.client import GatewayClient
@@ -202,11 +204,19 @@ def _fail_at_last(file: Path, data: bytes) -> None:
 
 async def test_a_receipt_of_somebody_else_is_noticed(town: Town):
     """Whoever answers at the gateway's address without its key gets nothing deleted from the outbox."""
-    turned = [town.group.gateways[1].url, town.group.gateways[0].url, town.group.gateways[2].url]
-    box = Outbox(town.path / "out", group_at(turned), DEVICES[0])
-    box.add(readings(0, "a"))
-    with pytest.raises(GatewayError, match="another group or gateway"):
-        await box.flush(town.client, 0.0)
+
+    async def swallow(request: web.Request) -> web.Response:
+        return web.Response(body=sign_receipt(KEYS[6], await request.read()))
+
+    application = web.Application()
+    application.add_routes([web.post("/deliver", swallow)])
+    async with TestServer(application) as somebody:
+        urls = [gateway.url for gateway in town.group.gateways]
+        group = group_at([urls[0], str(somebody.make_url("/")).rstrip("/"), urls[2]])
+        box = Outbox(town.path / "out", group, DEVICES[0])
+        box.add(readings(0, "a"))
+        with pytest.raises(GatewayError, match="the receipt is not the gateway's"):
+            await box.flush(town.client, 0.0)
     assert len(list((town.path / "out").glob("out.*"))) == 1
 
 
