@@ -4,6 +4,7 @@ A digest of one kind of object can never be mistaken for another's: the domain i
 its length.
 """
 
+from collections.abc import Callable
 from hashlib import sha256
 from typing import Final
 
@@ -29,6 +30,21 @@ def digest(domain: bytes, *parts: bytes) -> Hash:
     for part in parts:
         framed += len(part).to_bytes(8, "big"), part
     return Hash(sha256(b"".join(framed)).digest())
+
+
+def digests(domain: bytes, *shared: bytes) -> Callable[[bytes], Hash]:
+    """Return ``digest(domain, *shared, last)`` as a function of the last part: what stands before it is read once."""
+    framed = [len(domain).to_bytes(1, "big"), domain]
+    for part in shared:
+        framed += len(part).to_bytes(8, "big"), part
+    begun = sha256(b"".join(framed))
+
+    def finish(last: bytes) -> Hash:
+        state = begun.copy()
+        state.update(len(last).to_bytes(8, "big") + last)
+        return Hash(state.digest())
+
+    return finish
 
 
 def content_id(payload: bytes) -> Hash:

@@ -200,7 +200,7 @@ class FleetExchanges:
 
     def run(self, task: Task, senders: Sequence[str], model: Int64Vector, carry: bytes) -> PhaseOutcome:
         """Return the outcome of an exchange of these devices: train, quantise, add up, settle."""
-        chosen = np.array([self._fleet.places[name] for name in senders], np.int64)
+        chosen = np.sort(np.array([self._fleet.places[name] for name in senders], np.int64))  # as memory has them
         with np.errstate(over="ignore", invalid="ignore"):
             return self._updates(task, chosen, model, carry) if task.phase else self._gradients(task, chosen, model)
 

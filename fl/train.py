@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 
 from chain.fixedpoint import Float64Vector, Int64Vector, to_bytes, to_fixed, to_float
-from chain.hashing import DOMAIN_DRAW, content_id, digest
+from chain.hashing import DOMAIN_DRAW, content_id, digest, digests
 from chain.ids import AccountId, Hash
 from fl.algorithms.base import Settled
 from fl.algorithms.support import support_of
@@ -34,7 +34,7 @@ from fl.privacy.noise import add_noise
 from fl.privacy.randomness import SYSTEM_RANDOM, RandomSource
 from fl.problem import Problem
 from fl.secure.quantise import sum_in_clear
-from fl.task import Task, device_seed, draw
+from fl.task import Task, device_seed
 
 MAX_ITERATIONS: Final = 2000
 """Iterations of the convex solver before it is stopped."""
@@ -206,7 +206,8 @@ class _Federation:
 
     def _drawn(self, beacon: Hash) -> list[str]:
         """Return the devices of a round: the goal count, in the beacon's order."""
-        order = sorted(self.devices, key=lambda name: draw(beacon, b"device", self.accounts[name]))
+        drawn = digests(DOMAIN_DRAW, beacon, b"device")  # ``fl.task.draw`` of thousands
+        order = sorted(self.devices, key=lambda name: drawn(self.accounts[name]))
         return order[: self.problem.plan.participation.goal_devices]
 
     def _senders(self, task: Task, cohort: list[str]) -> list[str]:

@@ -19,8 +19,14 @@ from fl.kernels.compiled import kernel
 from fl.kernels.lanes import fetch
 from fl.kernels.losses import BLOCK, judge_block, residual_soon
 from fl.kernels.shuffle import shuffle, shuffle_blocks
-from fl.kernels.sparse import AHEAD, PORTION, find_factors, most_entries
+from fl.kernels.sparse import find_factors, most_entries
 
+ONE: Final = np.uint64(1)
+"""Places in arrays are unsigned where it counts: of a signed one the compiler asks whether it counts from the end."""
+PORTION: Final = 512
+"""Entries whose factors are found together, and a row's more: they stay in the nearest cache with what moves."""
+LINE: Final = 8
+"""Numbers of eight bytes that memory brings at a time."""
 LIMB_BITS: Final = 27
 LIMB_MASK: Final = 2**27 - 1
 VALUE_MAX: Final = 2.0**53
@@ -102,7 +108,7 @@ def add_up(vector: Float64Vector, own: Ints, biases: int, features: int, weight:
     """Add weight·vector, whole numbers, at a device's own coordinates."""
     for i in range(own.size):
         value = np.int64(vector[i])
-        j = own[i]
+        j = np.uint64(own[i])
         limbs[j, 0] += (value & LIMB_MASK) * weight
         limbs[j, 1] += (value >> LIMB_BITS) * weight
     if biases:
@@ -170,10 +176,39 @@ def draw_order(order: Ints, state: np.uint64, swaps: Ints) -> None:
 
 
 @kernel
+def call_for(
+    k: int, offsets: Ints, starts: Ints, local: Local, values: Float64Vector, y: Float64Vector, spans: Ints, own: Ints
+) -> None:
+    """Have a device's rows and features fetched: its turn comes next, and memory is far."""
+    for i in range(offsets[k], offsets[k + 1], LINE):
+        fetch(starts, i)
+        fetch(y, i)
+    for at in range(spans[k], spans[k + 1], LINE):
+        fetch(own, at)
+    for e in range(starts[offsets[k]], starts[offsets[k + 1]], 2 * LINE):
+        fetch(local, e)
+    if values.size:
+        for e in range(starts[offsets[k]], starts[offsets[k + 1]], LINE):
+            fetch(values, e)
+
+
+@kernel
+def call_for_more(
+    k: int, offsets: Ints, spans: Ints, presence: Ints, outputs: Float64Vector, residuals: Float64Vector
+) -> None:
+    """Have fetched what exchange 2 needs of a device besides."""
+    for i in range(offsets[k], offsets[k + 1], LINE):
+        fetch(outputs, i)
+        fetch(residuals, i)
+    for at in range(spans[k], spans[k + 1], LINE):
+        fetch(presence, at)
+
+
+@kernel
 def gather(source: Float64Vector, own: Ints, features: int, out: Float64Vector) -> None:
     """Write the values at a device's features, and at the bias if there is one, to ``out``."""
     for i in range(own.size):
-        out[i] = source[own[i]]
+        out[i] = source[np.uint64(own[i])]
     if source.size > features:
         out[own.size] = source[features]
 
@@ -192,26 +227,35 @@ def add_gradient(
     out: Float64Vector,
 ) -> float:
     """Run ``fl.kernels.sparse.gradient`` on a device."""
-    is_one = values.size == 0
+    is_one, has_bias = values.size == 0, weights.size > columns
+    begins = starts.view(np.uint64)
     losses = np.empty(BLOCK)
     total = 0.0
     for first in range(0, y.size, BLOCK):
         last = min(first + BLOCK, y.size)
-        for i in range(first, last):
+        for i in range(np.uint64(first), np.uint64(last)):
             output = 0.0
-            for e in range(starts[i], starts[i + 1]):
-                output += weights[local[e]] if is_one else values[e] * weights[local[e]]
-            if weights.size > columns:
+            if is_one:
+                for e in range(begins[i], begins[i + ONE]):
+                    output += weights[local[e]]
+            else:
+                for e in range(begins[i], begins[i + ONE]):
+                    output += values[e] * weights[local[e]]
+            if has_bias:
                 output += weights[columns]
             outputs[i] = output
         judge_block(kind, outputs[first:last], y[first:last], residuals[first:last], losses)
         for i in range(last - first):
             total = total + losses[i]
-        for i in range(first, last):
+        for i in range(np.uint64(first), np.uint64(last)):
             residual = residuals[i]
-            for e in range(starts[i], starts[i + 1]):
-                out[local[e]] += residual if is_one else values[e] * residual
-            if out.size > columns:
+            if is_one:
+                for e in range(begins[i], begins[i + ONE]):
+                    out[local[e]] += residual
+            else:
+                for e in range(begins[i], begins[i + ONE]):
+                    out[local[e]] += values[e] * residual
+            if has_bias:
                 out[columns] += residual
     return total
 
@@ -252,6 +296,8 @@ def sum_gradients(
         first, last = offsets[k], offsets[k + 1]
         mine = own[spans[k] : spans[k + 1]]
         count = last - first
+        if number + 1 < devices.size:
+            call_for(devices[number + 1], offsets, starts, local, values, y, spans, own)
         here = np.empty(mine.size + biases)
         gather(weights, mine, features, here)
         vector = np.zeros(mine.size + biases)
@@ -285,15 +331,44 @@ def finish(
     """Bring every feature to the end of a pass over so many rows."""
     for begin in range(0, columns, PORTION):
         count = min(PORTION, columns - begin)
+        here, late = slice(begin, begin + count), moved[begin : begin + count]
+        last, ratios, drifts = done[here], decay[here], drift[here]
         for q in range(count):
-            missed[q] = rows - done[begin + q]
-            ratio[q] = decay[begin + q]
+            missed[q] = rows - last[q]
+            ratio[q] = ratios[q]
         missed[count : count + 16] = 0
         find_factors(ratio, missed, count, power, total)
         for q in range(count):
-            j = begin + q
-            if missed[q] > 0:
-                moved[j] = power[q] * moved[j] - total[q] * drift[j]
+            late[q] = power[q] * late[q] - total[q] * drifts[q] if missed[q] > 0 else late[q]
+
+
+@kernel
+def look_ahead(
+    first: np.uint64,
+    starts: Words,
+    local: Local,
+    order: Words,
+    decay: Float64Vector,
+    done: Ints,
+    missed: Ints,
+    ratio: Float64Vector,
+    power: Float64Vector,
+    total: Float64Vector,
+) -> np.uint64:
+    """Find the factors of a portion of a device's rows, from place ``first`` of the order on; return where it ends."""
+    last, count = first, np.uint64(0)
+    while last < order.size and count < PORTION:
+        i, now = order[last], np.int64(last)
+        for e in range(starts[i], starts[i + ONE]):
+            j = local[e]
+            missed[count] = now - done[j]
+            ratio[count] = decay[j]
+            done[j] = now + 1
+            count += ONE
+        last += ONE
+    missed[count : count + np.uint64(16)] = 0
+    find_factors(ratio, missed, np.int64(count), power, total)
+    return last
 
 
 @kernel
@@ -321,49 +396,48 @@ def go_through(
 
     The last five arrays are room to work in.
     """
-    is_one = values.size == 0
+    is_one, has_bias = values.size == 0, moved.size > columns
     done[:columns] = 0
-    first = 0
+    begins, rows = starts.view(np.uint64), order.view(np.uint64)
+    bias, first = np.uint64(columns), np.uint64(0)
     while first < order.size:
-        last = first
-        count = 0
-        while last < order.size and count < PORTION:
-            later = order[min(last + AHEAD, order.size - 1)]
-            for e in range(starts[later], starts[later + 1], 8):
-                fetch(local, e)
-                if not is_one:
-                    fetch(values, e)
-            for e in range(starts[order[last]], starts[order[last] + 1]):
-                j = local[e]
-                missed[count] = last - done[j]
-                ratio[count] = decay[j]
-                done[j] = last + 1
-                count += 1
-            last += 1
-        missed[count : count + 16] = 0
-        find_factors(ratio, missed, count, power, total)
-        entry = 0
+        last = look_ahead(first, begins, local, rows, decay, done, missed, ratio, power, total)
+        entry = np.uint64(0)
         for step in range(first, last):
-            i = order[step]
-            back = entry - starts[i]
+            i = rows[step]
             output = 0.0
-            for e in range(starts[i], starts[i + 1]):
-                j = local[e]
-                u = moved[j]
-                late = power[back + e] * u - total[back + e] * drift[j]
-                u = late if missed[back + e] > 0 else u
-                moved[j] = u
-                output += u if is_one else values[e] * u
+            if is_one:
+                for e in range(begins[i], begins[i + ONE]):
+                    j = local[e]
+                    u = moved[j]
+                    late = power[entry] * u - total[entry] * drift[j]
+                    u = late if missed[entry] > 0 else u
+                    moved[j] = u
+                    output += u
+                    entry += ONE
+            else:
+                for e in range(begins[i], begins[i + ONE]):
+                    j = local[e]
+                    u = moved[j]
+                    late = power[entry] * u - total[entry] * drift[j]
+                    u = late if missed[entry] > 0 else u
+                    moved[j] = u
+                    output += values[e] * u
+                    entry += ONE
             output += outputs[i]
-            if moved.size > columns:
-                output += moved[columns]
+            if has_bias:
+                output += moved[bias]
             delta = residual_soon(kind, output, y[i]) - residuals[i]
-            for e in range(starts[i], starts[i + 1]):
-                j = local[e]
-                moved[j] = decay[j] * moved[j] - (gain[j] * (delta if is_one else values[e] * delta) + drift[j])
-            if moved.size > columns:
-                moved[columns] = decay[columns] * moved[columns] - (gain[columns] * delta + drift[columns])
-            entry += starts[i + 1] - starts[i]
+            if is_one:
+                for e in range(begins[i], begins[i + ONE]):
+                    j = local[e]
+                    moved[j] = decay[j] * moved[j] - (gain[j] * delta + drift[j])
+            else:
+                for e in range(begins[i], begins[i + ONE]):
+                    j = local[e]
+                    moved[j] = decay[j] * moved[j] - (gain[j] * (values[e] * delta) + drift[j])
+            if has_bias:
+                moved[bias] = decay[bias] * moved[bias] - (gain[bias] * delta + drift[bias])
         first = last
     finish(order.size, columns, decay, drift, moved, done, missed, ratio, power, total)
 
@@ -386,9 +460,9 @@ def find_steps(
     for i in range(drift.size):
         drift[i] = step * drift[i]
     for i in range(mine.size):
-        s = 1.0
-        if is_scaled:
-            s = (everywhere[mine[i]] * count) / (float(presence[i]) * samples)
+        gain[i] = everywhere[np.uint64(mine[i])] if is_scaled else 1.0
+    for i in range(mine.size):
+        s = (gain[i] * count) / (float(presence[i]) * samples) if is_scaled else 1.0
         decay[i] = 1.0 - step * (s * l2)
         gain[i] = step * s
 
@@ -431,12 +505,14 @@ def sum_updates(
     """
     biases = mean.size - features
     room = PORTION + most_entries(starts) + 16
-    longest = 0
+    longest, widest = 0, 0
     for k in devices:
         longest = max(longest, offsets[k + 1] - offsets[k])
+        widest = max(widest, spans[k + 1] - spans[k])
     orders, swaps = np.empty(longest, dtype=np.int64), np.empty(longest, dtype=np.int64)
-    done, missed = np.zeros(features, dtype=np.int64), np.zeros(room, dtype=np.int64)
+    done, missed = np.empty(widest, dtype=np.int64), np.zeros(room, dtype=np.int64)
     ratio, power, total = np.zeros(room), np.zeros(room), np.zeros(room)
+    steps = np.empty((4, widest + biases))
     for number in range(devices.size):
         k = devices[number]
         first, last = offsets[k], offsets[k + 1]
@@ -444,7 +520,10 @@ def sum_updates(
         count = last - first
         step = length / float(count)
         size = mine.size + biases
-        decay, gain, drift = np.ones(size), np.full(size, step), np.empty(size)
+        decay, gain, drift, vector = steps[0, :size], steps[1, :size], steps[2, :size], steps[3, :size]
+        decay[mine.size :] = 1.0
+        gain[mine.size :] = step
+        vector[:] = 0.0
         gather(mean, mine, features, drift)
         have = presence[spans[k] : spans[k + 1]]
         find_steps(have, everywhere, mine, float(count), samples, is_scaled, step, l2, decay, gain, drift)
@@ -453,7 +532,9 @@ def sum_updates(
             shuffle_blocks(order, block, states[number])
         else:
             draw_order(order, states[number], swaps)
-        vector = np.zeros(size)
+        if number + 1 < devices.size:
+            call_for(devices[number + 1], offsets, starts, local, values, y, spans, own)
+            call_for_more(devices[number + 1], offsets, spans, presence, outputs, residuals)
         go_through(
             kind, starts[first : last + 1], local, values, mine.size, y[first:last], outputs[first:last],
             residuals[first:last], order, decay, gain, drift, vector, done, missed, ratio, power, total,

@@ -14,7 +14,7 @@ import numpy as np
 from chain.fixedpoint import Float64Vector
 from fl.dataset import Float64Matrix
 from fl.kernels.compiled import kernel
-from fl.kernels.elementary import exp, log, sigmoid, sigmoid_soon, softplus
+from fl.kernels.elementary import exp, log, log1p, sigmoid, sigmoid_soon, softplus
 
 LINEAR: Final = 0
 LOGISTIC: Final = 1
@@ -49,14 +49,24 @@ def loss_of_one(kind: int, output: float, label: float) -> float:
 
 
 @kernel
+def judge_logistic(output: float, label: float) -> tuple[float, float]:
+    """Return ``residual_of_one`` and ``loss_of_one``, to the bit: both need the same exponential, found once."""
+    e = exp(-abs(output))
+    residual = (1.0 if output >= 0.0 else e) / (1.0 + e) - label
+    signed = -output if label == 1.0 else output
+    rest = log1p(e)
+    loss = signed + rest if signed >= 0.0 else rest
+    return residual, loss if label == 1.0 else loss - label * output
+
+
+@kernel
 def judge_block(
     kind: int, outputs: Float64Vector, labels: Float64Vector, residuals: Float64Vector, losses: Float64Vector
 ) -> None:
     """Write the residuals and losses of a few rows of one output: loops without jumps, which become vectors."""
     if kind == LOGISTIC:
         for i in range(outputs.size):
-            residuals[i] = residual_of_one(LOGISTIC, outputs[i], labels[i])
-            losses[i] = loss_of_one(LOGISTIC, outputs[i], labels[i])
+            residuals[i], losses[i] = judge_logistic(outputs[i], labels[i])
     else:
         for i in range(outputs.size):
             residuals[i] = residual_of_one(LINEAR, outputs[i], labels[i])

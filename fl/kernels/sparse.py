@@ -149,7 +149,9 @@ def gradient_of_many(
 
 
 @kernel
-def find_factors(ratio: Float64Vector, missed: Steps, count: int, power: Float64Vector, total: Float64Vector) -> None:
+def find_factors(
+    ratio: Float64Vector, missed: Steps, count: int | np.int64, power: Float64Vector, total: Float64Vector
+) -> None:
     """Write ``powers(ratio, missed)`` of ``count`` pairs, sixteen at a time; what stands behind them is overwritten."""
     for q in range(0, count, 16):
         left_steps, right_steps = load(missed, q), load(missed, q + 8)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chain import hashing
-from chain.hashing import content_id, digest
+from chain.hashing import content_id, digest, digests
 
 DOMAINS = {name: value for name, value in vars(hashing).items() if name.startswith("DOMAIN_")}
 
@@ -16,6 +16,13 @@ def test_a_digest_is_over_lengths_and_contents(domain: bytes, parts: list[bytes]
     """The layout of docs/formats.md: one byte of length and the domain, eight bytes of length and each part."""
     layout = bytes([len(domain)]) + domain + b"".join(len(part).to_bytes(8, "big") + part for part in parts)
     assert digest(domain, *parts) == sha256(layout).digest()
+
+
+@given(st.lists(st.binary(max_size=20), max_size=3), st.lists(st.binary(max_size=20), max_size=3))
+def test_many_digests_that_begin_alike_are_those_one_by_one(shared: list[bytes], lasts: list[bytes]) -> None:
+    """However often the function is asked."""
+    finish = digests(b"d", *shared)
+    assert [finish(last) for last in lasts] == [digest(b"d", *shared, last) for last in lasts]
 
 
 @given(st.lists(st.binary(max_size=4), max_size=3), st.lists(st.binary(max_size=4), max_size=3))

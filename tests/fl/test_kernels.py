@@ -260,6 +260,19 @@ def test_the_short_way_to_a_step_is_the_long_way(m: float) -> None:
     assert down[0] == down[1] or np.isnan(down).all()
 
 
+@given(st.floats(), st.sampled_from([0.0, 1.0]))
+def test_what_is_judged_with_one_exponential_has_the_bits_of_each_by_itself(output: float, label: float) -> None:
+    """Residual and loss, of any output at all."""
+    both = np.array(losses.judge_logistic(output, label))
+    alone = np.array(
+        [
+            losses.residual_of_one(losses.LOGISTIC, output, label),
+            losses.loss_of_one(losses.LOGISTIC, output, label),
+        ]
+    )
+    assert ((both.view(np.uint64) == alone.view(np.uint64)) | (np.isnan(both) & np.isnan(alone))).all()
+
+
 def test_exp_keeps_to_the_edges_of_float64() -> None:
     """Zero, underflow into subnormals and to zero, overflow, NaN."""
     for x in (0.0, -0.0, -740.0, -745.2, -1e9, 709.7, 709.8, 1e9, float("inf"), float("-inf")):
