@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import RenderableType
 
+from chain.wholefile import write_text
 from commands.groups import Group
 from commands.home import HomeOption, at_home, home_directory
 from commands.node import as_document, need_consent, read_settings, run
@@ -103,6 +104,15 @@ def run_(
     when_idle: WhenIdleOption = None,
     on_power: OnPowerOption = None,
     unmetered: UnmeteredOption = None,
+    statement: Annotated[
+        Path | None,
+        typer.Option(
+            "--statement",
+            metavar="FILE",
+            help="What a registrar says about this device, for plans that ask for it.",
+            show_default=False,
+        ),
+    ] = None,
     password_file: PasswordFileOption = None,
     data_password_file: DataPasswordOption = None,
     as_json: JsonFlag = False,
@@ -135,6 +145,7 @@ def run_(
         when_idle=when_idle,
         on_power=on_power,
         unmetered=unmetered,
+        statement=statement,
     )
     need_consent(config)
     run(directory, config, password_file, None, as_json, data_password_file)
@@ -161,6 +172,52 @@ def permit(
 
     account = parse_account(address, ask(home, lambda node: node.genesis()).prefix)
     send(home, PermitDevice(account), wait, timeout, as_json, ("On the device:", "fedchain device run DATA --consent"))
+
+
+@app.command("vouch", epilog=example("fedchain device vouch fed1… --until 50000 --out statement.json --home registrar"))
+@command
+def vouch(
+    address: Annotated[str, typer.Argument(metavar="ADDRESS", help="The device's account.", show_default=False)],
+    until: Annotated[
+        int,
+        typer.Option("--until", metavar="HEIGHT", min=1, help="The last height at which it holds.", show_default=False),
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Where the statement goes.", show_default=False)],
+    measurement: Annotated[
+        str, typer.Option("--measurement", metavar="HEX", help="What you have measured of it, in hex.")
+    ] = "",
+    home: HomeOption = None,
+    password_file: PasswordFileOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Vouch for a device, with this home's key, to the plans that name you among their registrars.
+
+    The device gives the file to plans that ask for it: fedchain device run --statement FILE. It can't be taken back;
+    it ends at its height. No node needs to run.
+    """
+    from chain.address import parse_account
+    from chain.ids import Height
+    from chain.statement import MAX_MEASUREMENT_BYTES, StatementText, state
+    from commands.password import load_key
+    from node.home import NODE_KEY
+    from node.statementfile import write_statement
+    from storage.directory import DataDirectory
+
+    directory = DataDirectory.find(home_directory(home))
+    genesis = directory.genesis()
+    device = parse_account(address, genesis.prefix)
+    try:
+        measured = bytes.fromhex(measurement)
+    except ValueError:
+        raise UsageFault(f"--measurement {measurement!r:.80}: must be hex digits") from None
+    if len(measured) > MAX_MEASUREMENT_BYTES:
+        raise UsageFault(f"--measurement: {len(measured)} bytes; at most {MAX_MEASUREMENT_BYTES} are allowed")
+    key = load_key(directory, NODE_KEY, password_file)
+    text = StatementText(genesis.chain_id, device, "software", Height(until), measured)
+    write_text(out, write_statement(state(key, text), genesis.chain_id, device))
+    document = {"statement": str(out), "registrar": key.account.hex(), "device": device.hex(), "expiry": until}
+    told = facts([("statement", str(out)), ("registrar", f"{key.account.hex()}, as plans name it")])
+    emit(as_json, document, told, steps(("On the device:", f"fedchain device run DATA --consent --statement {out}")))
 
 
 @app.command(

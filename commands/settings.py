@@ -109,6 +109,7 @@ def with_flags(
     when_idle: Strictness | None = None,
     on_power: Strictness | None = None,
     unmetered: Strictness | None = None,
+    statement: Path | None = None,
 ) -> Config:
     """Return the settings with those that flags name in place of the file's. ``UsageFault`` if a flag does not fit."""
     network, rpc, mining, holder = config.network, config.rpc, config.mining, config.device
@@ -131,6 +132,8 @@ def with_flags(
         holder = replace(holder, plans=plans, any_plan=any_plan)
     if role is not None:
         holder = replace(holder, role=role)
+    if statement is not None:
+        holder = replace(holder, statement=str(statement.resolve()))
     if when_idle is not None:
         holder = replace(holder, when_idle=when_idle)
     if on_power is not None:

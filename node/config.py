@@ -250,6 +250,11 @@ class DeviceSettings:
         "Keep no chain: follow headers, and have what is needed of the state proven by full nodes. Such a node mines "
         "nothing and answers questions about itself alone.",
     )
+    statement: str = _setting(
+        "",
+        _PATH,
+        "The file with a registrar's statement about this device (fedchain device vouch), for plans that ask for one.",
+    )
     when_idle: Literal["off", "if-known", "required"] = _setting(
         "off",
         _choice(*STRICT),

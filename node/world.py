@@ -11,6 +11,7 @@ from typing import Protocol
 from chain.genesis import Genesis
 from chain.ids import Hash
 from chain.keys import KeyPair
+from chain.statement import DeviceStatement
 from consensus.engine import Engine
 from consensus.signatures import SignatureCache
 from fl.data.sources import DataSource
@@ -55,6 +56,7 @@ class World:
     ``signer`` holds the key and the journal of a validator; the engine was made with it. None for others.
     ``residuals`` is what the device keeps from round to round, under plans that send the largest coordinates alone.
     ``pledges`` is what this node's key has helped to decrypt.
+    ``statement`` is what a registrar says about this device, for plans that ask for it.
     ``signatures``, ``built``, ``fresh`` and ``shelf`` are memories that change no result.
     """
 
@@ -72,6 +74,7 @@ class World:
     noise: RandomSource = SYSTEM_RANDOM
     residuals: ResidualStore = field(default_factory=MemoryResiduals)
     pledges: PledgeJournal = field(default_factory=MemoryPledges)
+    statement: DeviceStatement | None = None
     signatures: SignatureCache = field(default_factory=SignatureCache)
     built: BuiltBlocks = field(default_factory=BuiltBlocks)
     fresh: FreshPayloads = field(default_factory=FreshPayloads)

@@ -15,6 +15,7 @@ from fl.algorithms import support
 from fl.errors import DataError
 from fl.fleet import Fleet
 from fl.plan.dimensions import encryption_of
+from fl.plan.schema import NoAttestation
 from fl.privacy.charges import is_private
 from fl.problem import Problem
 from fl.steps import step_table
@@ -89,10 +90,10 @@ def inspect_fleet(spec: InspectFleet, world: World, control: JobControl) -> JobR
     plan = problem.plan
     if any(step.message not in _ANSWERED for phase in step_table(plan) for step in phase.steps if step.name != "open"):
         return Declined("the plan asks its devices for more than updates; a fleet's devices answer with updates alone")
+    if not isinstance(plan.attestation, NoAttestation):
+        return Declined("the plan takes devices that a registrar vouches for; nobody does for a fleet's")
     if encryption_of(plan) is not None or is_private(plan):
-        return Declined(
-            "the plan's updates are encrypted or carry noise; a fleet sends plain ones: run devices"
-        )
+        return Declined("the plan's updates are encrypted or carry noise; a fleet sends plain ones: run devices")
     try:
         role = find_role(plan, spec.role)
         data = fleet.load(role)

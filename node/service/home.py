@@ -20,6 +20,7 @@ from chain.codec import encode
 from chain.genesis import Genesis, PosParameters
 from chain.ids import Hash
 from chain.keys import KeyPair
+from chain.statement import DeviceStatement
 from consensus.engines import make_engine
 from consensus.signatures import SignatureCache
 from consensus.transition import genesis_block, genesis_execution
@@ -37,6 +38,7 @@ from node.service.datastore import SCHEME as STORE_SCHEME
 from node.service.datastore import StoreSource, choose_opener, open_data_store
 from node.service.holdout import FileHoldout
 from node.signer import ValidatorSigner
+from node.statementfile import read_statement
 from node.targets import read_target
 from node.world import World
 from p2p.access import NetworkConfig
@@ -151,11 +153,19 @@ def make_world(home: OpenHome, config: Config, seed: bytes) -> World:
         key=home.key,
         random=Random(seed),
         data=_open_data(home, config),
+        statement=_read_statement(home, config),
         holdout=FileHoldout(home.path),
         fleet=_open_fleet(home, config),
         signer=signer,
         signatures=signatures,
     )
+
+
+def _read_statement(home: OpenHome, config: Config) -> DeviceStatement | None:
+    if not config.device.statement:
+        return None
+    path = home.path / Path(config.device.statement).expanduser()
+    return read_statement(path, home.genesis.chain_id, home.key.account)
 
 
 def _open_data(home: OpenHome, config: Config) -> DataSource | None:

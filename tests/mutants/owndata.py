@@ -96,6 +96,27 @@ MUTANTS: Final = (
         ("tests/node/core/test_fairshare.py::test_who_was_away_can_neither_claim_the_past_nor_wait_for_it",),
     ),
     Mutant(
+        "a plan takes a device without the statement that it asks for",
+        "consensus/rules/enrolment.py",
+        '        raise Invalid("plan.join.attestation", fault)',
+        "        pass",
+        ("tests/consensus/test_statements.py::test_a_chain_takes_vouched_devices_alone_and_says_why",),
+    ),
+    Mutant(
+        "a statement about one device opens a plan to another",
+        "consensus/statements.py",
+        "    if not statement.is_signed(chain_id, device):",
+        "    if False:",
+        ("tests/consensus/test_statements.py::test_any_other_is_refused_by_name",),
+    ),
+    Mutant(
+        "a statement holds for ever",
+        "consensus/statements.py",
+        "    if statement.expiry < height:",
+        "    if False:",
+        ("tests/consensus/test_statements.py::test_a_registrars_statement_opens_the_plan_until_it_ends",),
+    ),
+    Mutant(
         "a plan's turn costs the same however long it takes",
         "node/roles/fairshare.py",
         "        took = max(now - self.begun, LEAST_MS)",
