@@ -72,8 +72,8 @@ mutants: $(DEV_STAMP) ## Put faults into a copy of the source: do the tests noti
 fuzz: $(FUZZ_STAMP) ## Search for bytes that break a promise: every decoder, handshake, the RPC (MINUTES=60)
 	@$(BIN)/python -m tests.fuzz.all --minutes $(or $(MINUTES),60)
 
-chaos: $(DEV_STAMP) ## Kill, freeze, part, slow down, fill 12 nodes and 8 devices while a plan runs (SEED=1 ENGINE=pow)
-	@$(BIN)/python -m tests.chaos.run $(or $(SEED),1) --engine $(or $(ENGINE),pow)
+chaos: $(DEV_STAMP) ## Kill, freeze, part, slow down, fill 12 nodes and 8 devices while a plan runs (SEED=1 ENGINE=pow PLAN=plan)
+	@$(BIN)/python -m tests.chaos.run $(or $(SEED),1) --engine $(or $(ENGINE),pow) --plan $(or $(PLAN),plan)
 
 seeds: $(STAMP) ## Thousands of little simulated worlds under both engines (SEEDS=1000, FIRST=0)
 	@$(BIN)/python -m node.simulator.sweep --seeds $(or $(SEEDS),1000) --first $(or $(FIRST),0) --out build/seeds.json

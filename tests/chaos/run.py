@@ -130,6 +130,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--nodes", type=int, default=12)
     parser.add_argument("--devices", type=int, default=8)
     parser.add_argument("--engine", choices=("pow", "pos"), default="pow")
+    parser.add_argument("--plan", default="plan", help="of examples/heart: plan, paillier, masks, …")
     parser.add_argument("--block-ms", type=int, default=1500)
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--ground", choices=("auto", "namespaces", "loopback"), default="auto")
@@ -144,7 +145,9 @@ def main() -> int:
     place = Path(tempfile.mkdtemp(prefix="chaos-"))
     ground = make_ground(asked.ground, asked.nodes + asked.devices)
     try:
-        spec = TownSpec(place, asked.nodes, asked.devices, asked.rounds, asked.block_ms, asked.seed, asked.engine)
+        spec = TownSpec(
+            place, asked.nodes, asked.devices, asked.rounds, asked.block_ms, asked.seed, asked.engine, asked.plan
+        )
         town = Town(spec, ground)
         mount_disks(town, ground)
         # Under proof of stake more than a third of the validators away means waiting: that is promised, and no fault.
@@ -156,6 +159,7 @@ def main() -> int:
     report |= {
         "seed": asked.seed,
         "engine": asked.engine,
+        "learned": asked.plan,
         "ground": ground.name,
         "nodes": asked.nodes,
         "devices": asked.devices,

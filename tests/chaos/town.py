@@ -32,6 +32,8 @@ class TownSpec:
     block_ms: int
     seed: int
     engine: Literal["pow", "pos"] = "pow"
+    plan: str = "plan"
+    """Which of the heart example's plans."""
 
 
 def divide_data(to: Path, devices: int) -> None:
@@ -48,9 +50,9 @@ def divide_data(to: Path, devices: int) -> None:
     shutil.copy(HEART / "data" / "holdout.csv", to)
 
 
-def write_plan(to: Path, data: Path, devices: int) -> None:
-    """Write the heart example's plan for so many devices, which may be away for long."""
-    text = (HEART / "plan.toml").read_text()
+def write_plan(to: Path, data: Path, devices: int, name: str) -> None:
+    """Write a plan of the heart example for so many devices, which may be away for long."""
+    text = (HEART / f"{name}.toml").read_text()
     changes = {
         "min_devices = 3": f"min_devices = {max(2, devices // 2)}",
         "goal_devices = 4": f"goal_devices = {devices}",
@@ -58,11 +60,13 @@ def write_plan(to: Path, data: Path, devices: int) -> None:
         "min_samples = 20": "min_samples = 5",
         "retries = 3": "retries = 20",
         "enrol_blocks = 60": "enrol_blocks = 400",
-        'file = "data/holdout.csv"': f'file = "{data / "holdout.csv"}"',
     }
+    away = {"decrypt_blocks = 50": "decrypt_blocks = 1000", "share_blocks = 30": "share_blocks = 100"}
+    away['file = "data/holdout.csv"'] = f'file = "{data / "holdout.csv"}"'
+    changes |= {old: new for old, new in away.items() if re.search(rf"^{re.escape(old)}", text, re.MULTILINE)}
     for old, new in changes.items():
         if old not in text:
-            raise LookupError(f"{HEART / 'plan.toml'} has no line {old!r} any more")
+            raise LookupError(f"{HEART / name}.toml has no line {old!r} any more")
         text = re.sub(rf"^{re.escape(old)}", new, text, flags=re.MULTILINE)
     to.write_text(text)
 
@@ -75,7 +79,7 @@ class Town:
         self.ground = ground
         data = spec.place / "data"
         divide_data(data, spec.devices)
-        write_plan(spec.place / "plan.toml", data, spec.devices)
+        write_plan(spec.place / "plan.toml", data, spec.devices, spec.plan)
         self.layout: Layout = lay_out(
             LocalnetSpec(
                 spec.place / "plan.toml",
