@@ -14,7 +14,7 @@ import typer
 
 from chain.wholefile import write_text
 from commands.groups import Group
-from commands.output import JsonFlag, UsageFault, command, emit, emit_line, example, waiting, warn
+from commands.output import JsonFlag, UsageFault, command, emit, emit_line, example, note, waiting, warn
 from commands.password import PasswordFileOption, read_password
 from commands.show import counted, facts, sentence
 
@@ -235,7 +235,10 @@ def _batches(readings: "Iterator[Reading]", size: int) -> "Iterator[list[Reading
 
 @app.command(
     "collect",
-    epilog=example("fedchain iot collect north.toml --key home/keys/node.json --out home/iot --to data/north.csv"),
+    epilog=example(
+        "fedchain iot collect north.toml --key home/keys/node.json --out home/iot --to data/north.csv",
+        "fedchain iot collect north.toml --key node.json --out iot --to - --after 2016-11-22",
+    ),
 )
 @command
 def collect(
@@ -243,8 +246,14 @@ def collect(
     key: KeyOption,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The gateway's directory.", show_default=False)],
     to: Annotated[
-        Path, typer.Option("--to", metavar="FILE.csv", help="The table to write.", show_default=False, dir_okay=False)
+        Path,
+        typer.Option(
+            "--to", metavar="FILE.csv|-", help="The table to write; - prints it.", show_default=False, dir_okay=False
+        ),
     ],
+    after: Annotated[
+        str, typer.Option("--after", metavar="TIME", help="Write what is of later times alone.", show_default=False)
+    ] = "",
     everything: Annotated[
         bool, typer.Option("--all", metavar="", help="Do not wait for devices that have sent nothing as late.")
     ] = False,
@@ -272,15 +281,22 @@ def collect(
         stack.callback(store.close)
         with waiting("Asking the other gateways"):
             found = asyncio.run(ask()) if member.mode == "shares" else Collected()
-        text = write_sums(member, store) if member.mode == "shares" else write_rows(member, store)
+        text = write_sums(member, store, after) if member.mode == "shares" else write_rows(member, store, after)
         counts = store.counts()
-    write_text(to, text)
-    for told in found.faults[:_SHOWN]:
-        warn(told)
+    if str(to) == "-":
+        sys.stdout.write(text)
+    else:
+        write_text(to, text)
+    for fault in found.faults[:_SHOWN]:
+        warn(fault)
     rows = text.count("\n") - 1
     shown = {"file": str(to), "rows": rows, "too_few": found.too_few, "faults": found.faults, "devices": counts}
     lines = [("file", to), ("rows", f"{rows:,}"), ("times with too few devices", f"{found.too_few:,}")]
-    emit(as_json, shown, facts([*lines, *((name, counted(count, "reading")) for name, count in counts.items())]))
+    told = facts([*lines, *((name, counted(count, "reading")) for name, count in counts.items())])
+    if str(to) == "-":
+        note(told)  # standard output has the table
+    else:
+        emit(as_json, shown, told)
 
 
 @app.command("model", epilog=example("fedchain iot model north.toml --to air.npz"))

@@ -111,18 +111,19 @@ def _open(
     found.learnt += len(learnt)
 
 
-def write_sums(group: SharingGroup, store: GatewayStore) -> str:
-    """Return all sums learnt as CSV: time, number of devices, the mean of each field."""
+def write_sums(group: SharingGroup, store: GatewayStore, after: str = "") -> str:
+    """Return the sums learnt of times after one as CSV: time, number of devices, the mean of each field."""
     columns = [each.name for each in group.fields]
     rows = (
         [label, count, *(show_number(column, total, count) for column, total in zip(group.fields, totals, strict=True))]
         for label, count, totals in store.sums()
+        if label > after
     )
     return _table(["time", "devices", *columns], rows)
 
 
-def write_rows(group: SharingGroup, store: GatewayStore) -> str:
-    """Return all readings of a sealed group as CSV: time, device, each field, empty where there is none."""
+def write_rows(group: SharingGroup, store: GatewayStore, after: str = "") -> str:
+    """Return a sealed group's readings of times after one as CSV: time, device, fields, empty where there is none."""
     columns = [each.name for each in group.fields]
     rows = (
         [
@@ -134,6 +135,7 @@ def write_rows(group: SharingGroup, store: GatewayStore) -> str:
             ),
         ]
         for device, row in store.rows()
+        if row.label > after
     )
     return _table(["time", "device", *columns], rows)
 

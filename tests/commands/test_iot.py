@@ -92,6 +92,8 @@ def test_readings_reach_the_gateways_table_once(tmp_path: Path, accounts: dict[s
         assert done(*more, given="time,PM2.5\n2015-01-01 04,9.5\n")["sent"] == 1
         take = ("--key", tmp_path / "gateway.json", "--out", tmp_path / "kept", "--to", tmp_path / "rows.csv")
         assert done("iot", "collect", group, *take)["devices"] == {accounts["sensor"]: 4}
+        later = fedchain("iot", "collect", group, *take[:-1], "-", "--after", "2015-01-01 03")
+        assert later.out == f"time,device,PM2.5\n2015-01-01 04,{accounts['sensor']},10\n"
         fetched = done("iot", "model", group, "--to", tmp_path / "fetched.npz")
         assert fetched["gateway"] == accounts["gateway"]
     sensor = accounts["sensor"]
