@@ -3,17 +3,21 @@
 Rules of this file: words and the numbers in them; ``plan show`` and ``plan validate`` print them.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from commands.show import coins, counted
 
 if TYPE_CHECKING:
     from fl.plan.schema import Plan
 
+_DELTA: Final = 1e-5
+"""At which a loss is told as an ε as well; it has to be below one in as many as are hidden."""
+
 
 def describe_checks(plan: "Plan") -> dict[str, dict[str, int | str]]:
     """Return the numbers of the plan's checks by name, those it has."""
     from fl.plan.schema import Commit, LeaveOneOut, Masked, Pace, Paillier, Replay, Shapley
+    from fl.privacy.charges import is_private
 
     found: dict[str, dict[str, int | str]] = {}
     for policy in plan.verification.policies:
@@ -33,6 +37,8 @@ def describe_checks(plan: "Plan") -> dict[str, dict[str, int | str]]:
             found["contribution"] = {"rule": "leave-one-out", "cap_percent": cap}
         case Shapley(cap_percent=cap, permutations=orders):
             found["contribution"] = {"rule": "shapley", "cap_percent": cap, "permutations": orders}
+    if is_private(plan):
+        found["noise"] = _describe_noise(plan)
     match plan.aggregation:
         case Paillier(threshold=threshold, cohort=cohort):
             found["encryption"] = {"type": "paillier", "threshold": threshold, "cohort": cohort}
@@ -75,6 +81,8 @@ def list_checks(plan: "Plan") -> list[tuple[str, str]]:
         beyond = "counts for what its time allows" if pace["outliers"] == "less" else "is refused"
         told = f"who reports more than {pace['ratio']} times the speed of the round's median device {beyond}"
         lines.append(("pace", f"{told}; says nothing of fewer than 4 reports, and proves nothing"))
+    if "noise" in checks:
+        lines += _list_noise(checks["noise"])
     if "encryption" in checks:
         lines += _list_encryption(checks["encryption"])
     if "contribution" in checks:
@@ -91,6 +99,35 @@ def list_checks(plan: "Plan") -> list[tuple[str, str]]:
     return lines
 
 
+def _describe_noise(plan: "Plan") -> dict[str, int | str]:
+    """Return the mechanism, whose presence it hides, and what releases cost, in micro-zCDP and as ε at 1e-5."""
+    from fl.plan.schema import Gaussian, Laplace
+    from fl.privacy.charges import releases_of, update_charge, worst_case
+    from fl.privacy.convert import epsilon_of
+
+    assert isinstance(plan.privacy, Gaussian | Laplace)
+    charge, worst = update_charge(plan), worst_case(plan)
+    return {
+        "mechanism": charge.mechanism,
+        "unit": plan.privacy.unit,
+        "releases": releases_of(plan),
+        "loss": charge.loss,
+        "worst_loss": worst,
+        "worst_epsilon": f"{epsilon_of(worst, _DELTA):.3g}",
+        "delta": f"{_DELTA:g}",
+    }
+
+
+def _list_noise(how: "dict[str, int | str]") -> list[tuple[str, str]]:
+    """Return who is hidden, at what cost, and what is not told any more."""
+    hidden = "each single row of a device" if how["unit"] == "record" else "each device, with all its rows"
+    cost = f"{counted(int(how['releases']), 'release')} of {how['loss']:,} micro-zCDP at most"
+    return [
+        ("noise", f"{how['mechanism']}, drawn on the device: hides {hidden} from everybody"),
+        ("", f"{cost}: ε = {how['worst_epsilon']} at δ = {how['delta']}; what a round's loss was, nobody is told"),
+    ]
+
+
 def _list_encryption(how: "dict[str, int | str]") -> list[tuple[str, str]]:
     """Return what is hidden from whom, and what nobody checks."""
     crowd = "its devices are said to be known, each one party"
@@ -98,9 +135,7 @@ def _list_encryption(how: "dict[str, int | str]") -> list[tuple[str, str]]:
         crowd = "anybody may join, so updates carry noise as well"
     if how["type"] == "paillier":
         who = f"any {how['threshold']} members of the committee decrypt it, and every node checks that to the bit"
-        trust = (
-            f"trusted: fewer than {how['threshold']} members work together, and who dealt the key forgot it"
-        )
+        trust = f"trusted: fewer than {how['threshold']} members work together, and who dealt the key forgot it"
     else:
         who = f"{how['threshold_percent']} % of the selected devices must stay to take the masks off"
         trust = "trusted: more than two thirds of the selected devices follow the protocol"
