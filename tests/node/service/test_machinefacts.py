@@ -1,11 +1,16 @@
 """Looking at the machine: what the operating system says is read as it means it, and what it doesn't say is unknown."""
 
+import asyncio
 from types import SimpleNamespace
 
 import psutil
 import pytest
 
+from fl.errors import DataError
+from node.events import MachineSensed
+from node.service import service
 from node.service.machinefacts import MachineWatch, find_default_device, read_metered, read_power
+from storage.datastore import Expired
 
 
 @pytest.mark.parametrize(
@@ -59,6 +64,39 @@ def test_a_node_does_not_keep_itself_from_working(monkeypatch, tmp_path):
     assert [watch.look().load_percent for _ in range(4)] == [0, 30, 20, 20]
     assert watch.look().is_metered is True
     assert asked == [1]
+
+
+async def test_a_running_node_looks_at_its_machine_and_lets_old_rows_go(monkeypatch):
+    """Each in a thread of its own, again and again; a store that can't be read is told and tried again."""
+    heard: list[object] = []
+    expired = iter([Expired(3, 0), DataError("the disk is away"), Expired(0, 0)])
+    told: list[str] = []
+    enough = asyncio.Event()
+
+    def tell(text: str, **_: object) -> None:
+        told.append(text)
+        if len(told) == 2:
+            enough.set()
+
+    def expire() -> Expired:
+        answer = next(expired, Expired(0, 0))
+        if isinstance(answer, DataError):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(service, "LOOK_S", 0.01)
+    monkeypatch.setattr(service, "_EXPIRE_S", 0.01)
+    logger = SimpleNamespace(info=tell, warning=tell)
+    tasks = [
+        asyncio.create_task(service._watch_machine(SimpleNamespace(deliver=heard.append))),
+        asyncio.create_task(service._expire(SimpleNamespace(expire=expire), logger)),
+    ]
+    await enough.wait()
+    for task in tasks:
+        task.cancel()
+    assert heard
+    assert all(isinstance(event, MachineSensed) for event in heard)
+    assert told == ["old rows of the data store are gone", "old rows of the data store stay"]
 
 
 def test_this_machine_can_be_looked_at():
