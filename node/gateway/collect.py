@@ -68,7 +68,11 @@ def _questions(group: SharingGroup, store: GatewayStore, everything: bool, found
         if question is None:
             if label > horizon and not everything:
                 continue
-            question = sums.ask(group, label, {device: held.commitment for device, held in store.held(label).items()})
+            commitments = {device: held.commitment for device, held in store.held(label).items()}
+            for device in sums.find_bent(group, commitments):
+                found.faults.append(f"time {label}: the shares of {format_account(device)} give no one secret")
+                del commitments[device]
+            question = sums.ask(group, label, commitments)
             if question is None:
                 found.too_few += 1
                 continue

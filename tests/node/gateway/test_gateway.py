@@ -14,10 +14,13 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from chain.address import format_account
+from chain.ids import Hash
 from chain.keys import KeyPair
 from fl.errors import DataError
+from fl.secure import pedersen
+from fl.secure.curve import scalar_bytes
 from fl.sharing import sums
-from fl.sharing.delivery import Reading, make_deliveries, sign_receipt
+from fl.sharing.delivery import Reading, Received, SharedReading, Shares, make_deliveries, sign_receipt
 from fl.sharing.group import Field, Gateway, SharingGroup
 from node.errors import GatewayError, StartupError
 from node.gateway.client import GatewayClient
@@ -106,6 +109,22 @@ async def test_a_collector_learns_sums_and_nothing_else(town: Town):
     ]
     kept = b"".join(file.read_bytes() for file in town.path.glob("gateway*/*"))
     assert not any(number.to_bytes(32, "little") in kept for number in (97, 197, 297))
+
+
+async def test_a_device_that_shares_no_secret_costs_the_others_nothing(town: Town):
+    """It is named and left out before anybody is asked, so the sum of the others is there."""
+    for device in range(2):
+        box = town.outbox(device)
+        box.add(readings(device, "a"))
+        await box.flush(town.client, 1.0)
+    bent, _ = pedersen.split(5, 3, 3, os.urandom)
+    commitment = pedersen.commit(5, 1) + b"".join(pedersen.commit(*share) for share in bent)
+    for place, (store, (value, hiding)) in enumerate(zip(town.stores, bent, strict=True)):
+        content = Shares((SharedReading("a", commitment, scalar_bytes(value), scalar_bytes(hiding)),))
+        assert store.take(Received(DEVICES[2].account, 1, Hash(bytes([place]) * 32), content)) is None
+    found = await collect_sums(town.group, GATEWAYS[0], town.stores[0], town.client)
+    assert found.faults == [f"time a: the shares of {format_account(DEVICES[2].account)} give no one secret"]
+    assert [(label, devices) for label, devices, _ in town.stores[0].sums()] == [("a", 2)]
 
 
 async def test_a_gateway_may_be_away(town: Town):
