@@ -1,7 +1,7 @@
 """From ρ to (ε, δ): what a sum of losses means, and which loss a wanted (ε, δ) allows. Floats, for people alone.
 
-    zCDP        ε = min over α > 1 of αρ + ln((α−1)/α) + (ln(1/δ) − ln α) / (α−1): Canonne, Kamath and Steinke 2020,
-                Corollary 13. Holds for whatever the losses are of. Every α gives a bound, so a poor minimum is never wrong
+    zCDP        ε = min over α > 1 of αρ + ln((α−1)/α) + (ln(1/δ) − ln α) / (α−1): Canonne, Kamath and Steinke
+                2020, Corollary 13. Holds whatever the losses are of. Every α gives a bound: a poor minimum is no error
     Gaussian    the exact curve of one Gaussian with μ = √(2ρ), to which Gaussian releases add up: Balle and Wang 2018.
                 Less than the above; of continuous noise, from which discrete noise of many units' sigma hardly differs
 
