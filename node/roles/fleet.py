@@ -48,7 +48,9 @@ ROLE: Final = "fleet"
 BATCH: Final = 256
 """Devices trained in one job, whose releases are journalled with one flush."""
 _SENT_A_TURN: Final = 32
-"""Transactions, or updates, that leave in one turn: others have theirs between."""
+"""Transactions that leave in one turn: others have theirs between."""
+_UPDATES_A_TURN: Final = 128
+"""Updates that do. What leaves together is checked, announced, asked for and given together, on every node."""
 _TRANSACTIONS_WAITING: Final = 900
 """Registrations and joins that wait for blocks at a time. Nodes keep 2,000 of devices' free transactions, and of one
 peer's 1,024 that are still to be judged."""
@@ -446,14 +448,14 @@ class FleetRole:
 
     def _send_updates(self, turn: Turn) -> int:
         """Gossip a few journalled releases; return how many."""
-        for _ in range(_SENT_A_TURN - len(self._outbox)):
+        for _ in range(_UPDATES_A_TURN - len(self._outbox)):
             entry = self._next_known()
             if entry is None:
                 break
             self._outbox.append(entry)
         sent = 0
         payloads = self._around.world.payloads
-        while self._outbox and sent < _SENT_A_TURN:
+        while self._outbox and sent < _UPDATES_A_TURN:
             entry = self._outbox.popleft()
             sent += 1
             if not payloads.has(entry.update.release.payload.id):
