@@ -5,6 +5,7 @@
             ciphertext, exactly. phe: one value a ciphertext, encrypted, added up, decrypted by the one who has the
             whole key.
     bytes   of what a device sends.
+    own     the same where nobody deals a key (``bench.he_own``): each member has its own.
     round   what encryption adds to a round of a plan (``bench.he_round``): of four hospitals, and of ten devices that
             train a network on MNIST, where the data are there.
 
@@ -12,7 +13,7 @@ phe is measured on some coordinates (500 at least) of all devices, and its times
 have a key of 2048 bits, gmpy2, and one thread; what is compared is processor time, which a busy machine moves least.
 Nothing is published unless both sums are exact.
 
-    python -m bench.bench_he [--case time|bytes|round] [--coordinates N]
+    python -m bench.bench_he [--case time|bytes|round|own] [--coordinates N]
 """
 
 import argparse
@@ -27,6 +28,8 @@ from typing import Final
 import numpy as np
 
 from bench.data import MissingDataError
+from bench.he_own import WrongSumError
+from bench.he_own import measure as measure_own
 from bench.he_round import find_heart, find_mnist, measure
 from bench.he_round import make_rows as round_rows
 from bench.phe_side import timed
@@ -59,12 +62,9 @@ BITS: Final = 2048
 MEMBERS: Final = 5
 THRESHOLD: Final = 3
 PHE_COORDINATES: Final = 500
+CASES: Final = ("time", "bytes", "own", "round")
 GOAL: Final = 1 / 50
 PYTHON: Final = Path("build/env/he/bin/python")
-
-
-class WrongSumError(Exception):
-    """A side's sum is not exact: nothing is published."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,7 @@ def run_ours(sizes: Sizes) -> Ours:
     total, adding = timed(lambda: add(key, bodies))
     parts, partly = timed(lambda: _parts(key, members, total))
     part_faults, part_checking = timed(lambda: [check_partial(key, total, m, p, b"") for m, p in parts.items()])
-    opening, combining = timed(lambda: combine(key, total, parts))
+    opening, combining = timed(lambda: combine(key, total, parts, threads=1))
     if opening is None or any((*faults, *part_faults)):
         raise WrongSumError(f"refused: {faults} {part_faults}")
     if not np.array_equal(unpack(packing, opening.plaintexts, sizes.devices), np.sum(vectors, axis=0)):
@@ -235,8 +235,8 @@ def find_missed(rows: list[Row]) -> list[str]:
 
 def _note(coordinates: int, phe: Theirs | None) -> str:
     """Return a sentence for who reads the table."""
-    what = f"time, bytes: {DEVICES} devices, {COORDINATES:,} coordinates of {VALUE_BITS} bits. N of {BITS} bits, "
-    said = f"{what}{THRESHOLD} of {MEMBERS} members."
+    what = f"time, bytes, no dealer: {DEVICES} devices, {COORDINATES:,} coordinates of {VALUE_BITS} bits."
+    said = f"{what} N of {BITS} bits, {THRESHOLD} of {MEMBERS} members."
     if phe is None:
         return said
     return (
@@ -248,19 +248,22 @@ def _note(coordinates: int, phe: Theirs | None) -> str:
 def main() -> None:
     """Measure, print and write the rows."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--case", choices=("time", "bytes", "round"))
+    parser.add_argument("--case", choices=CASES)
     parser.add_argument("--coordinates", type=int, default=PHE_COORDINATES, help="that phe is measured on")
     options = parser.parse_args()
     if not PHE_COORDINATES <= options.coordinates <= COORDINATES:
         raise SystemExit(f"--coordinates {options.coordinates}: {PHE_COORDINATES} … {COORDINATES} are allowed")
     rows: list[Row] = []
-    sizes, cases = Sizes(), {options.case} if options.case else {"time", "bytes", "round"}
-    phe = run_phe(sizes, options.coordinates) if cases != {"round"} else None
-    skipped = [] if phe or cases == {"round"} else [Skipped("phe", f"{PYTHON} is not there: make bench-he makes it")]
+    sizes, cases = Sizes(), {options.case} if options.case else set(CASES)
+    compared = bool(cases & {"time", "bytes"})
+    phe = run_phe(sizes, options.coordinates) if compared else None
+    skipped = [] if phe or not compared else [Skipped("phe", f"{PYTHON} is not there: make bench-he makes it")]
     if "time" in cases:
         rows += time_rows(run_ours(sizes), phe.side if phe else None)
     if "bytes" in cases:
         rows += byte_rows(sizes, phe.ciphertext_bytes if phe else None)
+    if "own" in cases:
+        rows += measure_own(sizes.make_values(), VALUE_BITS, BITS, MEMBERS, THRESHOLD)
     if "round" in cases:
         for find in (find_heart, find_mnist):
             try:

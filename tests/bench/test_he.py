@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from bench import bench_he, phe_side
+from bench import bench_he, he_own, phe_side
 from bench.bench_he import Ours, Side, Sizes, WrongSumError, byte_rows, find_missed, run_ours, run_phe, time_rows
 from bench.he_round import WrongRoundError, find_heart, make_rows, measure
 from fl.secure.paillier import PublicKey
@@ -72,3 +72,13 @@ def test_a_round_that_does_not_open_publishes_nothing(monkeypatch: pytest.Monkey
     monkeypatch.setattr("fl.secure.paillier_scheme.paillier.check_partial", lambda *_: "the proof is wrong")
     with pytest.raises(WrongRoundError, match="the proof is wrong"):
         measure(find_heart(), 512)
+
+
+def test_a_sum_without_a_dealer_is_measured_where_it_is_exact(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each part has its row; a wrong sum has none."""
+    vectors = SMALL.make_values()
+    rows = he_own.measure(vectors, 24, 512, 3, 2)
+    assert [each["measure"] for each in rows][-2:] == ["an encrypted update", "a member's part"]
+    monkeypatch.setattr(he_own, "combine_own", lambda *_: (0, 0, 0, 0))
+    with pytest.raises(WrongSumError, match="not exact"):
+        he_own.measure(vectors, 24, 512, 3, 2)

@@ -45,7 +45,7 @@ def _decrypted(vector: EncryptedVector) -> list[int]:
     return values
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(st.lists(st.tuples(NUMBERS, NUMBERS), min_size=1, max_size=4), NUMBERS)
 def test_sums_differences_and_multiples(pairs: list[tuple[int, int]], factor: int) -> None:
     """Element by element; negative factors and 0 among them."""
@@ -56,7 +56,7 @@ def test_sums_differences_and_multiples(pairs: list[tuple[int, int]], factor: in
     assert _decrypted(add_plain(first, [other for _, other in pairs])) == [one + other for one, other in pairs]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(st.lists(NUMBERS, min_size=1, max_size=5), st.data())
 def test_a_matrix_times_a_vector(values: list[int], data: st.DataObject) -> None:
     """Each row's dot product."""

@@ -105,7 +105,7 @@ def test_two_members_can_not() -> None:
         assert plaintexts[0] == other
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(st.sampled_from([-(1 << 23), (1 << 23) - 1, 0]), st.integers(1, 4))
 def test_the_ends_of_the_range_have_room(value: int, count: int) -> None:
     """As many devices as planned, all at an end."""
