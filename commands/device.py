@@ -289,6 +289,10 @@ def status(home: HomeOption = None, as_json: JsonFlag = False) -> None:
     emit(as_json, as_document(view), *_status(view))
 
 
+def _lost(loss: int) -> str | None:
+    return f"{loss:,} micro-zCDP by its journal; see fedchain privacy" if loss else None
+
+
 def _status(view: "DeviceStatus") -> list[RenderableType]:
     if view.role is None:
         return ["This node is no device. Start it with its data: fedchain node start --device DATA --consent"]
@@ -300,6 +304,7 @@ def _status(view: "DeviceStatus") -> list[RenderableType]:
                 ("working on", view.role["working"] or "nothing"),
                 ("waits", view.role["waiting"] or None),
                 ("released", f"{counted(view.role['releases'], 'local update')} since the start"),
+                ("lost", _lost(view.role.get("loss", 0))),
                 ("last error", view.role["last_error"] or None),
             ]
         )

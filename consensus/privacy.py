@@ -95,9 +95,10 @@ def find_lack(plan: Plan, lifetime: int, loss: int, reserved: int) -> str | None
         return f"{allows}; the plan's updates carry no noise, so their loss has no bound"
     worst = worst_case(plan)
     if loss + reserved + worst > lifetime:
+        when = "join when one of them has ended, or " if reserved else ""
         return (
-            f"{allows}; it has lost {loss}, its other plans may cost {reserved} more, and this plan {worst}: join when "
-            "one of them has ended, or have a plan with more noise or fewer rounds"
+            f"{allows}; it has lost {loss}, its other plans may cost {reserved} more, and this plan {worst}: {when}"
+            "have a plan with more noise or fewer rounds"
         )
     return None
 

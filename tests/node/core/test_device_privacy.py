@@ -189,7 +189,7 @@ def test_a_device_stays_away_from_plans_that_its_budget_can_not_bear() -> None:
     street = Street(*plans, open_plan(devices=(1, 2, 2), nonce=3), lifetime=2 * LOSS, joins=False)
     lonely = street.device()
     told = {standing.plan: standing.declined for standing in status(lonely).plans}
-    assert "this plan 20000: join when" in told[street.plans[0]]
+    assert "this plan 20000: have a plan with more noise" in told[street.plans[0]]
     assert told[street.plans[1]] == ""
     assert "no noise" in told[street.plans[2]]
     joins = [signed.transaction.body for signed in lonely.core.pending_transactions()]
