@@ -27,7 +27,7 @@ from fl.algorithms.fedsvrg import moved_by
 from fl.dataset import Dataset, SparseData, concatenate, features, rows
 from fl.errors import DataError
 from fl.parallel import mapped
-from fl.payload import fixed_loss
+from fl.payload import sum_losses
 from fl.permutation import BLOCK_ROWS
 from fl.plan.schema import FedSvrg
 from fl.problem import Problem
@@ -238,7 +238,7 @@ class FleetExchanges:
         for place in left.tolist():
             self._say(total, self._alone(task, 0, place, model, b""), 1)
         found = self._holders(chosen)
-        loss = sum(fixed_loss(value, self._problem.fraction_bits) for value in losses[chosen].tolist())
+        loss = sum_losses(losses[chosen], self._problem.fraction_bits)
         return support.gradient_outcome(
             self._problem,
             model,

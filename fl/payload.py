@@ -63,6 +63,14 @@ def fixed_loss(loss: float, fraction_bits: int) -> int:
     return min(max(round(scaled), 0), LOSS_MAX)
 
 
+def sum_losses(losses: Float64Vector, fraction_bits: int) -> int:
+    """Return Σ ``fixed_loss`` of many. ``DivergenceError`` if one is not finite."""
+    scaled = losses * 2.0**fraction_bits
+    if not (scaled < np.inf).all():
+        raise DivergenceError("the loss is not a finite number: the step is too large")
+    return sum(map(int, np.clip(np.rint(scaled), 0.0, float(LOSS_MAX)).tolist()))
+
+
 def bound_squared(bound: Fraction, fraction_bits: int) -> int:
     """Return the largest squared norm, in squared fixed-point units, that a bound on ‖v‖₂ allows."""
     units = bound * (1 << fraction_bits)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from chain.fixedpoint import VALUE_MAX
 from fl.algorithms.registry import ALGORITHMS
 from fl.errors import DivergenceError, PayloadError
-from fl.payload import LOSS_MAX, bound_squared, fixed_loss, parse_payload, write_payload
+from fl.payload import LOSS_MAX, bound_squared, fixed_loss, parse_payload, sum_losses, write_payload
 from fl.plan.schema import Dane, FedAvg
 from fl.problem import Problem
 from tests.fl.problems import ONE, make_problem
@@ -82,6 +82,14 @@ def test_a_loss_is_rounded_cut_or_refused() -> None:
     for loss in (float("nan"), float("inf")):
         with pytest.raises(DivergenceError):
             fixed_loss(loss, 10)
+        with pytest.raises(DivergenceError):
+            sum_losses(np.array([1.0, loss]), 10)
+
+
+@given(st.lists(st.floats(-1e290, 1e290) | st.floats(0.0, 100.0), max_size=20), st.integers(0, 30))
+def test_losses_of_many_are_added_up_as_they_are_stated_one_by_one(losses, bits):
+    """Rounded half to even and cut, each of them, and then exact."""
+    assert sum_losses(np.array(losses), bits) == sum(fixed_loss(loss, bits) for loss in losses)
 
 
 @given(st.fractions(0, 1000), st.integers(0, 20))
