@@ -17,6 +17,7 @@ _STATE_BLOCKS: Final = (6, 16)
 _STATE_WORLD_BLOCKS: Final = {"pow": 90, "pos": 45}
 """So long such a world lasts at least: until there is a final state, and somebody far enough behind it."""
 _WIPE_ODDS: Final = 1 / 4
+_NOISE_ODDS: Final = 1 / 6
 _PRUNE_ODDS: Final = 1 / 2
 
 
@@ -57,6 +58,7 @@ def draw_world(seed: int, size: str, engine: str) -> SimulationSettings:
         duration_ms=1000 * random.randint(*ranges.seconds),
         block_ms=ranges.block_ms,
         plans=1,
+        noise=source(seed, "noise", size, engine).random() < _NOISE_ODDS,
     )
     return _with_lost_disks(settings, source(seed, "disks", size, engine))
 

@@ -171,6 +171,20 @@ def test_joining_reserves_the_worst_case_so_plans_side_by_side_can_not_overspend
     assert chain.standing(ONE).free == 0
 
 
+def test_what_was_lost_is_not_there_for_the_next_plan() -> None:
+    """A plan that has ended holds nothing; what it cost stays lost."""
+    chain = PrivateChain()
+    chain.make_device(ONE, WORST + LOSS)
+    plan = chain.begin(private_plan(devices=(1, 1, 1)), ONE)
+    for _ in range(2):
+        chain.include(chain.signed(plan, ONE))
+    assert chain.entry(plan).status == "finished"
+    following = chain.submit(private_plan(devices=(1, 1, 1), nonce=1))
+    chain.mine()
+    verdict = refusal(chain, ONE, JoinPlan(following, "clinic", 20, bytes(32)))  # type: ignore[arg-type]
+    assert (verdict.rule, f"it has lost {2 * LOSS}" in verdict.detail) == ("plan.join.budget", True)
+
+
 @pytest.mark.parametrize("released", [0, 1, 2])
 def test_what_a_plan_did_not_use_is_free_when_it_ends(released: int) -> None:
     """Once, and no more than that: finished or cancelled, with whatever was spent."""
