@@ -274,7 +274,10 @@ class DeviceSettings:
     any_plan: bool = _setting(False, _FLAG, "Serve every plan that the data fit.")
     role: str = _setting("", _TEXT, "The plan's role to take; empty = the plan's only one.")
     lifetime_budget: int = _setting(
-        0, _whole(0, 2**63 - 1), "Privacy loss over all plans at most, in micro-zCDP (rho x 1000000); 0 = no bound set."
+        0,
+        _whole(0, 2**63 - 1),
+        "Privacy loss over all plans at most, in micro-zCDP (rho x 1000000); 0 = no bound set. A lower one is put on the "
+        "chain, where it can't be raised again.",
     )
 
 
