@@ -276,8 +276,8 @@ class DeviceSettings:
     lifetime_budget: int = _setting(
         0,
         _whole(0, 2**63 - 1),
-        "Privacy loss over all plans at most, in micro-zCDP (rho x 1000000); 0 = no bound set. A lower one is put on the "
-        "chain, where it can't be raised again.",
+        "Privacy loss over all plans at most, in micro-zCDP (rho x 1000000); 0 = no bound set. A lower one is put on "
+        "the chain, where it can't be raised again.",
     )
 
 
