@@ -128,6 +128,13 @@ MUTANTS: Final = (
         ("tests/consensus/test_updates.py",),
     ),
     Mutant(
+        "a payload found good once is in time for ever",
+        "consensus/rules/updates.py",
+        "        reason = check_time(problem, release.phase, facts)",
+        "        reason = None",
+        ("tests/consensus/test_updates.py",),
+    ),
+    Mutant(
         "an update of another task is taken",
         "consensus/rules/updates.py",
         "    if release.task != task.digest or (release.round, release.phase) != (task.round, task.phase):",
