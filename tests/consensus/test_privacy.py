@@ -9,13 +9,15 @@ from chain.update import AttestedUpdate
 from consensus.errors import Invalid
 from consensus.privacy import get_charges, total_after
 from consensus.records import Reservation
+from consensus.rules import privacy as rules
 from consensus.rules.plans import check_document
 from consensus.rules.privacy import LOWER_BLOCKS, MAX_RESERVATIONS
 from consensus.state import get_enrolment, get_privacy, privacy_key, put_record
 from consensus.transition import check_transaction, execute, fill
 from consensus.view import Overlay
-from fl.plan.schema import encode_plan
-from fl.privacy.charges import worst_case
+from fl.plan.schema import Plan, encode_plan
+from fl.privacy import charges
+from fl.privacy.charges import Charge, worst_case
 from tests.consensus.harness import DEVICES, OWNER, make_rules
 from tests.consensus.private import LOSS, Make, PrivateChain, laplace_plan, open_plan, private_plan
 
@@ -365,3 +367,32 @@ def test_a_registration_keeps_its_budget() -> None:
     chain.send(ONE, RegisterDevice(77, 0))
     chain.mine()
     assert chain.standing(ONE).lifetime == 77
+
+
+# --- what joining publishes -----------------------------------------------------------------------
+
+
+def test_publishing_by_a_join_is_charged_once_for_the_same_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It stands apart from what releases sign; the same data in another plan cost only what they cost more there."""
+    costs = {"test a": 700, "test b": 700, "test c": 900}
+
+    def join_charge(plan: Plan) -> Charge:
+        return Charge("randomised", costs[plan.title], costs[plan.title])
+
+    monkeypatch.setattr(charges, "join_charge", join_charge)
+    monkeypatch.setattr(rules, "join_charge", join_charge)
+    chain = PrivateChain()
+    chain.make_device(ONE, 10 * WORST)
+    for number, (title, joined) in enumerate({"test a": 700, "test b": 700, "test c": 900}.items()):
+        plan = chain.begin(replace(private_plan(devices=(1, 2, 2), nonce=number), title=title), ONE)
+        assert get_privacy(chain, ONE.account).joined == chain.standing(ONE).loss == joined
+        assert chain.standing(ONE).reserved == (number + 1) * WORST
+    listed = [
+        (charge.plan == plan, charge.phase, charge.loss, charge.total) for charge in get_charges(chain, ONE.account)
+    ]
+    assert listed == [(False, None, 700, 700), (True, None, 200, 900)]
+    while chain.entry(plan).status == "enrolling":
+        chain.mine()
+    chain.include(chain.signed(plan, ONE))
+    assert (chain.recorded(ONE), chain.standing(ONE).loss) == (LOSS, LOSS + 900)
+    assert get_charges(chain, ONE.account)[-1].total == LOSS + 900
