@@ -144,8 +144,8 @@ class Dialer:
 
     def _missing(self) -> int:
         """Return how many connections are to be added, those being dialled counted as if they stood."""
-        purposes = [*self._connected.values(), *[dial.purpose for dial in self._dialling.values()]]
-        return self._outbound + self.extra - len(purposes) + purposes.count(Purpose.FEELER)
+        missing = self._outbound + self.extra - len(self._connected) + [*self._connected.values()].count(Purpose.FEELER)
+        return missing - sum(dial.purpose is not Purpose.FEELER for dial in self._dialling.values())
 
     def _start(self, endpoint: Endpoint, purpose: Purpose, chosen: list[Endpoint], now: Millis) -> None:
         self._dialling[endpoint] = _Dial(purpose, now)

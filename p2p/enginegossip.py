@@ -7,6 +7,8 @@ look at it.
 """
 
 from collections.abc import Collection
+from functools import lru_cache
+from typing import Final
 
 from chain.hashing import content_id
 from chain.ids import Hash, Millis
@@ -17,10 +19,21 @@ from p2p.messages import EngineMessage
 from p2p.recent import RecentSet
 from p2p.session import Session
 
+_REMEMBERED_BYTES: Final = 4 * 1024
+
 
 def _from_them(key: Hash) -> Hash:
     """Return what is remembered under when a peer has a message for certain: it sent it."""
     return content_id(key)
+
+
+def _id_of(data: bytes) -> Hash:
+    return _id_again(data) if len(data) <= _REMEMBERED_BYTES else content_id(data)
+
+
+@lru_cache(maxsize=256)
+def _id_again(data: bytes) -> Hash:
+    return content_id(data)
 
 
 class EngineGossip:
@@ -48,7 +61,7 @@ class EngineGossip:
         With ``sparing`` those are left out that asked for quiet. ``passing`` asks them to pass it on: this node does
         not reach everybody whom it concerns. Returns the peers that are connected of those named.
         """
-        self._heard.add(content_id(data), now)
+        self._heard.add(_id_of(data), now)
         message = EngineMessage(data, passing)
         sessions = self._links.ready if to is None else {peer: self._links.ready[peer] for peer in self._present(to)}
         for session in sessions.values():
@@ -72,7 +85,7 @@ class EngineGossip:
 
     def on_message(self, session: Session, message: EngineMessage, now: Millis) -> None:
         """Hand a message to the core, unless it was heard just now."""
-        id = content_id(message.data)
+        id = _id_of(message.data)
         if not self._heard.has(id, now):
             self._heard.add(id, now)
             self._links.emit(EngineArrived(session.peer, message.data, message.passing))

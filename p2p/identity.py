@@ -7,6 +7,7 @@ It is the same bytes at every start, so that its hash can be written down.
 import warnings
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final
 
 from cryptography import x509
@@ -59,6 +60,7 @@ def make_certificate(seed: bytes) -> NodeCertificate:
     )
 
 
+@lru_cache(maxsize=256)
 def certificate_account(der: bytes) -> AccountId:
     """Return the account whose key the certificate carries. ``IdentityError`` if it carries no Ed25519 key."""
     if len(der) > MAX_CERTIFICATE_BYTES:

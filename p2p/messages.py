@@ -4,7 +4,7 @@ Rules of this file: shapes and their limits; what a message means to a node stan
 are decoded against the class their frame names, so that a message can't hide in another class's limits.
 """
 
-from functools import reduce
+from functools import lru_cache, reduce
 from operator import or_
 from typing import Annotated, Any, Final, TypeAlias, cast, get_args
 
@@ -41,6 +41,10 @@ from p2p.limits import (
     MessageClass,
 )
 
+_REPEATED: Final = frozenset((MessageClass.CONSENSUS, MessageClass.TRANSACTIONS))
+"""What comes from every side, in the same bytes: heads, votes, transactions. A message is never changed."""
+_REMEMBERED: Final = 64
+_REMEMBERED_BYTES: Final = 4 * 1024
 _PRINTABLE: Final = r"^[ -~]*\Z"
 Nonce = Annotated[bytes, Meta(min_length=32, max_length=32)]
 WeightField = Annotated[bytes, Meta(max_length=MAX_WEIGHT_BYTES)]
@@ -430,6 +434,16 @@ def encode_message(message: Message) -> bytes:
 
 def decode_message(frame: Frame) -> Message:
     """Return the message of a frame. ``MessageError`` if its bytes are no message of the frame's class."""
+    is_repeated = len(frame.data) <= _REMEMBERED_BYTES and frame.message_class in _REPEATED
+    return _decode_again(frame) if is_repeated else _decode(frame)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _decode_again(frame: Frame) -> Message:
+    return _decode(frame)
+
+
+def _decode(frame: Frame) -> Message:
     limits = CLASSES[frame.message_class]
     try:
         message: Message = decode(

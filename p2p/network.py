@@ -228,10 +228,10 @@ class PeerNetwork:
     def handle(self, event: TransportEvent, now: Millis) -> list[NetworkOutput]:
         """Take what the transport reports. What concerns a connection that is closed already is left out."""
         match event:
+            case Received():  # as most
+                self._receive(event, now)
             case Connected():
                 self._doorman.on_connected(event, now)
-            case Received():
-                self._receive(event, now)
             case Sent():
                 session = self._links.sessions.get(event.connection)
                 if session is not None:

@@ -4,6 +4,7 @@ The engine field places a block in its epoch and view and carries the producer's
 signature. Nothing in here can be chosen freely: the view decides the producer, the producer's key decides the proof.
 """
 
+from functools import lru_cache
 from typing import Annotated, Final
 
 from msgspec import Meta
@@ -14,6 +15,7 @@ from chain.genesis import Genesis
 from chain.hashing import digest
 from chain.ids import Hash, HashField, Natural
 
+_REMEMBERED_BYTES: Final = 512
 SEAL_BYTES: Final = 64
 """A seal is an Ed25519 signature."""
 PROOF_BYTES: Final = 80
@@ -44,7 +46,13 @@ class PosFields(Record):
 
 def read_fields(header: Header) -> PosFields:
     """Return a header's fields as they stand. ``CodecError`` if malformed, as those of genesis are: it has none."""
-    return decode(header.engine, PosFields)
+    engine = header.engine
+    return _read_again(engine) if len(engine) <= _REMEMBERED_BYTES else decode(engine, PosFields)
+
+
+@lru_cache(maxsize=256)
+def _read_again(engine: bytes) -> PosFields:
+    return decode(engine, PosFields)
 
 
 def compute_first_mix(genesis: Genesis) -> Hash:
@@ -62,6 +70,7 @@ def turn_input(seed: Hash, epoch: int, view: int) -> bytes:
     return digest(DOMAIN_TURN, seed, epoch.to_bytes(8, "big"), view.to_bytes(8, "big"))
 
 
+@lru_cache(maxsize=256)
 def seal_message(seed: Hash, header: Header) -> bytes:
     """Return what the leader signs to seal a header (whatever seal it carries is ignored) in the epoch of ``seed``."""
     return digest(DOMAIN_SEAL, seed, seal_digest(header))

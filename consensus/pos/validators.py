@@ -5,7 +5,7 @@ is pure; the draw of a leader costs one hash and one bisection.
 """
 
 from bisect import bisect_right
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import accumulate, pairwise
 from typing import Annotated, Final
 
@@ -13,7 +13,7 @@ from msgspec import Meta
 
 from chain.codec import Record
 from chain.hashing import digest
-from chain.ids import INT_MAX, AccountField, AccountId, HashField, Natural
+from chain.ids import INT_MAX, AccountField, AccountId, Hash, HashField, Natural
 
 MAX_MEMBERS: Final = 256
 """Validators of one epoch at most: bounds certificates (17 KiB) and the work of checking one (256 signatures)."""
@@ -85,9 +85,15 @@ class ValidatorSet(Record, dict=True, gc=True):
 
         The draw is a 256-bit number modulo the total, which is below 2**71: its bias is under 2**-185.
         """
-        draw = digest(DOMAIN_LEADER, self.seed, self.epoch.to_bytes(8, "big"), view.to_bytes(8, "big"))
-        ticket = int.from_bytes(draw, "big") % self.total
+        ticket = _draw(self.seed, self.epoch, view) % self.total
         return self.members[bisect_right(self._sums, ticket)].account
+
+
+@lru_cache(maxsize=1024)
+def _draw(seed: Hash, epoch: int, view: int) -> int:
+    """Return the draw of a view: it is asked for with every header and proposal, and with each look at the time."""
+    drawn = digest(DOMAIN_LEADER, seed, epoch.to_bytes(8, "big"), view.to_bytes(8, "big"))
+    return int.from_bytes(drawn, "big")
 
 
 def epoch_of(height: int, epoch_blocks: int) -> int:

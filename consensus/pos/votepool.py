@@ -32,6 +32,9 @@ class Counted:
     evidence: Evidence | None = None
 
 
+_NOTHING = Counted()
+
+
 class VotePool:
     """The votes of one epoch's live views."""
 
@@ -68,7 +71,7 @@ class VotePool:
             certificate = self._certify(ballots, vote)
         opposite = ballots.votes.get((_OPPOSITE.get(vote.kind, vote.kind), position))
         evidence = None if opposite is None or opposite is vote else self._accuse(ballots, position, opposite, vote)
-        return Counted(certificate, evidence)
+        return _NOTHING if certificate is None and evidence is None else Counted(certificate, evidence)
 
     def _accuse(self, ballots: _Ballots, position: int, known: Vote, vote: Vote) -> Evidence | None:
         if (known.kind, known.block) == (vote.kind, vote.block) or position in ballots.accused:

@@ -258,9 +258,20 @@ def message_key(message: Message) -> Hash:
     Every validator makes its own certificate of the votes it saw first; whoever has one needs no other.
     """
     if isinstance(message, Certificate):
-        numbers = [number.to_bytes(8, "big") for number in (message.epoch, message.view)]
-        return digest(DOMAIN_KEY, *numbers, message.kind.encode(), message.block)
-    return digest(DOMAIN_KEY, encode(message))
+        return _certificate_key(message.epoch, message.view, message.kind, Hash(message.block))
+    data = encode(message)
+    return _key_again(data) if len(data) <= _REMEMBERED_BYTES else digest(DOMAIN_KEY, data)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _certificate_key(epoch: int, view: int, kind: VoteKind, block: Hash) -> Hash:
+    numbers = [number.to_bytes(8, "big") for number in (epoch, view)]
+    return digest(DOMAIN_KEY, *numbers, kind.encode(), block)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _key_again(data: bytes) -> Hash:
+    return digest(DOMAIN_KEY, data)
 
 
 def encode_message(message: Message) -> bytes:

@@ -99,7 +99,9 @@ class Monitor:
 
     def on_headers(self, arrived: HeadersArrived, turn: Turn) -> None:
         """Look how far ahead others are."""
-        self._refresh(turn)
+        is_as_before = self._state == "synced" and self._behind_since is None and self._chain.is_caught_up()
+        if not is_as_before or self._chain.find_stop() is not None:
+            self._refresh(turn)
 
     def on_tick(self, event: Tick, turn: Turn) -> None:
         """Look at what time alone changes."""

@@ -29,7 +29,7 @@ _SILENCE_MS: Final = (5_000, 40_000)
 _DIAL_TIMEOUT_MS: Final = 4_000
 _REPORT_MS: Final = 250
 """What was sent within so long is reported together,"""
-_REPORT_LITTLE_MS: Final = 10_000
+_REPORT_LITTLE_MS: Final = 20_000
 _LITTLE: Final = 64 * 1024
 """… and within this if it is so little that no window closes over it."""
 _TOGETHER_MS: Final = 3

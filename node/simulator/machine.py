@@ -110,7 +110,9 @@ class Clock:
 
     def read(self, true_time: int) -> Millis:
         """Return what it shows."""
-        self.shown = max(self.shown, true_time + self.offset)
+        time = true_time + self.offset
+        if time > self.shown:
+            self.shown = time
         return Millis(self.shown)
 
 
