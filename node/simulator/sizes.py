@@ -295,6 +295,7 @@ CAPS: Final[dict[str, Cap]] = {
     "SignatureCache._good": 65_536,
     "GoodContents._good": 32_768,
     "KnownOutcomes._known": 4,
+    "KnownGatherings._known": 4,
     "JobTable._running": 24,
     # the agreement
     "AgreementDesk._handlers": _FIXED,
@@ -330,7 +331,6 @@ CAPS: Final[dict[str, Cap]] = {
     "Device._failed": _plans,
     "Device._roles": _plans,
     "Device._sent": _plans,
-    "Device._served": _plans,
     "Device._standings": _plans,
     "Owner._declined": _plans,
     "Owner._jobs": _plans,
