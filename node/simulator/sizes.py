@@ -332,6 +332,7 @@ CAPS: Final[dict[str, Cap]] = {
     "Device._roles": _plans,
     "Device._sent": _plans,
     "Device._standings": _plans,
+    "FairShares.finished": _plans,
     "Owner._declined": _plans,
     "Owner._jobs": _plans,
     "Routes._handlers": _FIXED,
