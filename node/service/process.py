@@ -46,8 +46,8 @@ def run_node(
 
     ``config`` replaces the directory's own settings. ``data_opener`` opens the device's data store. ``record`` names a
     file for the event log. What keeps the node from starting is raised: ``StartupError``, ``ConfigError``, or one of
-    the room ``storage``'s errors. A fault while it runs is logged, and the code is 1. If a job can't be ended in time the
-    process ends here, without returning.
+    the room ``storage``'s errors. A fault while it runs is logged, and the code is 1. If a job can't be ended in time
+    the process ends here, without returning.
     """
     settings = read_settings(path) if config is None else config
     sys.setswitchinterval(_SWITCH_S)
