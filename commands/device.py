@@ -40,6 +40,24 @@ RoleOption = Annotated[
     typer.Option("--role", metavar="NAME", help="The plan's role to take; else its only one.", show_default=False),
 ]
 
+PlansOption = Annotated[
+    list[str] | None,
+    typer.Option("--plan", metavar="ID", help="A plan to serve. Can be repeated.", show_default=False),
+]
+AnyPlanOption = Annotated[bool, typer.Option("--any-plan", metavar="", help="Serve every plan that the data fit.")]
+LightOption = Annotated[
+    bool, typer.Option("--light", metavar="", help="Keep no chain: follow headers, have the rest proven.")
+]
+StatementOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--statement",
+        metavar="FILE",
+        help="What a registrar says about this device, for plans that ask for it.",
+        show_default=False,
+    ),
+]
+
 
 @app.command("join", epilog=example("fedchain device join 3f9a41c2 --home hospital"))
 @command
@@ -85,18 +103,10 @@ def run_(
     ],
     home: HomeOption = None,
     consent: ConsentOption = False,
-    plans: Annotated[
-        list[str] | None,
-        typer.Option("--plan", metavar="ID", help="A plan to serve. Can be repeated.", show_default=False),
-    ] = None,
-    any_plan: Annotated[
-        bool, typer.Option("--any-plan", metavar="", help="Serve every plan that the data fit.")
-    ] = False,
+    plans: PlansOption = None,
+    any_plan: AnyPlanOption = False,
     role: RoleOption = None,
-    light: Annotated[
-        bool,
-        typer.Option("--light", metavar="", help="Keep no chain: follow headers, have the rest proven."),
-    ] = False,
+    light: LightOption = False,
     checkpoint: CheckpointOption = None,
     connect: ConnectOption = None,
     listen: ListenOption = None,
@@ -104,15 +114,7 @@ def run_(
     when_idle: WhenIdleOption = None,
     on_power: OnPowerOption = None,
     unmetered: UnmeteredOption = None,
-    statement: Annotated[
-        Path | None,
-        typer.Option(
-            "--statement",
-            metavar="FILE",
-            help="What a registrar says about this device, for plans that ask for it.",
-            show_default=False,
-        ),
-    ] = None,
+    statement: StatementOption = None,
     password_file: PasswordFileOption = None,
     data_password_file: DataPasswordOption = None,
     as_json: JsonFlag = False,
