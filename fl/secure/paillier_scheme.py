@@ -16,7 +16,6 @@ from chain.fixedpoint import Int64Vector, to_bytes
 from chain.hashing import digest
 from chain.ids import AccountId, Hash
 from chain.keys import KeyPair
-from fl.errors import PayloadError
 from fl.errors import Problem as Fault
 from fl.objective import Objective
 from fl.plan.dimensions import most_selected
@@ -126,10 +125,7 @@ class PaillierScheme:
         )
         if opening is None:
             return None
-        try:
-            values: list[int] = paillier.unpack(_packing(problem), opening.plaintexts, len(gathered.revealed)).tolist()
-        except PayloadError:
-            return None
+        values: list[int] = paillier.unpack_any(_packing(problem), opening.plaintexts).tolist()
         return values
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
+from chain.codec import decode
 from chain.fixedpoint import from_bytes
 from chain.hashing import content_id
 from chain.ids import Hash
@@ -17,6 +18,9 @@ from consensus.queries import get_history, needed_payloads
 from consensus.rules.plans import check_document
 from consensus.transition import check_local_update, check_transaction
 from fl.plan.schema import FedAvg, FedSvrg, Holdout, Laplace, Masked, NoCompression, Paillier, Plan, TopK, encode_plan
+from fl.privacy.randomness import SeededRandom
+from fl.secure.base import get_context
+from fl.secure.paillier import Packing, PublicKey, encrypt
 from tests.consensus.harness import DEVICES, MINERS, OTHER, Chain, make_plan, make_rules
 from tests.consensus.secret import AVERAGE, SVRG, SecretChain, dealt_key, masked, paillier, secret_plan
 
@@ -343,3 +347,21 @@ def test_one_liar_moves_the_model_no_further_than_the_bounds(how: Paillier | Mas
     chain.mine()
     assert (abs(chain.model() - before) <= 4 << 24).all()
     assert (chain.model() - before > 3 << 24).all(), "it lied as much as it could: 100 rows for the 20 it has"
+
+
+def test_who_encrypts_what_is_out_of_range_stops_nobody() -> None:
+    """Its numbers run over into other slots: the sum is spoilt within the bounds, as by any liar; the plan goes on."""
+    chain = SecretChain(secret_plan(paillier(), algorithm=AVERAGE))
+    wide = Packing(26, 1, 3, 2048)  # slots of 26 bits, as four devices' sums of 24 have
+    context = get_context(Hash(chain.round.task.digest), DAVE.account)
+    values = np.array([-(2**25), 2**25 - 1, 2**25 - 1], dtype=np.int64)
+    lie = encrypt(decode(dealt_key(), PublicKey), wide, values, context, SeededRandom(b"liar"))
+    chain.show(ALICE, BOB, CAROL)
+    chain.updates.append(AttestedUpdate(chain.release(chain.plan, DAVE, lie), ()))
+    chain.mine()
+    assert chain.rejected == {}
+    before, rounds = chain.model(), chain.entry(chain.plan).rounds
+    chain.decrypt(*MINERS[:2])
+    chain.mine()
+    assert chain.entry(chain.plan).rounds == rounds + 1
+    assert (abs(chain.model() - before) <= 4 << 24).all()

@@ -14,7 +14,7 @@ Formulas: N = pq, Enc(M; r) = (1 + MN)·r^N mod N² (Paillier 1999). Who decrypt
 from fl.secure.paillier.ciphertext import add, aggregate_bytes, body_bytes, check, encrypt
 from fl.secure.paillier.dealing import deal, open_share
 from fl.secure.paillier.key import PublicKey, check_key, shared_factor
-from fl.secure.paillier.packing import Packing, unpack
+from fl.secure.paillier.packing import Packing, unpack, unpack_any
 from fl.secure.paillier.threshold import (
     Opening,
     check_opening,
@@ -47,4 +47,5 @@ __all__ = [
     "read_opening",
     "shared_factor",
     "unpack",
+    "unpack_any",
 ]

@@ -119,6 +119,19 @@ def unpack(packing: Packing, plaintexts: Sequence[int], count_devices: int) -> I
     return sums
 
 
+def unpack_any(packing: Packing, plaintexts: Sequence[int]) -> Int64Vector:
+    """Return what the slots of any plaintexts hold, int64 (d,): of honest devices' the sums, as ``unpack`` gives them.
+
+    What a liar put beyond a plaintext's last slot is left out, and what overflowed a slot stands in its neighbour.
+    """
+    slot, folded = packing.slot_bits, []
+    for place, plaintext in enumerate(plaintexts):
+        count = min(packing.values, packing.dimension - place * packing.values)
+        raised = _raise(packing, count)
+        folded.append((int(plaintext) + raised) % (1 << (slot * count)) - raised)
+    return unpack_digits(packing, folded)
+
+
 def unpack_digits(packing: Packing, plaintexts: Sequence[int]) -> Int64Vector:
     """Return the balanced digits, int64 (d,), of signed plaintexts. ``PayloadError`` if a number has more digits."""
     if len(plaintexts) != packing.ciphertexts:
