@@ -391,6 +391,7 @@ def draw(found: Mapping[str, tuple[Curves, float]], path: Path) -> None:
             )
         axes.axhline(100 * ceiling, color="#111827", linewidth=0.8, linestyle="--", label="all rows, no noise")
         axes.set_xscale("log", base=2)
+        axes.set_xticks(EPSILONS, [f"{epsilon:g}" for epsilon in EPSILONS])
         axes.set_title(f"{name}, δ = {DELTA:g}", loc="left")
         axes.set_xlabel("ε")
         axes.set_ylabel("test accuracy, %")
