@@ -6,7 +6,9 @@ import pytest
 
 from chain.hashing import content_id
 from chain.ids import Hash
+from p2p import fetcher
 from p2p.events import Kind, PayloadArrived, Want
+from p2p.inventory import Fetch
 from p2p.limits import (
     BUNDLED_BYTES_IN_FLIGHT,
     BUNDLES_VERSION,
@@ -86,6 +88,30 @@ def test_what_is_in_flight_is_bounded_in_bytes_and_in_number() -> None:
     stage.take(stage.network.want(items, stage.now))
     (session,) = [each for each in stage.network._links.ready.values() if each.peer == tiny.key.account]
     assert len(session.owed[MessageClass.BUNDLES]) <= BUNDLED_BYTES_IN_FLIGHT // LEAST_BUNDLED_BYTES
+
+
+def test_offers_are_not_gone_through_for_each_bundle_but_a_large_payload_waits_a_tick_at_most(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A hundred small payloads wait while each of a few comes; one that is in no bundle is asked for beside them."""
+    stage = Stage()
+    puppet = Puppet(stage, 1).greet(1, BUNDLES_VERSION)
+    want(stage, *SMALL)
+    looked: list[Hash] = []
+    judge = fetcher._is_bundled
+
+    def note(fetch: Fetch) -> bool:
+        looked.append(fetch.id)
+        return judge(fetch)
+
+    monkeypatch.setattr(fetcher, "_is_bundled", note)
+    for payload in SMALL[:8]:
+        puppet.say(Payloads((payload,)))
+    assert not looked
+    large = bytes(MAX_BUNDLED_BYTES + 1)
+    want(stage, large)
+    stage.tick()
+    assert {message.id for message in heard(puppet, GetPayload)} == {content_id(large)}
 
 
 @pytest.mark.parametrize("bundle", [(b"nobody asked for this",), (SMALL[0], SMALL[0])])
