@@ -9,14 +9,17 @@ import pytest
 from msgspec.structs import replace
 
 from chain.fixedpoint import VALUE_MAX, squared_norm, to_float
+from chain.hashing import content_id
+from chain.ids import AccountId
 from chain.number import Number
+from fl.algorithms.base import Contribution, Settled
+from fl.algorithms.carry import read_carry
 from fl.dataset import DenseData, rows
 from fl.envelope import read_contribution, train_update
 from fl.payload import parse_payload, write_payload
 from fl.plan.schema import AlgorithmSpec, Dane, FedAvg, Gaussian, Laplace, NoPrivacy, Plan
 from fl.plan.validate import check_plan
 from fl.policies import Facts, check_update
-from fl.privacy.clipping import add_penalty
 from fl.privacy.noise import add_noise
 from fl.privacy.randomness import SeededRandom, SystemRandom
 from fl.privacy.scales import noise_bound, noise_scale
@@ -140,10 +143,11 @@ def test_the_l2_term_is_added_where_gradients_settle(algorithm: AlgorithmSpec) -
     data = random_data(problem, 30, 1)
     model = next(scenes(problem, 5, 3)).model
     weights = to_float(model, problem.fraction_bits)
-    sums = problem.model.clipped_sum(weights, data, 1e12, problem.fraction_bits).tolist()
-    whole = add_penalty(problem, model, sums, rows(data))
-    expected = plain.model.gradient(weights, data).vector * 2.0**problem.fraction_bits
-    assert np.abs(np.array(whole) - expected).max() < 40
+    said = Contribution(problem.model.clipped_sum(weights, data, 1e12, problem.fraction_bits), None, 0)
+    entry = Settled.of(AccountId(content_id(b"device")), rows(data), said)
+    carry = problem.algorithm.settle(problem, 0, model, b"", [entry]).carry
+    expected = plain.model.gradient(weights, data).vector / rows(data)
+    assert np.abs(read_carry(carry).mean_gradient(problem.fraction_bits) - expected).max() < 1e-8
 
 
 def test_a_plan_with_noise_learns() -> None:
@@ -183,13 +187,17 @@ def test_noise_that_leaves_fixed_point_is_refused_by_name() -> None:
 
 
 def test_what_is_accepted_cannot_leave_fixed_point() -> None:
-    """A plan whose noise just fits: releases at its longest tail are still numbers that a payload may hold."""
+    """More and more noise, until it is refused: what is accepted fits at its longest tail, over a thousand rounds."""
+    base, is_accepted = private_problem(3, rounds=1000).plan, True
     for power in range(0, 12):
-        plan = replace(private_problem(3).plan, privacy=Gaussian("record", Number.of(4**power), 0))
+        plan = replace(base, privacy=Gaussian("record", Number.of(4**power), 0))
         is_accepted = not refused(plan)
-        longest = max(noise_bound(plan, phase, n) for phase in (0, 1) for n in (1, 10, 1000))
-        if is_accepted:
-            assert longest * plan.stopping.rounds < VALUE_MAX
+        for samples in (1, 10, 1000):
+            fits = (
+                noise_bound(plan, 0, samples) < VALUE_MAX
+                and noise_bound(plan, 1, samples) * plan.stopping.rounds < VALUE_MAX
+            )
+            assert fits or not is_accepted
     assert not is_accepted
 
 
