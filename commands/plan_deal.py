@@ -29,7 +29,7 @@ def deal(
         typer.Option("--out", metavar="FILE", help="Where the plan with its key goes.", show_default=False),
     ],
     bits: Annotated[
-        int, typer.Option("--bits", metavar="BITS", min=2048, max=4096, help="Size of the modulus; even, a multiple of 8.")
+        int, typer.Option("--bits", metavar="BITS", min=2048, max=4096, help="Size of the modulus; a multiple of 8.")
     ] = 2048,
     as_json: JsonFlag = False,
 ) -> None:

@@ -468,6 +468,25 @@ def find_steps(
 
 
 @kernel
+def find_widest(devices: Ints, offsets: Ints, spans: Ints) -> tuple[int, int]:
+    """Return the most rows and the most features of any of these devices."""
+    longest, widest = 0, 0
+    for k in devices:
+        longest = max(longest, offsets[k + 1] - offsets[k])
+        widest = max(widest, spans[k + 1] - spans[k])
+    return longest, widest
+
+
+@kernel
+def draw_rows(order: Ints, block: int, state: np.uint64, swaps: Ints) -> None:
+    """Put the order of a pass into ``order``: by blocks of so many rows if ``block`` is not 0."""
+    if block:
+        shuffle_blocks(order, block, state)
+    else:
+        draw_order(order, state, swaps)
+
+
+@kernel
 def sum_updates(
     kind: int,
     devices: Ints,
@@ -505,10 +524,7 @@ def sum_updates(
     """
     biases = mean.size - features
     room = PORTION + most_entries(starts) + 16
-    longest, widest = 0, 0
-    for k in devices:
-        longest = max(longest, offsets[k + 1] - offsets[k])
-        widest = max(widest, spans[k + 1] - spans[k])
+    longest, widest = find_widest(devices, offsets, spans)
     orders, swaps = np.empty(longest, dtype=np.int64), np.empty(longest, dtype=np.int64)
     done, missed = np.empty(widest, dtype=np.int64), np.zeros(room, dtype=np.int64)
     ratio, power, total = np.zeros(room), np.zeros(room), np.zeros(room)
@@ -528,10 +544,7 @@ def sum_updates(
         have = presence[spans[k] : spans[k + 1]]
         find_steps(have, everywhere, mine, float(count), samples, is_scaled, step, l2, decay, gain, drift)
         order = orders[:count]
-        if block:
-            shuffle_blocks(order, block, states[number])
-        else:
-            draw_order(order, states[number], swaps)
+        draw_rows(order, block, states[number], swaps)
         if number + 1 < devices.size:
             call_for(devices[number + 1], offsets, starts, local, values, y, spans, own)
             call_for_more(devices[number + 1], offsets, spans, presence, outputs, residuals)
@@ -540,8 +553,7 @@ def sum_updates(
             residuals[first:last], order, decay, gain, drift, vector, done, missed, ratio, power, total,
         )  # fmt: skip
         left[k] = not quantise(vector, scale, clip)
-        if not left[k]:
-            if said.size:
-                keep(vector, said, at[number])
-            else:
-                add_up(vector, mine, biases, features, count, limbs)
+        if not left[k] and said.size:
+            keep(vector, said, at[number])
+        elif not left[k]:
+            add_up(vector, mine, biases, features, count, limbs)
