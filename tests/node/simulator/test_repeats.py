@@ -110,7 +110,7 @@ def test_a_recorded_machine_replays_with_identical_effects(tmp_path: Path) -> No
     config = machine.network_config()
     core = NodeCore(fresh, machine.character.config, lambda chain: PeerNetwork(config, fresh.key, chain, fresh.random))
     log = read_log(tmp_path / "device.log")
-    assert sum(1 for _ in log.steps()) > 400
+    assert sum(1 for _ in log.steps()) > 300
     assert len(list(machine.disk.journal.entries())) > 0
     mismatch = replay(log, core)
     assert mismatch is None, str(mismatch)
