@@ -23,7 +23,7 @@ from consensus.headertree import KEPT_BELOW_FINAL
 from consensus.pos import inbox, live, sets, views
 from consensus.state import get_plan_count
 from consensus.waiting import MAX_WAITING
-from node.core import earlyheaders, headstates, intake, presync, relays, teller, waymarks
+from node.core import earlyheaders, headstates, intake, presync, teller, waymarks
 from node.core.core import NodeCore
 from node.roles import replayer
 from p2p import limits
@@ -219,7 +219,7 @@ CAPS: Final[dict[str, Cap]] = {
     "SmallBodies._held": _peers,
     "Relays._quiet": _peers,
     "Relays._recalled": _peers,
-    "Relays._tellers": relays.TELLERS + 1,
+    "Relays._tellers": _peers,
     "NodeCore._awaiting": _FIXED,
     "Server._payloads": limits.SERVED_PAYLOAD_BYTES // limits.LEAST_BUNDLED_BYTES + 1,
     "Inventory.payload_bytes": 2 * limits.PAYLOAD_BYTES_IN_FLIGHT,
