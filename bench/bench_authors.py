@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean, median
+from statistics import median
 from typing import Final
 
 import numpy as np
@@ -20,6 +20,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from bench.report import OUT, Row, publish, row
+from fl.algorithms.base import Settled
 from fl.data.authors import DEVICES, authors_plan, make_fleet
 from fl.data.fleetfile import load_fleet
 from fl.fleet import Fleet
@@ -28,7 +29,7 @@ from fl.optimum import find_optimum
 from fl.parallel import cores
 from fl.plan.schema import Plan
 from fl.problem import Problem, compile_problem
-from fl.train import RoundReport, train_federated
+from fl.train import RoundReport, account_of, train_federated
 
 SCALES: Final = (100, 1_000, DEVICES)
 GOAL_SECONDS: Final = 10.0
@@ -94,21 +95,23 @@ def measure(plan: Plan, devices: int, home: Path) -> Outcome:
     )
 
 
-def count_bytes(problem: Problem, fleet: Fleet) -> tuple[float, float]:
-    """Return the bytes a device sends in a round, on average over some, and those of full vectors and counts."""
-    model, sizes = initial_model(problem.plan), []
-    for place in np.linspace(0, len(fleet) - 1, min(SAMPLED, len(fleet))).astype(int).tolist():
-        first = problem.algorithm.train(problem, 0, model, b"", fleet.device(place), b"")
-        said = problem.algorithm.read_payload(problem, 0, first).features
-        assert said is not None
-        sizes.append(2 * len(first) - 8 - len(_counts_of(first, said.size)))
-    return fmean(sizes), 16.0 * problem.dimension + 8 + 4 * problem.features
+def count_bytes(problem: Problem, fleet: Fleet, seed: bytes = bytes(32)) -> tuple[float, float]:
+    """Return the bytes a device sends in the first round, on average over some, and those of full vectors and counts.
 
-
-def _counts_of(payload: bytes, features: int) -> bytes:
-    """Return the part of a first payload that a second one has not, besides the loss: the counts."""
-    ends = np.flatnonzero(np.frombuffer(payload, np.uint8)[4:] < 0x80)
-    return payload[4 + int(ends[features - 1]) + 1 : 4 + int(ends[2 * features - 1]) + 1]
+    The round is one of those devices alone; ``seed`` draws their passes.
+    """
+    places = np.linspace(0, len(fleet) - 1, min(SAMPLED, len(fleet))).astype(int).tolist()
+    model, carry, size = initial_model(problem.plan), b"", 0
+    for phase in range(len(problem.algorithm.phases)):
+        settled = []
+        for place in places:
+            data = fleet.device(place)
+            payload = problem.algorithm.train(problem, phase, model, carry, data, seed)
+            size += len(payload)
+            said = problem.algorithm.read_payload(problem, phase, payload)
+            settled.append(Settled.of(account_of(fleet.names[place]), data.y.size, said))
+        carry = problem.algorithm.settle(problem, phase, model, carry, settled).carry
+    return size / len(places), 16.0 * problem.dimension + 8 + 4 * problem.features
 
 
 def rows_of(outcomes: Sequence[Outcome]) -> list[Row]:
