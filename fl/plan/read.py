@@ -92,7 +92,8 @@ def allowed_by(kind: inspect.Type) -> str:
 
 def _plural(text: str) -> str:
     head, _, tail = text.partition(" of ")
-    noun = head.removeprefix("a ") + "s"
+    noun = head.removeprefix("a ")
+    noun += "" if noun.endswith("s") else "s"
     return f"{noun} of {tail}" if tail else noun
 
 
