@@ -7,7 +7,7 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-LOADED = "import sys, fl.executors.base, fl.kernels.lean; print(*{name.partition('.')[0] for name in sys.modules})"
+LOADED = "import sys, numba, fl.executors.base; print(*{name.partition('.')[0] for name in sys.modules})"
 
 
 def canonical(name: str) -> str:
