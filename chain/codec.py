@@ -8,6 +8,7 @@ Rules of this file: no I/O, no knowledge of what a record means; every failure o
 ``CodecError``, never another exception.
 """
 
+import threading
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias, TypeVar, dataclass_transform
 
@@ -43,6 +44,21 @@ Value: TypeAlias = bool | int | bytes | str | tuple["Value", ...] | None
 _encoder = msgspec.msgpack.Encoder()
 _untyped = msgspec.msgpack.Decoder()
 _decoders: dict[Any, msgspec.msgpack.Decoder[Any]] = {}
+_making = threading.Lock()
+"""Held while a decoder is made. What msgspec knows of a record is kept with the class, and it can be seen by another
+thread while it is still half filled: decoding by it then takes the process down (tests/chain/test_codec_threads.py)."""
+
+
+def prepare(kind: Any) -> msgspec.msgpack.Decoder[Any]:
+    """Learn how to decode a ``kind``, once, and return its decoder.
+
+    Whoever reads a record by other means of msgspec than this file's (``convert``, JSON) calls this first.
+    """
+    decoder = _decoders.get(kind)
+    if decoder is None:
+        with _making:
+            decoder = _decoders[kind] = msgspec.msgpack.Decoder(kind)
+    return decoder
 
 
 def encode(value: object) -> bytes:
@@ -59,11 +75,8 @@ def decode(data: bytes, kind: type[R], max_bytes: int = MAX_OBJECT_BYTES, encode
     """
     if len(data) > max_bytes:
         raise CodecError(f"object of {len(data)} bytes; at most {max_bytes} are allowed")
-    decoder = _decoders.get(kind)
-    if decoder is None:
-        decoder = _decoders[kind] = msgspec.msgpack.Decoder(kind)
     try:
-        value: R = decoder.decode(data)
+        value: R = prepare(kind).decode(data)
     except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
         raise CodecError(f"not a {_name(kind)}: {_short(error)}") from None
     except RecursionError:

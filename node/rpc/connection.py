@@ -14,6 +14,7 @@ from typing import Any, Final, Self, TypeVar
 import aiohttp
 import msgspec
 
+from chain.codec import prepare
 from node.rpc.failures import (
     KINDS,
     ClientError,
@@ -148,6 +149,7 @@ class RpcConnection:
     async def get(self, kind: type[T], method: str, /, **params: object) -> T:
         """Call a method and return its result as a record of ``node.rpc.shapes``; None parameters are left out."""
         given = {name: value for name, value in params.items() if value is not None}
+        prepare(kind)
         try:
             return msgspec.convert(await self.call(method, **given), kind)
         except msgspec.ValidationError as error:
@@ -163,6 +165,7 @@ class RpcConnection:
         ``ConnectionRefused`` if nobody answers the first time.
         """
         attempt, was_connected = 0, False
+        prepare(NodeEvent)
         while True:
             tried = self._door
             try:

@@ -12,6 +12,7 @@ from typing import Any, Final, Generic, TypeVar, dataclass_transform
 
 import msgspec
 
+from chain.codec import prepare
 from node.rpc.jsonrpc import INVALID_PARAMS, NO_SUCH_METHOD, UNAUTHORIZED, Call, RpcError
 
 OPENRPC_VERSION: Final = "1.3.2"
@@ -71,6 +72,7 @@ def _read_params(method: Method[A, P], params: object) -> P:
         if len(params) > len(names):
             raise RpcError(INVALID_PARAMS, f"{method.name} has {len(names)} parameters, not {len(params)}")
         params = dict(zip(names, params, strict=False))
+    prepare(method.params)
     try:
         return msgspec.convert(params, method.params)
     except msgspec.ValidationError as error:

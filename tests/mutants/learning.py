@@ -127,6 +127,13 @@ MUTANTS: Final = (
         ("tests/chain/test_keys.py",),
     ),
     Mutant(
+        "read records while another thread still learns them",
+        "chain/codec.py",
+        "        with _making:\n",
+        "        if kind:\n",
+        ("tests/chain/test_codec_threads.py",),
+    ),
+    Mutant(
         "bytes that are not canonical are decoded",
         "chain/codec.py",
         "    if encoded(value) != data:",
