@@ -127,7 +127,7 @@ MUTANTS: Final = (
         ("tests/chain/test_keys.py",),
     ),
     Mutant(
-        "read records while another thread still learns them",
+        "a record is read while another thread still learns what it is",
         "chain/codec.py",
         "        with _making:\n",
         "        if kind:\n",
