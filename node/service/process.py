@@ -5,6 +5,7 @@ acknowledged either.
 """
 
 import asyncio
+import faulthandler
 import gc
 import logging
 import os
@@ -50,6 +51,8 @@ def run_node(
     the process ends here, without returning.
     """
     settings = read_settings(path) if config is None else config
+    if not faulthandler.is_enabled():  # should a library take the process down, the console says in which call
+        faulthandler.enable(sys.__stderr__ or 2)
     sys.setswitchinterval(_SWITCH_S)
     gc.set_threshold(_GARBAGE, *gc.get_threshold()[1:])
     home = open_home(path, password, light=settings.device.light, data_opener=data_opener)
