@@ -423,6 +423,10 @@ class ReleaseJournal(Protocol):
         """Return the losses of all entries of a plan, in micro-zCDP."""
         ...
 
+    def spent_by(self, device: AccountId, plan: Hash) -> int:
+        """Return the losses of a device's entries of a plan, in micro-zCDP."""
+        ...
+
     def devices(self) -> tuple[AccountId, ...]:
         """Return the devices that have entries, in the order of their first ones."""
         ...

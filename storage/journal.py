@@ -111,6 +111,10 @@ class FileReleaseJournal:
         """Return the losses of all entries of a plan, in micro-zCDP."""
         return self._releases.spent_under(plan)
 
+    def spent_by(self, device: AccountId, plan: Hash) -> int:
+        """Return the losses of a device's entries of a plan, in micro-zCDP."""
+        return self._releases.spent_by(device, plan)
+
     def devices(self) -> tuple[AccountId, ...]:
         """Return the devices that have entries, in the order of their first ones."""
         return self._releases.devices()

@@ -16,7 +16,7 @@ class Releases:
         self._known: dict[AccountId, AccountId] = {}
         """One object for each device's id, however many entries name it."""
         self._spent = 0
-        self._spent_under: dict[Hash, int] = {}
+        self._spent_under: dict[Hash, dict[AccountId, int]] = {}
 
     def find(self, task: Hash, device: AccountId) -> int | None:
         """Return the place of this device's release for this task."""
@@ -32,7 +32,11 @@ class Releases:
 
     def spent_under(self, plan: Hash) -> int:
         """Return the losses of a plan's entries, in micro-zCDP."""
-        return self._spent_under.get(plan, 0)
+        return sum(self._spent_under.get(plan, {}).values())
+
+    def spent_by(self, device: AccountId, plan: Hash) -> int:
+        """Return the losses of a device's entries of a plan, in micro-zCDP."""
+        return self._spent_under.get(plan, {}).get(device, 0)
 
     def devices(self) -> tuple[AccountId, ...]:
         """Return the devices that have entries, in the order of their first ones."""
@@ -65,4 +69,5 @@ class Releases:
         self._totals[device] = release.privacy.total
         self._spent = max(self._spent + release.privacy.loss, release.privacy.total)
         if release.privacy.loss:
-            self._spent_under[release.plan] = self.spent_under(release.plan) + release.privacy.loss
+            under = self._spent_under.setdefault(release.plan, {})
+            under[device] = under.get(device, 0) + release.privacy.loss

@@ -116,6 +116,10 @@ class PretendedJournal:
         """Return the loss of what was really released under a plan."""
         return self._real.spent_under(plan)
 
+    def spent_by(self, device: AccountId, plan: Hash) -> int:
+        """Return the loss of what a device really released under a plan."""
+        return self._real.spent_by(device, plan)
+
     def devices(self) -> tuple[AccountId, ...]:
         """Return the devices that really released anything."""
         return self._real.devices()

@@ -219,9 +219,9 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     ),
     Mutant(
         "a device trains and releases beyond its lifetime budget",
-        "node/roles/losses.py",
-        "    if allowed and total + known.joined > allowed:",
-        "    if False:",
+        "node/roles/purse.py",
+        "        if self.allowed and total + known.joined > self.allowed:",
+        "        if False:",
         ("tests/node/core/test_device_privacy.py",),
     ),
 )
