@@ -76,6 +76,12 @@ class KeyPair:
         """The secret seed, for the keystore alone."""
         return self._secret[:SEED_BYTES]
 
+    @property
+    def exchange_key(self) -> bytes:
+        """The secret X25519 key, 32 bytes, that belongs to this key: what is sealed for the account is read with it."""
+        key: bytes = bindings.crypto_sign_ed25519_sk_to_curve25519(self._secret)
+        return key
+
     def sign(self, message: bytes) -> bytes:
         """Return the 64-byte signature of ``message``; deterministic (RFC 8032)."""
         signed: bytes = bindings.crypto_sign(message, self._secret)

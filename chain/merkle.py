@@ -56,21 +56,30 @@ def merkle_proof(leaves: Sequence[bytes], index: int) -> tuple[Hash, ...]:
     return tuple(reversed(path))
 
 
-def is_included(root: Hash, leaf: bytes, index: int, size: int, proof: Sequence[Hash]) -> bool:
-    """Does ``proof`` show that ``leaf`` is number ``index`` of the ``size`` leaves under ``root``?"""
+def is_included(root: Hash, leaf: bytes, index: int, size: int, proof: Sequence[Hash], *, salt: bytes = b"") -> bool:
+    """Does ``proof`` show that ``salt + leaf`` is number ``index`` of the ``size`` leaves under ``root``?
+
+    RFC 9162 §2.1.3.2, from the leaf upward. What stands before a large leaf is given apart, so that nothing is copied.
+    """
     if not 0 <= index < size:
         return False
-    sides: list[bool] = []  # from the root down: is the leaf in the left part?
-    while size > 1:
-        half = _split(size)
-        sides.append(index < half)
-        size, index = (half, index) if index < half else (size - half, index - half)
-    if len(sides) != len(proof):
-        return False
-    current = _leaf(leaf)
-    for is_left, sibling in zip(reversed(sides), proof, strict=True):
-        current = _node(current, sibling) if is_left else _node(sibling, current)
-    return current == root
+    last = size - 1
+    state = sha256(b"\x00" + salt)
+    state.update(leaf)
+    current = state.digest()
+    for sibling in proof:
+        if not last:
+            return False  # the root is reached, and the proof goes on
+        if index & 1 or index == last:
+            current = sha256(b"\x01" + sibling + current).digest()
+            while not index & 1 and index:  # a subtree that ends the list skips the levels where it is alone
+                index >>= 1
+                last >>= 1
+        else:
+            current = sha256(b"\x01" + current + sibling).digest()
+        index >>= 1
+        last >>= 1
+    return not last and current == root
 
 
 class MerkleTree:

@@ -15,10 +15,11 @@ from typing import Annotated, Final
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from msgspec import Meta
+from nacl.bindings import crypto_box_beforenm
 from nacl.exceptions import CryptoError
-from nacl.public import Box, PrivateKey, PublicKey
+from nacl.public import PrivateKey
 from nacl.secret import SecretBox
-from nacl.signing import SigningKey, VerifyKey
+from nacl.signing import VerifyKey
 
 from chain.codec import Record, decode, encode
 from chain.errors import CodecError
@@ -52,7 +53,7 @@ def seal(data: bytes, readers: Sequence[AccountId], secret: bytes) -> bytes:
     name = content_id(data)
     key, throw_away = digest(_DOMAIN, secret, name, b"data"), PrivateKey(digest(_DOMAIN, secret, name, b"sender"))
     boxes = [
-        KeyBox(reader, _box(throw_away, _public_half(reader), reader).encrypt(key, _NONCE).ciphertext)
+        KeyBox(reader, _box(bytes(throw_away), _public_half(reader), reader).encrypt(key, _NONCE).ciphertext)
         for reader in readers
     ]
     return encode(Sealed(bytes(throw_away.public_key), tuple(boxes), AESGCM(key).encrypt(_NONCE[:12], data, None)))
@@ -72,9 +73,8 @@ def unseal(sealed: bytes, key: KeyPair) -> bytes | None:
     own = None if frame is None else next((each for each in frame.keys if each.reader == key.account), None)
     if frame is None or own is None:
         return None
-    private = SigningKey(key.seed).to_curve25519_private_key()
     try:
-        secret = _box(private, PublicKey(frame.sender), key.account).decrypt(own.box, _NONCE)
+        secret = _box(key.exchange_key, frame.sender, key.account).decrypt(own.box, _NONCE)
         return AESGCM(secret).decrypt(_NONCE[:12], frame.data, None)
     except (
         CryptoError,
@@ -85,10 +85,10 @@ def unseal(sealed: bytes, key: KeyPair) -> bytes | None:
         return None
 
 
-def _public_half(account: AccountId) -> PublicKey:
-    return VerifyKey(account).to_curve25519_public_key()
+def _public_half(account: AccountId) -> bytes:
+    return bytes(VerifyKey(account).to_curve25519_public_key())
 
 
-def _box(private: PrivateKey, public: PublicKey, reader: AccountId) -> SecretBox:
-    """Return the box between two keys, its key bound to the reader it is for."""
-    return SecretBox(digest(_DOMAIN, Box(private, public).shared_key(), reader))
+def _box(private: bytes, public: bytes, reader: AccountId) -> SecretBox:
+    """Return the box between two X25519 keys, its key bound to the reader it is for."""
+    return SecretBox(digest(_DOMAIN, crypto_box_beforenm(public, private), reader))

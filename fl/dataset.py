@@ -125,6 +125,17 @@ def take_rows(data: Dataset, chosen: NDArray[np.bool_] | NDArray[np.integer]) ->
     return SparseData(indptr, data.indices[entries], data.values[entries], data.columns, data.y[index])
 
 
+def slice_rows(data: Dataset, first: int, last: int) -> Dataset:
+    """Return rows ``first`` … ``last − 1``, which share their memory with ``data``."""
+    if isinstance(data, DenseData):
+        return DenseData(data.x[first:last], data.y[first:last])
+    starts = data.indptr[first : last + 1]
+    entries = slice(int(starts[0]), int(starts[-1]))
+    return SparseData(
+        starts - starts[0], data.indices[entries], data.values[entries], data.columns, data.y[first:last]
+    )
+
+
 def split_rows(data: Dataset, chosen: NDArray[np.bool_]) -> tuple[Dataset, Dataset]:
     """Return the rows where the mask is true and those where it is false."""
     return take_rows(data, chosen), take_rows(data, ~chosen)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from chain.fixedpoint import Float64Vector, Int64Vector
 from fl.algorithms.base import PhaseSpec
-from fl.dataset import Dataset, features, rows, take_rows
+from fl.dataset import Dataset, features, rows, slice_rows
 from fl.errors import DataError
 from fl.models.shape import Gradient
 from fl.objective import Objective
@@ -37,16 +37,18 @@ def sum_gradients(problem: Objective, weights: Float64Vector, data: Dataset) -> 
     size = problem.plan.training.segment
     if not size:
         return problem.model.gradient(weights, data)
-    total = Gradient(np.zeros(problem.dimension), 0.0)
+    total, ridge = Gradient(np.zeros(problem.dimension), 0.0), problem.model.ridge(weights)
     for first in range(0, rows(data), size):
-        part = take_rows(data, np.arange(first, min(first + size, rows(data))))
-        total = add_gradient(problem, weights, part, total)
+        part = slice_rows(data, first, min(first + size, rows(data)))
+        total = add_gradient(problem, weights, part, total, ridge)
     return total
 
 
-def add_gradient(problem: Objective, weights: Float64Vector, part: Dataset, before: Gradient) -> Gradient:
-    """Return ``before`` with the gradients and losses of the next segment's rows."""
-    own = problem.model.gradient(weights, part)
+def add_gradient(
+    problem: Objective, weights: Float64Vector, part: Dataset, before: Gradient, ridge: Gradient
+) -> Gradient:
+    """Return ``before`` with the gradients and losses of the next segment's rows; ``ridge`` as the model finds it."""
+    own = problem.model.gradient(weights, part, ridge)
     return Gradient(before.vector + own.vector, before.loss + own.loss)
 
 

@@ -23,7 +23,7 @@ from chain.ids import Hash, HashField, Natural
 from chain.merkle import MerkleTree, is_included
 from fl.audit.rows import Blocks, CommittedRows, decode_blocks, row_salt
 from fl.audit.trace import AuditedTraining
-from fl.dataset import Dataset, SparseData, take_rows
+from fl.dataset import Dataset, SparseData
 from fl.errors import DivergenceError, PayloadError
 from fl.plan.schema import Audit
 
@@ -157,7 +157,7 @@ def find_fault(
 
 
 def _is_committed(opened: OpenedState, root: Hash, number: int, training: AuditedTraining) -> bool:
-    return is_included(root, opened.salt + opened.state, number, training.segment_count, opened.proof)
+    return is_included(root, opened.state, number, training.segment_count, opened.proof, salt=opened.salt)
 
 
 def _find_segment_fault(
@@ -183,13 +183,12 @@ def _find_segment_fault(
     if len(segment.blocks) != numbers.size:
         return f"{len(segment.blocks)} blocks of rows are open; its rows are in {numbers.size}"
     for block, opened in zip(numbers.tolist(), segment.blocks, strict=True):
-        if not is_included(commitment, opened.salt + opened.rows, block, len(blocks), opened.proof):
+        if not is_included(commitment, opened.rows, block, len(blocks), opened.proof, salt=opened.salt):
             return f"block {block} of the rows is not the committed one"
     shown = [opened.rows for opened in segment.blocks]
     counts = [blocks.rows_in(block) for block in numbers.tolist()]
     whole = decode_blocks(shown, counts, training.problem.features, is_sparse=is_sparse)
-    part = take_rows(whole, blocks.within(places, numbers))
-    if training.run_segment(before, part) != segment.after.state:
+    if training.run_segment(before, whole, blocks.within(places, numbers)) != segment.after.state:
         return "its work does not give the committed state"
     if training.phase == 1:
         limit = float(policy.segment_clip) ** 2

@@ -24,7 +24,7 @@ from chain.fixedpoint import Float64Vector, Int64Vector, to_float
 from fl.algorithms.carry import read_carry
 from fl.algorithms.exchange import add_gradient, release_sums, release_update
 from fl.algorithms.fedsvrg import FEDSVRG, is_counting
-from fl.dataset import Dataset, rows, take_rows
+from fl.dataset import Dataset, rows, slice_rows
 from fl.errors import PayloadError
 from fl.models import StepRule
 from fl.models.shape import Gradient, strict_dot
@@ -78,25 +78,29 @@ class AuditedTraining:
             for moved in self.problem.model.checkpoints(self._weights, data, self._rule):
                 yield moved.astype("<f8").tobytes()
             return
-        state = self.first_state
-        for segment in range(self.segment_count):
-            state = self.run_segment(state, take_rows(data, self.rows_of(segment)))
+        state, size = self.first_state, self.problem.plan.training.segment
+        for first in range(0, self.samples, size):
+            state = self.run_segment(state, slice_rows(data, first, min(first + size, self.samples)))
             yield state
 
     @np.errstate(over="ignore", invalid="ignore")
-    def run_segment(self, before: bytes, part: Dataset) -> bytes:
+    def run_segment(self, before: bytes, data: Dataset, places: NDArray[np.int64] | None = None) -> bytes:
         """Return the state after a segment over these rows, from the state before it.
 
+        ``places`` says which rows of ``data`` they are, in the order of the steps; None: all, as they stand.
         ``PayloadError`` if ``before`` is no state.
         """
+        if places is None:
+            places = np.arange(rows(data), dtype=np.int64)
         if self.phase == 0:
+            part = data if places.size == rows(data) else slice_rows(data, int(places[0]), int(places[-1]) + 1)
             gradient, counts = self._read_sums(before)
-            gradient = add_gradient(self.problem, self._weights, part, gradient)
+            gradient = add_gradient(self.problem, self._weights, part, gradient, self._ridge)
             if counts is not None:
                 counts = counts + feature_presence(part)
             return self._write_sums(gradient, counts)
-        rule = _with(self._rule, order=np.arange(rows(part), dtype=np.int64), segment=0)
-        moved = self.problem.model.steps(self._weights, part, rule, self._read_vector(before))
+        rule = _with(self._rule, order=places, segment=0)
+        moved = self.problem.model.steps(self._weights, data, rule, self._read_vector(before))
         return moved.astype("<f8").tobytes()
 
     def payload_of(self, last: bytes) -> bytes:
@@ -117,6 +121,10 @@ class AuditedTraining:
     @cached_property
     def _weights(self) -> Float64Vector:
         return to_float(self.model, self.problem.fraction_bits)
+
+    @cached_property
+    def _ridge(self) -> Gradient:
+        return self.problem.model.ridge(self._weights)
 
     @cached_property
     def _rule(self) -> StepRule:

@@ -35,13 +35,18 @@ class Model(Shape):
 
         return compute.loss_sum(self, weights, data)
 
-    def gradient(self, weights: Float64Vector, data: Dataset) -> Gradient:
-        """Return Σ_i ∇f_i(w) and Σ_i f_i(w)."""
+    def gradient(self, weights: Float64Vector, data: Dataset, ridge: Gradient | None = None) -> Gradient:
+        """Return Σ_i ∇f_i(w) and Σ_i f_i(w). ``ridge``, if the caller has it: what ``ridge(weights)`` returns."""
         from fl.models import compute
 
         vector, loss = compute.gradient(self, weights, data)
-        vector += rows(data) * (self.penalty() * weights)
-        return Gradient(vector, loss + rows(data) * self.penalty_of(weights))
+        found = self.ridge(weights) if ridge is None else ridge
+        vector += rows(data) * found.vector
+        return Gradient(vector, loss + rows(data) * found.loss)
+
+    def ridge(self, weights: Float64Vector) -> Gradient:
+        """Return what the L2 term has of a row's ∇f_i(w) and f_i(w): the same for every row."""
+        return Gradient(self.penalty() * weights, self.penalty_of(weights))
 
     def loss_gradient(self, weights: Float64Vector, data: Dataset) -> Float64Vector:
         """Return Σ_i ∇l_i(w), without the L2 term."""

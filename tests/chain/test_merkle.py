@@ -87,6 +87,7 @@ def test_every_leaf_has_a_proof_that_holds(leaves: list[bytes]) -> None:
     for index, leaf in enumerate(leaves):
         proof = merkle_proof(leaves, index)
         assert is_included(root, leaf, index, len(leaves), proof)
+        assert is_included(root, leaf[3:], index, len(leaves), proof, salt=leaf[:3])
         assert len(proof) <= (len(leaves) - 1).bit_length()
 
 

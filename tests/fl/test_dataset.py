@@ -12,6 +12,7 @@ from fl.dataset import (
     concatenate,
     features,
     rows,
+    slice_rows,
     split_rows,
     take_rows,
     to_dense,
@@ -52,6 +53,11 @@ def test_rows_are_taken_by_index_or_mask(data: Dataset, choice: st.DataObject) -
     """Taking rows is numpy's indexing, whatever the form."""
     index = np.array(choice.draw(st.lists(st.integers(0, rows(data) - 1), max_size=6)), np.int64)
     assert np.array_equal(to_dense(take_rows(data, index)).x, to_dense(data).x[index])
+    first, last = sorted(choice.draw(st.tuples(st.integers(0, rows(data)), st.integers(0, rows(data)))))
+    part = slice_rows(data, first, last)
+    assert rows(part) == last - first
+    assert np.array_equal(to_dense(part).x, to_dense(data).x[first:last])
+    assert np.array_equal(part.y, data.y[first:last])
     mask = np.array(choice.draw(st.lists(st.booleans(), min_size=rows(data), max_size=rows(data))))
     chosen, rest = split_rows(data, mask)
     assert np.array_equal(to_dense(chosen).x, to_dense(data).x[mask])

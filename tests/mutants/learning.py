@@ -157,14 +157,14 @@ MUTANTS: Final = (
     Mutant(
         "an audit does not compare what the repeated work gives",
         "fl/audit/opening.py",
-        "    if training.run_segment(before, part) != segment.after.state:",
+        "    if training.run_segment(before, whole, blocks.within(places, numbers)) != segment.after.state:",
         "    if False:",
         ("tests/fl/audit/test_audit.py",),
     ),
     Mutant(
         "opened rows need no way to the commitment",
         "fl/audit/opening.py",
-        "        if not is_included(commitment, opened.salt + opened.rows, block, len(blocks), opened.proof):",
+        "        if not is_included(commitment, opened.rows, block, len(blocks), opened.proof, salt=opened.salt):",
         "        if False:",
         ("tests/fl/audit/test_audit.py",),
     ),
