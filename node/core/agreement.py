@@ -56,7 +56,7 @@ from node.core.messages import (
     ProposalWanted,
     StateAdopted,
 )
-from node.core.relays import Relays
+from node.core.relays import LATE_DELTAS, Relays
 from node.core.repeats import Repeats
 from node.core.teller import Teller
 from node.core.turn import Turn
@@ -114,7 +114,8 @@ class AgreementDesk:
         self._due: deque[Effect] = deque()
         self._is_doing = False
         self._handlers = self._make_table()
-        self._relays = Relays(network)
+        patience = engine.parameters.block_ms + LATE_DELTAS * engine.parameters.delta_ms
+        self._relays = Relays(network, patience)
         self._teller = Teller(network, self._listeners, self._agreement, chain, engine.parameters.delta_ms // 2)
         importer.head_patience_ms = HEAD_DELTAS * engine.parameters.delta_ms
         importer.let_in = self._early.let_in
@@ -337,6 +338,7 @@ class AgreementDesk:
                 self._do(self._agreement.allow_votes(turn.now), turn)
         self._finality.retry(turn)
         self._release_early(turn)
+        self._relays.watch(self._chain.head.time_ms, turn, is_missing=self._finality.is_ahead)
         self._teller.on_tick(turn)
 
     def _release_early(self, turn: Turn) -> None:

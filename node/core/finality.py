@@ -34,6 +34,11 @@ class Finality:
         """The height of the highest block known to be final, executed here or not."""
         return self._chain.tree.height(self._chain.tree.decided)
 
+    @property
+    def is_ahead(self) -> bool:
+        """Is a block known to be final that is not executed here?"""
+        return self._pending is not None or self.height > self._chain.height
+
     def finalize(self, certificate: Certificate, turn: Turn, header: Header | None = None) -> None:
         """Take a finality certificate, with the header of its block if that came along."""
         block = Hash(certificate.block)

@@ -220,6 +220,7 @@ CAPS: Final[dict[str, Cap]] = {
     "Relays._quiet": _peers,
     "Relays._recalled": _peers,
     "Relays._tellers": _peers,
+    "Relays._last_tellers": _peers,
     "NodeCore._awaiting": _FIXED,
     "Server._payloads": limits.SERVED_PAYLOAD_BYTES // limits.LEAST_BUNDLED_BYTES + 1,
     "Inventory.payload_bytes": 2 * limits.PAYLOAD_BYTES_IN_FLIGHT,

@@ -4,12 +4,15 @@ from collections.abc import Collection
 
 from chain.ids import AccountId, Hash, Millis
 from consensus.pos.votes import Certificate, VoteKind
-from node.core.relays import FIRST_REST, LONGEST_REST, TELLERS, Relays
+from node.core.relays import CALM_MS, FIRST_REST, LONGEST_REST, TELLERS, Relays
 from node.core.turn import JobTable, Turn
 from p2p.events import NetworkOutput, PeerId
+from p2p.limits import RATES
 
 PEERS = [PeerId(AccountId(bytes([number]) * 32)) for number in range(1, 7)]
 CHOSEN = PEERS[3]
+BLOCK_MS = 1_000
+PATIENCE_MS = 9_000
 
 
 class _Network:
@@ -34,9 +37,16 @@ class _Scene:
 
     def __init__(self, *chosen: PeerId) -> None:
         self.network = _Network(chosen)
-        self.relays = Relays(self.network)  # type: ignore[arg-type]
-        self.turn = Turn(Millis(0), JobTable())
+        self.relays = Relays(self.network, PATIENCE_MS)  # type: ignore[arg-type]
+        self.now = Millis(100_000)
         self.view = 0
+
+    @property
+    def turn(self) -> Turn:
+        return Turn(self.now, JobTable())
+
+    def wait(self, milliseconds: int) -> None:
+        self.now = Millis(self.now + milliseconds)
 
     @property
     def quiet(self) -> set[PeerId]:
@@ -44,6 +54,7 @@ class _Scene:
 
     def block(self, *tellers: PeerId) -> None:
         self.view += 1
+        self.wait(BLOCK_MS)
         certificate = Certificate(0, self.view, VoteKind.FINALIZE, Hash(bytes(32)), b"", ())
         for peer in tellers:
             if peer not in self.quiet:
@@ -100,6 +111,7 @@ def test_all_tell_again_when_a_block_is_late() -> None:
     scene.block(*PEERS)
     scene.relays.recall(scene.turn)
     assert not scene.quiet
+    scene.wait(CALM_MS)
     scene.block(*PEERS)
     assert scene.quiet == set(PEERS[2:])
 
@@ -112,8 +124,60 @@ def test_who_keeps_blocks_back_gains_ever_less() -> None:
         scene.block(*PEERS)
         assert scene.quiet == set(PEERS[2:])
         scene.relays.recall(scene.turn)
+        scene.wait(CALM_MS)
         scene.block(PEERS[4], *PEERS)
         for _ in range(rest - 2):
             scene.block(*PEERS)
             assert not scene.quiet
         rest *= 2
+
+
+def test_who_told_of_the_last_block_and_is_gone_is_missed() -> None:
+    """Between a block's first word and its second the other one may leave: the rest are asked all the same."""
+    scene = _Scene(*PEERS)
+    scene.block(*PEERS)
+    scene.block(PEERS[0])
+    scene.relays.on_peer_down(PEERS[1], scene.turn)
+    assert not scene.quiet
+
+
+def test_all_tell_again_when_the_head_is_old_and_nobody_is_asked_for_quiet_before_it_is_new() -> None:
+    """Whatever the two tell: each block just before it would be missed, or that it is final and never the block."""
+    scene = _Scene(*PEERS)
+    scene.block(*PEERS)
+    scene.relays.watch(Millis(scene.now - PATIENCE_MS), scene.turn, is_missing=False)
+    assert scene.quiet == set(PEERS[2:])
+    scene.relays.watch(Millis(scene.now - PATIENCE_MS - 1), scene.turn, is_missing=False)
+    assert not scene.quiet
+    scene.wait(CALM_MS)
+    scene.block(*PEERS)
+    assert not scene.quiet
+    scene.relays.watch(scene.now, scene.turn, is_missing=False)
+    scene.block(*PEERS)
+    assert scene.quiet == set(PEERS[2:])
+
+
+def test_who_tells_of_a_block_and_keeps_it_gains_ever_less() -> None:
+    """A final block that is known and not here: those who told of it count as who keeps blocks back."""
+    scene = _Scene(*PEERS)
+    for rest in (FIRST_REST, 2 * FIRST_REST):
+        scene.block(*PEERS)
+        assert scene.quiet
+        scene.relays.watch(Millis(0), scene.turn, is_missing=True)
+        assert not scene.quiet
+        scene.relays.watch(scene.now, scene.turn, is_missing=False)
+        scene.wait(CALM_MS)
+        for _ in range(rest - 1):
+            scene.block(*PEERS)
+            assert not scene.quiet
+
+
+def test_who_comes_and_goes_makes_nobody_exceed_the_rate_of_quiet() -> None:
+    """A teller that leaves after each block: what any honest peer is asked stays far below what it hears."""
+    scene = _Scene(*PEERS)
+    for _ in range(600):
+        scene.wait(-BLOCK_MS // 2)
+        scene.block(*PEERS)
+        scene.relays.on_peer_down(PEERS[0], scene.turn)
+    asked_a_minute = scene.network.asked / (len(PEERS) - TELLERS) / 5
+    assert 0 < asked_a_minute <= RATES["Quiet"].per_minute / 2
