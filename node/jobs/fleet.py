@@ -6,7 +6,7 @@ Each device signs its own release with its own key; that many are signed in one 
 from chain.fixedpoint import from_bytes
 from chain.ids import Hash
 from chain.payload import PayloadRef
-from chain.update import LocalUpdate, PrivacyCharge, Release
+from chain.update import LocalUpdate, Release
 from consensus.problems import compile_document
 from consensus.stamps import find_stamp
 from consensus.state import get_device, get_enrolment, get_revealed, get_round, get_selected
@@ -23,6 +23,7 @@ from node.fleet.hosted import HostedFleet
 from node.jobs.commitment import commit_to_data
 from node.jobs.control import JobControl
 from node.jobs.data import find_role
+from node.jobs.fleetnoise import add_noise_to_each
 from node.jobs.results import (
     Cancelled,
     Declined,
@@ -92,8 +93,8 @@ def inspect_fleet(spec: InspectFleet, world: World, control: JobControl) -> JobR
         return Declined("the plan asks its devices for more than updates; a fleet's devices answer with updates alone")
     if not isinstance(plan.attestation, NoAttestation):
         return Declined("the plan takes devices that a registrar vouches for; nobody does for a fleet's")
-    if encryption_of(plan) is not None or is_private(plan):
-        return Declined("the plan's updates are encrypted or carry noise; a fleet sends plain ones: run devices")
+    if encryption_of(plan) is not None:
+        return Declined("the plan's updates are encrypted; a fleet sends plain ones: run devices")
     try:
         role = find_role(plan, spec.role)
         data = fleet.load(role)
@@ -133,10 +134,11 @@ def train_fleet(spec: TrainFleet, world: World, control: JobControl) -> JobResul
     places = [seat.place for seat in spec.seats]
     accounts = [fleet.accounts[place] for place in places]
     began = control.clock_us()
-    payloads = trainer.train(spec.task, places, accounts, from_bytes(spec.model, problem.dimension), spec.carry)
-    took = control.clock_us() - began
+    trained = trainer.train(spec.task, places, accounts, from_bytes(spec.model, problem.dimension), spec.carry)
+    took, tells_time = control.clock_us() - began, not is_private(problem.plan)
     sizes = data.sizes.tolist()
     counts = [sizes[place] for place in places]
+    mechanism, payloads = add_noise_to_each(problem, spec.task.phase, counts, trained, world.noise)
     whole, chain_id, task = max(sum(counts), 1), world.genesis.chain_id, spec.task.digest
     updates: list[LocalUpdate] = []
     released: list[bytes] = []
@@ -148,6 +150,9 @@ def train_fleet(spec: TrainFleet, world: World, control: JobControl) -> JobResul
         if count != seat.samples:
             failed.append((seat.place, f"has {count} samples now; it enrolled with {seat.samples}"))
             continue
+        if seat.charge.mechanism != mechanism:
+            failed.append((seat.place, f"the noise {mechanism!r}; the plan asks for {seat.charge.mechanism!r}"))
+            continue
         key = fleet.keys[seat.place]
         release = Release(
             chain_id=chain_id,
@@ -157,8 +162,8 @@ def train_fleet(spec: TrainFleet, world: World, control: JobControl) -> JobResul
             task=task,
             device=key.account,
             samples=count,
-            computation_us=max(1, took * count // whole),
-            privacy=PrivacyCharge("none", 0, seat.total),
+            computation_us=max(1, took * count // whole) if tells_time else 0,  # it would tell of the rows
+            privacy=seat.charge,
             payload=PayloadRef.of(payload),
         )
         id = release.id

@@ -7,7 +7,7 @@ record of ``node.jobs.results``.
 from chain.block import Header
 from chain.codec import Record
 from chain.ids import AccountField, HashField, MillisField, Natural, ShortText
-from chain.update import AttestedUpdate, LocalUpdate
+from chain.update import AttestedUpdate, LocalUpdate, PrivacyCharge
 from consensus.snapshot import Prefix
 from fl.task import Task
 from node.poolentry import PoolSnapshot
@@ -201,14 +201,11 @@ class InspectFleet(Record, tag="inspect-fleet"):
 
 
 class FleetSeat(Record):
-    """A device of the fleet that is asked for an update: its place, the samples it enrolled with.
-
-    ``total`` is its cumulative privacy loss, in micro-zCDP.
-    """
+    """A device of the fleet that is asked for an update: its place, the samples it enrolled with, what it signs."""
 
     place: Natural
     samples: Natural
-    total: Natural
+    charge: PrivacyCharge
 
 
 class TrainFleet(Record, tag="train-fleet"):

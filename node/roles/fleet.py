@@ -30,7 +30,6 @@ from consensus.state import (
     need_bytes,
 )
 from fl.plan.schema import Plan
-from fl.privacy.charges import is_private
 from node.core.config import FleetConfig
 from node.core.messages import FinalMoved, HeadChanged, HostedTransaction, PayloadStored, StateChanged, UpdateReleased
 from node.core.own import TRANSACTION_VERSION
@@ -38,9 +37,10 @@ from node.core.turn import Turn
 from node.events import Shutdown, Started, Tick
 from node.fleet.hosted import HostedFleet
 from node.jobs.results import Declined, FleetInspected, FleetTrained, JobResult, RollCalled, StampsFound
-from node.jobs.specs import CallRoll, FindStamps, FleetSeat, InspectFleet, TrainFleet
+from node.jobs.specs import CallRoll, FindStamps, InspectFleet, TrainFleet
 from node.notices import RoleNotice
 from node.roles.base import Surroundings
+from node.roles.fleetlosses import FleetLosses
 from node.roles.fleetroll import Errands, Roll, Standing
 from storage.base import JournalEntry
 
@@ -55,13 +55,10 @@ _TRANSACTIONS_WAITING: Final = 900
 """Registrations and joins that wait for blocks at a time. Nodes keep 2,000 of devices' free transactions, and of one
 peer's 1,024 that are still to be judged."""
 _RESEND_BLOCKS: Final = 6
+_ASK_AGAIN_BLOCKS: Final = 10
+"""After so many blocks a device that had no room for a plan in its budget is asked again."""
 _POOL_SHARE: Final = 0.75
 """Of this node's pool of updates the fleet fills so much, and waits for blocks to make room."""
-
-
-_NO_NOISE: Final = (
-    "the plan's updates carry noise, which a fleet's batches do not add: run these devices in nodes of their own"
-)
 
 
 class FleetPlan(Record):
@@ -76,7 +73,10 @@ class FleetPlan(Record):
 
 
 class FleetStatus(Record):
-    """What the fleet does: devices, registrations, releases since the start, the job at hand (empty = none)."""
+    """What the fleet does: devices, registrations, releases since the start, the job at hand (empty = none).
+
+    ``loss``: of the device that lost most by the journal, in micro-zCDP.
+    """
 
     devices: Natural
     registered: Natural
@@ -84,6 +84,7 @@ class FleetStatus(Record):
     releases: Natural
     working: str
     last_error: str
+    loss: Natural = 0
 
 
 @dataclass(slots=True)
@@ -94,6 +95,9 @@ class _Service:
     samples: tuple[int, ...] = ()
     commitments: tuple[Hash, ...] = ()
     away: dict[int, str] = field(default_factory=dict)
+    dear: dict[int, str] = field(default_factory=dict)
+    """Who can't join for the budgets alone. What other plans hold may be free one day, so they are asked again."""
+    asked_at: int = 0
     declined: str = ""
     joins: Errands = field(default_factory=lambda: Errands(_RESEND_BLOCKS))
     task: Hash | None = None
@@ -114,6 +118,7 @@ class FleetRole:
         self._around = around
         self._config = config
         self._fleet = fleet
+        self._losses = FleetLosses(around, fleet, config.lifetime_budget)
         self._roll = Roll(len(fleet), fleet.place_of)
         self._services: dict[Hash, _Service] = {}
         self._stamps: dict[int, int] = {}
@@ -134,10 +139,11 @@ class FleetRole:
         for plan, service in self._services.items():
             standing = self._roll.plans.get(plan) or Standing([])
             joined = sum(map(bool, standing.enrolled))
-            plans.append(FleetPlan(plan, service.role, joined, len(service.away), len(standing.due), service.declined))
-        return FleetStatus(
-            len(self._fleet), self._roll.registrations, tuple(plans), self._releases, self._working, self._last_error
-        )
+            away = len(service.away) + len(service.dear)
+            plans.append(FleetPlan(plan, service.role, joined, away, len(standing.due), service.declined))
+        count, loss = self._roll.registrations, self._losses.most()
+        working, error = self._working, self._last_error
+        return FleetStatus(len(self._fleet), count, tuple(plans), self._releases, working, error, loss)
 
     # --- when to look -----------------------------------------------------------------------------
 
@@ -220,12 +226,25 @@ class FleetRole:
         plan, height = get_problem(self._around.chain.view, entry.plan).plan, self._around.chain.height
         standing, registered = self._roll.plans[entry.plan], self._roll.registered
         room = plan.participation.max_devices - entry.enrolled if height < entry.enrol_deadline else 0
+        if height - service.asked_at >= _ASK_AGAIN_BLOCKS:
+            service.asked_at, service.dear = height, {}
         lacking = [
             place
             for place, samples in enumerate(standing.enrolled)
-            if not samples and registered[place] and place not in service.away
+            if not samples and registered[place] and place not in service.away and place not in service.dear
         ]
         service.joins.want(lacking[: max(room, 0)], height)
+
+    def _may_join(self, plan: Hash, service: _Service, place: int, turn: Turn) -> bool:
+        """Has the device's budget room for the plan? If not it is left out for some blocks."""
+        view = self._around.chain.view
+        reason = self._losses.purse(place).find_join_reason(view, get_problem(view, plan).plan)
+        if reason is None:
+            return True
+        if not service.dear:  # one line a look, not one a device
+            self._tell_of(plan, {place: reason}, "or more stay away from the plan for now", turn)
+        service.dear[place] = reason
+        return False
 
     def _want_updates(self, plan: Hash, service: _Service, served: list[PlanEntry], turn: Turn) -> None:
         """Find out who has to train for the plan's task, and whose release has to be sent again."""
@@ -293,6 +312,8 @@ class FleetRole:
             sent += 1
         for plan, service in self._services.items():
             for place in service.joins.take(room - sent, height):
+                if not self._may_join(plan, service, place, turn):
+                    continue
                 commitment = service.commitments[place]
                 self._send(place, JoinPlan(plan, service.role, service.samples[place], commitment), turn)
                 sent += 1
@@ -358,9 +379,6 @@ class FleetRole:
             names = ", ".join(role.name for role in plan.roles)
             self._services[id] = _Service("")
             self._decline(id, f"the plan has the roles {names}; name the one to take", turn)
-        elif is_private(plan):
-            self._services[id] = _Service(role)
-            self._decline(id, _NO_NOISE, turn)
         elif self._job is None:
             self._working = f"reading the data for plan {id.hex()[:16]}"
             self._job = turn.start(InspectFleet(need_bytes(self._around.chain.view, document_key(id)), role))
@@ -410,9 +428,10 @@ class FleetRole:
             state = get_round(view, plan) if service.open and standing is not None else None
             if state is None or standing is None or state.task.digest != service.task:
                 continue
-            total = self._around.world.journal.total
             places = [place for place in _popped(service.open, BATCH) if place in standing.due]
-            seats = [FleetSeat(p, standing.enrolled[p], total(self._fleet.accounts[p])) for p in places]
+            seats, poor = self._losses.seats(plan, state.task.phase, places, standing.enrolled)
+            service.failed.update(poor)
+            self._tell_of(plan, poor, "do not train", turn)
             if not seats:
                 continue
             document, carry = need_bytes(view, document_key(plan)), need_bytes(view, carry_key(plan))
@@ -433,15 +452,19 @@ class FleetRole:
         elif isinstance(result, FleetTrained) and is_open:
             self._services[plan].failed.update(place for place, _ in result.failed)
             self._tell_of(plan, dict(result.failed), "could not train", turn)
-            self._release(result)
+            self._release(plan, result, turn)
         self._step(turn)
 
-    def _release(self, trained: FleetTrained) -> None:
+    def _release(self, plan: Hash, trained: FleetTrained, turn: Turn) -> None:
         """Write the releases down, durably, before any of them leaves: the invariant of this file."""
-        journal = self._around.world.journal
+        journal, service = self._around.world.journal, self._services[plan]
         pairs = zip(trained.updates, trained.payloads, strict=True)
         entries = [JournalEntry(update, payload) for update, payload in pairs]
         entries = [entry for entry in entries if not journal.has(entry.task, entry.device)]
+        poor = self._losses.find_poor(plan, entries)
+        service.failed.update(poor)
+        self._tell_of(plan, poor, "keep their updates to themselves", turn)
+        entries = [entry for entry in entries if self._fleet.place_of(entry.device) not in poor]
         journal.record_all(entries)
         self._releases += len(entries)
         self._outbox.extend(entries)

@@ -5,6 +5,7 @@ from typing import Final
 from tests.mutants import (
     doors,
     encryption,
+    fleets,
     learning,
     ledger,
     network,
@@ -35,4 +36,5 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *noise.MUTANTS,
     *reach.MUTANTS,
     *doors.MUTANTS,
+    *fleets.MUTANTS,
 )

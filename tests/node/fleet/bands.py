@@ -112,11 +112,13 @@ def hosted(house: House) -> HostedFleet:
     return fleet
 
 
-def make_town(miners: int = 2, devices: int = 30, journal: ReleaseJournal | None = None) -> tuple[Town, House]:
+def make_town(
+    miners: int = 2, devices: int = 30, journal: ReleaseJournal | None = None, config: CoreConfig = FLEET
+) -> tuple[Town, House]:
     """Miners first (the first owns the coins), then the house of the fleet, which knows them all."""
     town = Town(make_genesis())
     for number in range(miners):
         town.add(make_world(town.genesis, key_of(1 + number)), MINER, connect=range(number))
     world = host(town.genesis, devices)
     world = world if journal is None else with_fields(world, journal=journal)
-    return town, town.add(world, FLEET, connect=range(miners))
+    return town, town.add(world, config, connect=range(miners))

@@ -1,0 +1,52 @@
+"""Mutants of fleets: what each device of many pays, commits to and says again."""
+
+from typing import Final
+
+from tests.mutants.base import Mutant
+
+NOISE: Final = ("tests/node/fleet/test_fleet_noise.py",)
+
+MUTANTS: Final[tuple[Mutant, ...]] = (
+    Mutant(
+        "a fleet's devices send what they trained as it is",
+        "node/jobs/fleetnoise.py",
+        "        add_noise(problem, phase, count, payload, source) if isinstance(payload, bytes) else payload",
+        "        payload",
+        NOISE,
+    ),
+    Mutant(
+        "a fleet's devices go by their own releases, though the secret was changed",
+        "node/roles/fleetlosses.py",
+        "        lost = max(journal.total(account), 0 if record is None else record.privacy_total, self._of_others)",
+        "        lost = max(journal.total(account), 0 if record is None else record.privacy_total)",
+        NOISE,
+    ),
+    Mutant(
+        "a fleet goes by its journal alone, however old it is",
+        "node/roles/fleetlosses.py",
+        "        lost = max(journal.total(account), 0 if record is None else record.privacy_total, self._of_others)",
+        "        lost = max(journal.total(account), self._of_others)",
+        NOISE,
+    ),
+    Mutant(
+        "a fleet trains for devices whose budgets have no room",
+        "node/roles/fleetlosses.py",
+        "            reason = purse.find_release_reason(view, plan, document, charge)\n            if reason is None:",
+        "            reason = None\n            if reason is None:",
+        NOISE,
+    ),
+    Mutant(
+        "a fleet joins for devices whose budgets have no room",
+        "node/roles/fleet.py",
+        "        reason = self._losses.purse(place).find_join_reason(view, get_problem(view, plan).plan)",
+        "        reason = None",
+        NOISE,
+    ),
+    Mutant(
+        "a fleet's releases are not looked at again before they leave",
+        "node/roles/fleetlosses.py",
+        "            if charge.total < purse.lost + charge.loss:",
+        "            if False:",
+        NOISE,
+    ),
+)
