@@ -22,9 +22,9 @@ TELLERS: Final = 2
 FIRST_REST: Final = 16
 """Final blocks for which nobody is asked for quiet after it had kept one back; doubles each time, up to"""
 LONGEST_REST: Final = 4096
-LATE_DELTAS: Final = 8
-"""A head is old so many Δ after the next block was due: a view in which all goes well takes 3 Δ, and as many are left
-before everything is said again."""
+LATE_DELTAS: Final = 6
+"""A head is old so many Δ after the next block was due: a leader who is silent costs 3 Δ, the next one may take as
+long."""
 CALM_MS: Final = 10_000
 """After all were asked to tell again nobody is asked for quiet for so long: who comes and goes does not make this node
 ask more often than its peers hear it (``p2p.limits.RATES``)."""

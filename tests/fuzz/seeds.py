@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from chain.address import format_account
-from chain.block import Block
+from chain.block import Block, Body
 from chain.codec import encode
 from chain.genesis_default import default_genesis
 from chain.genesis_file import write_genesis
@@ -82,6 +82,8 @@ def make_seeds() -> dict[str, list[bytes]]:
         "journals": [_file("journal", lambda file: FileReleaseJournal(file).close())],
         "keys": [_key_file()],
         "rpc": _rpc(),
+        "quiet_talk": [bytes((2, 0, 2, 3, 1, 2, 3)), bytes((0, 1, 0, 1, 3)) * 4],
+        "small_bodies": _bodies(),
         **make_learning_seeds(),
     }
 
@@ -144,6 +146,12 @@ def _frames() -> list[bytes]:
     ]
     frames = [encode_peer_message(message) for message in messages]
     return [*frames, b"".join(frames[:5])]
+
+
+def _bodies() -> list[bytes]:
+    """Bodies with nothing, with a transaction, and with too much, wanted and not."""
+    bodies = (EMPTY, make_chain(1)[0][1], Body(tuple([make_transaction(number) for number in range(9)]), ()))
+    return [bytes([when]) + encode(body) for body in bodies for when in range(3)]
 
 
 def _agreement() -> list[bytes]:

@@ -58,6 +58,7 @@ from storage.journal import FileReleaseJournal
 from storage.keystore import KeyFiles
 from storage.signing import FileSigningJournal
 from tests.fuzz.learning import LEARNING
+from tests.fuzz.news import NEWS
 from tests.p2p.puppet import Puppet, Stage
 
 Target = Callable[[bytes], None]
@@ -354,5 +355,6 @@ TARGETS: Final[dict[str, Target]] = {
         keys,
         rpc,
         *LEARNING,
+        *NEWS,
     )
 }

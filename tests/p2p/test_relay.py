@@ -3,7 +3,7 @@
 from chain.block import Body, Header, block_id
 from chain.ids import Hash
 from p2p.events import BodyArrived, Kind, PeerListens, Want
-from p2p.limits import MAX_SMALL_BODY, RELAY_VERSION
+from p2p.limits import MAX_SMALL_BODY, RATES, RELAY_VERSION
 from p2p.messages import BlockBody, EngineMessage, GetBodies, Head, NotFound, Quiet, SmallBody
 from p2p.smallbodies import make_small_body
 from tests.p2p.objects import EMPTY, KEYS, make_chain, make_transaction
@@ -145,3 +145,17 @@ def test_nobody_is_asked_for_quiet_who_does_not_know_the_word() -> None:
         stage.take(stage.network.ask_quiet(puppet.key.account, stage.now, quiet=True))
     assert heard(new, Quiet) == [Quiet(True)]
     assert not old.heard
+
+
+def test_who_asks_for_quiet_and_to_be_told_in_turn_is_answered_a_few_times() -> None:
+    """A head and certificates are given as often as the rate of the message allows; who goes on is let go."""
+    stage = Stage()
+    puppet = Puppet(stage, 1).greet(1, RELAY_VERSION)
+    for _ in range(90):
+        puppet.say(Quiet(True), Quiet(False))
+    answered = sum(isinstance(output, PeerListens) for output in stage.told)
+    assert 0 < answered <= RATES["Quiet"].burst / 2
+    for _ in range(90):
+        if puppet.closed is None:
+            puppet.say(Quiet(True), Quiet(False))
+    assert puppet.closed is not None
