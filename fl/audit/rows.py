@@ -119,47 +119,54 @@ def decode_blocks(encoded: Sequence[bytes], counts: Sequence[int], columns: int,
     for block, count in zip(encoded, counts, strict=True):
         if len(block) != 8 * count * (columns + 1):
             raise PayloadError(f"an opened block of {len(block)} bytes; {count} rows of {columns} columns have others")
-    labels = [np.frombuffer(block, "<f8", count) for block, count in zip(encoded, counts, strict=True)]
-    tables = [
-        np.frombuffer(block, "<f8", count * columns, 8 * count).reshape(count, columns)
-        for block, count in zip(encoded, counts, strict=True)
-    ]
-    data = DenseData(np.concatenate(tables).astype(np.float64), np.concatenate(labels).astype(np.float64))
-    _check(data.x, data.y)
-    return data
+    total = sum(counts)
+    x, y, first = np.empty((total, columns)), np.empty(total), 0
+    for block, count in zip(encoded, counts, strict=True):
+        numbers = np.frombuffer(block, "<f8")
+        y[first : first + count] = numbers[:count]
+        x[first : first + count] = numbers[count:].reshape(count, columns)
+        first += count
+    _check(x, y)
+    return DenseData(x, y)
 
 
 def _decode_sparse(encoded: Sequence[bytes], counts: Sequence[int], columns: int) -> SparseData:
-    labels: list[NDArray[np.float64]] = []
-    sizes: list[NDArray[np.int64]] = []
-    indices: list[NDArray[np.int32]] = []
-    values: list[NDArray[np.float64]] = []
+    entries: list[int] = []
     for block, count in zip(encoded, counts, strict=True):
         if len(block) < 12 * count:
             raise PayloadError(f"an opened sparse block of {count} rows has {len(block)} bytes")
-        labels.append(np.frombuffer(block, "<f8", count))
-        sizes.append(np.frombuffer(block, "<u4", count, 8 * count).astype(np.int64))
-        entries = int(sizes[-1].sum())
-        if len(block) != 12 * count + 12 * entries:
-            raise PayloadError(f"an opened sparse block of {len(block)} bytes with {count} rows and {entries} values")
-        indices.append(np.frombuffer(block, "<i4", entries, 12 * count).astype(np.int32))
-        values.append(np.frombuffer(block, "<f8", entries, 12 * count + 4 * entries).astype(np.float64))
-    starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.concatenate(sizes))])
-    places, y, x = np.concatenate(indices), np.concatenate(labels).astype(np.float64), np.concatenate(values)
-    _check(y, x)
+        entries.append(len(block) // 12 - count)
+    shown = list(zip(encoded, counts, entries, strict=True))
+    labels = [np.frombuffer(block, "<f8", count) for block, count, _ in shown]
+    values = [np.frombuffer(block, "<f8", size, 12 * count + 4 * size) for block, count, size in shown]
+    sizes = [np.frombuffer(block, "<u4", count, 8 * count) for block, count, _ in shown]
+    places = np.concatenate(
+        [np.frombuffer(block, "<i4", size, 12 * count) for block, count, size in shown], dtype=np.int32
+    )
+    starts = np.zeros(sum(counts) + 1, np.int64)
+    np.cumsum(np.concatenate(sizes), out=starts[1:])
+    row = entry = 0
+    for block, count, size in shown:
+        row, entry = row + count, entry + size
+        if int(starts[row]) != entry or len(block) != 12 * (count + size):
+            raise PayloadError(f"an opened sparse block of {len(block)} bytes with {count} rows has other values")
+    numbers = np.concatenate([*labels, *values], dtype=np.float64)
+    _check(numbers)
     _check_columns(places, starts, columns)
-    return SparseData(starts, places, x, columns, y)
+    return SparseData(starts, places, numbers[row:], columns, numbers[:row])
 
 
 def _check_columns(places: NDArray[np.int32], starts: NDArray[np.int64], columns: int) -> None:
     """Columns are within the table, and rise within each row."""
-    rises = np.diff(places, prepend=-1) > 0
-    rises[starts[:-1][starts[:-1] < places.size]] = True  # a row's first column follows nothing
-    if places.size and not (bool(rises.all()) and int(places.min()) >= 0 and int(places.max()) < columns):
+    rises = np.empty(places.size + 1, np.bool_)
+    np.greater(places[1:], places[:-1], out=rises[1:-1])
+    rises[starts] = True  # a row's first column follows nothing
+    rises[0] = rises[-1] = True
+    if places.size and not (bool(rises.all()) and int(places.view(np.uint32).max()) < columns):
         raise PayloadError(f"columns of an opened row must rise within 0 … {columns - 1}")
 
 
 def _check(*tables: NDArray[np.float64]) -> None:
     for table in tables:
-        if not bool((np.abs(table) <= VALUE_LIMIT).all()):  # NaN fails this too
+        if table.size and not (table.max() <= VALUE_LIMIT and table.min() >= -VALUE_LIMIT):  # NaN fails this too
             raise PayloadError("a value of an opened row is not a number within ±2**20")

@@ -116,9 +116,9 @@ def strict_dot(left: Float64Vector, right: Float64Vector) -> float:
     numpy's own sum and dot may take another order on another machine.
     """
     products = left * right
-    while products.size > 1:
-        half = (products.size + 1) // 2
-        folded = products[:half].copy()
-        folded[: products.size - half] += products[half:]
-        products = folded
-    return float(products[0]) if products.size else 0.0
+    size = products.size
+    while size > 1:
+        half = (size + 1) // 2
+        products[: size - half] += products[half:size]
+        size = half
+    return float(products[0]) if size else 0.0
