@@ -96,7 +96,7 @@ from node.jobs.specs import (
 from node.mempool import Mempool
 from node.roles.base import MinerStatus, Surroundings
 from node.roles.device import Device, DeviceStatus
-from node.roles.fleet import FleetStatus
+from node.roles.fleetservice import FleetStatus
 from node.roles.miner import Miner
 from node.roles.owner import Owner
 from node.roles.validator import Validator

@@ -3,18 +3,20 @@
 Each device signs its own release with its own key; that many are signed in one job is nobody else's affair.
 """
 
+from typing import Final
+
 from chain.fixedpoint import from_bytes
 from chain.ids import Hash
 from chain.payload import PayloadRef
 from chain.update import LocalUpdate, Release
+from consensus.committing import is_committing
 from consensus.problems import compile_document
 from consensus.stamps import find_stamp
-from consensus.state import get_device, get_enrolment, get_revealed, get_round, get_selected
+from consensus.state import get_commitment, get_device, get_enrolment, get_revealed, get_round, get_selected
 from consensus.view import StateView
 from fl.algorithms import support
 from fl.errors import DataError
 from fl.fleet import Fleet
-from fl.plan.dimensions import encryption_of
 from fl.plan.schema import NoAttestation
 from fl.privacy.charges import is_private
 from fl.problem import Problem
@@ -38,8 +40,13 @@ from node.jobs.results import (
 from node.jobs.specs import CallRoll, FindStamps, InspectFleet, TrainFleet
 from node.world import World
 
-_ANSWERED = ("update", None)
-"""What the steps of a plan may ask of a fleet's device: updates, and nothing."""
+_UNSERVED: Final = {
+    "share": "hides its devices' updates under masks, which they take off together",
+    "audit": "audits its devices",
+    "dispute": "repeats its devices' trainings, for which they publish their data",
+    "decrypt": "encrypts its devices' updates",
+}
+"""Steps in which a fleet's devices have no answer, and what a plan that has them does."""
 
 
 def hosted_by(world: World) -> HostedFleet:
@@ -65,13 +72,15 @@ def _plan_roll(view: StateView, fleet: HostedFleet, plan: Hash) -> PlanRoll:
     samples = tuple([0 if enrolment is None else enrolment.samples for enrolment in enrolments])
     state = get_round(view, plan)
     if state is None:
-        return PlanRoll(plan, samples, None, ())
-    task, due = Hash(state.task.digest), []
+        return PlanRoll(plan, samples, None, (), ())
+    task, due, committed, commits = Hash(state.task.digest), [], [], is_committing(view, plan)
     for position, account in enumerate(get_selected(view, plan)):
         place = fleet.place_of(account)
         if place is not None and get_revealed(view, plan, position, task) is None:
             due.append(place)
-    return PlanRoll(plan, samples, task, tuple(due))
+        if place is not None and commits and get_commitment(view, plan, position, task) is not None:
+            committed.append(place)
+    return PlanRoll(plan, samples, task, tuple(due), tuple(committed))
 
 
 def find_stamps(spec: FindStamps, world: World, control: JobControl) -> JobResult:
@@ -89,12 +98,11 @@ def inspect_fleet(spec: InspectFleet, world: World, control: JobControl) -> JobR
     """Read the fleet's rows under a plan's role, count and commit to each device's; get ready to train them."""
     problem, fleet = compile_document(spec.plan), hosted_by(world)
     plan = problem.plan
-    if any(step.message not in _ANSWERED for phase in step_table(plan) for step in phase.steps if step.name != "open"):
-        return Declined("the plan asks its devices for more than updates; a fleet's devices answer with updates alone")
+    unserved = [_UNSERVED[step.name] for phase in step_table(plan) for step in phase.steps if step.name in _UNSERVED]
+    if unserved:
+        return Declined(f"the plan {unserved[0]}; a fleet's devices do not: run devices in nodes of their own")
     if not isinstance(plan.attestation, NoAttestation):
         return Declined("the plan takes devices that a registrar vouches for; nobody does for a fleet's")
-    if encryption_of(plan) is not None:
-        return Declined("the plan's updates are encrypted; a fleet sends plain ones: run devices")
     try:
         role = find_role(plan, spec.role)
         data = fleet.load(role)

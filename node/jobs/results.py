@@ -125,13 +125,15 @@ class Trained(Record, tag="trained"):
 class PlanRoll(Record):
     """How a fleet stands to a plan: by place the samples each device enrolled with, 0 for one that has not joined.
 
-    ``task`` is the open one, None if there is none; ``due`` are the places of its devices that no block has heard yet.
+    ``task`` is the open one, None if there is none; ``due`` are the places of its devices whose updates no block has
+    yet, ``committed`` those that have committed to theirs.
     """
 
     plan: HashField
     samples: tuple[Natural, ...]
     task: HashField | None
     due: tuple[Natural, ...]
+    committed: tuple[Natural, ...]
 
 
 class RollCalled(Record, tag="roll-called"):

@@ -7,23 +7,23 @@ task that the journal knows gets the very same bytes again (docs/ledger.md).
 """
 
 from collections import deque
-from dataclasses import dataclass, field
 from typing import Final
 
 from chain.address import format_account
-from chain.codec import Record
 from chain.genesis import PosParameters
-from chain.ids import AccountId, Amount, Hash, HashField, Natural
+from chain.ids import AccountId, Amount, Hash
 from chain.transaction import Body, JoinPlan, RegisterDevice, SignedTransaction, Transaction
 from chain.update import AttestedUpdate
+from consensus.committing import takes_commitments
 from consensus.problems import compile_document, get_problem
-from consensus.queries import get_model, takes_updates
+from consensus.queries import get_model
 from consensus.records import PlanEntry, RoundState
 from consensus.staking.state import get_permit
 from consensus.state import (
     carry_key,
     document_key,
     get_active,
+    get_committed_count,
     get_plan,
     get_round,
     get_selected,
@@ -40,8 +40,10 @@ from node.jobs.results import Declined, FleetInspected, FleetTrained, JobResult,
 from node.jobs.specs import CallRoll, FindStamps, InspectFleet, TrainFleet
 from node.notices import RoleNotice
 from node.roles.base import Surroundings
+from node.roles.fleetcommits import LOST, find_owing, make_commitment, may_reveal, trains_now
 from node.roles.fleetlosses import FleetLosses
 from node.roles.fleetroll import Errands, Roll, Standing
+from node.roles.fleetservice import RESEND_BLOCKS, FleetPlan, FleetStatus, Service
 from storage.base import JournalEntry
 
 ROLE: Final = "fleet"
@@ -54,61 +56,10 @@ _UPDATES_A_TURN: Final = 128
 _TRANSACTIONS_WAITING: Final = 900
 """Registrations and joins that wait for blocks at a time. Nodes keep 2,000 of devices' free transactions, and of one
 peer's 1,024 that are still to be judged."""
-_RESEND_BLOCKS: Final = 6
 _ASK_AGAIN_BLOCKS: Final = 10
 """After so many blocks a device that had no room for a plan in its budget is asked again."""
 _POOL_SHARE: Final = 0.75
 """Of this node's pool of updates the fleet fills so much, and waits for blocks to make room."""
-
-
-class FleetPlan(Record):
-    """How the fleet stands to a plan: devices that joined, and that still owe the open task an update."""
-
-    plan: HashField
-    role: str
-    joined: Natural
-    away: Natural
-    due: Natural
-    declined: str
-
-
-class FleetStatus(Record):
-    """What the fleet does: devices, registrations, releases since the start, the job at hand (empty = none).
-
-    ``loss``: of the device that lost most by the journal, in micro-zCDP.
-    """
-
-    devices: Natural
-    registered: Natural
-    plans: tuple[FleetPlan, ...]
-    releases: Natural
-    working: str
-    last_error: str
-    loss: Natural = 0
-
-
-@dataclass(slots=True)
-class _Service:
-    """What the fleet found out about a plan it serves."""
-
-    role: str
-    samples: tuple[int, ...] = ()
-    commitments: tuple[Hash, ...] = ()
-    away: dict[int, str] = field(default_factory=dict)
-    dear: dict[int, str] = field(default_factory=dict)
-    """Who can't join for the budgets alone. What other plans hold may be free one day, so they are asked again."""
-    asked_at: int = 0
-    declined: str = ""
-    joins: Errands = field(default_factory=lambda: Errands(_RESEND_BLOCKS))
-    task: Hash | None = None
-    """The task that the fields below are about."""
-    known: deque[int] = field(default_factory=deque)
-    """Places whose release the journal has, to be sent (again)."""
-    open: deque[int] = field(default_factory=deque)
-    """Places to be trained."""
-    failed: set[int] = field(default_factory=set)
-    """Places that could not be trained for it."""
-    sent_at: int = 0
 
 
 class FleetRole:
@@ -120,9 +71,9 @@ class FleetRole:
         self._fleet = fleet
         self._losses = FleetLosses(around, fleet, config.lifetime_budget)
         self._roll = Roll(len(fleet), fleet.place_of)
-        self._services: dict[Hash, _Service] = {}
+        self._services: dict[Hash, Service] = {}
         self._stamps: dict[int, int] = {}
-        self._registering = Errands(_RESEND_BLOCKS)
+        self._registering = Errands(RESEND_BLOCKS)
         self._roll_job: int | None = None
         self._stamp_job: int | None = None
         self._job: int | None = None
@@ -221,7 +172,7 @@ class FleetRole:
         self._look(turn)
         self._step(turn)
 
-    def _want_joins(self, entry: PlanEntry, service: _Service) -> None:
+    def _want_joins(self, entry: PlanEntry, service: Service) -> None:
         """Let all join that are registered, fit and have not joined, while the enrolment is open."""
         plan, height = get_problem(self._around.chain.view, entry.plan).plan, self._around.chain.height
         standing, registered = self._roll.plans[entry.plan], self._roll.registered
@@ -235,7 +186,7 @@ class FleetRole:
         ]
         service.joins.want(lacking[: max(room, 0)], height)
 
-    def _may_join(self, plan: Hash, service: _Service, place: int, turn: Turn) -> bool:
+    def _may_join(self, plan: Hash, service: Service, place: int, turn: Turn) -> bool:
         """Has the device's budget room for the plan? If not it is left out for some blocks."""
         view = self._around.chain.view
         reason = self._losses.purse(place).find_join_reason(view, get_problem(view, plan).plan)
@@ -246,7 +197,7 @@ class FleetRole:
         service.dear[place] = reason
         return False
 
-    def _want_updates(self, plan: Hash, service: _Service, served: list[PlanEntry], turn: Turn) -> None:
+    def _want_updates(self, plan: Hash, service: Service, served: list[PlanEntry], turn: Turn) -> None:
         """Find out who has to train for the plan's task, and whose release has to be sent again."""
         view, height = self._around.chain.view, self._around.chain.height
         state, standing = get_round(view, plan), self._roll.plans[plan]
@@ -254,37 +205,59 @@ class FleetRole:
             return
         task = Hash(state.task.digest)
         if standing.task != task:
-            if state.revealed:
+            if state.revealed or get_committed_count(view, plan):
                 self._roll.forget()
                 self._call_roll(served, turn)
                 return
             self._roll.open(plan, task, get_selected(view, plan))
-        is_due = takes_updates(view, state) and self._is_deep(state)
-        if service.task != task and is_due:
-            self._begin(service, task, standing, height)
-        elif service.task == task and is_due and height - service.sent_at >= _RESEND_BLOCKS:
-            if not service.open and not service.known and not self._outbox:
-                self._begin(service, task, standing, height)
-        elif service.task == task and not is_due:
-            service.known.clear()
-            service.open.clear()
+        owing = find_owing(view, state, standing) if self._is_deep(state) else None
+        is_at_hand = (service.task, service.step) == (task, state.step)
+        if owing is None:
+            if service.task == task:
+                service.known.clear()
+                service.open.clear()
+                service.commits.clear()
+            return
+        is_idle = not (service.open or service.known or self._outbox)
+        if not is_at_hand or (is_idle and height - service.sent_at >= RESEND_BLOCKS):
+            self._begin(service, state, owing, turn)
+        self._want_commits(service, state, owing)
 
-    def _begin(self, service: _Service, task: Hash, standing: Standing, height: int) -> None:
-        """Sort who owes the task an update: those whose release the journal has, and those to be trained."""
-        journal, accounts = self._around.world.journal, self._fleet.accounts
+    def _begin(self, service: Service, state: RoundState, owing: set[int], turn: Turn) -> None:
+        """Sort who owes the open step something: those whose release the journal has, and those to be trained."""
+        journal, accounts, task = self._around.world.journal, self._fleet.accounts, Hash(state.task.digest)
         if service.task != task:
             service.failed.clear()
-        places = sorted(standing.due - service.failed)
-        service.task, service.sent_at = task, height
+        if (service.task, service.step) != (task, state.step):
+            service.commits.clear()
+        places = sorted(owing - service.failed)
+        service.task, service.step, service.sent_at = task, state.step, self._around.chain.height
         service.known = deque([place for place in places if journal.has(task, accounts[place])])
         service.open = deque([place for place in places if not journal.has(task, accounts[place])])
+        if takes_commitments(self._around.chain.view, state):
+            service.known.clear()  # commitments are sent of them
+        elif not trains_now(self._around.chain.view, state):
+            self._give_up(service, Hash(state.task.plan), list(service.open), turn)
+            service.open.clear()
+
+    def _give_up(self, service: Service, plan: Hash, places: list[int], turn: Turn) -> None:
+        """Say that devices can't reveal what they committed to."""
+        service.failed.update(places)
+        self._tell_of(plan, dict.fromkeys(places, LOST), "reveal nothing", turn)
+
+    def _want_commits(self, service: Service, state: RoundState, owing: set[int]) -> None:
+        """Have the commitments of those sent whose release the journal has."""
+        if takes_commitments(self._around.chain.view, state):
+            journal, accounts, task = self._around.world.journal, self._fleet.accounts, Hash(state.task.digest)
+            done = [place for place in sorted(owing) if journal.has(task, accounts[place])]
+            service.commits.want(done, self._around.chain.height)
 
     def _is_deep(self, state: RoundState) -> bool:
-        """Does the task lie deep enough to trust?"""
+        """Does the task's open step lie deep enough to trust?"""
         if self._around.has_votes:
-            return state.opened <= self._around.final_height
+            return state.stepped <= self._around.final_height
         plan = get_problem(self._around.chain.view, Hash(state.task.plan)).plan
-        return self._around.chain.height - state.opened + 1 >= plan.deadlines.confirmations
+        return self._around.chain.height - state.stepped + 1 >= plan.deadlines.confirmations
 
     # --- what comes next --------------------------------------------------------------------------
 
@@ -301,13 +274,13 @@ class FleetRole:
 
     def _send_transactions(self, turn: Turn) -> int:
         """Register and enrol a few devices; return how many."""
-        height, registering = self._around.chain.height, self._registering
-        waiting = registering.waiting + sum(service.joins.waiting for service in self._services.values())
+        height, registering, services = self._around.chain.height, self._registering, self._services.values()
+        waiting = registering.waiting + sum(one.joins.waiting + one.commits.waiting for one in services)
         room = min(_SENT_A_TURN, _TRANSACTIONS_WAITING - waiting)
-        if room <= 0 or not self._has_stamps(turn):
-            return 0
-        sent = 0
-        for place in registering.take(room, height):
+        sent = self._send_commitments(room, turn) if room > 0 else 0
+        if room <= sent or not self._has_stamps(turn):
+            return sent
+        for place in registering.take(room - sent, height):
             self._send(place, RegisterDevice(self._config.lifetime_budget, self._stamps.get(place, 0)), turn)
             sent += 1
         for plan, service in self._services.items():
@@ -317,6 +290,20 @@ class FleetRole:
                 commitment = service.commitments[place]
                 self._send(place, JoinPlan(plan, service.role, service.samples[place], commitment), turn)
                 sent += 1
+        return sent
+
+    def _send_commitments(self, room: int, turn: Turn) -> int:
+        """Commit a few devices to what the journal has of them; return how many."""
+        sent, height, journal = 0, self._around.chain.height, self._around.world.journal
+        for plan, service in self._services.items():
+            state = get_round(self._around.chain.view, plan)
+            if state is None or state.task.digest != service.task:
+                continue
+            for place in service.commits.take(room - sent, height):
+                entry = journal.lookup(service.task, self._fleet.accounts[place])
+                if entry is not None:
+                    self._send(place, make_commitment(entry, state), turn)
+                    sent += 1
         return sent
 
     def _has_stamps(self, turn: Turn) -> bool:
@@ -377,7 +364,7 @@ class FleetRole:
         role = self._choose_role(plan)
         if role is None:
             names = ", ".join(role.name for role in plan.roles)
-            self._services[id] = _Service("")
+            self._services[id] = Service("")
             self._decline(id, f"the plan has the roles {names}; name the one to take", turn)
         elif self._job is None:
             self._working = f"reading the data for plan {id.hex()[:16]}"
@@ -390,7 +377,7 @@ class FleetRole:
         """Serve the plan if the data fit it; else stay away, and say why."""
         self._job, self._working = None, ""
         id = compile_document(spec.plan).plan_id
-        service = self._services[id] = _Service(spec.role)
+        service = self._services[id] = Service(spec.role)
         if isinstance(result, Declined):
             self._decline(id, result.reason, turn)
         elif isinstance(result, FleetInspected):
@@ -446,17 +433,19 @@ class FleetRole:
         self._job, self._training, self._working = None, None, ""
         plan, task = Hash(spec.task.plan), Hash(spec.task.digest)
         state = get_round(self._around.chain.view, plan)
-        is_open = state is not None and state.task.digest == task and takes_updates(self._around.chain.view, state)
         if isinstance(result, Declined):
             self._decline(plan, result.reason, turn)
-        elif isinstance(result, FleetTrained) and is_open:
+        elif isinstance(result, FleetTrained) and state is not None and state.task.digest == task:
             self._services[plan].failed.update(place for place, _ in result.failed)
             self._tell_of(plan, dict(result.failed), "could not train", turn)
-            self._release(plan, result, turn)
+            self._release(state, result, turn)
         self._step(turn)
 
-    def _release(self, plan: Hash, trained: FleetTrained, turn: Turn) -> None:
+    def _release(self, state: RoundState, trained: FleetTrained, turn: Turn) -> None:
         """Write the releases down, durably, before any of them leaves: the invariant of this file."""
+        plan, view = Hash(state.task.plan), self._around.chain.view
+        if not trains_now(view, state):
+            return
         journal, service = self._around.world.journal, self._services[plan]
         pairs = zip(trained.updates, trained.payloads, strict=True)
         entries = [JournalEntry(update, payload) for update, payload in pairs]
@@ -467,12 +456,15 @@ class FleetRole:
         entries = [entry for entry in entries if self._fleet.place_of(entry.device) not in poor]
         journal.record_all(entries)
         self._releases += len(entries)
-        self._outbox.extend(entries)
+        if takes_commitments(view, state):
+            self._want_commits(service, state, find_owing(view, state, self._roll.plans[plan]) or set())
+        else:
+            self._outbox.extend(entries)
 
     def _send_updates(self, turn: Turn) -> int:
         """Gossip a few journalled releases; return how many."""
         for _ in range(_UPDATES_A_TURN - len(self._outbox)):
-            entry = self._next_known()
+            entry = self._next_known(turn)
             if entry is None:
                 break
             self._outbox.append(entry)
@@ -487,7 +479,7 @@ class FleetRole:
             turn.tell(UpdateReleased(AttestedUpdate(entry.update, ())))
         return sent
 
-    def _next_known(self) -> JournalEntry | None:
+    def _next_known(self, turn: Turn) -> JournalEntry | None:
         """Return the next release of the journal's that has to be sent, if the pool has room for it."""
         limits = self._around.config.pools
         if len(self._around.updates) + len(self._outbox) >= int(_POOL_SHARE * limits.updates):
@@ -498,9 +490,13 @@ class FleetRole:
                 place = service.known.popleft()
                 if place not in standing.due:
                     continue
-                entry = self._around.world.journal.lookup(service.task, self._fleet.accounts[place])
-                if entry is not None:
+                account, view = self._fleet.accounts[place], self._around.chain.view
+                entry, state = self._around.world.journal.lookup(service.task, account), get_round(view, plan)
+                if entry is None or state is None or state.task.digest != service.task:
+                    continue
+                if may_reveal(view, state, account, entry):
                     return entry
+                self._give_up(service, plan, [place], turn)
         return None
 
 

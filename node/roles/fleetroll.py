@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from chain.ids import AccountId, Hash
-from consensus.events import DeviceJoined, DeviceRegistered, UpdateRevealed
+from consensus.events import DeviceJoined, DeviceRegistered, UpdateCommitted, UpdateRevealed
 from node.core.messages import ConnectedBlock, HeadChanged
 from node.jobs.results import PlanRoll, RollCalled
 
@@ -21,12 +21,13 @@ class Standing:
     """How the fleet stands to a plan.
 
     ``enrolled`` has by place the samples a device joined with, 0 for who has not. ``due`` are the places whose update
-    the open ``task`` still lacks.
+    the open ``task`` still lacks, ``committed`` those that have committed to theirs.
     """
 
     enrolled: list[int]
     task: Hash | None = None
     due: set[int] = field(default_factory=set)
+    committed: set[int] = field(default_factory=set)
 
 
 class Roll:
@@ -82,6 +83,7 @@ class Roll:
         standing = self.plans[plan]
         places = [self._place_of(account) for account in selected]
         standing.task, standing.due = task, {place for place in places if place is not None}
+        standing.committed = set()
 
     def _take(self, block: ConnectedBlock) -> None:
         for event in block.events:
@@ -90,6 +92,10 @@ class Roll:
                     standing, place = self.plans.get(Hash(event.plan)), self._place_of(AccountId(event.device))
                     if standing is not None and place is not None and standing.task == event.task:
                         standing.due.discard(place)
+                case UpdateCommitted():
+                    standing, place = self.plans.get(Hash(event.plan)), self._place_of(AccountId(event.device))
+                    if standing is not None and place is not None and standing.task == event.task:
+                        standing.committed.add(place)
                 case DeviceRegistered():
                     place = self._place_of(AccountId(event.device))
                     if place is not None:
@@ -103,7 +109,8 @@ class Roll:
 
 
 def _standing(found: PlanRoll) -> Standing:
-    return Standing(list(found.samples), None if found.task is None else Hash(found.task), set(found.due))
+    task = None if found.task is None else Hash(found.task)
+    return Standing(list(found.samples), task, set(found.due), set(found.committed))
 
 
 class Errands:
@@ -122,6 +129,12 @@ class Errands:
     def waiting(self) -> int:
         """How many were sent and have not come into a block."""
         return len(self._sent)
+
+    def clear(self) -> None:
+        """Nobody lacks it any more."""
+        self._rows.clear()
+        self._queued.clear()
+        self._sent.clear()
 
     def want(self, places: Sequence[int], height: int) -> None:
         """These devices still lack it: queue who was not sent for, or too long ago; whoever else was sent is done."""

@@ -5,6 +5,7 @@ from typing import Final
 from tests.mutants.base import Mutant
 
 NOISE: Final = ("tests/node/fleet/test_fleet_noise.py",)
+COMMITS: Final = ("tests/node/fleet/test_fleet_commits.py",)
 
 MUTANTS: Final[tuple[Mutant, ...]] = (
     Mutant(
@@ -48,5 +49,26 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "            if charge.total < purse.lost + charge.loss:",
         "            if False:",
         NOISE,
+    ),
+    Mutant(
+        "a fleet trains anew for a task that it has committed to",
+        "node/roles/fleetcommits.py",
+        "        takes_updates(view, state) and not is_committing(view, Hash(state.task.plan))",
+        "        takes_updates(view, state)",
+        COMMITS,
+    ),
+    Mutant(
+        "a fleet reveals what its journal has, whatever it has committed to",
+        "node/roles/fleetcommits.py",
+        "    return position is not None and is_as_committed(view, position, entry.update)",
+        "    return True",
+        COMMITS,
+    ),
+    Mutant(
+        "a fleet forgets who has committed",
+        "node/roles/fleetroll.py",
+        "                        standing.committed.add(place)",
+        "                        pass",
+        COMMITS,
     ),
 )
