@@ -11,9 +11,10 @@ import numpy as np
 from bench.phe_side import timed
 from bench.report import Row, row
 from chain.fixedpoint import Int64Vector
-from chain.ids import AccountId
+from chain.keys import KeyPair
 from fl.privacy.randomness import SystemRandom
 from fl.secure.paillier import unpack
+from fl.secure.paillier.member import draw_factors, show_key
 from fl.secure.paillier.own import (
     OwnKeys,
     add_shares,
@@ -21,9 +22,7 @@ from fl.secure.paillier.own import (
     check_own_keys,
     check_shares,
     combine_own,
-    draw_factors,
     encrypt_shares,
-    get_own_key,
     get_packing,
     open_own,
     opened_bytes,
@@ -41,8 +40,9 @@ def measure(vectors: list[Int64Vector], value_bits: int, bits: int, members: int
     """Return what each part takes, and its bytes."""
     source, devices = SystemRandom(), len(vectors)
     factors, drawing = timed(lambda: [draw_factors(bits, source) for _ in range(members)])
-    accounts = tuple(AccountId(bytes([place]) * 32) for place in range(members))
-    keys = OwnKeys(threshold, accounts, tuple(map(get_own_key, factors)))
+    accounts = [KeyPair.generate() for _ in range(members)]
+    shown = [show_key(each, key, bytes(32)) for each, key in zip(factors, accounts, strict=True)]
+    keys = OwnKeys(threshold, tuple(shown))
     packing = get_packing(keys, value_bits, devices, len(vectors[0]))
     faults: list[str | None] = [check_own_keys(keys, bits)]
     bodies, encrypting = timed(lambda: [encrypt_shares(keys, packing, each, b"device", source) for each in vectors])

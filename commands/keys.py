@@ -7,6 +7,7 @@ import typer
 
 from chain.address import DEFAULT_PREFIX, format_account
 from chain.keys import KeyPair
+from commands import keys_committee
 from commands.groups import Group
 from commands.home import HomeOption, home_directory
 from commands.output import JsonFlag, command, emit, example
@@ -99,3 +100,6 @@ def _facts(shown: dict[str, Any]) -> Any:
             ("file", shown.get("file")),
         ]
     )
+
+
+keys_committee.add_to(app)

@@ -16,7 +16,8 @@ _DELTA: Final = 1e-5
 
 def describe_checks(plan: "Plan") -> dict[str, dict[str, int | str]]:
     """Return the numbers of the plan's checks by name, those it has."""
-    from fl.plan.schema import Commit, LeaveOneOut, Masked, Pace, Paillier, Replay, Shapley
+    from fl.plan.schema import Commit, LeaveOneOut, Masked, Pace, Paillier, PaillierOwn, Replay, Shapley
+    from fl.plan.validate import tag_of
     from fl.privacy.charges import is_private
 
     found: dict[str, dict[str, int | str]] = {}
@@ -40,8 +41,9 @@ def describe_checks(plan: "Plan") -> dict[str, dict[str, int | str]]:
     if is_private(plan):
         found["noise"] = _describe_noise(plan)
     match plan.aggregation:
-        case Paillier(threshold=threshold, cohort=cohort):
-            found["encryption"] = {"type": "paillier", "threshold": threshold, "cohort": cohort}
+        case Paillier(threshold=threshold, cohort=cohort) | PaillierOwn(threshold=threshold, cohort=cohort):
+            found["encryption"] = {"type": tag_of(plan.aggregation), "threshold": threshold, "cohort": cohort}
+            found["encryption"] |= _describe_sizes(plan)
         case Masked(threshold_percent=percent, cohort=cohort):
             found["encryption"] = {"type": "masks", "threshold_percent": percent, "cohort": cohort}
     return found
@@ -128,19 +130,40 @@ def _list_noise(how: "dict[str, int | str]") -> list[tuple[str, str]]:
     ]
 
 
+def _describe_sizes(plan: "Plan") -> dict[str, int | str]:
+    """Return how many members a committee's key is for, and what a device sends; nothing before there is a key."""
+    from fl.envelope import largest_payload
+    from fl.plan.schema import Committee
+    from fl.problem import compile_problem
+    from fl.secure.base import Cohort
+    from fl.secure.registry import find_faults, scheme_of
+
+    problem = compile_problem(plan)
+    if not isinstance(plan.aggregation, Committee) or find_faults(problem):
+        return {}
+    members = scheme_of(plan).helpers(problem, Cohort(problem.plan_id, (), {}), ())
+    return {"members": len(members), "update_bytes": largest_payload(problem)}
+
+
 def _list_encryption(how: "dict[str, int | str]") -> list[tuple[str, str]]:
     """Return what is hidden from whom, and what nobody checks."""
     crowd = "its devices are said to be known, each one party"
     if how["cohort"] == "open":
         crowd = "anybody may join, so updates carry noise as well"
-    if how["type"] == "paillier":
-        who = f"any {how['threshold']} members of the committee decrypt it, and every node checks that to the bit"
-        trust = f"trusted: fewer than {how['threshold']} members work together, and who dealt the key forgot it"
+    if how["type"] != "masks":
+        who = f"any {how['threshold']} members of the committee decrypt it, and every node checks what they open"
+        dealt = ", and who dealt the key forgot it" if how["type"] == "paillier" else "; nobody dealt their keys"
+        trust = f"trusted: fewer than {how['threshold']} members work together{dealt}"
     else:
         who = f"{how['threshold_percent']} % of the selected devices must stay to take the masks off"
         trust = "trusted: more than two thirds of the selected devices follow the protocol"
+    sizes: list[tuple[str, str]] = []
+    if "update_bytes" in how:
+        each = f", once for each of {how['members']} members" if how["type"] == "paillier-own" else ""
+        sizes = [("", f"a device sends {int(how['update_bytes']):,} bytes a phase{each}")]
     return [
         ("encrypted", f"single updates, for everybody; only the sum of a phase is opened: {who}"),
         ("", f"{trust}; {crowd}"),
+        *sizes,
         ("unseen", "that an encrypted update is in bounds and comes from training: one bad device can spoil a sum"),
     ]

@@ -23,7 +23,7 @@ from fl.plan.dimensions import (
     replay_work,
     settle_work,
 )
-from fl.plan.schema import MAX_MEMBERS, Masked, Paillier, Plan
+from fl.plan.schema import MAX_MEMBERS, Committee, Masked, Plan
 
 JOIN_BYTES: Final = 512
 """Bytes a plan pays for when a device joins."""
@@ -67,7 +67,7 @@ def count_device_transactions(plan: Plan) -> int:
 
 def count_committee_transactions(plan: Plan) -> int:
     """Return how many transactions of a committee one phase may take, each at the price of a join."""
-    return MAX_MEMBERS if isinstance(encryption_of(plan), Paillier) else 0
+    return MAX_MEMBERS if isinstance(encryption_of(plan), Committee) else 0
 
 
 def get_selected_count(plan: Plan, enrolled: int) -> int:

@@ -35,8 +35,7 @@ from fl.models import initial_model
 from fl.plan.dimensions import model_bytes, replay_policy, replay_work, settle_work
 from fl.plan.schema import LEARNING_RULES, Plan, decode_plan, plan_id
 from fl.plan.validate import check_plan
-from fl.secure.paillier import shared_factor
-from fl.secure.paillier_scheme import get_modulus
+from fl.secure.moduli import find_clash, get_moduli
 from fl.secure.registry import find_faults
 
 MAX_DETAIL: Final = 1000
@@ -50,7 +49,7 @@ def submit_plan(ledger: Ledger, transaction: Transaction, body: SubmitPlan) -> N
     name = plan_id(plan)
     if get_plan(ledger.view, name) is not None:
         raise Invalid("plan.submit.known", f"plan {name.hex()} is on this chain already; change its nonce")
-    check_modulus(ledger.view, plan)
+    check_moduli(ledger.view, plan)
     funds, model_fee = check_escrow(plan, rules, body.escrow), get_model_fee(plan, rules)
     deadline = Height(height + plan.deadlines.enrol_blocks)
     number = get_plan_count(ledger.view)
@@ -83,18 +82,17 @@ def submit_plan(ledger: Ledger, transaction: Transaction, body: SubmitPlan) -> N
     ledger.tell(PlanSubmitted(name, transaction.sender, body.escrow, deadline))
 
 
-def check_modulus(view: StateView, plan: Plan) -> None:
-    """Check that a committee's modulus has no factor in common with that of any plan that is active. ``Invalid``."""
-    modulus = get_modulus(plan)
-    if modulus is None:
+def check_moduli(view: StateView, plan: Plan) -> None:
+    """Check that no modulus of a committee has a factor in common with one of any plan that is active. ``Invalid``."""
+    moduli = get_moduli(plan)
+    if not moduli:
         return
     for name in get_active(view):
-        other = get_modulus(get_problem(view, name).plan)
-        if other is not None and shared_factor([modulus, other]) is not None:
+        if find_clash(moduli, get_moduli(get_problem(view, name).plan)) is not None:
             raise Invalid(
                 "plan.submit.key",
-                f"the committee's modulus has a factor in common with plan {name.hex()[:16]}'s: who sees both can "
-                "decrypt; deal a new key for each plan, on a machine with good randomness",
+                f"a committee's modulus has a factor in common with one of plan {name.hex()[:16]}: who sees both can "
+                "decrypt; make a new key for each plan, on a machine with good randomness",
             )
 
 

@@ -16,12 +16,12 @@ from fl.plan.dimensions import encryption_of, most_selected, phase_count
 from fl.plan.schema import (
     Bounds,
     BySamples,
-    Encryption,
+    Committee,
     FedSvrg,
-    Masked,
     NoCompression,
     NoPrivacy,
     Paillier,
+    PaillierOwn,
     Plan,
     Timing,
 )
@@ -32,7 +32,7 @@ MIN_COHORT: Final = 3
 """Fewest devices of a sum: of two, each knows the other's update once it knows the sum."""
 
 
-def check_threshold(record: Paillier, path: str) -> Problems:
+def check_threshold(record: Committee, path: str) -> Problems:
     """One member alone would read what the plan says that nobody can."""
     if record.threshold < 2:
         allowed = "must be at least 2: a single member could decrypt each update by itself"
@@ -54,7 +54,7 @@ def check_combinations(plan: Plan) -> Problems:
     spec = encryption_of(plan)
     if spec is None:
         return
-    with_it = f'with aggregation.type = "{_name(spec)}"'
+    with_it = f'with aggregation.type = "{spec.__struct_config__.tag}"'
     if isinstance(plan.algorithm, FedSvrg):
         for name in ("scale_gradients", "scale_aggregate"):
             if getattr(plan.algorithm, name):
@@ -104,11 +104,7 @@ def check_range(plan: Plan) -> Problems:
             yield Problem(f"verification.bounds.{name}", "", allowed)
 
 
-def _name(spec: Encryption) -> str:
-    return "masks" if isinstance(spec, Masked) else "paillier"
-
-
-ENCRYPTION_RECORD_RULES: Final = ((Paillier, check_threshold),)
+ENCRYPTION_RECORD_RULES: Final = ((Paillier, check_threshold), (PaillierOwn, check_threshold))
 ENCRYPTION_PLAN_RULES: Final[tuple[tuple[frozenset[str], Callable[[Plan], Problems]], ...]] = (
     (frozenset({"aggregation", "deadlines"}), check_deadlines),
     (

@@ -25,10 +25,8 @@ from fl.plan.schema import (
     FedSvrg,
     Holdout,
     LeaveOneOut,
-    Masked,
     MultiKrum,
     NumericFeature,
-    Paillier,
     Plan,
     Replay,
     Role,
@@ -127,7 +125,7 @@ def commit_policy(plan: Plan) -> Commit | None:
 
 def encryption_of(plan: Plan) -> Encryption | None:
     """Return how the plan's updates are encrypted; None if they travel in the clear."""
-    return plan.aggregation if isinstance(plan.aggregation, Paillier | Masked) else None
+    return plan.aggregation if isinstance(plan.aggregation, Encryption) else None
 
 
 def keeps_residual(plan: Plan) -> bool:

@@ -214,6 +214,13 @@ NOTES: Final[Mapping[type[Record], Mapping[str, Note]]] = {
         "cohort": Note("open: anybody may join, so updates must carry noise; known: you know each device", "open"),
         "key": Note("the committee's key and its members, in hex, as fedchain plan deal writes it", ""),
     },
+    schema.PaillierOwn: {
+        "threshold": Note("members of the committee who together can decrypt a sum, and no fewer", 2),
+        "value_bits": Note("of a coordinate as it is encrypted, its sign included", 24),
+        "decrypt_blocks": Note("the committee has so many blocks to decrypt a sum; then the plan ends", 50),
+        "cohort": Note("open: anybody may join, so updates must carry noise; known: you know each device", "open"),
+        "key": Note("the keys that the members made, in hex, as fedchain plan deal --own writes them", ""),
+    },
     schema.Masked: {
         "threshold_percent": Note("of the selected devices who together can take off masks, and no fewer", 67),
         "value_bits": Note("of a coordinate as it is masked, its sign included", 24),

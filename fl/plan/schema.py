@@ -29,6 +29,8 @@ MAX_MEMBERS = 16
 """Most members of a committee."""
 MAX_KEY_BYTES = 1 << 15
 """A committee's key: a modulus, and for each member an element to verify it by and a sealed share."""
+MAX_OWN_KEYS_BYTES = 1 << 16
+"""The keys of a committee's members: for each a modulus, eight numbers as wide, a signature."""
 Count = Annotated[int, Meta(ge=0, le=2**32 - 1)]
 Text = Annotated[str, Meta(max_length=4000)]
 
@@ -341,6 +343,19 @@ class Paillier(Record, tag="paillier"):
     key: Annotated[bytes, Meta(max_length=MAX_KEY_BYTES)]
 
 
+class PaillierOwn(Record, tag="paillier-own"):
+    """As "paillier", with no dealer: each member made a key of its own, and devices share values between the keys.
+
+    ``key`` (``fl.secure.paillier.member.MemberKeys``) holds what each member shows of its key, signed by its account.
+    """
+
+    threshold: Annotated[int, Meta(ge=1, le=MAX_MEMBERS)]
+    value_bits: Annotated[int, Meta(ge=8, le=48)]
+    decrypt_blocks: Annotated[int, Meta(ge=1, le=10**6)]
+    cohort: Literal["open", "known"]
+    key: Annotated[bytes, Meta(max_length=MAX_OWN_KEYS_BYTES)]
+
+
 class Masked(Record, tag="masks"):
     """Updates under masks that cancel out in their sum (Bonawitz et al. 2017); devices help where one drops out.
 
@@ -356,9 +371,11 @@ class Masked(Record, tag="masks"):
 
 
 RobustRule = Median | TrimmedMean | MultiKrum | NormClip
-Encryption = Paillier | Masked
-Aggregation = PlainAggregation | Median | TrimmedMean | MultiKrum | NormClip | Paillier | Masked
-MEANS: Final = (PlainAggregation, Paillier, Masked)
+Committee = Paillier | PaillierOwn
+"""The ways to encrypt that have members of a committee decrypt sums."""
+Encryption = Committee | Masked
+Aggregation = PlainAggregation | Median | TrimmedMean | MultiKrum | NormClip | Paillier | PaillierOwn | Masked
+MEANS: Final = (PlainAggregation, Paillier, PaillierOwn, Masked)
 """The ways to combine that need a phase's sum alone."""
 
 
@@ -504,6 +521,7 @@ LATER_KINDS: Final = (
     Commit,
     Pace,
     Paillier,
+    PaillierOwn,
     Masked,
     Gaussian,
     Laplace,

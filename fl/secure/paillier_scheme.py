@@ -1,8 +1,6 @@
 """``paillier``: encrypted sums that a committee decrypts and everybody checks (``fl.secure.paillier``).
 
-What an honest sender draws at random follows here from its account's secret key and from all that it is drawn for: so
-the same update has the same bytes again after a crash, two different ones never share a draw, and nobody without the
-key can tell it from a coin. (RFC 6979 makes the nonces of signatures in this way.)
+What an honest sender draws at random follows from its account's secret key (``fl.secure.draws``).
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,17 +17,10 @@ from chain.keys import KeyPair
 from fl.errors import Problem as Fault
 from fl.objective import Objective
 from fl.plan.dimensions import most_selected
-from fl.plan.schema import Paillier, Plan
-from fl.privacy.randomness import RandomSource, SeededRandom
+from fl.plan.schema import Paillier
 from fl.secure import paillier
 from fl.secure.base import Cohort, Gathered, get_context
-
-_DOMAIN_DRAWS: Final = b"fedchain/paillier-draws"
-
-
-def _draws(key: KeyPair, purpose: bytes, *about: bytes) -> RandomSource:
-    """Return bytes that follow from a secret key, and from what they are for."""
-    return SeededRandom(digest(_DOMAIN_DRAWS, key.seed, purpose, *about))
+from fl.secure.draws import DOMAIN_DRAWS, draws_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +70,7 @@ class PaillierScheme:
     def protect(self, problem: Objective, cohort: Cohort, key: KeyPair, values: Int64Vector) -> bytes:
         """Return the encrypted values, with the proof that this device knows them."""
         context = get_context(cohort.task, key.account)
-        draws = _draws(key, b"encrypt", context, problem.plan_id, to_bytes(values))
+        draws = draws_of(key, b"encrypt", context, problem.plan_id, to_bytes(values))
         return paillier.encrypt(_key(problem), _packing(problem), values, context, draws)
 
     def check_protected(
@@ -107,7 +98,7 @@ class PaillierScheme:
         if share is None:
             return None
         context = _sum_context(gathered)
-        draws = _draws(key, b"decrypt", context, problem.plan_id, gathered.total)
+        draws = draws_of(key, b"decrypt", context, problem.plan_id, gathered.total)
         member = public.members.index(key.account)
         return paillier.partial(public, gathered.total, member, share, context, draws)
 
@@ -133,12 +124,6 @@ def _spec_of(problem: Objective) -> Paillier:
     spec = problem.plan.aggregation
     assert isinstance(spec, Paillier)
     return spec
-
-
-def get_modulus(plan: Plan) -> bytes | None:
-    """Return the modulus of a plan's committee; None if it has none, or no key that reads."""
-    key = _read_key(plan.aggregation.key) if isinstance(plan.aggregation, Paillier) else None
-    return None if key is None else key.modulus
 
 
 @lru_cache(maxsize=64)
@@ -170,7 +155,7 @@ def _packing(problem: Objective) -> paillier.Packing:
 
 def _sum_context(gathered: Gathered) -> bytes:
     """Return what a part is bound to: the task, and who revealed."""
-    return digest(_DOMAIN_DRAWS, b"sum", gathered.cohort.task, *gathered.revealed)
+    return digest(DOMAIN_DRAWS, b"sum", gathered.cohort.task, *gathered.revealed)
 
 
 PAILLIER: Final = PaillierScheme()

@@ -6,12 +6,17 @@ from typing import Final
 from fl.errors import Problem
 from fl.objective import Objective
 from fl.plan.dimensions import encryption_of
-from fl.plan.schema import Encryption, Masked, Paillier, Plan
+from fl.plan.schema import Encryption, Masked, Paillier, PaillierOwn, Plan
 from fl.secure.base import Scheme
 from fl.secure.mask_scheme import MASKS
+from fl.secure.own_scheme import PAILLIER_OWN
 from fl.secure.paillier_scheme import PAILLIER
 
-SCHEMES: Final[Mapping[type[Encryption], Scheme]] = {Masked: MASKS, Paillier: PAILLIER}
+SCHEMES: Final[Mapping[type[Encryption], Scheme]] = {
+    Masked: MASKS,
+    Paillier: PAILLIER,
+    PaillierOwn: PAILLIER_OWN,
+}
 
 
 def scheme_of(plan: Plan) -> Scheme:

@@ -22,9 +22,10 @@ from fl.plan.dimensions import replay_policy
 from fl.plan.keyline import put_key
 from fl.plan.parse import parse_draft
 from fl.plan.render import render_plan
-from fl.plan.schema import Paillier, Plan
-from fl.privacy.randomness import SeededRandom
+from fl.plan.schema import Committee, PaillierOwn, Plan
+from fl.privacy.randomness import SYSTEM_RANDOM, RandomSource, SeededRandom
 from fl.secure.paillier import deal
+from fl.secure.paillier.member import MemberKeys, make_member_key
 from node.config import Config, DeviceSettings, LogSettings, MiningSettings, NetworkSettings, RpcSettings, join_address
 from node.errors import LocalnetError
 from node.home import create_home
@@ -150,15 +151,18 @@ def _read_plan(spec: LocalnetSpec) -> tuple[Plan, str]:
 def _with_committee(spec: LocalnetSpec, plan: Plan, miners: list[KeyPair], text: str) -> tuple[Plan, str]:
     """Return the plan and its text with a key for the miners' committee, where it asks for one and has none."""
     how = plan.aggregation
-    if not isinstance(how, Paillier) or how.key:
+    if not isinstance(how, Committee) or how.key:
         return plan, text
     if how.threshold > len(miners):
         raise LocalnetError(
             f"the plan asks for {how.threshold} members of a committee; the localnet has {len(miners)} miners",
             "start more with --miners, or lower aggregation.threshold",
         )
-    source = None if spec.seed is None else SeededRandom(b"localnet committee %d" % spec.seed)
-    key = encode(deal([miner.account for miner in miners], how.threshold, random=source))
+    source: RandomSource = SYSTEM_RANDOM if spec.seed is None else SeededRandom(b"localnet committee %d" % spec.seed)
+    if isinstance(how, PaillierOwn):
+        key = encode(MemberKeys(tuple([make_member_key(miner, source.bytes(32)) for miner in miners])))
+    else:
+        key = encode(deal([miner.account for miner in miners], how.threshold, random=source))
     plan = with_fields(plan, aggregation=with_fields(how, key=key))
     return plan, put_key(text, key)
 

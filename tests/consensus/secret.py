@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from chain.codec import encode
 from chain.fixedpoint import Int64Vector, from_bytes
+from chain.hashing import digest
 from chain.ids import Hash
 from chain.keys import KeyPair
 from chain.number import Number
@@ -19,11 +20,12 @@ from consensus.signatures import SignatureCache
 from consensus.state import get_round
 from fl.algorithms.base import Settled
 from fl.envelope import protect_update
-from fl.plan.schema import Bounds, FedAvg, FedSvrg, Masked, Paillier, Plan
+from fl.plan.schema import Bounds, Committee, Encryption, FedAvg, FedSvrg, Masked, Paillier, PaillierOwn, Plan
 from fl.privacy.randomness import SeededRandom
 from fl.problem import Problem
 from fl.secure.base import Scheme
 from fl.secure.paillier import deal
+from fl.secure.paillier.member import MemberKeys, make_member_key
 from fl.secure.quantise import get_cohort_update, quantise
 from fl.secure.registry import scheme_of
 from tests.consensus.harness import DEVICES, MINERS, Chain, make_plan, make_rules
@@ -42,11 +44,21 @@ def paillier(**changes: object) -> Paillier:
     return replace(Paillier(2, 24, 3, "known", dealt_key()), **changes)
 
 
+@lru_cache(maxsize=8)
+def own_keys(label: bytes = b"tests", members: tuple[KeyPair, ...] = MINERS) -> bytes:
+    """The keys that the three miners made."""
+    return encode(MemberKeys(tuple(make_member_key(member, digest(b"label", label)) for member in members)))
+
+
+def paillier_own(**changes: object) -> PaillierOwn:
+    return replace(PaillierOwn(2, 24, 3, "known", own_keys()), **changes)
+
+
 def masked(**changes: object) -> Masked:
     return replace(Masked(67, 24, 3, 3, "known"), **changes)
 
 
-def secret_plan(how: Paillier | Masked, **changes: object) -> Plan:
+def secret_plan(how: Encryption, **changes: object) -> Plan:
     """Four devices of at most 100 rows, all of them asked."""
     options = {"devices": (3, 4, 4), "rounds": 2, "algorithm": SVRG} | changes
     plan = make_plan(**options)  # type: ignore[arg-type]
@@ -110,7 +122,7 @@ class SecretChain(Chain):
 
     def helpers(self, *revealed: KeyPair) -> tuple[KeyPair, ...]:
         """Who may decrypt: the members, or those who revealed."""
-        return MINERS if isinstance(self.problem.plan.aggregation, Paillier) else revealed
+        return MINERS if isinstance(self.problem.plan.aggregation, Committee) else revealed
 
     def expected(self, *devices: KeyPair) -> Settled:
         """The cohort's update, added up in the clear."""

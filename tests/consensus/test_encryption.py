@@ -1,10 +1,13 @@
 """Plans whose updates are encrypted: the chain learns the sum, exactly, and nothing but the sum."""
 
+from functools import lru_cache
+
 import numpy as np
 import pytest
+from gmpy2 import next_prime
 from msgspec.structs import replace
 
-from chain.codec import decode
+from chain.codec import decode, encode
 from chain.fixedpoint import from_bytes
 from chain.hashing import content_id
 from chain.ids import Hash
@@ -17,21 +20,47 @@ from consensus.events import MaskShared, PlanCancelled, SumDecrypted
 from consensus.queries import get_history, needed_payloads
 from consensus.rules.plans import check_document
 from consensus.transition import check_local_update, check_transaction
-from fl.plan.schema import FedAvg, FedSvrg, Holdout, Laplace, Masked, NoCompression, Paillier, Plan, TopK, encode_plan
+from fl.plan.schema import (
+    Encryption,
+    FedAvg,
+    FedSvrg,
+    Holdout,
+    Laplace,
+    Masked,
+    NoCompression,
+    Plan,
+    TopK,
+    encode_plan,
+)
 from fl.privacy.randomness import SeededRandom
 from fl.secure.base import get_context
 from fl.secure.paillier import Packing, PublicKey, encrypt
+from fl.secure.paillier.dealing import deal_of
+from fl.secure.paillier.member import Factors, MemberKeys, derive_factors, show_key
 from tests.consensus.harness import DEVICES, MINERS, OTHER, Chain, make_plan, make_rules
-from tests.consensus.secret import AVERAGE, SVRG, SecretChain, dealt_key, masked, paillier, secret_plan
+from tests.consensus.secret import (
+    AVERAGE,
+    SVRG,
+    SecretChain,
+    dealt_key,
+    masked,
+    own_keys,
+    paillier,
+    paillier_own,
+    secret_plan,
+)
 
 SCHEMES = pytest.mark.parametrize("how", [paillier(), masked()], ids=["paillier", "masks"])
+ALL_SCHEMES = pytest.mark.parametrize("how", [paillier(), paillier_own(), masked()], ids=["paillier", "own", "masks"])
 ALICE, BOB, CAROL, DAVE = DEVICES[:4]
 ALL = (ALICE, BOB, CAROL, DAVE)
 
 
-@SCHEMES
-@pytest.mark.parametrize("algorithm", [SVRG, AVERAGE], ids=["fedsvrg", "fedavg"])
-def test_a_plan_learns_from_sums_alone(how: Paillier | Masked, algorithm: FedSvrg | FedAvg) -> None:
+@pytest.mark.parametrize(
+    ("how", "algorithm"),
+    [(paillier(), SVRG), (paillier(), AVERAGE), (masked(), SVRG), (masked(), AVERAGE), (paillier_own(), SVRG)],
+)
+def test_a_plan_learns_from_sums_alone(how: Encryption, algorithm: FedSvrg | FedAvg) -> None:
     """Every phase settles just what the sum in the clear would give, to the bit; all are paid, nothing stays behind."""
     chain = SecretChain(secret_plan(how, algorithm=algorithm))
     while chain.entry(chain.plan).status == "running":
@@ -52,7 +81,7 @@ def test_a_plan_learns_from_sums_alone(how: Paillier | Masked, algorithm: FedSvr
 
 
 @SCHEMES
-def test_it_learns_what_the_plan_in_the_clear_learns(how: Paillier | Masked) -> None:
+def test_it_learns_what_the_plan_in_the_clear_learns(how: Encryption) -> None:
     """After two rounds the model is near that of the same plan without encryption, whose rows come in another order."""
     chain, plain = SecretChain(secret_plan(how)), Chain(make_rules(version=3))
     while chain.entry(chain.plan).status == "running":
@@ -66,8 +95,8 @@ def test_it_learns_what_the_plan_in_the_clear_learns(how: Paillier | Masked) -> 
     assert abs(model).max() > 2**18
 
 
-@SCHEMES
-def test_a_device_that_drops_out_is_not_missed(how: Paillier | Masked) -> None:
+@ALL_SCHEMES
+def test_a_device_that_drops_out_is_not_missed(how: Encryption) -> None:
     """One has shared, or might have, and never reveals: the sum is that of the others, and it is not paid."""
     chain = SecretChain(secret_plan(how))
     chain.pass_shares(*ALL)
@@ -98,7 +127,7 @@ def test_any_two_of_three_members_decrypt_the_same() -> None:
 
 
 @SCHEMES
-def test_without_enough_helpers_the_plan_ends_and_names_who_was_silent(how: Paillier | Masked) -> None:
+def test_without_enough_helpers_the_plan_ends_and_names_who_was_silent(how: Encryption) -> None:
     """No retry: parts that came late could open a second sum of the same round."""
     chain = SecretChain(secret_plan(how, retries=5))
     chain.pass_shares(*ALL)
@@ -141,14 +170,14 @@ def refusal(chain: SecretChain, key: KeyPair, body: ShareMask | DecryptSum) -> I
     return caught.value
 
 
-@SCHEMES
-def test_an_update_is_its_devices_own(how: Paillier | Masked) -> None:
+@ALL_SCHEMES
+def test_an_update_is_its_devices_own(how: Encryption) -> None:
     """Another device's bytes, those of another task, and noise are refused, at both doors."""
     chain = SecretChain(secret_plan(how))
     chain.pass_shares(*ALL)
     bodies = {device: chain.store[chain.secret(device).release.payload.id] for device in (ALICE, BOB)}
     stolen = chain.release(chain.plan, BOB, bodies[ALICE])
-    if isinstance(how, Paillier):
+    if not isinstance(how, Masked):
         with pytest.raises(Invalid) as caught:
             check_local_update(chain, chain.context(), stolen, bodies[ALICE])
         assert caught.value.rule == "update.payload"
@@ -213,8 +242,8 @@ def test_an_update_masked_on_another_fork_is_refused() -> None:
     assert "another fork" in caught.value.detail
 
 
-@SCHEMES
-def test_a_wrong_part_is_refused_and_names_its_sender(how: Paillier | Masked) -> None:
+@ALL_SCHEMES
+def test_a_wrong_part_is_refused_and_names_its_sender(how: Encryption) -> None:
     """Not another helper's, not with a bit turned, not twice, not by a stranger, not before the step."""
     chain = SecretChain(secret_plan(how))
     chain.pass_shares(*ALL)
@@ -254,8 +283,8 @@ def faults(plan: Plan) -> str:
     return caught.value.detail
 
 
-@SCHEMES
-def test_what_would_have_to_read_single_updates_is_refused_by_name(how: Paillier | Masked) -> None:
+@ALL_SCHEMES
+def test_what_would_have_to_read_single_updates_is_refused_by_name(how: Encryption) -> None:
     """Each names its field and says why."""
     plan = secret_plan(how)
     check_document(encode_plan(plan), make_rules(version=3))
@@ -271,8 +300,8 @@ def test_what_would_have_to_read_single_updates_is_refused_by_name(how: Paillier
     assert "verification.bounds.update_clip" in faults(replace(plan, fraction_bits=48))
 
 
-@SCHEMES
-def test_a_crowd_that_could_be_one_needs_noise(how: Paillier | Masked) -> None:
+@ALL_SCHEMES
+def test_a_crowd_that_could_be_one_needs_noise(how: Encryption) -> None:
     """Anybody may join under many keys; and of two devices each knows the other's update."""
     plan = secret_plan(replace(how, cohort="open"))
     assert "privacy.type" in faults(plan)
@@ -292,8 +321,56 @@ def test_a_committee_that_keeps_no_secret_is_refused() -> None:
     assert "aggregation.key" in faults(secret_plan(paillier(key=bytes(spoilt))))
 
 
+def test_a_members_key_that_is_not_its_own_is_refused_by_name() -> None:
+    """A threshold of one, no keys, other bytes, another's signature, two of one account, a modulus that is copied."""
+    assert "aggregation.threshold" in faults(secret_plan(paillier_own(threshold=1)))
+    assert "threshold 4 of 3 members" in faults(secret_plan(paillier_own(threshold=4)))
+    assert "fedchain keys committee" in faults(secret_plan(paillier_own(key=b"")))
+    assert "no members' keys" in faults(secret_plan(paillier_own(key=own_keys()[:-1])))
+    assert "no members' keys" in faults(secret_plan(paillier_own(key=dealt_key())))
+    first, second, third = decode(own_keys(), MemberKeys).members
+    spoilt = {
+        "member 1: another account signed the key": replace(second, account=OTHER.account),
+        "an account is a member twice": first,
+        "a factor in common": show_key(derive_factors(MINERS[0], first.label, 2048), MINERS[1], first.label),
+        "a factor below 65536": show_key(Factors(SMALL_PRIME, wide_prime()), MINERS[1], first.label),
+    }
+    for said, key in spoilt.items():
+        assert said in faults(secret_plan(paillier_own(key=encode(MemberKeys((first, key, third))))))
+    check_document(encode_plan(secret_plan(paillier_own())), make_rules(version=3))
+
+
+SMALL_PRIME = 65521
+
+
+@lru_cache(maxsize=1)
+def wide_prime() -> int:
+    """One that makes a modulus of 2048 bits of the small one."""
+    return int(next_prime((1 << 2047) // SMALL_PRIME + (1 << 2020)))
+
+
+def test_a_members_key_may_serve_two_plans_but_nobody_elses() -> None:
+    """The same three members, with the same keys; not under another member's name, and not beside a dealt one."""
+    chain = SecretChain(secret_plan(paillier_own()))
+    other = chain.submit(secret_plan(paillier_own(), nonce=1))
+    chain.mine()
+    assert chain.rejected == {}
+    assert chain.entry(other).status == "enrolling"
+    first, second, third = decode(own_keys(), MemberKeys).members
+    copied = show_key(derive_factors(MINERS[0], first.label, 2048), OTHER, first.label)
+    chain.submit(secret_plan(paillier_own(key=encode(MemberKeys((copied, second, third)))), nonce=2))
+    chain.mine()
+    [refused] = chain.rejected.values()
+    assert refused.rule == "plan.submit.key"
+    factors = derive_factors(MINERS[2], third.label, 2048)
+    dealt = deal_of(factors.first, factors.second, [key.account for key in MINERS], 2, SeededRandom(b"again"))
+    chain.submit(secret_plan(paillier(key=encode(dealt)), nonce=3))
+    chain.mine()
+    assert [each.rule for each in chain.rejected.values()][-1] == "plan.submit.key"
+
+
 @SCHEMES
-def test_deadlines_leave_time_to_answer(how: Paillier | Masked) -> None:
+def test_deadlines_leave_time_to_answer(how: Encryption) -> None:
     """Who waits for confirmations can't answer a step that ends before."""
     plan = secret_plan(replace(how, decrypt_blocks=1))
     assert "aggregation.decrypt_blocks" in faults(plan)
@@ -332,7 +409,7 @@ def test_members_are_paid_for_what_they_open() -> None:
 
 
 @SCHEMES
-def test_one_liar_moves_the_model_no_further_than_the_bounds(how: Paillier | Masked) -> None:
+def test_one_liar_moves_the_model_no_further_than_the_bounds(how: Encryption) -> None:
     """What it encrypts can't be seen, so the sum is cut to what honest devices can have sent together."""
     chain = SecretChain(secret_plan(how, algorithm=AVERAGE))
     chain.pass_shares(*ALL)

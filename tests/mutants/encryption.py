@@ -102,7 +102,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     Mutant(
         "two plans may have one key",
         "consensus/rules/plans.py",
-        "        if other is not None and shared_factor([modulus, other]) is not None:",
+        "        if find_clash(moduli, get_moduli(get_problem(view, name).plan)) is not None:",
         "        if False:",
         CHAIN,
     ),

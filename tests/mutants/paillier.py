@@ -10,6 +10,7 @@ _PACKING: Final = (f"{_HERE}/test_packing.py",)
 _CIPHERTEXT: Final = (f"{_HERE}/test_ciphertext.py",)
 _THRESHOLD: Final = (f"{_HERE}/test_threshold.py",)
 _OWN: Final = (f"{_HERE}/test_own.py",)
+_MEMBER: Final = (f"{_HERE}/test_member.py",)
 _LINEAR: Final = (f"{_HERE}/test_linear.py",)
 
 MUTANTS: Final = (
@@ -133,24 +134,66 @@ MUTANTS: Final = (
         _LINEAR,
     ),
     Mutant(
-        "a member with a key of its own may open the sum to anything",
-        "fl/secure/paillier/own.py",
+        "an opening may say anything",
+        "fl/secure/paillier/openings.py",
         "        if left != (1 + known * n) * power(root, n, square) % square:",
         "        if False:",
         _OWN,
     ),
     Mutant(
         "one round of weights is enough for a key made to cheat",
-        "fl/secure/paillier/own.py",
+        "fl/secure/paillier/openings.py",
         "ROUNDS: Final = 8",
         "ROUNDS: Final = 1",
         _OWN,
     ),
     Mutant(
+        "openings have a second form beyond N",
+        "fl/secure/paillier/openings.py",
+        "    if any(value >= n for value in plain) or any(",
+        "    if any(",
+        (f"{_HERE}/test_openings.py",),
+    ),
+    Mutant(
+        "a member's key may be signed by anybody",
+        "fl/secure/paillier/member.py",
+        "    if not verify(member.account, member.signature,",
+        "    if False and not verify(member.account, member.signature,",
+        _MEMBER,
+    ),
+    Mutant(
+        "a member may show another's modulus as its own",
+        "fl/secure/paillier/key.py",
+        'derived_below(n, _DOMAIN, b"root", modulus, *owner, bytes([place]))',
+        'derived_below(n, _DOMAIN, b"root", modulus, bytes([place]))',
+        _MEMBER,
+    ),
+    Mutant(
+        "two labels make one key",
+        "fl/secure/paillier/member.py",
+        'digest(_DOMAIN, b"factors", key.seed, label,',
+        'digest(_DOMAIN, b"factors", key.seed,',
+        _MEMBER,
+    ),
+    Mutant(
+        "a plan may take the modulus of another plan's member under another name",
+        "fl/secure/moduli.py",
+        "(owner == _NOBODY or (owner, modulus) != (other, their))",
+        "(owner == _NOBODY or modulus != their)",
+        ("tests/consensus/test_encryption.py",),
+    ),
+    Mutant(
+        "a dealt modulus may be a member's",
+        "fl/secure/moduli.py",
+        "    if not isinstance(how, Paillier):\n        return ()\n    try:",
+        "    if True:\n        return ()\n    try:",
+        ("tests/consensus/test_encryption.py",),
+    ),
+    Mutant(
         "the carries of members' openings are shown",
         "fl/secure/paillier/own.py",
-        "_value(polynomial, member + 1, prime) + prime * random_below(1 << _MASK_BITS, random)",
-        "_value(polynomial, member + 1, prime)",
+        "evaluate(polynomial, member + 1, prime) + prime * random_below(1 << _MASK_BITS, random)",
+        "evaluate(polynomial, member + 1, prime)",
         _OWN,
     ),
     Mutant(

@@ -26,7 +26,7 @@ from chain.keys import KeyPair
 from chain.sealing import seal, unseal
 from fl.privacy.randomness import RandomSource, SystemRandom
 from fl.secure.paillier.key import MIN_BITS, PublicKey, get_group, get_root_challenges
-from fl.secure.paillier.numbers import as_bytes, inverse, number, power, random_below
+from fl.secure.paillier.numbers import as_bytes, evaluate, inverse, number, power, random_below
 
 _SIEVE: Final = 1 << 17
 _STRETCH: Final = 1 << 17
@@ -81,7 +81,7 @@ def deal_of(first: int, second: int, members: Sequence[AccountId], threshold: in
     modulus = as_bytes([n], width)
     secret = inverse(n, order)
     polynomial = [secret, *(random_below(order, source) for _ in range(threshold - 1))]
-    shares = [_value(polynomial, place, order) for place in range(1, len(members) + 1)]
+    shares = [evaluate(polynomial, place, order) for place in range(1, len(members) + 1)]
     base = get_group(modulus).proof_base
     root = inverse(n, 4 * order)
     return PublicKey(
@@ -95,13 +95,6 @@ def deal_of(first: int, second: int, members: Sequence[AccountId], threshold: in
         ),
         tuple(as_bytes([power(each, root, n)], width) for each in get_root_challenges(modulus)),
     )
-
-
-def _value(polynomial: Sequence[int], place: int, order: int) -> int:
-    value: int = gmpy2.mpz(0)
-    for coefficient in reversed(polynomial):
-        value = (value * place + coefficient) % order
-    return value
 
 
 def open_share(key: PublicKey, keys: KeyPair) -> bytes | None:

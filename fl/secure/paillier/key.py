@@ -103,10 +103,10 @@ def _derived_square(modulus: int, label: bytes) -> int:
     return root * root % modulus
 
 
-def get_root_challenges(modulus: bytes) -> list[int]:
-    """Return the numbers whose N-th roots a key shows."""
+def get_root_challenges(modulus: bytes, *owner: bytes) -> list[int]:
+    """Return the numbers whose N-th roots a key shows: nobody but its ``owner``, where it has one, shows these."""
     n = number(modulus)
-    return [derived_below(n, _DOMAIN, b"root", modulus, bytes([place])) for place in range(ROOTS)]
+    return [derived_below(n, _DOMAIN, b"root", modulus, *owner, bytes([place])) for place in range(ROOTS)]
 
 
 def check_key(key: PublicKey, min_bits: int = MIN_BITS) -> str | None:
@@ -140,13 +140,13 @@ def _fault_of_counts(key: PublicKey) -> str | None:
     return None
 
 
-def find_modulus_fault(modulus: bytes, min_bits: int) -> str | None:
+def find_modulus_fault(modulus: bytes, min_bits: int, max_bits: int = MAX_BITS) -> str | None:
     """Return what is wrong with a modulus, None if nothing is that can be seen."""
     n, bits = number(modulus), int(number(modulus)).bit_length()
     if len(modulus) * 8 - bits >= 8:
         return "the modulus has leading zeros"
-    if not min_bits <= bits <= MAX_BITS:
-        return f"a modulus of {bits} bits: {min_bits} … {MAX_BITS} are allowed"
+    if not min_bits <= bits <= max_bits:
+        return f"a modulus of {bits} bits: {min_bits} … {max_bits} are allowed"
     if n % 2 == 0:
         return "the modulus is even"
     if gcd(n, _small_primes_product()) != 1:
@@ -185,7 +185,7 @@ def find_units_fault(modulus: bytes, elements: Sequence[bytes]) -> str | None:
     return None
 
 
-def find_roots_fault(modulus: bytes, roots: Sequence[bytes]) -> str | None:
+def find_roots_fault(modulus: bytes, roots: Sequence[bytes], *owner: bytes) -> str | None:
     """Return what is wrong with the roots that show that r -> r^N is one to one."""
     if len(roots) != ROOTS:
         return f"{len(roots)} roots, not {ROOTS}"
@@ -193,7 +193,7 @@ def find_roots_fault(modulus: bytes, roots: Sequence[bytes]) -> str | None:
     fault = find_units_fault(modulus, roots)
     if fault is not None:
         return fault
-    for root, challenge in zip(roots, get_root_challenges(modulus), strict=True):
+    for root, challenge in zip(roots, get_root_challenges(modulus, *owner), strict=True):
         if power(number(root), n, n) != challenge:
             return "a root is wrong: nobody can be sure that a ciphertext has one opening"
     return None

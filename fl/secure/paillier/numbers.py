@@ -72,6 +72,14 @@ def product(values: Iterable[int], modulus: int) -> int:
     return result
 
 
+def whole_product(values: Iterable[int]) -> int:
+    """Return the product of the values."""
+    result: int = gmpy2.mpz(1)
+    for value in values:
+        result *= value
+    return result
+
+
 def are_units(values: Sequence[int], modulus: int) -> bool:
     """Has each value, all above 0, an inverse modulo ``modulus``? One gcd, of their product."""
     return gcd(product(values, modulus), modulus) == 1
@@ -153,6 +161,14 @@ class FixedBase:
 def factorial(count: int) -> int:
     """Return count!."""
     value: int = gmpy2.fac(count)
+    return value
+
+
+def evaluate(polynomial: Sequence[int], place: int, modulus: int) -> int:
+    """Return the value at a place of a polynomial, its coefficients from the lowest, modulo ``modulus``."""
+    value: int = gmpy2.mpz(0)
+    for coefficient in reversed(polynomial):
+        value = (value * place + coefficient) % modulus
     return value
 
 

@@ -18,13 +18,9 @@ them see random numbers (Shamir 1979), and of the rest ciphertexts (DCR, as in `
 Head-room. M = Σ v_i·2^(s·i) with s·n <= bits(P) - 3 is within ±P/2 for sums of K devices (``packing``). Σ (f + P·u) of
 K <= 2^20 devices is below 2^20·P·2^128 < 2^(bits(N) - 1) <= N, as P < 2^(bits(N) - 149).
 
-Checks. A member may have made its key to cheat, so its N is taken for no more than ``check_own_keys`` shows: r -> r^N
-is one to one, so a ciphertext holds one m, and no factor is below 2^16. (What else is wrong with its factors harms its
-own shares' secrecy alone.) A part is checked for all ciphertexts at once, ``ROUNDS`` times with weights ε_i of 16 bits
-from the digest of all: Π c_i^ε_i = (1 + Σ ε_i m_i·N)·(Π r_i^ε_i)^N modulo N². Units modulo N² are the product of the
-powers of 1 + N and the N-th powers; so if m_i were off by δ_i from what is in c_i, Σ ε_i δ_i would be 0 modulo N, and
-modulo a prime l > 2^16 of it that does not divide some δ_i: one value of that ε_i at most is right, of 2^16; eight
-times, 2^-128. (r_i may be wrong by a root of 1, which nobody uses.)
+Checks. A member may have made its key to cheat, so its N is taken for no more than ``member`` shows of it, and its part
+is an opening that is checked with just that (``openings``). What else is wrong with its factors harms its own shares'
+secrecy alone.
 
 A device can send members shares of no polynomial. Then the sum depends on whose parts are used: nodes use the same, and
 a liar gets wrong sums, as it does by wrong values.
@@ -33,92 +29,50 @@ Rules of this file: what strangers send gives a fault in words; sizes first.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Annotated, Final
+from typing import Final
 
 import gmpy2
-from msgspec import Meta
 
-from chain.codec import Record
 from chain.fixedpoint import Int64Vector
 from chain.hashing import digest
-from chain.ids import AccountField
+from chain.ids import AccountId
 from fl.privacy.randomness import RandomSource
 from fl.secure.paillier.ciphertext import add_ciphertexts, check_ciphertexts, encrypt_plaintexts
-from fl.secure.paillier.dealing import are_close, safe_prime
-from fl.secure.paillier.key import (
-    MAX_BITS,
-    MIN_BITS,
-    find_committee_fault,
-    find_modulus_fault,
-    find_roots_fault,
-    get_group,
-    get_root_challenges,
-    shared_factor,
-)
+from fl.secure.paillier.key import MIN_BITS, find_committee_fault, shared_factor
+from fl.secure.paillier.member import Factors, MemberKey, find_member_fault
 from fl.secure.paillier.numbers import (
-    are_units,
     as_bytes,
+    evaluate,
     inverse,
     lagrange,
     number,
     numbers,
-    power,
-    product_of_powers,
     random_below,
     secret_power,
-    weights,
 )
+from fl.secure.paillier.openings import find_opening_fault, read_plaintexts
 from fl.secure.paillier.packing import Packing, pack
 
 MAX_DEVICES: Final = 1 << 20
-ROUNDS: Final = 8
-_ROUND_BITS: Final = 16
 _MASK_BITS: Final = 128
-_FIELD_SPARE: Final = 150
+FIELD_SPARE: Final = 150
 """Bits of N that P has less: 20 for the sum, 128 for u, 2 for the bounds' sake."""
 _DOMAIN: Final = b"fedchain/paillier/own"
 
 
 @dataclass(frozen=True, slots=True)
-class Factors:
-    """A member's secret: the safe primes of its modulus."""
-
-    first: int = field(repr=False)
-    second: int = field(repr=False)
-
-
-class OwnKey(Record):
-    """A member's modulus N, and N-th roots of the numbers that follow from it (``key``)."""
-
-    modulus: Annotated[bytes, Meta(min_length=1, max_length=MAX_BITS // 8)]
-    roots: tuple[bytes, ...]
-
-
-class OwnKeys(Record):
-    """A committee: who are members, each one's key, and how many open a sum together."""
+class OwnKeys:
+    """A committee: its members' keys, a member's number being its place, and how many open a sum together."""
 
     threshold: int
-    members: tuple[AccountField, ...]
-    keys: tuple[OwnKey, ...]
+    keys: tuple[MemberKey, ...]
 
-
-def draw_factors(bits: int, random: RandomSource) -> Factors:
-    """Return fresh factors of a modulus of ``bits`` bits; from a stream that repeats, the same ones again."""
-    first = second = safe_prime(bits // 2, random)
-    while are_close(first, second, bits):
-        second = safe_prime(bits // 2, random)
-    return Factors(first, second)
-
-
-def get_own_key(factors: Factors) -> OwnKey:
-    """Return what a member shows of its key."""
-    n = factors.first * factors.second
-    width = (int(n).bit_length() + 7) // 8
-    modulus = as_bytes([n], width)
-    root = inverse(n, (factors.first - 1) * (factors.second - 1))
-    return OwnKey(modulus, tuple(as_bytes([secret_power(x, root, n)], width) for x in get_root_challenges(modulus)))
+    @property
+    def members(self) -> tuple[AccountId, ...]:
+        """The members' accounts."""
+        return tuple([AccountId(key.account) for key in self.keys])
 
 
 def check_own_keys(keys: OwnKeys, min_bits: int = MIN_BITS) -> str | None:
@@ -126,26 +80,24 @@ def check_own_keys(keys: OwnKeys, min_bits: int = MIN_BITS) -> str | None:
     fault = find_committee_fault(keys.members, keys.threshold)
     if fault is not None:
         return fault
-    if len(keys.keys) != len(keys.members):
-        return f"{len(keys.keys)} keys for {len(keys.members)} members"
-    for member, key in enumerate(keys.keys):
-        fault = find_modulus_fault(key.modulus, min_bits) or find_roots_fault(key.modulus, key.roots)
-        if fault is not None:
-            return f"member {member}: {fault}"
     if len({_bits(key) for key in keys.keys}) != 1:
         return "the members' moduli have different sizes"
+    for member, key in enumerate(keys.keys):
+        fault = find_member_fault(key, min_bits)
+        if fault is not None:
+            return f"member {member}: {fault}"
     pair = shared_factor([key.modulus for key in keys.keys])
     return None if pair is None else f"the moduli of members {pair[0]} and {pair[1]} have a factor in common"
 
 
-def _bits(key: OwnKey) -> int:
+def _bits(key: MemberKey) -> int:
     return int(number(key.modulus)).bit_length()
 
 
 @lru_cache(maxsize=8)
 def get_field(bits: int) -> int:
     """Return P for moduli of so many bits: the first prime above 2^(bits - 150)."""
-    value: int = gmpy2.next_prime(gmpy2.mpz(1) << (bits - _FIELD_SPARE))
+    value: int = gmpy2.next_prime(gmpy2.mpz(1) << (bits - FIELD_SPARE))
     return value
 
 
@@ -153,7 +105,7 @@ def get_packing(keys: OwnKeys, value_bits: int, devices: int, dimension: int) ->
     """Return the packing under a committee's keys. ``ValueError`` where sums can't fit."""
     if devices > MAX_DEVICES:
         raise ValueError(f"sums of {devices} devices: at most {MAX_DEVICES}")
-    return Packing(value_bits, devices, dimension, _bits(keys.keys[0]) - _FIELD_SPARE)
+    return Packing(value_bits, devices, dimension, _bits(keys.keys[0]) - FIELD_SPARE)
 
 
 def shares_bytes(keys: OwnKeys, packing: Packing) -> int:
@@ -185,7 +137,7 @@ def encrypt_shares(keys: OwnKeys, packing: Packing, values: Int64Vector, context
             encrypt_plaintexts(
                 key.modulus,
                 [
-                    _value(polynomial, member + 1, prime) + prime * random_below(1 << _MASK_BITS, random)
+                    evaluate(polynomial, member + 1, prime) + prime * random_below(1 << _MASK_BITS, random)
                     for polynomial in polynomials
                 ],
                 _context(context, member),
@@ -194,13 +146,6 @@ def encrypt_shares(keys: OwnKeys, packing: Packing, values: Int64Vector, context
             for member, key in enumerate(keys.keys)
         ]
     )
-
-
-def _value(polynomial: Sequence[int], place: int, prime: int) -> int:
-    value: int = gmpy2.mpz(0)
-    for coefficient in reversed(polynomial):
-        value = (value * place + coefficient) % prime
-    return value
 
 
 def _context(context: bytes, member: int) -> bytes:
@@ -263,24 +208,8 @@ def check_own(keys: OwnKeys, total: bytes, member: int, part: bytes) -> str | No
     """Return what is wrong with a member's part of the sum under its key, None if it is what is in there."""
     if not 0 <= member < len(keys.keys):
         return f"there is no member {member}"
-    if len(part) != len(total):
-        return f"{len(part)} bytes of an opening, not {len(total)}"
-    modulus = keys.keys[member].modulus
-    group = get_group(modulus)
-    n, square, width = group.modulus, group.square, group.width
-    values = numbers(part, width)
-    plain, roots = values[::2], values[1::2]
-    if any(value >= n for value in plain) or any(not 0 < root < n for root in roots) or not are_units(roots, n):
-        return f"a number of member {member} is not below N, or has no inverse"
-    ciphertexts, seed = numbers(total, 2 * width), digest(_DOMAIN, b"opening", modulus, total, part)
-    for turn in range(ROUNDS):
-        shares = weights(digest(_DOMAIN, b"turn", seed, bytes([turn])), len(roots), _ROUND_BITS)
-        left = product_of_powers(ciphertexts, shares, square, _ROUND_BITS)
-        known = sum(share * value for share, value in zip(shares, plain, strict=True)) % n
-        root = product_of_powers(roots, shares, n, _ROUND_BITS)
-        if left != (1 + known * n) * power(root, n, square) % square:
-            return f"the opening of member {member} is wrong: this is not what is in the sum"
-    return None
+    fault = find_opening_fault(keys.keys[member].modulus, total, part)
+    return None if fault is None else f"of member {member}: {fault}"
 
 
 def combine_own(keys: OwnKeys, packing: Packing, parts: Mapping[int, bytes]) -> tuple[int, ...] | None:
@@ -291,12 +220,12 @@ def combine_own(keys: OwnKeys, packing: Packing, parts: Mapping[int, bytes]) -> 
     members = sorted(parts)[: keys.threshold]
     if len(members) < keys.threshold:
         return None
-    prime, width = get_field(_bits(keys.keys[0])), len(keys.keys[0].modulus)
+    prime = get_field(_bits(keys.keys[0]))
     scale = gmpy2.fac(len(keys.keys))
     places = [member + 1 for member in members]
     back = inverse(scale, prime)
     factors = [lagrange(places, place, 0, scale) * back % prime for place in places]
-    columns = zip(*(numbers(parts[member], width)[::2] for member in members), strict=True)
+    columns = zip(*(read_plaintexts(keys.keys[member].modulus, parts[member]) for member in members), strict=True)
     sums = [sum(factor * each for factor, each in zip(factors, column, strict=True)) % prime for column in columns]
     if len(sums) != packing.ciphertexts:
         return None
