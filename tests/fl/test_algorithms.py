@@ -236,6 +236,16 @@ def test_what_is_clipped_passes_the_exact_norm_check(values: list[float], bound:
         assert np.all(np.abs(release - exact) <= 1.0 + 1e-6 * np.abs(exact))
 
 
+@pytest.mark.parametrize("size", [4, 90])
+def test_many_values_below_a_bound_are_together_above_it(size: int) -> None:
+    """No value tells of it: the length does, whether it is far above the bound or above it by a rounding."""
+    for excess in (0.3, 2.0**-30, -(2.0**-30), -0.4, -0.9):
+        vector = np.full(size, 5.0 / np.sqrt(size)) * (1.0 + excess)
+        release = clipped(vector, Fraction(5), 20)
+        assert squared_norm(release) <= (5 << 20) ** 2
+        assert (release == to_fixed(vector, 20)).all() == (squared_norm(to_fixed(vector, 20)) <= (5 << 20) ** 2)
+
+
 def test_training_that_diverges_releases_nothing() -> None:
     """A linear model with an absurd step leaves float64: DivergenceError, not a vector of nonsense."""
     problem = make_problem(3, "linear", algorithm=FedAvg(Number.of("1e10"), 50, 1), l2="1")
