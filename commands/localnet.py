@@ -61,6 +61,7 @@ _OUT = Path("build/localnet")
     epilog=example(
         "fedchain localnet run examples/heart/plan.toml --data examples/heart/data --out build/heart",
         "fedchain localnet run plan.toml --data my-data --miners 2 --rounds 5",
+        "fedchain localnet run plan.toml --data my-data --kill miner-2@3 --kill va@2",
     )
 )
 @command
@@ -77,6 +78,25 @@ def run(
         float, typer.Option("--timeout", metavar="SECONDS", min=1, help="How long the plan may take.")
     ] = 3600.0,
     light: LightOption = 0,
+    kill: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--kill",
+            metavar="NAME@ROUND",
+            help="Kill this node (kill -9) in the middle of that round. Can be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    restart: Annotated[
+        float | None,
+        typer.Option(
+            "--restart",
+            metavar="SECONDS",
+            min=0,
+            help="Start those that were killed again after so long; else they stay dead.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Train a plan on a network of separate processes and compare the result.
@@ -84,14 +104,19 @@ def run(
     Starts miners and one device a data file, submits the plan, runs it to its end, compares the federated model
     with the central one and each device alone, and writes summary.json, loss.png, model.npz and the logs.
 
+    With --kill it shows what a plan does when a member of its committee, a miner or a device dies; what it could not go
+    on without is refused before it starts.
+
     Exit code 0 only if all nodes agree on head, state root and model, and no coin was made or lost. What an earlier
     run left in the same --out is replaced.
     """
     from node.localnet import show
+    from node.localnet.kills import parse_kill
     from node.localnet.progress import Progress
     from node.localnet.run import run_localnet
 
-    spec = LocalnetSpec(plan, data, out, miners, engine.value, block_ms, seed, rounds, timeout, light)
+    kills = tuple(map(parse_kill, kill or ()))
+    spec = LocalnetSpec(plan, data, out, miners, engine.value, block_ms, seed, rounds, timeout, light, kills, restart)
     with Progress(diagnostics) as progress:
         summary = asyncio.run(run_localnet(spec, progress))
     if as_json:

@@ -123,7 +123,7 @@ def picture(
     parts = list(material.train.values())
     federated = [*chain["losses"], mean_objective(problem, model, parts)]
     rows_of = {"federated": scores["federated"], "central": scores["central"]}
-    nodes = chain["miners"] + chain["devices"]
+    nodes = chain["miners"] + chain["devices"] - len(chain["dead"])
     return LearningFigure(
         title=problem.plan.title,
         subtitle=(

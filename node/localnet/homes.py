@@ -30,6 +30,7 @@ from node.config import Config, DeviceSettings, LogSettings, MiningSettings, Net
 from node.errors import LocalnetError
 from node.home import create_home
 from node.localnet.devices import check_devices
+from node.localnet.kills import check_kills
 from node.localnet.processes import LIGHT, NodeHome
 from node.localnet.spec import (
     DELTA_MS,
@@ -95,6 +96,7 @@ def lay_out(spec: LocalnetSpec) -> Layout:
     if spec.light > len(data):
         raise LocalnetError(f"{spec.light} light devices of {len(data)}", "name fewer with --light, or add data files")
     check_devices(files, plan)
+    check_kills(spec, plan, miners, list(data))
     prepare_out(spec.out)
     plan_file = spec.out / "plan.toml"
     keys = {name: _key(spec, name) for name in names}

@@ -16,6 +16,7 @@ from chain.wholefile import write_text
 from node.client import Client, ClientError
 from node.errors import LocalnetError
 from node.localnet.homes import Layout, lay_out
+from node.localnet.kills import Killer
 from node.localnet.processes import LIGHT, NodeProcess, child_environment
 from node.localnet.progress import Progress
 from node.localnet.spec import LocalnetSpec
@@ -39,16 +40,20 @@ async def run_localnet(spec: LocalnetSpec, progress: Progress) -> dict[str, Any]
     async with AsyncExitStack() as stack:
         processes = await start_network(layout, stack, progress)
         nodes = await open_clients(layout, processes, stack)
+        names = {(await node.client.status()).account: node.name for node in nodes}
+        killer = Killer(spec, layout.plan, processes, nodes, stack)
         plan = await submit_plan(layout, progress)
-        await watch_plan(nodes, processes, plan, started, progress, spec.timeout_s)
+        await watch_plan(nodes, processes, plan, started, progress, spec.timeout_s, killer)
+        await killer.finish(progress)
         progress.say("pausing the miners, so that all heads come together")
-        await asyncio.gather(*(node.client.call("miner.pause") for node in nodes if node.role == "miner"))
-        full = [node for node in nodes if node.role != LIGHT]
+        alive = [node for node in nodes if node.name not in killer.dead]
+        await asyncio.gather(*(node.client.call("miner.pause") for node in alive if node.role == "miner"))
+        full = [node for node in alive if node.role != LIGHT]
         if not await wait_for_agreement(full, AGREE_SECONDS):
             progress.say("[red]the nodes have not come to one head[/]")
         record = await read_chain(full, plan)
-        names = {(await node.client.status()).account: node.name for node in nodes}
-        summary = _head(spec, layout) | chain_part(record, names, layout.genesis)
+        summary = _head(spec, layout) | {"killed": killer.report(), "dead": list(killer.dead)}
+        summary |= chain_part(record, names, layout.genesis)
         await export_model(layout, plan)
         peaks = {process.home.name: process.peak_rss_mb() for process in processes}
     summary["exit_codes"] = {process.home.name: process.exit_code for process in processes}
@@ -178,6 +183,7 @@ async def watch_plan(
     started: float,
     progress: Progress,
     timeout_s: float,
+    killer: Killer | None = None,
 ) -> None:
     """Show the plan's progress until it is finished. ``LocalnetError`` if it is cancelled or takes too long."""
     watcher = Watcher(nodes, plan, started)
@@ -194,8 +200,11 @@ async def watch_plan(
                 f"the plan is at round {glance.rounds} of {glance.max_rounds} after {timeout_s:.0f} s",
                 "give it more time with --timeout",
             )
+        if killer is not None:
+            await killer.look(watcher, progress)
         for process in processes:
-            process.check()
+            if killer is None or process.home.name not in killer.dead:
+                process.check()
         await asyncio.sleep(_POLL_SECONDS)
 
 

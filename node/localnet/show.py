@@ -56,13 +56,17 @@ def _in_coins(amounts: dict[str, int]) -> dict[str, str]:
 
 
 def _agreement(summary: dict[str, Any]) -> Text:
-    nodes = summary["miners"] + summary["devices"]
+    nodes = summary["miners"] + summary["devices"] - len(summary["dead"])
     text = Text()
     if summary["agreed"]:
         text.append(f"All {nodes} nodes agree", style="bold green")
     else:
         text.append(f"The {nodes} nodes do NOT agree", style="bold red")
     text.append(f" at block {summary['blocks']}, after {summary['rounds']} rounds, in {summary['seconds']:.0f} s\n")
+    for killed in summary["killed"]:
+        back = "came back" if killed["restarted"] else "stayed dead"
+        where = f"in round {killed['round']}, in its {killed['step'] or 'last'} step"
+        text.append(f"  killed     {killed['node']} {where}; it {back}\n")
     for label, name in (("head", "head"), ("state root", "state_root"), ("model", "model_digest")):
         text.append(f"  {label:<11}{summary[name]}\n")
     text.append(

@@ -36,11 +36,20 @@ def unbonding_blocks(block_ms: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
+class Kill:
+    """A node that is killed in the middle of a round; rounds count from 1."""
+
+    name: str
+    round: int
+
+
+@dataclass(frozen=True, slots=True)
 class LocalnetSpec:
     """One run: a plan, a directory with one file a device, and the network to make.
 
-    ``rounds`` overrides the plan's. The last ``light`` devices run without a chain. With a ``seed`` all keys are drawn
-    from it, so that the same seed gives the same accounts (never use such keys elsewhere); without one they are random.
+    ``kills`` die in mid-run, and are started again after ``restart_s`` seconds, if that is set. ``rounds`` overrides
+    the plan's. The last ``light`` devices run without a chain. With a ``seed`` all keys are drawn from it, so that the
+    same seed gives the same accounts (never use such keys elsewhere); without one they are random.
     """
 
     plan: Path
@@ -53,6 +62,8 @@ class LocalnetSpec:
     rounds: int | None = None
     timeout_s: float = 3600.0
     light: int = 0
+    kills: tuple[Kill, ...] = ()
+    restart_s: float | None = None
 
     def key_seed(self, name: str) -> bytes | None:
         """Return the 32-byte key seed of a node, ``None`` for a random one."""

@@ -46,10 +46,13 @@ class Watcher:
         self._plan = plan
         self._started = started
         self._count = UpdateCount()
+        self.task: TaskView | None = None
+        self.rounds = 0
 
     async def glance(self) -> RunGlance:
         """Return the run as it is now. Nodes that do not answer are shown as down, never fatal here."""
         standing, task, rounds = await self._read_plan()
+        self.task, self.rounds = task, standing.rounds if standing else 0
         # Asked after the rounds, so that the updates counted are never behind them.
         statuses = await asyncio.gather(*(_status(node) for node in self._nodes))
         up = [status for status in statuses if status is not None]
