@@ -214,6 +214,7 @@ async def _cancel(node: "Client", name: str, timeout_s: float | None) -> tuple[s
     from chain.transaction import CancelPlan
 
     plan = await find_plan(node, name)
+    await node.plan(plan)  # one that is not there would wait in the pool, and all that this account sends behind it
     transaction = await node.send(CancelPlan(Hash(bytes.fromhex(plan))))
     if timeout_s is not None:
         await node.wait_for_transaction(transaction, timeout_s=timeout_s)

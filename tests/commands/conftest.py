@@ -57,7 +57,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveNode]:
         assert started.get("home") == str(home), "the node did not start"
         yield LiveNode(home, place / "plan.toml", data, account)
         done("node", "stop", "--home", home)
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
     finally:
         if process.poll() is None:
             process.kill()
@@ -111,9 +111,9 @@ min_samples = 10
 max_samples = 1000
 
 [deadlines]
-enrol_blocks = 100
-reveal_blocks = 100
-open_blocks = 100
+enrol_blocks = 600
+reveal_blocks = 600
+open_blocks = 600
 confirmations = 1
 
 [verification]

@@ -134,7 +134,7 @@ def finished(live: LiveNode) -> str:
     assert submitted["escrow"] == sum(submitted["cost"].values())
     plan = submitted["plan"]
     assert fedchain("device", "join", plan[:8], "--home", live.home).code == 0
-    answer = fedchain("plan", "watch", plan[:8], "--home", live.home, "--timeout", 60, "--json")
+    answer = fedchain("plan", "watch", plan[:8], "--home", live.home, "--timeout", 180, "--json")
     assert answer.code == 0, answer.err
     events = [json.loads(line) for line in answer.out.splitlines()]
     assert [one["round"]["round"] for one in events if one["event"] == "round"] == [0, 1]
@@ -230,7 +230,7 @@ def test_a_plan_is_cancelled_by_its_owner_and_watching_it_says_so(live: LiveNode
     other.write_text(live.plan_file.read_text().replace("nonce = 1", "nonce = 2"))
     plan = done("plan", "submit", other, "--home", live.home, "--wait")["plan"]
     assert done("plan", "cancel", plan, "--home", live.home, "--wait")["state"] == "included"
-    answer = fedchain("plan", "watch", plan, "--home", live.home, "--timeout", 30)
+    answer = fedchain("plan", "watch", plan, "--home", live.home, "--timeout", 120)
     assert answer.code == 1
     assert "cancelled" in answer.out
     assert "cancelled by its owner" in answer.err

@@ -76,7 +76,7 @@ def test_a_cancelled_device_does_not_wait_for_the_compiler(monkeypatch: pytest.M
     problem, data = make_problem(3, "linear"), DenseData(np.ones((2, 3)), np.zeros(2))
     began = time.monotonic()
     warm.warm_up_lightly(problem, data, lambda: time.monotonic() > began + 0.3)
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 40
     assert [process.returncode for process in started] == [-9]
 
 

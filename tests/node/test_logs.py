@@ -114,7 +114,7 @@ def test_a_terminal_that_takes_nothing_stops_nobody(tmp_path):
     log = NodeLog(LogSettings(), tmp_path / "log", terminal)
     for number in range(3000):
         log.logger.info("x" * 80, number=number)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
     log.close()
     assert [line["number"] for line in lines_of(tmp_path / "log")] == list(range(3000))
     os.close(reading)  # what was blocked ends

@@ -147,7 +147,7 @@ def read_log_lines(home: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in (home / "logs" / "node.log").read_text().splitlines()]
 
 
-async def until(condition, *, seconds: float = 20.0, what: str = "") -> None:
+async def until(condition, *, seconds: float = 60.0, what: str = "") -> None:
     """Wait until ``condition()`` (or what it awaits) is true."""
     end = time.monotonic() + seconds
     while True:
@@ -201,7 +201,7 @@ class NodeProcess:
 
     def errors(self) -> str:
         """What it wrote to standard error; waits for its end."""
-        self.process.wait(20)
+        self.process.wait(60)
         self._errors.seek(0)
         return self._errors.read()
 
@@ -209,7 +209,7 @@ class NodeProcess:
         """Send a signal; return the exit code and the seconds it took."""
         began = time.monotonic()
         self.process.send_signal(number)
-        return self.process.wait(20), time.monotonic() - began
+        return self.process.wait(60), time.monotonic() - began
 
 
 def with_port(config: Config, *, network: int | None = None, rpc: int | None = None) -> Config:

@@ -92,7 +92,7 @@ async def test_a_plan_goes_from_a_program_to_a_model(tmp_path):
 
         name, transaction = await node.submit_plan(plan)
         assert name == plan_id(plan)
-        await node.wait_for_transaction(transaction, timeout_s=30)
+        await node.wait_for_transaction(transaction, timeout_s=60)
         with_task: list[str] = []
 
         async def has_task() -> bool:

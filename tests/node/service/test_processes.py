@@ -100,7 +100,7 @@ async def record_a_run(tmp_path: Path, genesis: Genesis) -> tuple[Path, Path]:
             listening = json.loads((home / "rpc.json").read_text())["listening"]
             async with running_service(peer, make_config(connect=[listening])) as other:
                 id = await client.transfer(KeyPair(b"x" * 32).account, 10)
-                await client.wait_for_transaction(id, timeout_s=20)
+                await client.wait_for_transaction(id, timeout_s=60)
                 async with type(client)(other.running.url) as beside:
                     await until(lambda: _is_at(beside, 5))
         code, _ = await asyncio.to_thread(node.stop)

@@ -266,7 +266,7 @@ async def test_peers_wait_when_much_waits_for_the_core():
     await asyncio.wait_for(waiting, 10)
     await desk.rest()
     assert len(desk.core.seen) == 100
-    await asyncio.wait_for(desk.runner.has_room(), 1)
+    await asyncio.wait_for(desk.runner.has_room(), 10)
 
 
 async def test_ticks_do_not_pile_up():
@@ -438,7 +438,7 @@ async def test_a_stop_does_not_wait_for_a_job_that_hears_nothing(monkeypatch):
     await until(lambda: len(begun) == 1)
     started = time.monotonic()
     assert not await shop.workers.stop(0.2)
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 10, "the job hears nothing for 20 s"
     release.set()
     await asyncio.sleep(0.1)
     assert shop.ends == []

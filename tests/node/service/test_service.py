@@ -50,7 +50,7 @@ async def test_two_nodes_find_each_other_and_agree(tmp_path):
         (peer,) = await second.peers()
         assert peer.peer == (await first.status()).account
         id = await second.transfer(KeyPair(b"x" * 32).account, 10, RICH)
-        included = await second.wait_for_transaction(id, timeout_s=20)
+        included = await second.wait_for_transaction(id, timeout_s=60)
         assert (await first.transaction(id)).block == included.block
         assert (await second.supply()).minted > 0
         await until(lambda: agree(first, second, height=included.height + 1))
