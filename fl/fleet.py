@@ -131,7 +131,7 @@ class NumberedFleet:
     """
 
     def __init__(self, problem: Problem, fleet: Fleet, threads: int) -> None:
-        from fl.kernels import fleet as kernels
+        from fl.kernels import fleet_features as kernels
         from fl.models.compute import KINDS
 
         self.fleet, self.kind = fleet, KINDS[problem.model.loss]
@@ -301,7 +301,7 @@ class FleetExchanges:
 
     def _holders(self, chosen: Ints) -> "_Holders":
         """Return who has the features among these devices: mostly the same ones as the last time."""
-        from fl.kernels import fleet as kernels
+        from fl.kernels import fleet_features as kernels
 
         numbered, chosen = self._numbered, np.sort(chosen)
         if self._last is None or not np.array_equal(self._last.devices, chosen):

@@ -16,15 +16,12 @@ from numpy.typing import NDArray
 
 from chain.fixedpoint import Float64Vector
 from fl.kernels.compiled import kernel
+from fl.kernels.fleet_features import Ints, Local, find_widest
+from fl.kernels.fleet_pass import ONE, PORTION, Words, draw_rows, find_steps, go_through
 from fl.kernels.lanes import fetch
-from fl.kernels.losses import BLOCK, judge_block, residual_soon
-from fl.kernels.shuffle import shuffle, shuffle_blocks
-from fl.kernels.sparse import find_factors, most_entries
+from fl.kernels.losses import BLOCK, judge_block
+from fl.kernels.sparse import most_entries
 
-ONE: Final = np.uint64(1)
-"""Places in arrays are unsigned where it counts: of a signed one the compiler asks whether it counts from the end."""
-PORTION: Final = 512
-"""Entries whose factors are found together, and a row's more: they stay in the nearest cache with what moves."""
 LINE: Final = 8
 """Numbers of eight bytes that memory brings at a time."""
 LIMB_BITS: Final = 27
@@ -33,60 +30,9 @@ VALUE_MAX: Final = 2.0**53
 NEARLY: Final = 1.0 - 2.0**-30
 """What is below this share of a bound is below it, whatever rounding did to the sum of squares."""
 
-Ints = NDArray[np.int64]
-Local = NDArray[np.uint32]
-"""A device's own numbers of features; 16 bits each where no device has more than 65,536."""
-Words = NDArray[np.uint64]
 Flags = NDArray[np.bool_]
 Limbs = NDArray[np.int64]
 """(d, 2): the low and the middle limb of each sum."""
-
-
-@kernel
-def count_features(
-    devices: Ints, offsets: Ints, starts: Ints, indices: NDArray[np.int32], sizes: Ints, features: int
-) -> None:
-    """Write m_k, the number of different features, of these devices to ``sizes``."""
-    seen = np.full(features, -1, dtype=np.int64)
-    for k in devices:
-        count = 0
-        for e in range(starts[offsets[k]], starts[offsets[k + 1]]):
-            j = indices[e]
-            if seen[j] != k:
-                seen[j] = k
-                count += 1
-        sizes[k] = count
-
-
-@kernel
-def name_features(
-    devices: Ints,
-    offsets: Ints,
-    starts: Ints,
-    indices: NDArray[np.int32],
-    spans: Ints,
-    own: Ints,
-    presence: Ints,
-    local: Local,
-    features: int,
-) -> None:
-    """Write each device's features, rising, with n_k^j behind ``spans[k]``, and the entries' local numbers."""
-    counts = np.zeros(features, dtype=np.int64)
-    place = np.zeros(features, dtype=np.int64)
-    for k in devices:
-        counts[:] = 0
-        first, last = starts[offsets[k]], starts[offsets[k + 1]]
-        for e in range(first, last):
-            counts[indices[e]] += 1
-        at = spans[k]
-        for j in range(features):
-            if counts[j] > 0:
-                own[at] = j
-                presence[at] = counts[j]
-                place[j] = at - spans[k]
-                at += 1
-        for e in range(first, last):
-            local[e] = place[indices[e]]
 
 
 @kernel
@@ -122,57 +68,6 @@ def keep(vector: Float64Vector, said: Ints, at: int) -> None:
     """Write ``vector``, whole numbers, to ``said`` from ``at`` on."""
     for i in range(vector.size):
         said[at + i] = np.int64(vector[i])
-
-
-@kernel
-def count_holders(
-    devices: Ints, offsets: Ints, spans: Ints, own: Ints, presence: Ints, rows: Ints, counts: Ints, holders: Ints
-) -> None:
-    """Add n_k, n_k^j and 1 at the features of each of these devices."""
-    for k in devices:
-        for at in range(spans[k], spans[k + 1]):
-            rows[own[at]] += offsets[k + 1] - offsets[k]
-            counts[own[at]] += presence[at]
-            holders[own[at]] += 1
-
-
-@kernel
-def draw_order(order: Ints, state: np.uint64, swaps: Ints) -> None:
-    """Write 0 … n − 1 as ``fl.kernels.shuffle.shuffle`` permutes it; ``swaps`` is room for n numbers.
-
-    The numbers that are drawn don't depend on the swaps: they come first, all at once. Remainders are found in
-    float64, the high and the low half of a word in turn, exact below 2**20 rows; what that can't do goes word by word.
-    """
-    for i in range(order.size):
-        order[i] = i
-    if order.size >= 2**20:
-        shuffle(order, state)
-        return
-    is_sure = True
-    for i in range(order.size - 1):
-        word = state + np.uint64(i + 1) * np.uint64(0x9E3779B97F4A7C15)
-        word = (word ^ (word >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        word = (word ^ (word >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        word = word ^ (word >> np.uint64(31))
-        is_sure = is_sure and bool(word < np.uint64(0xFFFFFFFFFFF00000))  # in no last, cut off run: none is drawn again
-        bound = float(order.size - i)
-        high = float(np.int64(word >> np.uint64(32)))
-        rest = high - np.floor(high / bound) * bound
-        rest = rest + bound if rest < 0.0 else rest
-        rest = rest - bound if rest >= bound else rest
-        whole = rest * 4294967296.0 + float(np.int64(word & np.uint64(0xFFFFFFFF)))
-        rest = whole - np.floor(whole / bound) * bound
-        rest = rest + bound if rest < 0.0 else rest
-        rest = rest - bound if rest >= bound else rest
-        swaps[i] = np.int64(rest)
-    if not is_sure:
-        shuffle(order, state)
-        return
-    for i in range(order.size - 1):
-        last = order.size - 1 - i
-        swap = order[last]
-        order[last] = order[swaps[i]]
-        order[swaps[i]] = swap
 
 
 @kernel
@@ -316,177 +211,6 @@ def sum_gradients(
 
 
 @kernel
-def finish(
-    rows: int,
-    columns: int,
-    decay: Float64Vector,
-    drift: Float64Vector,
-    moved: Float64Vector,
-    done: Ints,
-    missed: Ints,
-    ratio: Float64Vector,
-    power: Float64Vector,
-    total: Float64Vector,
-) -> None:
-    """Bring every feature to the end of a pass over so many rows."""
-    for begin in range(0, columns, PORTION):
-        count = min(PORTION, columns - begin)
-        here, late = slice(begin, begin + count), moved[begin : begin + count]
-        last, ratios, drifts = done[here], decay[here], drift[here]
-        for q in range(count):
-            missed[q] = rows - last[q]
-            ratio[q] = ratios[q]
-        missed[count : count + 16] = 0
-        find_factors(ratio, missed, count, power, total)
-        for q in range(count):
-            late[q] = power[q] * late[q] - total[q] * drifts[q] if missed[q] > 0 else late[q]
-
-
-@kernel
-def look_ahead(
-    first: np.uint64,
-    starts: Words,
-    local: Local,
-    order: Words,
-    decay: Float64Vector,
-    done: Ints,
-    missed: Ints,
-    ratio: Float64Vector,
-    power: Float64Vector,
-    total: Float64Vector,
-) -> np.uint64:
-    """Find the factors of a portion of a device's rows, from place ``first`` of the order on; return where it ends."""
-    last, count = first, np.uint64(0)
-    while last < order.size and count < PORTION:
-        i, now = order[last], np.int64(last)
-        for e in range(starts[i], starts[i + ONE]):
-            j = local[e]
-            missed[count] = now - done[j]
-            ratio[count] = decay[j]
-            done[j] = now + 1
-            count += ONE
-        last += ONE
-    missed[count : count + np.uint64(16)] = 0
-    find_factors(ratio, missed, np.int64(count), power, total)
-    return last
-
-
-@kernel
-def go_through(
-    kind: int,
-    starts: Ints,
-    local: Local,
-    values: Float64Vector,
-    columns: int,
-    y: Float64Vector,
-    outputs: Float64Vector,
-    residuals: Float64Vector,
-    order: Ints,
-    decay: Float64Vector,
-    gain: Float64Vector,
-    drift: Float64Vector,
-    moved: Float64Vector,
-    done: Ints,
-    missed: Ints,
-    ratio: Float64Vector,
-    power: Float64Vector,
-    total: Float64Vector,
-) -> None:
-    """Run ``fl.kernels.sparse.steps`` on a device all of whose features occur: its last catch-up too goes by lanes.
-
-    The last five arrays are room to work in.
-    """
-    is_one, has_bias = values.size == 0, moved.size > columns
-    done[:columns] = 0
-    begins, rows = starts.view(np.uint64), order.view(np.uint64)
-    bias, first = np.uint64(columns), np.uint64(0)
-    while first < order.size:
-        last = look_ahead(first, begins, local, rows, decay, done, missed, ratio, power, total)
-        entry = np.uint64(0)
-        for step in range(first, last):
-            i = rows[step]
-            output = 0.0
-            if is_one:
-                for e in range(begins[i], begins[i + ONE]):
-                    j = local[e]
-                    u = moved[j]
-                    late = power[entry] * u - total[entry] * drift[j]
-                    u = late if missed[entry] > 0 else u
-                    moved[j] = u
-                    output += u
-                    entry += ONE
-            else:
-                for e in range(begins[i], begins[i + ONE]):
-                    j = local[e]
-                    u = moved[j]
-                    late = power[entry] * u - total[entry] * drift[j]
-                    u = late if missed[entry] > 0 else u
-                    moved[j] = u
-                    output += values[e] * u
-                    entry += ONE
-            output += outputs[i]
-            if has_bias:
-                output += moved[bias]
-            delta = residual_soon(kind, output, y[i]) - residuals[i]
-            if is_one:
-                for e in range(begins[i], begins[i + ONE]):
-                    j = local[e]
-                    moved[j] = decay[j] * moved[j] - (gain[j] * delta + drift[j])
-            else:
-                for e in range(begins[i], begins[i + ONE]):
-                    j = local[e]
-                    moved[j] = decay[j] * moved[j] - (gain[j] * (values[e] * delta) + drift[j])
-            if has_bias:
-                moved[bias] = decay[bias] * moved[bias] - (gain[bias] * delta + drift[bias])
-        first = last
-    finish(order.size, columns, decay, drift, moved, done, missed, ratio, power, total)
-
-
-@kernel
-def find_steps(
-    presence: Ints,
-    everywhere: Float64Vector,
-    mine: Ints,
-    count: float,
-    samples: float,
-    is_scaled: bool,
-    step: float,
-    l2: float,
-    decay: Float64Vector,
-    gain: Float64Vector,
-    drift: Float64Vector,
-) -> None:
-    """Write a device's decay and gain; ``drift`` holds ∇f(w) at its features before, and step times that after."""
-    for i in range(drift.size):
-        drift[i] = step * drift[i]
-    for i in range(mine.size):
-        gain[i] = everywhere[np.uint64(mine[i])] if is_scaled else 1.0
-    for i in range(mine.size):
-        s = (gain[i] * count) / (float(presence[i]) * samples) if is_scaled else 1.0
-        decay[i] = 1.0 - step * (s * l2)
-        gain[i] = step * s
-
-
-@kernel
-def find_widest(devices: Ints, offsets: Ints, spans: Ints) -> tuple[int, int]:
-    """Return the most rows and the most features of any of these devices."""
-    longest, widest = 0, 0
-    for k in devices:
-        longest = max(longest, offsets[k + 1] - offsets[k])
-        widest = max(widest, spans[k + 1] - spans[k])
-    return longest, widest
-
-
-@kernel
-def draw_rows(order: Ints, block: int, state: np.uint64, swaps: Ints) -> None:
-    """Put the order of a pass into ``order``: by blocks of so many rows if ``block`` is not 0."""
-    if block:
-        shuffle_blocks(order, block, state)
-    else:
-        draw_order(order, state, swaps)
-
-
-@kernel
 def sum_updates(
     kind: int,
     devices: Ints,
@@ -525,8 +249,8 @@ def sum_updates(
     biases = mean.size - features
     room = PORTION + most_entries(starts) + 16
     longest, widest = find_widest(devices, offsets, spans)
-    orders, swaps = np.empty(longest, dtype=np.int64), np.empty(longest, dtype=np.int64)
-    done, missed = np.empty(widest, dtype=np.int64), np.zeros(room, dtype=np.int64)
+    orders, done = np.empty(longest, dtype=np.int64), np.empty(widest, dtype=np.int64)
+    missed = np.zeros(room, dtype=np.int64)
     ratio, power, total = np.zeros(room), np.zeros(room), np.zeros(room)
     steps = np.empty((4, widest + biases))
     for number in range(devices.size):
@@ -544,7 +268,7 @@ def sum_updates(
         have = presence[spans[k] : spans[k + 1]]
         find_steps(have, everywhere, mine, float(count), samples, is_scaled, step, l2, decay, gain, drift)
         order = orders[:count]
-        draw_rows(order, block, states[number], swaps)
+        draw_rows(order, block, states[number])
         if number + 1 < devices.size:
             call_for(devices[number + 1], offsets, starts, local, values, y, spans, own)
             call_for_more(devices[number + 1], offsets, spans, presence, outputs, residuals)

@@ -12,8 +12,8 @@ from fl.algorithms.registry import algorithm_of
 from fl.dataset import Dataset, SparseData
 from fl.errors import DataError, DivergenceError, FLError
 from fl.fleet import Fleet, order_states
-from fl.kernels.fleet import draw_order
-from fl.permutation import pass_state, shuffled
+from fl.kernels.fleet_pass import draw_rows
+from fl.permutation import BLOCK_ROWS, pass_state, shuffled
 from fl.plan.schema import FedSvrg, Support, Training
 from fl.problem import Problem, compile_problem
 from fl.task import device_seed
@@ -150,10 +150,12 @@ def test_orders_are_drawn_as_for_single_devices() -> None:
     ]
 
 
-@pytest.mark.parametrize("count", [1, 2, 3, 75, 9000])
-def test_an_order_drawn_at_once_is_the_order_drawn_row_by_row(count: int) -> None:
-    """For any seed, and any number of rows."""
+@pytest.mark.parametrize("count", [1, 2, 75, 9000])
+def test_a_fleet_s_order_is_that_of_a_single_device(count: int) -> None:
+    """For any seed, any number of rows, in full and by blocks."""
     for number in range(20):
         order, seed = np.empty(count, np.int64), bytes([number]) * 32
-        draw_order(order, np.uint64(pass_state(seed, 0)), np.empty(count, np.int64))
+        draw_rows(order, 0, np.uint64(pass_state(seed, 0)))
         assert order.tolist() == shuffled(count, seed, 0).tolist()
+        draw_rows(order, BLOCK_ROWS, np.uint64(pass_state(seed, 0)))
+        assert order.tolist() == shuffled(count, seed, 0, "blocks").tolist()
