@@ -34,6 +34,7 @@ from fl.envelope import protect_update, read_contribution, train_update
 from fl.models.model import initial_model
 from fl.plan.bind import load_plan
 from fl.plan.schema import FedAvg, Layer, Paillier, PlainAggregation, Plan
+from fl.privacy.randomness import SYSTEM_RANDOM
 from fl.problem import Problem, compile_problem
 from fl.secure.base import Cohort, Gathered, get_shared_name
 from fl.secure.paillier import deal
@@ -194,7 +195,7 @@ class _Round:
             parts[member.account] = part
         sums = spent.add("settling", partial(scheme.open, secret, gathered, parts))
         samples = [each.samples for each in settled]
-        expected = sum_in_clear(secret, task.phase, settled).contribution.vector
+        expected = sum_in_clear(secret, task.phase, settled, SYSTEM_RANDOM).contribution.vector
         if sums is None:
             raise WrongRoundError("the sum does not open")
         cohort_update = spent.add("settling", partial(get_cohort_update, secret, task.phase, samples, sums))

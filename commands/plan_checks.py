@@ -103,11 +103,13 @@ def list_checks(plan: "Plan") -> list[tuple[str, str]]:
 
 def _describe_noise(plan: "Plan") -> dict[str, int | str]:
     """Return the mechanism, whose presence it hides, and what releases cost, in micro-zCDP and as ε at 1e-5."""
-    from fl.plan.schema import Gaussian, Laplace
+    from fl.plan.schema import NoPrivacy
     from fl.privacy.charges import releases_of, update_charge, worst_case
     from fl.privacy.convert import epsilon_of
 
-    assert isinstance(plan.privacy, Gaussian | Laplace)
+    from fl.privacy.summed import honest_devices, is_summed
+
+    assert not isinstance(plan.privacy, NoPrivacy)
     charge, worst = update_charge(plan), worst_case(plan)
     return {
         "mechanism": charge.mechanism,
@@ -117,6 +119,7 @@ def _describe_noise(plan: "Plan") -> dict[str, int | str]:
         "worst_loss": worst,
         "worst_epsilon": f"{epsilon_of(worst, _DELTA):.3g}",
         "delta": f"{_DELTA:g}",
+        "honest": honest_devices(plan) if is_summed(plan) else 1,
     }
 
 
@@ -124,8 +127,14 @@ def _list_noise(how: "dict[str, int | str]") -> list[tuple[str, str]]:
     """Return who is hidden, at what cost, and what is not told any more."""
     hidden = "each single row of a device" if how["unit"] == "record" else "each device, with all its rows"
     cost = f"{counted(int(how['releases']), 'release')} of {how['loss']:,} micro-zCDP at most"
+    told = f"{how['mechanism']}, drawn on the device: hides {hidden} from everybody"
+    if how["mechanism"] == "gaussian-sum":
+        told = (
+            f"gaussian-sum, a part of it drawn on each device: hides {hidden} while {how['honest']} of those that "
+            "reveal keep their parts to themselves, and single updates stay hidden"
+        )
     return [
-        ("noise", f"{how['mechanism']}, drawn on the device: hides {hidden} from everybody"),
+        ("noise", told),
         ("", f"{cost}: ε = {how['worst_epsilon']} at δ = {how['delta']}; what a round's loss was, nobody is told"),
     ]
 

@@ -133,7 +133,11 @@ def read_privacy(view: "PrivacyView", history: tuple["ChargeView", ...], delta: 
         )
     rows = min((plan.samples for plan in view.plans if plan.unit == "record"), default=0)
     chosen = _check_delta(delta, rows)
-    is_gaussian = view.loss == view.charged and {charge.mechanism for charge in history} == {"gaussian"}
+    is_gaussian = (
+        view.loss == view.charged
+        and bool(history)
+        and {charge.mechanism for charge in history} <= {"gaussian", "gaussian-sum"}
+    )
     return Reading(
         view=view,
         delta=chosen,

@@ -24,7 +24,7 @@ from fl.dataset import Dataset, rows
 from fl.errors import PayloadError
 from fl.plan.dimensions import audit_policy, encryption_of
 from fl.presence import feature_presence
-from fl.privacy.noise import add_noise
+from fl.privacy.noise import add_noise, add_share
 from fl.privacy.randomness import SYSTEM_RANDOM, RandomSource
 from fl.problem import Problem
 from fl.secure.base import Cohort
@@ -53,9 +53,21 @@ def read_release(problem: Problem, release: Release, payload: bytes, shared: byt
     return Contribution(np.zeros(0, np.int64), None, 0)
 
 
-def protect_update(problem: Problem, phase: int, payload: bytes, samples: int, cohort: Cohort, key: KeyPair) -> bytes:
-    """Return the payload of a plan whose updates are encrypted, made of what would travel in the clear."""
-    values = quantise(problem, phase, samples, problem.algorithm.read_payload(problem, phase, payload).vector)
+def protect_update(
+    problem: Problem,
+    phase: int,
+    payload: bytes,
+    samples: int,
+    cohort: Cohort,
+    key: KeyPair,
+    noise: RandomSource = SYSTEM_RANDOM,
+) -> bytes:
+    """Return the payload of a plan whose updates are encrypted, made of what would travel in the clear.
+
+    Where only the sum is to carry noise, this device's part is added here, drawn afresh at every call from ``noise``.
+    """
+    exact = quantise(problem, phase, samples, problem.algorithm.read_payload(problem, phase, payload).vector)
+    values = add_share(problem.plan, phase, exact, noise)
     return scheme_of(problem.plan).protect(problem, cohort, key, values)
 
 

@@ -27,6 +27,7 @@ from fl.models import initial_model
 from fl.parallel import mapped
 from fl.plan.dimensions import audit_policy, encryption_of
 from fl.problem import Problem
+from fl.privacy.randomness import SYSTEM_RANDOM
 from fl.secure.quantise import sum_in_clear
 from fl.task import device_seed
 
@@ -154,7 +155,7 @@ class Reproduction:
             return None
         assert self._carry is not None
         if encryption_of(self.problem.plan) is not None:
-            accepted = [sum_in_clear(self.problem, recorded.phase, accepted)]
+            accepted = [sum_in_clear(self.problem, recorded.phase, accepted, SYSTEM_RANDOM)]
         outcome = self.problem.algorithm.settle(self.problem, recorded.phase, self._model, self._carry, accepted)
         self._carry = outcome.carry
         if outcome.model is None:

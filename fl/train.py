@@ -202,7 +202,7 @@ class _Federation:
         """Return the devices' updates, or their sum where the plan would have them encrypted: the same to the bit."""
         if encryption_of(self.problem.plan) is None:
             return settled
-        return [sum_in_clear(self.problem, phase, settled)]
+        return [sum_in_clear(self.problem, phase, settled, self.noise)]
 
     def _drawn(self, beacon: Hash) -> list[str]:
         """Return the devices of a round: the goal count, in the beacon's order."""

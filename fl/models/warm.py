@@ -24,7 +24,7 @@ from fl.models.model import Model
 from fl.models.shape import PassLimits, StepRule
 from fl.objective import Objective
 from fl.permutation import shuffled
-from fl.plan.schema import FedAvg, Gaussian, Plan, decode_plan, encode_plan
+from fl.plan.schema import FedAvg, Laplace, Plan, decode_plan, encode_plan
 from fl.privacy.charges import is_private
 from fl.privacy.discrete import gaussian_noise, laplace_noise
 from fl.privacy.randomness import SYSTEM_RANDOM
@@ -57,7 +57,7 @@ def _warm_up_noise(plan: Plan, model: Model, part: Dataset, rule: StepRule) -> N
     model.clipped_sum(weights, part, 1.0, plan.fraction_bits)
     if not model.activations:
         model.bounded_pass(weights, part, rule, PassLimits(1.0, 1.0, 1.0), weights)
-    draw = gaussian_noise if isinstance(plan.privacy, Gaussian) else laplace_noise
+    draw = laplace_noise if isinstance(plan.privacy, Laplace) else gaussian_noise
     draw(Fraction(2), 1, SYSTEM_RANDOM)
 
 

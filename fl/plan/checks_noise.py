@@ -10,10 +10,11 @@ from typing import Final
 
 from chain.fixedpoint import VALUE_MAX
 from fl.errors import Problem
-from fl.plan.dimensions import phase_count
-from fl.plan.schema import Gaussian, NoPrivacy, Plan
+from fl.plan.dimensions import encryption_of, most_selected, phase_count
+from fl.plan.schema import Gaussian, NoPrivacy, Plan, SummedGaussian
 from fl.privacy.scales import noise_bound
-from fl.privacy.sensitivity import bound_squared, bounds_of, clips_rows, is_gradient_phase
+from fl.privacy.sensitivity import bound_squared, bounds_of, ceiling, clips_rows, is_gradient_phase
+from fl.privacy.summed import LEAST_SIGMA, NOISE_TAIL, fits, is_summed, largest_weighted, shares_of
 
 Problems = Iterator[Problem]
 _FIRST_WEIGHT: Final = 8
@@ -55,7 +56,7 @@ def check_noise_range(plan: Plan) -> Problems:
 
 
 def _named(plan: Plan) -> tuple[str, str]:
-    if isinstance(plan.privacy, Gaussian):
+    if isinstance(plan.privacy, Gaussian | SummedGaussian):
         return "privacy.multiplier", str(plan.privacy.multiplier)
     return "privacy.epsilon", "" if isinstance(plan.privacy, NoPrivacy) else str(plan.privacy.epsilon)
 
@@ -68,7 +69,57 @@ def _longest(plan: Plan, phase: int) -> int:
     bounds, sizes = bounds_of(plan), (plan.participation.min_samples, plan.participation.max_samples)
     is_gradient = is_gradient_phase(plan, phase)
     clip = bounds.sample_clip.fraction() * sizes[1] if is_gradient else bounds.update_clip.fraction()
+    if is_summed(plan):
+        return isqrt(bound_squared(clip, plan.fraction_bits)) + 1 + _farthest(plan, phase)
     return isqrt(bound_squared(clip, plan.fraction_bits)) + 1 + sum(noise_bound(plan, phase, max(n, 1)) for n in sizes)
+
+
+def _farthest(plan: Plan, phase: int) -> int:
+    """Return how far the noise of a sum, and rounding, may bring a coordinate of what is settled, in units.
+
+    Of a mean the fewest devices with the fewest rows make the most: noise goes by the root of how many they are.
+    """
+    share, limits = shares_of(plan)[phase], plan.participation
+    if is_gradient_phase(plan, phase):
+        return (share.tail(most_selected(plan)) + most_selected(plan)) << share.shift
+    noise = (share.tail(limits.min_devices) + NOISE_TAIL) << share.shift
+    return ceiling(Fraction(noise, max(limits.min_devices * limits.min_samples, 1))) + (1 << share.shift)
+
+
+def check_sum(plan: Plan) -> Problems:
+    """Noise of which each device adds a part is noise only where nobody sees the parts, nor knows most of them."""
+    if not isinstance(plan.privacy, SummedGaussian):
+        return
+    spec, least = encryption_of(plan), plan.participation.min_devices
+    if spec is None:
+        allowed = (
+            'needs aggregation.type = "masks" or "paillier": in the clear each update would carry a part of the noise '
+            'alone. For updates in the clear there is "gaussian"'
+        )
+        yield Problem("privacy.type", "gaussian-sum", allowed)
+        return
+    if spec.cohort == "open":
+        allowed = (
+            'must be "gaussian" or "laplace" with aggregation.cohort = "open": who joins under many keys knows most of '
+            'the noise and takes it off. If you know each device, say cohort = "known"'
+        )
+        yield Problem("privacy.type", "gaussian-sum", allowed)
+    if plan.privacy.colluders >= least:
+        allowed = f"must be below participation.min_devices = {least}: of nobody's noise would any be left"
+        yield Problem("privacy.colluders", str(plan.privacy.colluders), allowed)
+        return
+    for phase, share in enumerate(shares_of(plan)):
+        if not fits(share, largest_weighted(plan, phase)):
+            allowed = "has no room for a value and its noise in any unit: raise it, or lower privacy.multiplier"
+        elif share.sigma < LEAST_SIGMA:
+            allowed = (
+                f"is too coarse: a device's part of the noise would have a sigma of {share.sigma} unit, and sums of "
+                f"such noise are proved from {LEAST_SIGMA} on: raise it"
+            )
+        else:
+            continue
+        yield Problem("aggregation.value_bits", str(spec.value_bits), allowed)
+        return
 
 
 _READ: Final = frozenset(
@@ -76,5 +127,6 @@ _READ: Final = frozenset(
 )
 NOISE_PLAN_RULES: Final[tuple[tuple[frozenset[str], Callable[[Plan], Problems]], ...]] = (
     (_READ, check_clips),
-    (_READ, check_noise_range),
+    (_READ | {"aggregation"}, check_noise_range),
+    (_READ | {"aggregation"}, check_sum),
 )

@@ -13,13 +13,13 @@ from chain.ids import INT_MAX
 from fl.errors import Problem
 from fl.plan.checks_noise import NOISE_PLAN_RULES
 from fl.plan.dimensions import audit_policy, replay_policy
-from fl.plan.schema import FedSvrg, Gaussian, Laplace, NoCompression, NoPrivacy, Pace, Plan, Timing
+from fl.plan.schema import FedSvrg, Gaussian, Laplace, NoCompression, NoPrivacy, Pace, Plan, SummedGaussian, Timing
 from fl.privacy.charges import releases_of, worst_case
 
 Problems = Iterator[Problem]
 
 
-def check_gaussian(record: Gaussian, path: str) -> Problems:
+def check_gaussian(record: Gaussian | SummedGaussian, path: str) -> Problems:
     """A multiplier of 0 is no noise at all."""
     if record.multiplier.mantissa <= 0:
         yield Problem(f"{path}.multiplier", str(record.multiplier), _no_noise("above 0"))
@@ -39,14 +39,17 @@ def check_losses(plan: Plan) -> Problems:
     """The worst case can be counted, and the plan's budget bears it: no device runs dry before the plan ends."""
     if isinstance(plan.privacy, NoPrivacy):
         return
-    worst, path = worst_case(plan), "privacy.multiplier" if isinstance(plan.privacy, Gaussian) else "privacy.epsilon"
+    spec, worst = plan.privacy, worst_case(plan)
+    if isinstance(spec, Laplace):
+        path, value = "privacy.epsilon", str(spec.epsilon)
+    else:
+        path, value = "privacy.multiplier", str(spec.multiplier)
     counted = (
         f"{releases_of(plan)} releases of a device (stopping.rounds × (participation.retries + 1) × phases) may cost "
         f"{worst} micro-zCDP"
     )
     if worst > INT_MAX:
-        value = plan.privacy.multiplier if isinstance(plan.privacy, Gaussian) else plan.privacy.epsilon
-        yield Problem(path, str(value), f"is too little noise: {counted}, more than can be counted (2^63 - 1)")
+        yield Problem(path, value, f"is too little noise: {counted}, more than can be counted (2^63 - 1)")
     elif 0 < plan.privacy.budget < worst:
         allowed = f"must be at least the worst case (or 0, which means just that): {counted}"
         yield Problem("privacy.budget", str(plan.privacy.budget), allowed)
@@ -77,7 +80,11 @@ def check_released(plan: Plan) -> Problems:
             yield Problem(f"verification.{policy.__struct_config__.tag}", "", allowed)
 
 
-PRIVACY_RECORD_RULES: Final = ((Gaussian, check_gaussian), (Laplace, check_laplace))
+PRIVACY_RECORD_RULES: Final = (
+    (Gaussian, check_gaussian),
+    (SummedGaussian, check_gaussian),
+    (Laplace, check_laplace),
+)
 PRIVACY_PLAN_RULES: Final[tuple[tuple[frozenset[str], Callable[[Plan], Problems]], ...]] = (
     (frozenset({"privacy", "stopping", "participation", "algorithm"}), check_losses),
     (frozenset({"privacy", "algorithm", "compression", "verification"}), check_released),

@@ -197,6 +197,12 @@ NOTES: Final[Mapping[type[Record], Mapping[str, Note]]] = {
         "multiplier": Note("noise of a release over its sensitivity; each release loses 1/(2 · multiplier²) zCDP"),
         "budget": Note("most a device may lose under the plan, in micro-zCDP (0 = what it can cost at worst)", 0),
     },
+    schema.SummedGaussian: {
+        "unit": Note('whose presence the noise hides: a row\'s ("record") or a device\'s with all its rows ("device")'),
+        "multiplier": Note("noise of the sum over its sensitivity; a release loses 1/(2 · multiplier²) zCDP"),
+        "colluders": Note("of the devices that reveal, so many may pool what they know; the others' noise suffices", 0),
+        "budget": Note("most a device may lose under the plan, in micro-zCDP (0 = what it can cost at worst)", 0),
+    },
     schema.Laplace: {
         "unit": Note('whose presence the noise hides: a row\'s ("record") or a device\'s with all its rows ("device")'),
         "epsilon": Note("pure epsilon of each release, which loses epsilon²/2 zCDP"),

@@ -286,6 +286,19 @@ class Gaussian(Record, tag="gaussian"):
     budget: Natural
 
 
+class SummedGaussian(Record, tag="gaussian-sum"):
+    """Gaussian noise that only a sum of encrypted updates carries: each device adds a part of it.
+
+    ``multiplier``: sigma of the sum's noise = multiplier · sensitivity, if it comes from min_devices − ``colluders``
+    devices: of those that reveal, so many may pool what they know. ``unit`` and ``budget`` as under Gaussian noise.
+    """
+
+    unit: Literal["record", "device"]
+    multiplier: Number
+    colluders: Count
+    budget: Natural
+
+
 class Laplace(Record, tag="laplace"):
     """Discrete Laplace noise on every release: pure ``epsilon`` each, which is at most epsilon²/2 zCDP.
 
@@ -297,7 +310,8 @@ class Laplace(Record, tag="laplace"):
     budget: Natural
 
 
-Privacy = NoPrivacy | Gaussian | Laplace
+Noise = Gaussian | SummedGaussian | Laplace
+Privacy = NoPrivacy | Gaussian | SummedGaussian | Laplace
 
 
 class PlainAggregation(Record, tag="plain"):
@@ -524,6 +538,7 @@ LATER_KINDS: Final = (
     PaillierOwn,
     Masked,
     Gaussian,
+    SummedGaussian,
     Laplace,
 )
 """Forms of older sections that plans of format 2 alone may name."""

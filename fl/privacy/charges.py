@@ -5,6 +5,7 @@ which adds up over releases whatever plans they belong to. A release whose mecha
 
     Gaussian of multiplier z   sigma = z · sensitivity, so ρ = 1 / (2 z²)
     Laplace of epsilon ε       scale = sensitivity / ε: pure ε, and ρ = ε² / 2
+    Gaussian of a sum          ρ = (1/z + e)² / 2, e what a sum of discrete Gaussians is off (``fl.privacy.summed``)
 
 Every number here is rounded up: a sum of rounded losses is never less than the sum of the losses. Who is selected,
 and how often, is drawn from a beacon that everybody can read: sampling amplifies nothing, so nothing is taken off.
@@ -21,7 +22,8 @@ from typing import Final
 from chain.number import Number
 from fl.plan.dimensions import phase_count
 from fl.plan.remember import remembered
-from fl.plan.schema import Gaussian, Laplace, NoPrivacy, Plan
+from fl.plan.schema import Gaussian, Laplace, NoPrivacy, Plan, SummedGaussian
+from fl.privacy.summed import excess
 
 MICRO: Final = 10**6
 """Units of loss in a ρ of 1, and of ε in an ε of 1."""
@@ -54,6 +56,11 @@ def laplace_charge(epsilon: Number) -> Charge:
     return Charge("laplace", ceil(MICRO * e * e / 2), ceil(MICRO * e))
 
 
+def summed_charge(multiplier: Number, off: Fraction) -> Charge:
+    """Return what a release costs whose sum has a Gaussian of this multiplier, but for ``off``. Above 0."""
+    return Charge("gaussian-sum", ceil(MICRO * (1 / multiplier.fraction() + off) ** 2 / 2), None)
+
+
 def is_private(plan: Plan) -> bool:
     """Do the plan's updates carry noise?"""
     return not isinstance(plan.privacy, NoPrivacy)
@@ -72,6 +79,8 @@ def update_charge(plan: Plan) -> Charge:
             return gaussian_charge(multiplier)
         case Laplace(epsilon=epsilon) if epsilon.mantissa > 0:
             return laplace_charge(epsilon)
+        case SummedGaussian(multiplier=multiplier) if multiplier.mantissa > 0:
+            return summed_charge(multiplier, max(excess(plan, phase) for phase in range(phase_count(plan))))
         case _:
             return NOT_COUNTED
 
@@ -101,6 +110,6 @@ def worst_case(plan: Plan) -> int:
 
 def plan_budget(plan: Plan) -> int:
     """Return the plan's bound on a device's loss under it, in micro-zCDP: its own, or the worst case itself."""
-    if isinstance(plan.privacy, Gaussian | Laplace) and plan.privacy.budget:
+    if not isinstance(plan.privacy, NoPrivacy) and plan.privacy.budget:
         return plan.privacy.budget
     return worst_case(plan)

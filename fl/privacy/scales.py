@@ -6,6 +6,8 @@
 Δ₁ and Δ₂ are the release's sensitivities (``fl.privacy.sensitivity``). Rounded up: more noise than asked for, never
 less. What a release costs is ``fl.privacy.charges``'.
 
+What only a sum carries is ``fl.privacy.summed``'s: a release by itself has none then.
+
 Rules of this file: exact integers; total on every plan that decodes, since the validator proves its ranges with it.
 """
 
@@ -29,7 +31,7 @@ def _found(plan: Plan) -> dict[tuple[int, int], int]:
 
 
 def noise_scale(plan: Plan, phase: int, samples: int) -> int:
-    """Return a release's sigma (Gaussian) or scale (Laplace) in units, at least 1; 0 under a plan without noise."""
+    """Return a release's sigma (Gaussian) or scale (Laplace) in units, at least 1; 0 if it has no noise of its own."""
     known = _found(plan)
     scale = known.get((phase, samples))
     if scale is None:

@@ -24,7 +24,7 @@ from typing import Final
 
 from chain.number import Number
 from fl.plan.dimensions import feature_count, output_count, parameter_count
-from fl.plan.schema import Bounds, Dane, FedAvg, FedSvrg, Gaussian, Laplace, Plan
+from fl.plan.schema import Bounds, Dane, FedAvg, FedSvrg, NoPrivacy, Plan
 
 _MARGIN: Final = Fraction(1, 1 << 20)
 _MOST_CLASSES: Final = 4096
@@ -46,7 +46,7 @@ def is_gradient_phase(plan: Plan, phase: int) -> bool:
 
 def is_record_private(plan: Plan) -> bool:
     """Do the plan's updates carry noise that hides a row?"""
-    return isinstance(plan.privacy, Gaussian | Laplace) and plan.privacy.unit == "record"
+    return not isinstance(plan.privacy, NoPrivacy) and plan.privacy.unit == "record"
 
 
 def is_single_step(plan: Plan) -> bool:

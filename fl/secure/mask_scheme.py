@@ -16,7 +16,7 @@ from fl.errors import MaskError
 from fl.errors import Problem as Fault
 from fl.objective import Objective
 from fl.plan.dimensions import most_selected
-from fl.plan.schema import Masked
+from fl.plan.schema import Masked, SummedGaussian
 from fl.secure import masks
 from fl.secure.base import Cohort, Gathered, get_shared_name
 
@@ -38,6 +38,13 @@ class MaskScheme:
         if count > masks.MAX_COHORT:
             allowed = f"with over_select_percent selects {count}; masks are for at most {masks.MAX_COHORT} devices"
             return [Fault("participation.goal_devices", str(problem.plan.participation.goal_devices), allowed)]
+        privacy, least = problem.plan.privacy, problem.plan.participation.min_devices
+        if isinstance(privacy, SummedGaussian) and privacy.colluders >= self.threshold(problem, least):
+            allowed = (
+                f"must be below {self.threshold(problem, least)}, how many of {least} devices can take off anybody's "
+                "masks (aggregation.threshold_percent): single updates would show, with little noise"
+            )
+            return [Fault("privacy.colluders", str(privacy.colluders), allowed)]
         try:
             _slot_bits(problem)
         except MaskError as error:

@@ -6,7 +6,8 @@ the largest w·x that the plan allows fits ``value_bits`` with its sign (``fl.se
 weighted sum, off by at most half a unit of 2^s a device; ``algorithm.settle`` takes it as the update of one device with
 all the samples.
 
-Rounding comes after noise: it is post-processing, and costs no privacy.
+Where each device's vector carries noise, rounding comes after it: it is post-processing, and costs no privacy. Noise
+that only the sum carries comes after the rounding, which is counted in the sensitivity (``fl.privacy.summed``).
 
 Rules of this file: pure integers; every node gets the same.
 """
@@ -19,14 +20,18 @@ from chain.fixedpoint import VALUE_MAX, Int64Vector, divide_half_even
 from chain.ids import AccountId
 from fl.algorithms.base import Contribution, Settled
 from fl.objective import Objective
-from fl.secure.ranges import get_coordinate_bound, get_limit, get_shift, is_weighted
+from fl.plan.schema import Plan
+from fl.privacy.noise import add_share
+from fl.privacy.randomness import RandomSource
+from fl.privacy.summed import is_summed
+from fl.secure.ranges import get_coordinate_bound, get_limit, get_shift, get_sum_bound, is_weighted
 
 COHORT: AccountId = AccountId(bytes(32))
 """Stands for all devices of a sum; no key has it."""
 
 
 def quantise(problem: Objective, phase: int, samples: int, vector: Int64Vector) -> Int64Vector:
-    """Return q, int64 (d,), |q| <= ``get_limit``; a value beyond what the plan allows is cut to it."""
+    """Return q, int64 (d,), |q| <= ``get_limit``, without the sum's noise. What is beyond the allowed is cut to it."""
     plan = problem.plan
     most, limit = get_coordinate_bound(plan, phase, samples), get_limit(plan)
     weight = samples if is_weighted(plan, phase) else 1
@@ -50,20 +55,30 @@ def get_cohort_update(problem: Objective, phase: int, samples: Sequence[int], su
     ``samples``: n_k of each of its devices. ``sums``: Σ q a coordinate. It is cut to what honest devices can have sent
     together, so that no liar moves the model further than the plan's bounds.
     """
-    plan, total = problem.plan, sum(samples)
-    shift = get_shift(plan, phase)
-    bounds = [get_coordinate_bound(plan, phase, count) for count in samples]
+    plan, total = problem.plan, max(sum(samples), 1)
+    shift, most = get_shift(plan, phase), get_sum_bound(plan, phase, samples)
     if is_weighted(plan, phase):
-        values, most = [divide_half_even(value << shift, max(total, 1)) for value in sums], max(bounds, default=0)
+        values = [divide_half_even(value << shift, total) for value in sums]
+        most = -(-most // total) if is_summed(plan) else _largest_of(plan, phase, samples)
     else:
-        values, most = [value << shift for value in sums], sum(bounds)
+        values = [value << shift for value in sums]
     most = min(most, VALUE_MAX)
     vector = np.array([min(max(value, -most), most) for value in values], dtype=np.int64)
-    return Settled.of(COHORT, total, Contribution(vector, None, 0))
+    return Settled.of(COHORT, sum(samples), Contribution(vector, None, 0))
 
 
-def sum_in_clear(problem: Objective, phase: int, settled: Sequence[Settled]) -> Settled:
-    """Return the cohort's update made of updates that are known: to the bit what is decrypted on a chain."""
-    vectors = [quantise(problem, phase, each.samples, each.contribution.vector) for each in settled]
+def _largest_of(plan: Plan, phase: int, samples: Sequence[int]) -> int:
+    return max([get_coordinate_bound(plan, phase, count) for count in samples], default=0)
+
+
+def sum_in_clear(problem: Objective, phase: int, settled: Sequence[Settled], noise: RandomSource) -> Settled:
+    """Return the cohort's update made of updates that are known: to the bit what is decrypted on a chain.
+
+    ``noise`` is drawn from where only the sum carries it.
+    """
+    vectors = [
+        add_share(problem.plan, phase, quantise(problem, phase, each.samples, each.contribution.vector), noise)
+        for each in settled
+    ]
     sums: list[int] = np.sum(vectors, axis=0).tolist()
     return get_cohort_update(problem, phase, [each.samples for each in settled], sums)

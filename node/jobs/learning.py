@@ -73,7 +73,7 @@ def train_task(spec: TrainTask, world: World, control: JobControl) -> JobResult:
     try:
         if audit_policy(problem.plan) is None:
             payload, kept = train_update(problem, spec.task, model, spec.carry, data, seed, before or b"", world.noise)
-            mechanism = update_charge(problem.plan).mechanism  # what ``train_update`` has added
+            mechanism = update_charge(problem.plan).mechanism  # ``train_update`` adds it, or ``protect_trained``
         else:
             payload, kept = train_audited(world, problem, spec.task, spec.model, spec.carry, data).payload(), b""
     except DivergenceError as error:

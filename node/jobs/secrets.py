@@ -29,7 +29,7 @@ def protect_trained(spec: TrainTask, world: World, problem: Problem, payload: by
     if shares is None:
         return None
     cohort = Cohort(Hash(spec.task.digest), _accounts(spec.devices), shares)
-    return protect_update(problem, spec.task.phase, payload, samples, cohort, world.key)
+    return protect_update(problem, spec.task.phase, payload, samples, cohort, world.key, world.noise)
 
 
 def decrypt_part(spec: DecryptPart, world: World, control: JobControl) -> JobResult:

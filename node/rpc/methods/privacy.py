@@ -9,7 +9,7 @@ from consensus.queries import get_plan_document, list_plans
 from consensus.records import PlanEntry, PrivacyCharged
 from consensus.state import get_device, get_enrolment, get_plan_count, get_privacy
 from consensus.view import StateView
-from fl.plan.schema import Gaussian, Laplace
+from fl.plan.schema import NoPrivacy
 from fl.privacy.charges import plan_budget, update_charge
 from node.rpc.doors import NodeDoors, Reader
 from node.rpc.methods.convert import address, read_account
@@ -72,7 +72,7 @@ def _plan(view: StateView, device: AccountId, entry: PlanEntry, spent: int, rese
         title=document.title,
         status=entry.status,
         mechanism=update_charge(document).mechanism,
-        unit=document.privacy.unit if isinstance(document.privacy, Gaussian | Laplace) else None,
+        unit=None if isinstance(document.privacy, NoPrivacy) else document.privacy.unit,
         samples=enrolment.samples,
         budget=plan_budget(document),
         spent=spent,

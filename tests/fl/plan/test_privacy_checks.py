@@ -14,10 +14,12 @@ from fl.plan.schema import (
     Gaussian,
     Holdout,
     Laplace,
+    Masked,
     Pace,
     Plan,
     Policy,
     Replay,
+    SummedGaussian,
     Support,
     Timing,
     TopK,
@@ -30,6 +32,8 @@ from tests.fl.plan.documents import SMALL
 ZERO, ONE = Number.of(0), Number.of(1)
 BASE = parse_plan(SMALL)
 NOISE = Gaussian("record", Number.of(10), 0)
+SUMMED = SummedGaussian("record", Number.of(10), 1, 0)
+MASKS = Masked(67, 24, 10, 10, "known")
 UNTIMED = tuple([policy for policy in BASE.verification.policies if not isinstance(policy, Timing)])
 PLAN = replace(
     BASE,
@@ -37,6 +41,14 @@ PLAN = replace(
     privacy=NOISE,
     algorithm=FedSvrg(ONE, False, False),
     verification=replace(BASE.verification, policies=UNTIMED),
+)
+SUMMED_PLAN = replace(
+    PLAN,
+    privacy=SUMMED,
+    aggregation=MASKS,
+    participation=replace(
+        PLAN.participation, min_devices=3, goal_devices=4, max_devices=4, max_samples=100, over_select_percent=100
+    ),
 )
 
 
@@ -85,6 +97,43 @@ FAULTS: dict[str, tuple[str, str, Plan]] = {
     "replay": ("verification.replay", "nobody can repeat noise", with_policy(Replay("open", 3, 1))),  # type: ignore[arg-type]
     "timing": ("verification.timing", "how long a training took", with_policy(Timing(10**6))),
     "pace": ("verification.pace", "how long a training took", with_policy(Pace(20, "less"))),
+    "parts of noise in the clear": ("privacy.type", "a part of the noise alone", replace(PLAN, privacy=SUMMED)),
+    "parts of noise among anybody": (
+        "privacy.type",
+        "knows most of the noise",
+        replace(SUMMED_PLAN, aggregation=replace(MASKS, cohort="open")),
+    ),
+    "nobody's noise": (
+        "privacy.colluders",
+        "below participation.min_devices = 3",
+        replace(SUMMED_PLAN, privacy=replace(SUMMED, colluders=3)),
+    ),
+    "no unit that fits": (
+        "aggregation.value_bits",
+        "no room for a value and its noise",
+        replace(SUMMED_PLAN, aggregation=replace(MASKS, value_bits=8)),
+    ),
+    "too coarse for sums": (
+        "aggregation.value_bits",
+        "too coarse",
+        replace(
+            SUMMED_PLAN, aggregation=replace(MASKS, value_bits=10), privacy=replace(SUMMED, multiplier=Number.of("0.1"))
+        ),
+    ),
+    "parts of noise that no sum can lose": (
+        "privacy.multiplier",
+        "too little noise",
+        replace(SUMMED_PLAN, privacy=replace(SUMMED, multiplier=Number.of("0.000000001"))),
+    ),
+    "sums that leave fixed point": (
+        "privacy.multiplier",
+        "lets",
+        replace(
+            SUMMED_PLAN,
+            privacy=replace(SUMMED, multiplier=Number.of(10**6)),
+            aggregation=replace(MASKS, value_bits=48),
+        ),
+    ),
     "format 1": ("privacy.type", "version = 2", replace(PLAN, version=1)),
 }
 
@@ -96,6 +145,10 @@ def test_a_plan_with_noise_passes_and_travels() -> None:
         assert check_plan(plan) == ()
         assert decode_plan(encode_plan(plan)) == plan
         assert parse_plan(render_plan(plan)) == plan
+    for summed in (SUMMED_PLAN, replace(SUMMED_PLAN, privacy=replace(SUMMED, unit="device", colluders=0))):
+        assert check_plan(summed) == ()
+        assert decode_plan(encode_plan(summed)) == summed
+        assert parse_plan(render_plan(summed)) == summed
     judged = with_policy(Holdout(Hash(bytes([1]) * 32), 2, 2, ONE))
     assert check_plan(judged) == ()
 
