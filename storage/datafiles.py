@@ -15,9 +15,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from msgspec.structs import replace
+
+from chain.ids import Hash
 from storage.datakey import StoreKey
 from storage.datasegment import OpenSegment, RowBatch, damage, read_batches
 from storage.datastate import DataState, read_state, write_state
+from storage.datatail import FIRST, Tail, read_tail, write_tail
 from storage.errors import DamagedError, LockedError, UseError
 from storage.files import sync_directory
 
@@ -43,6 +47,7 @@ class StoreFiles:
             try:
                 state = read_state(self._state_file, self.key)
                 self.sweep(state)
+                self._check_age(state)
                 yield state
             finally:
                 fcntl.flock(self._file, fcntl.LOCK_UN)
@@ -51,14 +56,44 @@ class StoreFiles:
     def _state_file(self) -> Path:
         return self.path / "state"
 
+    @property
+    def _tail_file(self) -> Path:
+        return self.path / "tail"
+
+    def begin(self, state: DataState) -> None:
+        """Write the first state of a new store."""
+        write_state(self._state_file, self.key, state)
+        write_tail(self._tail_file, self.key, FIRST)
+
     def write(self, state: DataState) -> DataState:
         """Put a state in the place of the one before, durably, and return it."""
+        state = replace(state, changes=state.changes + 1)
         write_state(self._state_file, self.key, state)
+        known = read_tail(self._tail_file, self.key)
+        write_tail(self._tail_file, self.key, replace(known, state=state.changes, changes=known.changes + 1))
         return state
+
+    def acknowledge(self, state: DataState, tail: OpenSegment) -> None:
+        """Note how far the open segment reaches now, durably: from here on it never reaches less far."""
+        changes = self.changes() + 1
+        write_tail(self._tail_file, self.key, Tail(state.open, tail.records, Hash(tail.digest), state.changes, changes))
+
+    def changes(self) -> int:
+        """Return how often the store was changed: a copy that says less than another is older."""
+        return read_tail(self._tail_file, self.key).changes
 
     def segment(self, number: int, ending: str = "seg") -> Path:
         """Return the path of a segment."""
         return self.path / f"{number:012d}.{ending}"
+
+    def _check_age(self, state: DataState) -> None:
+        """Check that the state is as new as what was acknowledged. ``DamagedError``."""
+        known = read_tail(self._tail_file, self.key)
+        if known.state > state.changes or known.segment > state.open:
+            raise DamagedError(
+                f"data store {self.path}: its state is older than what was acknowledged last: was the state restored "
+                "from a backup alone? Restore the whole store"
+            )
 
     def sweep(self, state: DataState) -> None:
         """Finish what a crash left between a change of the table and the files."""
@@ -85,8 +120,9 @@ class StoreFiles:
             sync_directory(self.path)
 
     def tail(self, state: DataState) -> OpenSegment:
-        """Open the segment that is written to; whoever does closes it."""
-        return OpenSegment(self.segment(state.open), self.key, state.open, state.open_first)
+        """Open the segment that is written to; whoever does closes it. ``DamagedError`` if something is cut off."""
+        least = read_tail(self._tail_file, self.key).least(state.open)
+        return OpenSegment(self.segment(state.open), self.key, state.open, state.open_first, least)
 
     def read(self, number: int, state: DataState) -> Iterator[tuple[RowBatch, bytes]]:
         """Yield a segment's batches, and check that there are as many as the table says. The lock is held."""

@@ -112,28 +112,37 @@ def damage(path: Path, what: str) -> DamagedError:
 class OpenSegment:
     """The segment that is written to, locked while this object is open. Its torn tail is cut off."""
 
-    def __init__(self, path: Path, key: StoreKey, number: int, first: int) -> None:
-        """Open a segment, make it if there is none; its rows begin with number ``first``. ``DamagedError``."""
+    def __init__(
+        self, path: Path, key: StoreKey, number: int, first: int, least: tuple[int, bytes] = (0, ZERO_HASH)
+    ) -> None:
+        """Open a segment, make it if there is none; its rows begin with number ``first``. ``DamagedError``.
+
+        ``least``: how many entries there must be, and the digest of the last of these.
+        """
         self.path, self._key, self._number = path, key, number
         self._records = RecordFile(path, FORMAT)
         self._last: bytes = ZERO_HASH
         self.end = first
         self.rows = 0
         try:
-            self._follow()
+            self._follow(*least)
         except BaseException:
             self.close()
             raise
 
-    def _follow(self) -> None:
+    def _follow(self, least: int, digest: bytes) -> None:
         """Go along the heads; the last entry's seal then vouches for all of them."""
         entry = b""
+        is_there = not least
         for place, entry in enumerate(self._records):
             head = _check_head(self.path, self._key, entry, self._number, place, self._last)
             if head.first != self.end:
                 raise damage(self.path, f"entry {place} begins with row {head.first}, where {self.end} comes next")
             self._last = sha256(entry).digest()
             self.end, self.rows = self.end + head.rows, self.rows + head.rows
+            is_there |= place == least - 1 and self._last == digest
+        if not is_there:
+            raise damage(self.path, f"has {len(self._records)} entries, and not all {least} that were acknowledged")
         if entry:
             _open_batch(self.path, self._key, entry, len(self._records) - 1)
 

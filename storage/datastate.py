@@ -67,7 +67,7 @@ class DataState(Record):
     """The state of a data store.
 
     ``open`` is the segment that is written to, ``open_first`` the number of its first row, ``next`` the first number
-    that no segment has had. ``removed`` counts the rows that expired or made room.
+    that no segment has had. ``removed`` counts the rows that expired or made room, ``changes`` those of this record.
     """
 
     schema: bytes
@@ -79,6 +79,7 @@ class DataState(Record):
     open_first: Natural
     next: Natural
     removed: Natural
+    changes: Natural = 0
 
 
 def write_state(file: Path, key: StoreKey, state: DataState) -> None:

@@ -3,6 +3,7 @@
     DIR/key.json        the store's id and its key, under a password or the system's keyring (``storage.datakey``);
                         written last, so a directory that has it is complete
     DIR/state           schema, limits, the table of segments, the device, who holds rows (``storage.datastate``)
+    DIR/tail            how far the open segment reached when it was acknowledged last (``storage.datatail``)
     DIR/NUMBER.seg      a segment of sealed batches (``storage.datasegment``)
     DIR/NUMBER.new      a segment written again without the rows that went; it gets its name once the table has it
     DIR/.lock           held while anything is read or changed, not in between: a node and those who append share it
@@ -11,8 +12,8 @@ What holds at every instant, and why opening repairs nothing but leftovers:
 
 1. Rows are durable when ``append`` returns; a crash before leaves the first so many batches of them.
 2. A segment is in the table, with its last digest, before the next one begins. So of the closed segments none can be
-   exchanged, dropped or brought from elsewhere; the open one is a chain from its beginning. What can't be noticed is an
-   end of the open segment that is cut off between two batches, and an old copy of the whole store.
+   exchanged, dropped or brought from elsewhere; the open one is a chain from its beginning, of which all is there that
+   was acknowledged. What can't be noticed here is an old copy of the whole store: ``changes`` tells whoever remembers.
 3. Rows go by a change of the table. What it does not name any more is deleted after it, by the next who comes if need
    be. A segment that is newer than the table is damage, and is never deleted.
 4. A row's number rises and is never given twice. Rows that a plan holds don't go, whatever their age.
@@ -41,7 +42,7 @@ from storage.datasegment import (
     pack_rows,
     rows_of,
 )
-from storage.datastate import ClosedSegment, DataState, Hold, StoreLimits, WhenFull, write_state
+from storage.datastate import ClosedSegment, DataState, Hold, StoreLimits, WhenFull
 from storage.errors import BoundError, CapacityError, UseError
 
 MIN_BYTES: Final = 4 * 1024 * 1024
@@ -62,7 +63,8 @@ def make_limits(max_bytes: int, when_full: WhenFull = "refuse", max_age_ms: int 
 class StoreFacts:
     """What there is to say about a store. Times are ms since 1970; ``oldest`` and ``newest`` are 0 without rows.
 
-    ``end`` is the number that the next row gets, ``removed`` the rows that expired or made room since the beginning.
+    ``end`` is the number that the next row gets, ``removed`` the rows that expired or made room since the beginning,
+    ``changes`` how often anything was changed: an older copy says less.
     """
 
     store: bytes
@@ -77,6 +79,7 @@ class StoreFacts:
     newest: int
     end: int
     removed: int
+    changes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +113,16 @@ class DataStore:
         if (path / _KEY_FILE).exists():
             raise UseError(f"{path} already is a data store: choose another directory")
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        strangers = sorted({entry.name for entry in path.iterdir() if not entry.name.startswith(".")} - {"state"})
+        strangers = sorted(
+            {entry.name for entry in path.iterdir() if not entry.name.startswith(".")} - {"state", "tail"}
+        )
         if strangers:
             raise UseError(f"{path} is not empty ({', '.join(strangers)[:200]}): choose another directory")
         os.chmod(path, 0o700)
         key = StoreKey.make()
-        write_state(path / "state", key, DataState(schema, limits, None, (), (), 0, 0, 1, 0))
+        files = StoreFiles(path, key)
+        files.begin(DataState(schema, limits, None, (), (), 0, 0, 1, 0))
+        files.close()
         write_key(path / _KEY_FILE, key, opener)
         return cls(path, opener)
 
@@ -151,6 +158,8 @@ class DataStore:
                         state = self._files.write(self._close_tail(state, tail))
                         tail.close()
                         tail = self._files.tail(state)
+                if batches:
+                    self._files.acknowledge(state, tail)
                 return first
             finally:
                 tail.close()
@@ -333,6 +342,7 @@ class DataStore:
                 newest=max((newest for _, newest in spans), default=0),
                 end=end,
                 removed=state.removed,
+                changes=self._files.changes(),
             )
 
     @property

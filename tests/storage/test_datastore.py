@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -72,12 +73,13 @@ def test_the_same_rows_are_never_sealed_twice_in_the_same_way(place, tmp_path):
     """Two copies of a store that go on apart, as after a backup was restored, use no key and nonce twice."""
     store = make(place)
     store.append([b"row"], [1])
-    before = (place / "000000000000.seg").read_bytes()
+    before, tail = (place / "000000000000.seg").read_bytes(), (place / "tail").read_bytes()
     ends = []
     for content in (b"left", b"left", b"rite"):
         store.append([content], [2])
         ends.append((place / "000000000000.seg").read_bytes()[len(before) :])
         (place / "000000000000.seg").write_bytes(before)
+        (place / "tail").write_bytes(tail)
     salts = {end[40 + 76 : 40 + 76 + 32] for end in ends}
     assert len(salts) == len(ends)
     assert unseal(b"k" * 32, b"a", seal(b"k" * 32, b"a", b"data", b"bound"), b"bound") == b"data"
@@ -228,6 +230,23 @@ def flip_a_bit(place: Path, other: Path) -> None:
     first.write_bytes(data)
 
 
+def cut_the_open_segment(place: Path, other: Path) -> None:
+    last = segments(place)[-1]
+    last.write_bytes(FORMAT.magic + b"".join(records(last)[:-1]))
+
+
+def empty_the_open_segment(place: Path, other: Path) -> None:
+    segments(place)[-1].unlink()
+
+
+def remove_the_tail(place: Path, other: Path) -> None:
+    (place / "tail").unlink()
+
+
+def take_the_tail_of_another(place: Path, other: Path) -> None:
+    (place / "tail").write_bytes((other / "tail").read_bytes())
+
+
 def restore_an_old_state(place: Path, other: Path) -> None:
     (place / "state").write_bytes((other.parent / "old state").read_bytes())
 
@@ -247,6 +266,10 @@ FAULTS: dict[Callable[[Path, Path], None], str] = {
     cut_a_closed_segment: "does not end as it did",
     tear_a_closed_segment: "cut short",
     flip_a_bit: "not what was sealed",
+    cut_the_open_segment: "has 2 entries, and not all 3 that were acknowledged",
+    empty_the_open_segment: "has 0 entries, and not all 3 that were acknowledged",
+    remove_the_tail: "tail .* is missing",
+    take_the_tail_of_another: "tail .* not what was sealed",
     restore_an_old_state: "newer than its state",
     take_the_state_of_another: "not what was sealed",
 }
@@ -285,6 +308,39 @@ def test_what_was_moved_dropped_repeated_or_changed_is_refused_by_name(place, tm
         rows_in(DataStore(place, SECRET))
 
 
+def test_a_state_that_alone_is_old_is_refused_by_name(place):
+    """A hold, or whom the store serves, can't be taken back by putting an old state beside newer rows, or none."""
+    store = make(place)
+    store.append([b"row"], [1])
+    before = (place / "state").read_bytes()
+    store.hold(PLAN, ALICE, *store.extent())
+    (place / "state").write_bytes(before)
+    with pytest.raises(DamagedError, match="its state is older than what was acknowledged last"):
+        store.bound_device()
+
+
+def test_every_change_counts_and_an_older_copy_says_less(place, tmp_path):
+    """Rows, limits, the device, holds and expiry; what changes nothing counts for nothing."""
+    store = make(place, SMALL)
+    counted = [store.facts().changes]
+    for change in (
+        lambda: store.append([b"row"], [1]),
+        lambda: store.set_limits(SMALL),
+        lambda: store.bind_device(ALICE),
+        lambda: store.hold(PLAN, ALICE, *store.extent()),
+        lambda: store.release(PLAN),
+        lambda: store.expire(1_000),
+    ):
+        shutil.copytree(place, tmp_path / f"copy {len(counted)}")
+        change()
+        counted.append(store.facts().changes)
+        assert DataStore(tmp_path / f"copy {len(counted) - 1}", SECRET).facts().changes == counted[-2]
+    assert all(before < after for before, after in pairwise(counted))
+    for nothing in (lambda: store.bind_device(ALICE), lambda: store.release(PLAN), lambda: store.append([], [])):
+        nothing()
+        assert store.facts().changes == counted[-1]
+
+
 def test_damage_is_not_written_over_by_expiry(place):
     """Rows of a segment that is not what it was are not packed anew, as if they were all there were."""
     store = make(place, StoreLimits(10**9, "refuse", 100, 900))
@@ -302,8 +358,9 @@ def test_a_torn_end_costs_only_what_was_not_acknowledged(tmp_path_factory, cut, 
     store = make(place)
     store.append([b"kept"], [1])
     (file,) = segments(place)
-    whole = file.read_bytes()
+    whole, tail = file.read_bytes(), (place / "tail").read_bytes()
     store.append([os.urandom(3000)], [2])
+    (place / "tail").write_bytes(tail)  # it died before the row was acknowledged
     torn = file.read_bytes()[: max(len(whole), file.stat().st_size - cut)]
     if junk and len(torn) < len(whole) + 40:
         torn = whole + bytes(100)
@@ -361,7 +418,7 @@ def test_old_rows_go_and_no_row_before_its_time(place):
     assert rows_in(store) == []
     assert store.append([b"new"], [950]) == 30
     on_disk = {path.name for path in place.iterdir()}
-    assert on_disk <= {"key.json", "state", ".lock", *(path.name for path in segments(place)[-2:])}
+    assert on_disk <= {"key.json", "state", "tail", ".lock", *(path.name for path in segments(place)[-2:])}
 
 
 def test_rows_that_a_plan_trains_on_stay_until_it_ends(place):
