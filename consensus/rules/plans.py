@@ -32,11 +32,11 @@ from consensus.view import StateView
 from fl.envelope import largest_payload
 from fl.errors import FLError
 from fl.models import initial_model
-from fl.plan.dimensions import model_bytes, replay_policy, replay_work, settle_work
+from fl.plan.dimensions import encryption_of, model_bytes, replay_policy, replay_work, settle_work
 from fl.plan.schema import LEARNING_RULES, Plan, decode_plan, plan_id
 from fl.plan.validate import check_plan
 from fl.secure.moduli import find_clash, get_moduli
-from fl.secure.registry import find_faults
+from fl.secure.registry import find_faults, scheme_of
 
 MAX_DETAIL: Final = 1000
 """Characters of a refusal that quotes a plan's problems."""
@@ -138,6 +138,9 @@ def check_document(document: bytes, rules: Rules) -> Plan:
     allowed = min(rules.max_payload_bytes, rules.max_block_payload_bytes)
     if largest > allowed:
         raise Invalid("plan.submit.payload", f"an update has {largest} bytes; payloads may have {allowed}")
+    message = 0 if encryption_of(plan) is None else scheme_of(plan).most_message_bytes(problem)
+    if message > allowed:
+        raise Invalid("plan.submit.payload", f"a helper's part may have {message} bytes; payloads may have {allowed}")
     return plan
 
 

@@ -103,8 +103,13 @@ class Scheme(Protocol):
     def threshold(self, problem: Objective, selected: int) -> int:
         """Return how many helpers it takes."""
 
-    def decrypt(self, problem: Objective, gathered: Gathered, key: KeyPair) -> bytes | None:
-        """Return a helper's part; None if this key can't make one."""
+    def opens_last(self, problem: Objective) -> bool:
+        """Does it save everybody work if a helper goes last, and shows with its part what all parts come to?"""
+
+    def decrypt(
+        self, problem: Objective, gathered: Gathered, key: KeyPair, parts: Mapping[AccountId, bytes]
+    ) -> bytes | None:
+        """Return a helper's part; None if this key can't make one. ``parts``: what others have given for it already."""
 
     def check_part(self, problem: Objective, gathered: Gathered, helper: AccountId, part: bytes) -> str | None:
         """Return what is wrong with a helper's part, None if nothing is."""

@@ -21,6 +21,10 @@ from fl.plan.schema import Paillier
 from fl.secure import paillier
 from fl.secure.base import Cohort, Gathered, get_context
 from fl.secure.draws import DOMAIN_DRAWS, draws_of
+from fl.secure.paillier.openings import find_opening_fault, join_opening, read_signed
+
+_MANY: Final = 8
+"""Ciphertexts of a sum from which on an opening is shown: fewer are opened sooner than a block comes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +60,9 @@ class PaillierScheme:
         return paillier.body_bytes(_packing(problem))
 
     def most_message_bytes(self, problem: Objective) -> int:
-        """Return the size of a member's part."""
-        return paillier.part_bytes(_key(problem), bytes(paillier.aggregate_bytes(_packing(problem))))
+        """Return the size of a member's part with an opening."""
+        total = bytes(paillier.aggregate_bytes(_packing(problem)))
+        return paillier.part_bytes(_key(problem), total) + len(total)
 
     def share(self, problem: Objective, cohort: Cohort, key: KeyPair) -> bytes:
         """Nobody shares under this scheme."""
@@ -91,8 +96,17 @@ class PaillierScheme:
         """Return how many members it takes."""
         return _key(problem).threshold
 
-    def decrypt(self, problem: Objective, gathered: Gathered, key: KeyPair) -> bytes | None:
-        """Return this member's part with its proof; None if the account is no member's, or its share is not right."""
+    def opens_last(self, problem: Objective) -> bool:
+        """To make the opening takes some powers a ciphertext, to check one twenty products."""
+        return _packing(problem).ciphertexts >= _MANY
+
+    def decrypt(
+        self, problem: Objective, gathered: Gathered, key: KeyPair, parts: Mapping[AccountId, bytes]
+    ) -> bytes | None:
+        """Return this member's part with its proof; None if the account is no member's, or its share is not right.
+
+        Where the others' parts and this one make up the opening, it follows: nobody else has to make it.
+        """
         public = _key(problem)
         share = paillier.open_share(public, key)
         if share is None:
@@ -100,23 +114,41 @@ class PaillierScheme:
         context = _sum_context(gathered)
         draws = draws_of(key, b"decrypt", context, problem.plan_id, gathered.total)
         member = public.members.index(key.account)
-        return paillier.partial(public, gathered.total, member, share, context, draws)
+        part = paillier.partial(public, gathered.total, member, share, context, draws)
+        size = len(part)
+        known = {public.members.index(each): other[:size] for each, other in parts.items()} | {member: part}
+        opening = paillier.combine(public, gathered.total, known) if self.opens_last(problem) else None
+        return part if opening is None else part + join_opening(opening.plaintexts, opening.randomness, public.modulus)
 
     def check_part(self, problem: Objective, gathered: Gathered, helper: AccountId, part: bytes) -> str | None:
-        """Return what is wrong with a member's part."""
+        """Return what is wrong with a member's part, and with the opening that may follow it."""
         public = _key(problem)
-        member = public.members.index(helper)
-        return paillier.check_partial(public, gathered.total, member, part, _sum_context(gathered))
+        member, size = public.members.index(helper), paillier.part_bytes(public, gathered.total)
+        rest = part[size:]
+        if rest and len(rest) != len(gathered.total):
+            return f"{len(part)} bytes of a part: {size}, or {size + len(gathered.total)} with an opening, are allowed"
+        fault = paillier.check_partial(public, gathered.total, member, part[:size], _sum_context(gathered))
+        if fault is None and rest:
+            fault = find_opening_fault(public.modulus, gathered.total, rest)
+        return fault
 
     def open(self, problem: Objective, gathered: Gathered, parts: Mapping[AccountId, bytes]) -> list[int] | None:
-        """Return the sum, whose opening (M, r) is made of the parts and compared with each ciphertext, exactly."""
+        """Return the sum: of the opening (M, r) that came with a part, or of one made of the parts here.
+
+        It was checked, or is now, and a ciphertext has one M: it does not matter whose it is.
+        """
         public = _key(problem)
-        opening = paillier.combine(
-            public, gathered.total, {public.members.index(member): part for member, part in parts.items()}
-        )
-        if opening is None:
-            return None
-        values: list[int] = paillier.unpack_any(_packing(problem), opening.plaintexts).tolist()
+        size = paillier.part_bytes(public, gathered.total)
+        shown = next((part[size:] for part in parts.values() if len(part) > size), None)
+        if shown is not None:
+            plaintexts = read_signed(public.modulus, shown)
+        else:
+            given = {public.members.index(member): part for member, part in parts.items()}
+            opening = paillier.combine(public, gathered.total, given)
+            if opening is None:
+                return None
+            plaintexts = opening.plaintexts
+        values: list[int] = paillier.unpack_any(_packing(problem), plaintexts).tolist()
         return values
 
 

@@ -40,7 +40,8 @@ def decrypt_part(spec: DecryptPart, world: World, control: JobControl) -> JobRes
         return Declined(_NOT_HERE)
     scheme, cohort = scheme_of(problem.plan), Cohort(Hash(spec.task), _accounts(spec.devices), shares)
     gathered = Gathered(cohort, tuple(updates), scheme.combine(problem, list(updates.values())))
-    part = scheme.decrypt(problem, gathered, world.key)
+    parts = _read(world, spec.parts)
+    part = scheme.decrypt(problem, gathered, world.key, {} if parts is None else parts)
     return Declined("this node's key can't help with this sum") if part is None else MessageMade(part)
 
 

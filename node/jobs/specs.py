@@ -82,7 +82,8 @@ class ShareSecrets(Record, tag="share-secrets"):
 class DecryptPart(Record, tag="decrypt-part"):
     """Make this account's part of what decrypts the sum of a task's updates, in draw order.
 
-    ``subject`` and ``name``: what it pledges itself to before the part leaves (``node.roles.helper``).
+    ``parts``: what other helpers have given on the chain. ``subject`` and ``name``: what it pledges itself to before
+    the part leaves (``node.roles.helper``).
     """
 
     plan: bytes
@@ -90,6 +91,7 @@ class DecryptPart(Record, tag="decrypt-part"):
     devices: tuple[AccountField, ...]
     shares: tuple[NamedPayload, ...]
     updates: tuple[NamedPayload, ...]
+    parts: tuple[NamedPayload, ...]
     subject: HashField
     name: HashField
 

@@ -99,7 +99,7 @@ def round_line(glance: RunGlance) -> str:
     The seconds are left out where they have no room.
     """
     loss = "     –" if glance.loss is None else f"{glance.loss:.4f}"
-    peers = min((node.peers for node in glance.nodes), default=0)
+    peers = min((node.peers for node in glance.nodes if node.state != "down"), default=0)
     line = (
         f"round {glance.rounds:>{len(str(glance.max_rounds))}}/{glance.max_rounds}  loss {loss}  "
         f"block {glance.blocks:>3}  {glance.accepted:>4} verified, {glance.refused} refused  {peers} peers"

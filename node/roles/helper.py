@@ -15,10 +15,12 @@ from chain.ids import Hash
 from chain.payload import PayloadRef
 from chain.transaction import Body, DecryptSum, ShareMask
 from consensus.encryption import (
+    get_decryptions,
     get_gathered_name,
     get_helpers,
     get_masks,
     get_protected,
+    get_threshold,
     is_encrypted,
     is_in_step,
 )
@@ -34,6 +36,8 @@ from consensus.state import (
     get_selected,
     need_bytes,
 )
+from fl.plan.dimensions import encryption_of
+from fl.secure.registry import scheme_of
 from node.core.messages import FinalMoved, HeadChanged, OwnTransaction, PayloadStored, StateChanged
 from node.core.turn import Turn
 from node.events import Shutdown, Started
@@ -44,6 +48,8 @@ from node.roles.base import Surroundings
 from storage.pledges import Pledge
 
 ROLE: Final = "helper"
+_PATIENCE_SHARE: Final = 8
+"""Of the blocks that a sum may take to be decrypted, helpers wait this part for those whose turn it is."""
 _DOMAIN_SUBJECT: Final = b"fedchain/pledge"
 _PLEDGED: Final = (
     "has helped to decrypt another sum of this round, on another fork or before a retry, and helps with no second one"
@@ -141,10 +147,29 @@ class Helper:
         if self._around.world.pledges.find(subject) not in (None, name):
             self._tell(task, plan, _PLEDGED, turn)
             return None
+        parts = tuple([NamedPayload(part.helper, part.payload.id) for part in get_decryptions(view, state)])
+        if self._is_to_wait(state, helpers.index(account), len(helpers), len(parts)):
+            return None
         shares = tuple([NamedPayload(device, mask.payload.id) for device, mask in get_masks(view, state)])
         updates = tuple([NamedPayload(update.device, update.payload.id) for update in get_protected(view, state)])
         document, devices = need_bytes(view, document_key(plan)), get_selected(view, plan)
-        return DecryptPart(document, task, devices, shares, updates, subject, name)
+        return DecryptPart(document, task, devices, shares, updates, parts, subject, name)
+
+    def _is_to_wait(self, state: RoundState, number: int, count: int, given: int) -> bool:
+        """Is it others' turn to give their parts, so that this helper's can come with what they all open?
+
+        The first are drawn by the task. Where they are not heard of for some blocks nobody waits for them any more.
+        """
+        view, task = self._around.chain.view, state.task
+        problem = get_problem(view, Hash(task.plan))
+        scheme = scheme_of(problem.plan)
+        if not scheme.opens_last(problem):
+            return False
+        first = get_threshold(view, state) - 1
+        turn = (number + int.from_bytes(task.digest[:8], "big")) % count
+        how = encryption_of(problem.plan)
+        patience = 0 if how is None else problem.plan.deadlines.confirmations + how.decrypt_blocks // _PATIENCE_SHARE
+        return turn >= first and given < first and self._around.chain.height - state.stepped < patience
 
     def _tell(self, task: Hash, plan: Hash, reason: str, turn: Turn) -> None:
         """Say once for a task why this node does not help."""

@@ -8,12 +8,12 @@ from msgspec.structs import replace
 from chain.codec import encode
 from chain.fixedpoint import Int64Vector, from_bytes
 from chain.hashing import digest
-from chain.ids import Hash
+from chain.ids import AccountId, Hash
 from chain.keys import KeyPair
 from chain.number import Number
 from chain.transaction import DecryptSum, ShareMask
 from chain.update import AttestedUpdate, LocalUpdate
-from consensus.encryption import gather, get_cohort, get_refs, read_all
+from consensus.encryption import gather, get_cohort, get_decryptions, get_refs, read_all
 from consensus.problems import compile_document
 from consensus.records import RoundState
 from consensus.signatures import SignatureCache
@@ -111,7 +111,9 @@ class SecretChain(Chain):
 
     def part(self, key: KeyPair) -> bytes:
         gathered = gather(self, self.round, read_all(self, get_refs(self, self.round)), self.signatures)
-        part = self.scheme.decrypt(self.problem, gathered, key)
+        read = read_all(self, get_refs(self, self.round))
+        given = {AccountId(part.helper): read(part.payload) for part in get_decryptions(self, self.round)}
+        part = self.scheme.decrypt(self.problem, gathered, key, given)
         assert part is not None
         return part
 

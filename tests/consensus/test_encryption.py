@@ -30,6 +30,7 @@ from fl.plan.schema import (
     NoCompression,
     Plan,
     TopK,
+    VectorFeature,
     encode_plan,
 )
 from fl.privacy.randomness import SeededRandom
@@ -159,6 +160,50 @@ def test_too_few_to_take_masks_off_try_again() -> None:
     chain.show(ALICE, BOB, CAROL)
     chain.mine(5)
     assert chain.round.task.attempt == 1
+
+
+def test_the_last_member_shows_what_is_in_the_sum(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With its part: nobody else makes the opening, everybody checks it, and it is what would have been made."""
+    monkeypatch.setattr("fl.secure.paillier_scheme._MANY", 1)
+    chain = SecretChain(secret_plan(paillier()))
+    expected, problem, model = chain.expected(*ALL), chain.problem, chain.model()
+    carry = chain.task(chain.plan).carry
+    chain.show(*ALL)
+    chain.mine()
+    first, second, third = MINERS
+    short = chain.part(first)
+    chain.decrypt(first)
+    chain.mine()
+    whole = chain.part(second)
+    width, size = 256, len(short)
+    assert len(whole) == size + 2 * width, "a ciphertext's M and r"
+    task = Hash(chain.round.task.digest)
+    for spoilt in (
+        whole[:size] + bytes(2 * width),
+        whole[: size + width - 1] + bytes([whole[size + width - 1] ^ 1]) + whole[size + width :],
+        whole[:-1],
+        whole + b"\0",
+        short + whole[size:],
+        whole[size:],
+    ):
+        said = refusal(chain, second, DecryptSum(chain.plan, task, chain.keep(spoilt)))
+        assert said.rule in ("plan.decrypt.part", "plan.decrypt.payload")
+    assert refusal(chain, third, DecryptSum(chain.plan, task, chain.keep(whole))).rule == "plan.decrypt.part"
+    monkeypatch.setattr("fl.secure.paillier.combine", lambda *_: pytest.fail("a node made the opening itself"))
+    chain.send(second, DecryptSum(chain.plan, task, chain.keep(whole)))
+    chain.mine()
+    assert chain.rejected == {}
+    assert chain.task(chain.plan).carry == problem.algorithm.settle(problem, 0, model, carry, [expected]).carry
+
+
+def test_parts_that_do_not_fit_a_payload_are_told_with_the_plan() -> None:
+    """Or helpers could not answer: an update may fit where a part with its opening does not."""
+    plan = secret_plan(paillier())
+    features = (VectorFeature("x", 400, Number.of(-1), Number.of(1)),)
+    plan = replace(plan, roles=(replace(plan.roles[0], features=features),))
+    check_document(encode_plan(plan), replace(make_rules(version=3), max_payload_bytes=5000))
+    with pytest.raises(Invalid, match="a helper's part may have"):
+        check_document(encode_plan(plan), replace(make_rules(version=3), max_payload_bytes=4500))
 
 
 # --- what is refused ------------------------------------------------------------------------------

@@ -56,6 +56,12 @@ def join_opening(plaintexts: Sequence[int], roots: Sequence[int], modulus: bytes
     return as_bytes([each for plain, root in pairs for each in (plain % n, root)], len(modulus))
 
 
+def read_signed(modulus: bytes, opening: bytes) -> tuple[int, ...]:
+    """Return m of each ciphertext in (-N/2, N/2), of an opening that has no fault."""
+    n = get_group(modulus).modulus
+    return tuple([value - n if 2 * value > n else value for value in read_plaintexts(modulus, opening)])
+
+
 def read_plaintexts(modulus: bytes, opening: bytes) -> tuple[int, ...]:
     """Return m of each ciphertext, modulo N, of an opening that has no fault."""
     return tuple(numbers(opening, len(modulus))[::2])

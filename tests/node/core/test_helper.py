@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from dataclasses import replace as with_fields
 
+import pytest
+
 from chain.ids import AccountId, Hash
 from chain.keys import KeyPair
 from chain.transaction import Body, DecryptSum
@@ -151,6 +153,29 @@ def test_it_helps_with_no_second_sum_of_the_same_phase() -> None:
         chain.mine()
     at_decryption(chain, *ALL)
     assert "helps with no second one" in str(desk.look()[0]), "a retry of the round is the same round"
+
+
+def test_helpers_wait_for_those_whose_turn_it_is_but_not_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of three the task draws one to go first; the next shows what both open. If the first is dead, others go on."""
+    monkeypatch.setattr("fl.secure.paillier_scheme._MANY", 1)
+    chain = SecretChain(secret_plan(paillier(decrypt_blocks=16)))
+    at_decryption(chain, *ALL)
+    desks = [Desk(chain, miner) for miner in MINERS]
+    eager = [place for place, desk in enumerate(desks) if desk.look()]
+    assert len(eager) == 1
+    before = chain.height
+    while chain.height - chain.round.stepped < chain.problem.plan.deadlines.confirmations + 2:
+        assert [place for place, miner in enumerate(MINERS) if Desk(chain, miner).look()] in (eager, [])
+        chain.mine()
+    assert all(Desk(chain, miner).look() for miner in MINERS), "nobody waits for ever"
+    while chain.height > before:
+        chain.undo()
+    chain.decrypt(MINERS[eager[0]])
+    chain.mine()
+    specs = [Desk(chain, miner).look() for place, miner in enumerate(MINERS) if place != eager[0]]
+    for [spec] in specs:
+        assert isinstance(spec, DecryptPart)
+        assert [part.device for part in spec.parts] == [MINERS[eager[0]].account]
 
 
 def test_a_part_of_a_sum_that_is_not_asked_for_any_more_stays() -> None:
