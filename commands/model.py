@@ -15,10 +15,13 @@ from commands.groups import Group
 from commands.home import HomeOption
 from commands.node_call import ask, find_plan
 from commands.output import JsonFlag, command, emit, example, note, waiting
+from commands.plan_counts import add_to as add_frequencies
+from commands.plan_counts import refuse_counts
 from commands.plan_submit import PlanArgument
 from commands.show import counted, facts, measure, sentence, steps
 
 if TYPE_CHECKING:
+    from fl.plan.schema import Plan
     from node.client import Client, FetchedModel
 
 app = typer.Typer(cls=Group, help="Take a trained model from the chain, and use it.", no_args_is_help=True)
@@ -72,8 +75,14 @@ def export(
                 ("digest", model.digest.hex()),
             ]
         ),
-        steps(("Use it:", f"fedchain model predict {quote(str(out))} DATA")),
+        steps(("Use it:", f"fedchain model {_use(model.plan, str(out))}")),
     )
+
+
+def _use(plan: "Plan", file: str) -> str:
+    from fl.plan.schema import StatisticsPlan
+
+    return f"frequencies {quote(file)}" if isinstance(plan, StatisticsPlan) else f"predict {quote(file)} DATA"
 
 
 @app.command(
@@ -98,6 +107,7 @@ def predict(
     from fl.plan.schema import ClassLabel
 
     trained = load_model(model)
+    refuse_counts(trained.plan, "that predicts")
     with waiting("reading the data"):
         rows = trained.load_rows(data, labelled=False)
     label = trained.plan.roles[0].label
@@ -131,9 +141,13 @@ def evaluate(model: ModelArgument, data: DataArgument, as_json: JsonFlag = False
     from fl.model_file import load_model
 
     trained = load_model(model)
+    refuse_counts(trained.plan, "to be measured")
     with waiting("reading the data"):
         measured = trained.evaluate(trained.load_rows(data))
     figures = {name: value for name, value in asdict(measured).items() if value is not None}
     scores = [(name.replace("_", "-"), measure(value)) for name, value in figures.items() if name != "rows"]
     document = {"model": str(model), "data": str(data), "digest": trained.digest.hex(), **figures}
     emit(as_json, document, facts([("rows", measured.rows), *scores]))
+
+
+add_frequencies(app)

@@ -5,6 +5,7 @@ Rules of this file: words and the numbers in them; ``plan show`` and ``plan vali
 
 from typing import TYPE_CHECKING, Final
 
+from commands.plan_counts import describe_statistic, list_statistic
 from commands.show import coins, counted
 
 if TYPE_CHECKING:
@@ -16,10 +17,12 @@ _DELTA: Final = 1e-5
 
 def describe_checks(plan: "Plan") -> dict[str, dict[str, int | str]]:
     """Return the numbers of the plan's checks by name, those it has."""
-    from fl.plan.schema import Commit, LeaveOneOut, Masked, Pace, Paillier, PaillierOwn, Replay, Shapley
+    from fl.plan.schema import Commit, LeaveOneOut, Masked, Pace, Paillier, PaillierOwn, Replay, Shapley, StatisticsPlan
     from fl.plan.validate import tag_of
     from fl.privacy.charges import is_private
 
+    if isinstance(plan, StatisticsPlan):
+        return {"statistic": describe_statistic(plan)}
     found: dict[str, dict[str, int | str]] = {}
     for policy in plan.verification.policies:
         if isinstance(policy, Commit):
@@ -51,6 +54,10 @@ def describe_checks(plan: "Plan") -> dict[str, dict[str, int | str]]:
 
 def list_checks(plan: "Plan") -> list[tuple[str, str]]:
     """Return a label and a sentence for each of them."""
+    from fl.plan.schema import StatisticsPlan
+
+    if isinstance(plan, StatisticsPlan):
+        return list_statistic(plan)
     checks = describe_checks(plan)
     lines: list[tuple[str, str]] = []
     if "replay" in checks:
@@ -106,7 +113,6 @@ def _describe_noise(plan: "Plan") -> dict[str, int | str]:
     from fl.plan.schema import NoPrivacy
     from fl.privacy.charges import releases_of, update_charge, worst_case
     from fl.privacy.convert import epsilon_of
-
     from fl.privacy.summed import honest_devices, is_summed
 
     assert not isinstance(plan.privacy, NoPrivacy)

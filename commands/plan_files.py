@@ -197,9 +197,7 @@ def validate(
         facts(
             [
                 ("title", plan.title),
-                ("model", f"{plan.model.type}, {figures['parameters']} parameters, {figures['inputs']} inputs"),
-                ("algorithm", f"{figures['algorithm']}, {figures['phases']} exchanges a round"),
-                ("rounds", f"at most {plan.stopping.rounds}"),
+                *_learning(plan, figures),
                 ("update", f"at most {size(figures['update_bytes'])}"),
                 *list_checks(plan),
                 ("worst case", _cost(figures)),
@@ -207,6 +205,19 @@ def validate(
         ),
         *([listing(("device", "rows", "file"), _device_rows(devices), numbers=("rows",))] if devices else []),
     )
+
+
+def _learning(plan: "Plan", figures: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return what is learnt, and how; nothing of a plan that counts, which ``list_checks`` tells all about."""
+    from fl.plan.schema import StatisticsPlan
+
+    if isinstance(plan, StatisticsPlan):
+        return []
+    return [
+        ("model", f"{plan.model.type}, {figures['parameters']} parameters, {figures['inputs']} inputs"),
+        ("algorithm", f"{figures['algorithm']}, {figures['phases']} exchanges a round"),
+        ("rounds", f"at most {plan.stopping.rounds}"),
+    ]
 
 
 def _figures(plan: "Plan") -> dict[str, Any]:

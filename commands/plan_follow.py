@@ -12,10 +12,12 @@ from commands.home import HomeOption
 from commands.node_call import ask, find_plan
 from commands.output import CommandFailed, JsonFlag, command, console, emit, emit_line, example
 from commands.plan_checks import describe_checks, list_checks
+from commands.plan_counts import estimates_document, find_estimates, show_estimates
 from commands.plan_submit import PlanArgument
 from commands.show import coins, counted, facts, listing, measure, short, span
 
 if TYPE_CHECKING:
+    from fl.statistics.estimates import Estimate
     from node.client import Client
     from node.rpc.shapes import HistoryView, PlanDetail, PlanView, RoundView, TaskView
 
@@ -80,20 +82,22 @@ def show(
     toml: Annotated[bool, typer.Option("--toml", metavar="", help="Print the plan itself instead, as TOML.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Show a plan's standing, its open task, and its last rounds."""
+    """Show a plan's standing, its open task, and its last rounds; of a plan of kind statistics, what it found."""
 
-    async def look(node: "Client") -> "tuple[PlanDetail, TaskView | None, HistoryView]":
+    async def look(node: "Client") -> "tuple[PlanDetail, TaskView | None, HistoryView, list[Estimate] | None]":
         name = await find_plan(node, plan)
-        return await node.plan(name), (await node.task(name)).task, await node.history(name)
+        detail = await node.plan(name)
+        found = await find_estimates(node, name, detail)
+        return detail, (await node.task(name)).task, await node.history(name), found
 
-    detail, task, history = ask(home, look)
+    detail, task, history, found = ask(home, look)
     if toml and not as_json:
         console.out(detail.toml, end="", highlight=False)
         return
     from fl.plan.parse import parse_plan
 
     audit, plan_itself = _audit(detail), parse_plan(detail.toml)
-    document = {
+    document: dict[str, Any] = {
         "standing": detail.standing,
         "task": task,
         "rounds": history.rounds,
@@ -101,8 +105,10 @@ def show(
         "checks": describe_checks(plan_itself),
         "toml": detail.toml,
     }
+    if found is not None:
+        document["values"] = estimates_document(found)
     standing = _standing(detail.standing, task, [("audits", _audit_line(audit)), *list_checks(plan_itself)])
-    emit(as_json, document, standing, *_rounds(history.rounds))
+    emit(as_json, document, standing, *_rounds(history.rounds), *show_estimates(found or ()))
 
 
 def _audit(detail: "PlanDetail") -> dict[str, float] | None:

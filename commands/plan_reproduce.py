@@ -12,6 +12,7 @@ from rich.text import Text
 from commands.home import HomeOption
 from commands.node_call import ask, find_plan
 from commands.output import CommandFailed, JsonFlag, UsageFault, command, emit, example, note, waiting
+from commands.plan_counts import refuse_counts
 from commands.plan_submit import PlanArgument
 from commands.show import SHOWN_ACCOUNT, counted, facts, listing, short
 
@@ -89,6 +90,7 @@ async def _reproduced(
     with waiting("reading the chain") as say:
         plan = await find_plan(node, name)
         record = await read_record(node, plan, lambda done, of: say(f"reading the chain, block {done}/{of}"))
+    refuse_counts(record.plan, "whose training could be made again")
     if is_private(record.plan):
         raise CommandFailed(
             "the plan's updates carry noise that their devices alone have drawn",

@@ -23,7 +23,7 @@ _FIELD_HEAD: Final = "| field | meaning | allowed | default |\n|---|---|---|---|
 _SECTIONS: Final = frozenset(
     {
         "roles", "model", "algorithm", "participation", "deadlines", "verification", "privacy", "aggregation",
-        "compression", "rewards", "stopping", "training", "contribution",
+        "compression", "rewards", "stopping", "training", "contribution", "column", "statistic",
     }
 )  # fmt: skip
 """Parts of a plan that are tables: each has a table of its own here."""

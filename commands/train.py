@@ -11,7 +11,8 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from chain.wholefile import write_text
-from commands.output import PANEL_LEARNING, JsonFlag, command, emit, example, note, waiting
+from commands.output import PANEL_LEARNING, CommandFailed, JsonFlag, command, emit, example, note, waiting
+from commands.plan_counts import train_counts
 from commands.show import counted, measure, sentence, span
 from commands.train_fleet import train_fleet
 
@@ -71,9 +72,18 @@ def train(
 
     The federated run computes what a network would, bit for bit, task by task, whatever executor trains the devices.
     All models are measured on the same test rows. With a file of many devices, as data make writes it, only the
-    federated model is trained, and each round compared with the least loss there is.
+    federated model is trained, and each round compared with the least loss there is. A plan of kind
+    statistics counts.
     """
-    if data.is_file():
+    from fl.plan.bind import load_plan
+    from fl.plan.schema import StatisticsPlan
+
+    plan = load_plan(file, needs_key=False).plan
+    if isinstance(plan, StatisticsPlan):
+        if executor != "threads":
+            raise CommandFailed("a plan that counts trains nothing that an executor could", "leave --executor out")
+        train_counts(plan, data, out, as_json)
+    elif data.is_file():
         train_fleet(file, data, out, seed, executor, as_json)
     else:
         _train_devices(file, data, out, seed, executor, as_json)

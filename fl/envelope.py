@@ -16,6 +16,7 @@ from chain.keys import KeyPair
 from chain.update import Release
 from fl.algorithms import topk
 from fl.algorithms.base import Contribution
+from fl.algorithms.count import report_rows
 from fl.algorithms.fedsvrg import is_counting
 from fl.algorithms.support import form_of, support_of
 from fl.audit.opening import ROOT_BYTES, CommittedStates, split_root
@@ -23,6 +24,7 @@ from fl.audit.trace import AuditedTraining
 from fl.dataset import Dataset, rows
 from fl.errors import PayloadError
 from fl.plan.dimensions import audit_policy, encryption_of
+from fl.plan.schema import StatisticsPlan
 from fl.presence import feature_presence
 from fl.privacy.noise import add_noise, add_share
 from fl.privacy.randomness import SYSTEM_RANDOM, RandomSource
@@ -30,6 +32,7 @@ from fl.problem import Problem
 from fl.secure.base import Cohort
 from fl.secure.quantise import quantise
 from fl.secure.registry import scheme_of
+from fl.statistics.counters import payload_bytes
 from fl.task import Task
 
 
@@ -73,6 +76,8 @@ def protect_update(
 
 def largest_payload(problem: Problem) -> int:
     """Return the most bytes that an update of the plan has: a vector, a loss and counts (``fl.payload``), a root."""
+    if isinstance(problem.plan, StatisticsPlan):
+        return payload_bytes(problem.plan)
     if encryption_of(problem.plan) is not None:
         return scheme_of(problem.plan).most_bytes(problem)
     if support_of(problem) is not None:
@@ -99,6 +104,8 @@ def train_update(
     nothing it goes in and comes out empty. ``noise`` is what the plan's noise is drawn from, afresh at every call: to
     ask twice is to have two releases, so a device's journal asks once for a task.
     """
+    if isinstance(problem.plan, StatisticsPlan):
+        return report_rows(problem, data, noise), b""
     trained = problem.algorithm.train(problem, task.phase, model, carry, data, seed)
     payload = add_noise(problem, task.phase, rows(data), trained, noise)
     return send_update(problem, task.round, payload, kept)

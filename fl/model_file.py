@@ -33,6 +33,7 @@ from fl.dataset import Dataset, Float64Matrix
 from fl.errors import ModelFileError, PlanError
 from fl.metrics import Evaluation, evaluate
 from fl.models import Model, build_model
+from fl.plan.dimensions import parameter_count
 from fl.plan.parse import parse_plan
 from fl.plan.render import render_plan
 from fl.plan.schema import ClassLabel, NumericLabel, Plan, plan_id
@@ -192,7 +193,7 @@ def _read_head(stream: BytesIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
 
 
 def _checked(plan: Plan, fixed: NDArray[np.generic], where: str) -> Int64Vector:
-    expected = build_model(plan).dimension
+    expected = parameter_count(plan)
     if fixed.shape != (expected,):
         raise ModelFileError(f"{where}: model of shape {fixed.shape}; its plan needs ({expected},)")
     values = fixed.astype(np.int64)

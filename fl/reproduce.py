@@ -26,8 +26,8 @@ from fl.errors import DataError, DivergenceError
 from fl.models import initial_model
 from fl.parallel import mapped
 from fl.plan.dimensions import audit_policy, encryption_of
-from fl.problem import Problem
 from fl.privacy.randomness import SYSTEM_RANDOM
+from fl.problem import Problem
 from fl.secure.quantise import sum_in_clear
 from fl.task import device_seed
 

@@ -28,6 +28,7 @@ from fl.models import StepRule, initial_model
 from fl.parallel import mapped
 from fl.permutation import shuffled
 from fl.plan.dimensions import encryption_of
+from fl.plan.statistics import Counting
 from fl.policies import Facts, check_update
 from fl.privacy.charges import is_private
 from fl.privacy.noise import add_noise
@@ -310,7 +311,9 @@ def _train_lbfgs(
 
 
 def _train_svrg(problem: Problem, data: Dataset, on_iteration: OnIteration | None) -> Baseline:
-    count, step = rows(data), float(problem.plan.algorithm.step)
+    spec = problem.plan.algorithm
+    assert not isinstance(spec, Counting)
+    count, step = rows(data), float(spec.step)
     weights = to_float(initial_model(problem.plan), problem.fraction_bits)
     if problem.plan.algorithm.__struct_config__.tag != "fedavg":
         step = step / count

@@ -20,7 +20,16 @@ from fl.dataset import Dataset, DenseData, Float64Matrix, SparseData
 from fl.errors import DataError
 from fl.plan.cells import canonical
 from fl.plan.dimensions import feature_count
-from fl.plan.schema import CategoricalFeature, ClassLabel, NumericFeature, NumericLabel, Role, VectorFeature
+from fl.plan.schema import (
+    CategoricalFeature,
+    ClassLabel,
+    CountedLabel,
+    NumericFeature,
+    NumericLabel,
+    Role,
+    VectorFeature,
+)
+from fl.statistics.hashing import code_of_text
 
 _SPARSE_FROM: Final = 256
 """One-hot tables of so many coordinates, most of them categories, become sparse rows."""
@@ -175,7 +184,9 @@ def _match(column: Column, words: tuple[str, ...]) -> NDArray[np.int64]:
 
 
 def _labels(table: Table, column: Column, label: ClassLabel | NumericLabel) -> Float64Vector:
-    """Return class indices as floats, or scaled numbers."""
+    """Return class indices as floats, or scaled numbers; of a column that is counted, its cells' codes."""
+    if isinstance(label, CountedLabel) and label.other == "count":
+        return _value_codes(column, label)
     _refuse(table, column, column.missing(), "must not be missing: it is the label")
     if isinstance(label, ClassLabel):
         codes = _match(column, label.classes)
@@ -187,8 +198,24 @@ def _labels(table: Table, column: Column, label: ClassLabel | NumericLabel) -> F
     return Scaling.of(label.lower, label.upper).apply(column.numbers)
 
 
+def _value_codes(column: Column, label: CountedLabel) -> Float64Vector:
+    """Return what stands for each cell (``fl.statistics.hashing``): a number that float64 holds exactly."""
+    codes = _match(column, label.classes).astype(np.float64)
+    others: dict[str, float] = {}
+    for row in np.flatnonzero(codes < 0).tolist():
+        number = float(column.numbers[row])
+        text = column.words.get(row, "" if np.isnan(number) else repr(number))
+        if text not in others:
+            others[text] = float(code_of_text(text))
+        codes[row] = others[text]
+    return codes
+
+
 def _encode_vectors(table: VectorTable, role: Role, labelled: bool) -> Dataset:
     """Return rows of unnamed numbers, which only a plan with one vector feature can take."""
+    if isinstance(role.label, CountedLabel):
+        asked = f"the plan counts the values of the column {role.label.name!r}"
+        raise DataError(f"{table.file}: holds rows of numbers without names, and {asked}; give the columns names")
     feature = role.features[0]
     if len(role.features) != 1 or not isinstance(feature, VectorFeature):
         names = listed([one.name for one in role.features])

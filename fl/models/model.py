@@ -15,8 +15,8 @@ from chain.fixedpoint import Float64Vector, Int64Vector, to_fixed
 from fl.dataset import Dataset, Float64Matrix, rows
 from fl.models.shape import Gradient, PassLimits, Shape, StepRule, strict_dot
 from fl.permutation import SplitMix
-from fl.plan.dimensions import layer_sizes
-from fl.plan.schema import Plan
+from fl.plan.dimensions import layer_sizes, parameter_count
+from fl.plan.schema import Plan, StatisticsPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +119,11 @@ def build_model(plan: Plan) -> Model:
 def initial_model(plan: Plan) -> Int64Vector:
     """Return the fixed-point parameters every node starts from, (d,).
 
-    Zeros without hidden layers. Networks: weights uniform in ±√(6/(inputs+units)) (Glorot and Bengio 2010) from the
-    plan's seed, biases zero.
+    Zeros without hidden layers, and of plans that count. Networks: weights uniform in ±√(6/(inputs+units)) (Glorot and
+    Bengio 2010) from the plan's seed, biases zero.
     """
+    if isinstance(plan, StatisticsPlan):
+        return np.zeros(parameter_count(plan), np.int64)
     sizes = layer_sizes(plan)
     generator = SplitMix(plan.model.seed)
     parts = []

@@ -24,7 +24,7 @@ from fl.models.model import Model
 from fl.models.shape import PassLimits, StepRule
 from fl.objective import Objective
 from fl.permutation import shuffled
-from fl.plan.schema import FedAvg, Laplace, Plan, decode_plan, encode_plan
+from fl.plan.schema import FedAvg, Laplace, Plan, StatisticsPlan, decode_plan, encode_plan
 from fl.privacy.charges import is_private
 from fl.privacy.discrete import gaussian_noise, laplace_noise
 from fl.privacy.randomness import SYSTEM_RANDOM
@@ -36,6 +36,8 @@ _POLL_S: Final = 0.1
 
 def warm_up(problem: Objective, data: Dataset | None = None) -> None:
     """Make ready the kernels for rows of the kind of ``data``, or for dense and sparse ones if None."""
+    if isinstance(problem.plan, StatisticsPlan):
+        return  # counts without kernels
     model = replace(problem.model, sizes=(2, *(1 for _ in problem.model.activations), problem.model.classes))
     spec = problem.plan.algorithm
     batch = min(spec.batch, 2) if isinstance(spec, FedAvg) else 1

@@ -14,6 +14,7 @@ from fl.errors import Problem
 from fl.plan.checks_noise import NOISE_PLAN_RULES
 from fl.plan.dimensions import audit_policy, replay_policy
 from fl.plan.schema import FedSvrg, Gaussian, Laplace, NoCompression, NoPrivacy, Pace, Plan, SummedGaussian, Timing
+from fl.plan.statistics import LocalReports
 from fl.privacy.charges import releases_of, worst_case
 
 Problems = Iterator[Problem]
@@ -40,7 +41,7 @@ def check_losses(plan: Plan) -> Problems:
     if isinstance(plan.privacy, NoPrivacy):
         return
     spec, worst = plan.privacy, worst_case(plan)
-    if isinstance(spec, Laplace):
+    if isinstance(spec, Laplace | LocalReports):
         path, value = "privacy.epsilon", str(spec.epsilon)
     else:
         path, value = "privacy.multiplier", str(spec.multiplier)

@@ -13,6 +13,7 @@ from fl.compression.schedule import most_kept
 from fl.plan.remember import remembered
 from fl.plan.schema import (
     MEANS,
+    AlgorithmSpec,
     Audit,
     BySamples,
     CategoricalFeature,
@@ -31,9 +32,11 @@ from fl.plan.schema import (
     Replay,
     Role,
     Shapley,
+    StatisticsPlan,
     Support,
     TopK,
 )
+from fl.plan.statistics import Counting, CountMeanSketch, HadamardCountMeanSketch, OptimalLocalHashing
 from fl.secure.work import opening_cost
 
 MAX_PARAMETERS: Final = 1 << 22
@@ -61,7 +64,7 @@ COALITION_WORK: Final = 10**5
 """Of a coalition whose model is formed and judged."""
 COORDINATE_WORK: Final = 2000
 """Of a coordinate of its model: an exact sum of any width, and a division."""
-PHASES: Final[dict[type[FedSvrg] | type[FedAvg] | type[Dane], int]] = {FedSvrg: 2, FedAvg: 1, Dane: 2}
+PHASES: Final[dict[type[AlgorithmSpec] | type[Counting], int]] = {FedSvrg: 2, FedAvg: 1, Dane: 2, Counting: 1}
 """Exchanges of a round, by algorithm."""
 
 
@@ -94,9 +97,22 @@ def layer_sizes(plan: Plan) -> tuple[int, ...]:
 
 
 def parameter_count(plan: Plan) -> int:
-    """Return the length d of the parameter vector."""
+    """Return the length d of the parameter vector; of a plan that counts, the rows counted and the counters."""
+    if isinstance(plan, StatisticsPlan):
+        return 1 + counter_count(plan)
     biases = 1 if plan.model.intercept else 0
     return sum((inputs + biases) * units for inputs, units in pairwise(layer_sizes(plan)))
+
+
+def counter_count(plan: StatisticsPlan) -> int:
+    """Return the counters that a device sends (``fl.statistics``)."""
+    match plan.statistic:
+        case OptimalLocalHashing():
+            return len(plan.column.values)
+        case CountMeanSketch(hashes=hashes, width=width):
+            return hashes * (width + 1)
+        case HadamardCountMeanSketch(hashes=hashes, width=width):
+            return hashes * width
 
 
 @remembered

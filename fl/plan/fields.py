@@ -12,7 +12,7 @@ from decimal import Context, Decimal, DecimalException
 from typing import Final
 
 from chain.codec import Record
-from fl.plan import schema
+from fl.plan import schema, statistics
 
 
 class Required:
@@ -76,6 +76,37 @@ NOTES: Final[Mapping[type[Record], Mapping[str, Note]]] = {
         "training": Note("how a device goes through its rows (version 2)", {}),
         "contribution": Note("how a round's share is divided among its devices (version 2)", {"type": "samples"}),
         "attestation": Note("whom somebody must vouch for before it may join (version 2)", {"type": "none"}),
+    },
+    schema.StatisticsPlan: {
+        "version": Note("version of the plan format: plans of this kind have the second", 2),
+        "title": Note("a short name for people"),
+        "description": Note("what the plan is for, and whose data it wants", ""),
+        "nonce": Note("any number; the same plan can be submitted again under another nonce", 0),
+        "column": Note("the column whose values are counted"),
+        "statistic": Note("how rows are reported, each ε-locally private, and counted"),
+        "participation": Note("how many devices, with how many rows"),
+        "deadlines": Note("how long each step may last, in blocks", {}),
+        "attestations": Note("miners who must attest a device's counters before a block takes them", 1),
+        "rewards": Note("coins escrowed when the plan is submitted", {}),
+        "attestation": Note("whom somebody must vouch for before it may join", {"type": "none"}),
+    },
+    statistics.Column: {
+        "name": Note("the column's name"),
+        "values": Note("the values to estimate; texts that are numbers compare as numbers"),
+        "other": Note('a cell that is none of them, or missing: "refuse" the file, or "count" it', "refuse"),
+    },
+    statistics.CountMeanSketch: {
+        "epsilon": Note("of each row, whole: no report tells two values apart by more than e^epsilon"),
+        "hashes": Note("hash functions; more of them spread what other values add", 64),
+        "width": Note("places of each; hashes × (width + 1) counters are sent", 256),
+    },
+    statistics.HadamardCountMeanSketch: {
+        "epsilon": Note("of each row, whole: no report tells two values apart by more than e^epsilon"),
+        "hashes": Note("hash functions; more of them spread what other values add", 64),
+        "width": Note("places of each, a power of two; hashes × width counters are sent", 256),
+    },
+    statistics.OptimalLocalHashing: {
+        "epsilon": Note("of each row, whole: no report tells two values apart by more than e^epsilon"),
     },
     schema.Role: {
         "name": Note("what a participant is called", "device"),

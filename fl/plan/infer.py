@@ -36,6 +36,7 @@ from fl.plan.schema import (
     Feature,
     FedSvrg,
     Holdout,
+    HorizontalPlan,
     Model,
     NoCompression,
     NoPrivacy,
@@ -277,7 +278,7 @@ def _plan(shown: _Shown, role: Role, warnings: list[str]) -> Plan:
     policies: list[Policy] = [Bounds(sample_clip, update_clip), Timing(_FASTEST)]
     if shown.holdout is not None:
         policies.append(_holdout(shown.holdout[1]))
-    plan = Plan(
+    plan = HorizontalPlan(
         version=1,
         title=f"Learn {role.label.name}"[:200],
         description="",

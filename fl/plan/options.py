@@ -3,8 +3,10 @@
 Derived from the schema's types and the notes of ``fl.plan.fields``, so that it can't fall behind them.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from msgspec import inspect
 
@@ -12,7 +14,10 @@ from chain.codec import Record
 from chain.number import Number
 from fl.plan.fields import NOTES, POLICY_KINDS, REQUIRED, TAG_KEYS, Derived
 from fl.plan.read import allowed_by, fields_of
-from fl.plan.schema import HorizontalPlan, Verification
+from fl.plan.schema import HorizontalPlan, StatisticsPlan, Verification
+
+_SHARED: Final = frozenset(fields_of(HorizontalPlan))
+"""Parts that plans of every kind have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +33,15 @@ class Option:
 def plan_options() -> tuple[Option, ...]:
     """Return every field of every form, in the order of the schema.
 
-    Where a part comes in several forms, the path names the form: ``algorithm(fedsvrg).step``.
+    Where a part comes in several forms, the path names the form: ``algorithm(fedsvrg).step``. Of plans of kind
+    ``statistics`` the parts that others do not have come last.
     """
-    return (Option("kind", '"horizontal"', '"horizontal"', "how the data is split"), *_options(HorizontalPlan, ""))
+    kinds = "horizontal: devices with the same columns learn a model; statistics: they count a column's values"
+    return (
+        Option("kind", '"horizontal" or "statistics"', '"horizontal"', kinds),
+        *_options(HorizontalPlan, ""),
+        *(each for each in _options(StatisticsPlan, "") if re.split(r"[.(]", each.field)[0] not in _SHARED),
+    )
 
 
 def algorithm_names() -> tuple[str, ...]:

@@ -21,14 +21,16 @@ from chain.ids import ZERO_HASH
 from chain.number import Number
 from fl.errors import PlanError, Problem
 from fl.plan.fields import POLICY_KINDS, REQUIRED
-from fl.plan.read import BAD, Bad, Reader, allowed_by, fields_of
+from fl.plan.read import BAD, Bad, Reader, allowed_by, fields_of, suggestion
 from fl.plan.schema import (
     Bounds,
     ClassLabel,
     Deadlines,
     FedSvrg,
     Holdout,
+    HorizontalPlan,
     Model,
+    NoAttestation,
     NoCompression,
     NoPrivacy,
     NumericFeature,
@@ -37,10 +39,12 @@ from fl.plan.schema import (
     Plan,
     Rewards,
     Role,
+    StatisticsPlan,
     Stopping,
     Verification,
 )
-from fl.plan.validate import MAX_PROBLEMS, PLAN_RULES, check_record, feature_path
+from fl.plan.statistics import Column, OptimalLocalHashing
+from fl.plan.validate import MAX_PROBLEMS, check_record, feature_path, plan_rules
 
 MAX_TEXT: Final = 4 << 20
 """Longest TOML text that is looked at, in characters."""
@@ -70,14 +74,15 @@ def parse_draft(text: str) -> PlanDraft:
     reader = Reader(
         {
             (Role, "features"): _read_features,
-            (Plan, "verification"): gathering.read_verification,
+            (HorizontalPlan, "verification"): gathering.read_verification,
         },
         gathering.check,
     )
-    plan = _read_plan(reader, document)
+    kind = _read_kind(reader, document)
+    plan = _read_plan(reader, document, kind)
     problems = reader.problems + gathering.problems
     if problems:
-        raise PlanError(sorted(problems, key=lambda problem: _order(problem.field))[:MAX_PROBLEMS])
+        raise PlanError(sorted(problems, key=lambda problem: _order(kind, problem.field))[:MAX_PROBLEMS])
     return PlanDraft(plan, gathering.holdout_file)
 
 
@@ -179,32 +184,40 @@ def _spread(reader: Reader, kind: inspect.Type, table: Mapping[str, object], nam
     return [replace(first, name=name) for name in names]
 
 
-def _read_plan(reader: Reader, document: dict[str, object]) -> Plan:
-    """Return the plan, unread sections replaced by a sample's, with every rule applied that could be."""
+def _read_kind(reader: Reader, document: dict[str, object]) -> type[Plan]:
+    """Return the kind of plan that a document says it is, and take that out of it."""
     kind = document.pop("kind", "horizontal")
-    if kind != "horizontal":
-        reader.refuse("kind", kind, 'must be "horizontal"')
-    reader.known(document, [*fields_of(Plan), "kind"], "")
-    read = {name: reader.field(Plan, name, document, name) for name in fields_of(Plan)}
+    if isinstance(kind, str) and kind in _SAMPLES:
+        return type(_SAMPLES[kind])
+    known = " or ".join(f'"{name}"' for name in _SAMPLES)
+    hint = suggestion(kind, list(_SAMPLES)) if isinstance(kind, str) else ""
+    reader.refuse("kind", kind, f"must be {known}{hint}")
+    return HorizontalPlan
+
+
+def _read_plan(reader: Reader, document: dict[str, object], kind: type[Plan]) -> Plan:
+    """Return the plan, unread sections replaced by a sample's, with every rule applied that could be."""
+    reader.known(document, [*fields_of(kind), "kind"], "")
+    read = {name: reader.field(kind, name, document, name) for name in fields_of(kind)}
     good = {name for name, section in read.items() if section is not BAD}
-    plan = replace(_SAMPLE, **{name: read[name] for name in good})
-    for sections, rule in PLAN_RULES:
+    plan = replace(_SAMPLES[str(kind.__struct_config__.tag)], **{name: read[name] for name in good})
+    for sections, rule in plan_rules(kind):
         if sections <= good:
             reader.problems.extend(rule(plan))
     return plan
 
 
-def _order(path: str) -> int:
+def _order(kind: type[Plan], path: str) -> int:
     """Return where a problem's section stands in the plan, so that problems come in the order of the form."""
     section = path.split(".", 1)[0].split("[", 1)[0]
-    names = list(Plan.__struct_fields__)
+    names = list(kind.__struct_fields__)
     return names.index(section) if section in names else -1
 
 
-def _sample() -> Plan:
+def _horizontal_sample() -> HorizontalPlan:
     zero, one = Number(0, 0), Number(1, 0)
     feature = NumericFeature("x", zero, one, "clip", "refuse", zero)
-    return Plan(
+    return HorizontalPlan(
         version=1,
         title="sample",
         description="",
@@ -224,5 +237,21 @@ def _sample() -> Plan:
     )
 
 
-_SAMPLE: Final = _sample()
-"""Stands in for sections that could not be read while the rules of the others are applied."""
+def _statistics_sample() -> StatisticsPlan:
+    return StatisticsPlan(
+        version=2,
+        title="sample",
+        description="",
+        nonce=0,
+        column=Column("y", ("0",), "refuse"),
+        statistic=OptimalLocalHashing(Number(1, 0)),
+        participation=Participation(1, 1, 1, 100, 1, 1, 0),
+        deadlines=Deadlines(1, 2, 1, 1),
+        attestations=0,
+        rewards=Rewards(0, 0),  # type: ignore[arg-type]
+        attestation=NoAttestation(),
+    )
+
+
+_SAMPLES: Final[dict[str, Plan]] = {"horizontal": _horizontal_sample(), "statistics": _statistics_sample()}
+"""By kind: stands in for sections that could not be read while the rules of the others are applied."""

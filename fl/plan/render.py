@@ -16,10 +16,14 @@ from chain.codec import Record
 from chain.number import Number
 from fl.plan.fields import NOTES, TAG_KEYS
 from fl.plan.read import allowed_by, fields_of
-from fl.plan.schema import LATER_SECTIONS, Feature, HorizontalPlan, NumericFeature, Plan, Role, Verification
+from fl.plan.schema import LATER_SECTIONS, Feature, NumericFeature, Plan, Role, StatisticsPlan, Verification
 from fl.plan.validate import tag_of
 
 _WIDTH = 120
+_KINDS = {
+    "horizontal": "how the data is split: same columns, different rows",
+    "statistics": "nothing is learnt: the values of one column are counted",
+}
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "\b": "\\b", "\t": "\\t", "\n": "\\n", "\f": "\\f", "\r": "\\r"}
 
 
@@ -38,8 +42,12 @@ def render_plan(
     head          lines of a comment at the top
     notes         further comments by field path, such as {"algorithm.step": "…"}
     """
-    writer = _Writer(comments, holdout_file, notes or {})
-    lines = [*_comment(head), *writer.top(plan), *writer.roles(plan)]
+    writer = _Writer(comments, holdout_file, notes or {}, type(plan))
+    if isinstance(plan, StatisticsPlan):
+        parts = ("column", "statistic", "participation", "deadlines", "rewards", "attestation")
+        tables = [line for section in parts for line in writer.table(section, getattr(plan, section))]
+        return "\n".join([*_comment(head), *writer.top(plan, "attestations"), *tables]).lstrip("\n") + "\n"
+    lines = [*_comment(head), *writer.top(plan, "fraction_bits"), *writer.roles(plan)]
     for section in ("model", "algorithm", "participation", "deadlines"):
         lines += writer.table(section, getattr(plan, section))
     lines += writer.verification(plan.verification)
@@ -104,21 +112,22 @@ def _printable(text: str) -> str:
 class _Writer:
     """Writes sections, with or without comments."""
 
-    def __init__(self, comments: bool, holdout_file: str | None, notes: Mapping[str, str]) -> None:
+    def __init__(self, comments: bool, holdout_file: str | None, notes: Mapping[str, str], kind: type[Plan]) -> None:
         self._comments = comments
         self._holdout_file = holdout_file
         self._notes = notes
+        self._kind = kind
 
-    def top(self, plan: Plan) -> Iterator[str]:
-        """Yield the fields that stand before any table."""
-        yield self._line("kind", toml_text(tag_of(plan)), "how the data is split: same columns, different rows")
-        for name in ("version", "title", "description", "nonce", "fraction_bits"):
-            yield self._field(HorizontalPlan, name, name, getattr(plan, name))
+    def top(self, plan: Plan, last: str) -> Iterator[str]:
+        """Yield the fields that stand before any table, ``last`` being the last of them."""
+        yield self._line("kind", toml_text(tag_of(plan)), _KINDS[tag_of(plan)])
+        for name in ("version", "title", "description", "nonce", last):
+            yield self._field(self._kind, name, name, getattr(plan, name))
 
     def table(self, path: str, record: Record, skip: Mapping[str, Sequence[str]] | None = None) -> Iterator[str]:
         """Yield a section; ``skip`` gives lines that stand for some of its fields."""
         yield ""
-        note = NOTES[HorizontalPlan].get(path)
+        note = NOTES[self._kind].get(path)
         if note is not None and self._comments:
             yield f"# {note.meaning[0].upper()}{note.meaning[1:]}."
         yield f"[{path}]"
@@ -158,7 +167,7 @@ class _Writer:
 
     def _kinds_of(self, path: str) -> str:
         """Return which kinds a section comes in."""
-        return allowed_by(fields_of(HorizontalPlan)[path]).removeprefix("a table of kind ")
+        return allowed_by(fields_of(self._kind)[path]).removeprefix("a table of kind ")
 
     def _kinds(self, role: Role) -> Iterator[str]:
         """Yield what the fields of each kind of feature mean."""

@@ -1,9 +1,9 @@
 """The FL plan: what a learning problem is, as the chain stores it.
 
-A plan is a versioned union by ``kind``; ``horizontal`` (same features, different samples; paper §II.C.1) is
-the only kind now. Parts that come in several forms (features, labels, algorithms, policies, privacy,
-aggregation, compression) are tagged unions, so a new form is a new record and never a new meaning.
-Real numbers are exact decimals (``Number``).
+A plan is a versioned union by ``kind``: ``horizontal`` (same features, different samples; paper §II.C.1) and
+``statistics`` (how often the values of one column occur). Parts that come in several forms (features, labels,
+algorithms, policies, privacy, aggregation, compression) are tagged unions, so a new form is a new record and never a
+new meaning. Real numbers are exact decimals (``Number``).
 
 Format 2 adds sections at the end; a plan of format 1 is encoded without them, as it was before they existed, so
 that its id stays. What is new is allowed in format 2 alone, and format 2 by chains whose rules know it
@@ -23,6 +23,7 @@ from chain.ids import AccountField, AmountField, Hash, HashField, Natural, Short
 from chain.number import Number
 from chain.statement import MAX_MEASUREMENT_BYTES
 from chain.transaction import MAX_PLAN_BYTES
+from fl.plan.statistics import Column, Counting, LocalReports, Statistic
 
 MAX_COORDINATES = 1 << 24
 MAX_MEMBERS = 16
@@ -89,6 +90,12 @@ class NumericLabel(Record, tag="number"):
     name: ShortText
     lower: Number
     upper: Number
+
+
+class CountedLabel(ClassLabel, tag="counted"):
+    """A column whose values are counted. It stands in no plan: a plan of kind ``statistics`` reads its files by it."""
+
+    other: Literal["refuse", "count"]
 
 
 class Role(Record):
@@ -520,7 +527,84 @@ class HorizontalPlan(Record, tag="horizontal"):
     attestation: Attestation = NoAttestation()
 
 
-Plan = HorizontalPlan
+class StatisticsPlan(Record, tag="statistics"):
+    """A plan that asks how often each value of one column occurs, each row being ε-locally private.
+
+    ``attestations``: miners who must attest a device's reports, as under ``verification`` elsewhere. The sections that
+    a plan of this kind has no choice in are properties: what runs plans finds them where it finds those of others.
+    """
+
+    version: Annotated[int, Meta(ge=2, le=2)]
+    title: ShortText
+    description: Text
+    nonce: Natural
+    column: Column
+    statistic: Statistic
+    participation: Participation
+    deadlines: Deadlines
+    attestations: Annotated[int, Meta(ge=0, le=16)]
+    rewards: Rewards
+    attestation: Attestation
+
+    @property
+    def roles(self) -> tuple[Role, ...]:
+        """One role, that reads one column."""
+        return (Role("device", (), CountedLabel(self.column.name, self.column.values, self.column.other)),)
+
+    @property
+    def model(self) -> Model:
+        """No model: its parameters are the counters (``fl.plan.dimensions.parameter_count``)."""
+        return Model("linear", (), False, _ZERO, 0)
+
+    @property
+    def algorithm(self) -> Counting:
+        """One exchange, in which devices answer a ``count`` task."""
+        return Counting()
+
+    @property
+    def verification(self) -> Verification:
+        """What counters can't be is refused; nothing else of them can be known."""
+        return Verification((Bounds(_ONE, _ONE),), self.attestations)
+
+    @property
+    def privacy(self) -> LocalReports:
+        """Each row is reported at random on its device."""
+        return LocalReports(self.statistic.epsilon)
+
+    @property
+    def aggregation(self) -> PlainAggregation:
+        """Counters add up."""
+        return PlainAggregation("mean")
+
+    @property
+    def compression(self) -> NoCompression:
+        """All counters travel."""
+        return NoCompression()
+
+    @property
+    def stopping(self) -> Stopping:
+        """One round."""
+        return Stopping(1, _ZERO)
+
+    @property
+    def fraction_bits(self) -> int:
+        """Counters are whole numbers."""
+        return 0
+
+    @property
+    def training(self) -> Training:
+        """Rows are gone through once; in which order is no matter."""
+        return Training("full", 0)
+
+    @property
+    def contribution(self) -> BySamples:
+        """Devices are paid by rows."""
+        return BySamples()
+
+
+_ZERO: Final = Number(0, 0)
+_ONE: Final = Number(1, 0)
+Plan = HorizontalPlan | StatisticsPlan
 LATER_SECTIONS: Final = ("training", "contribution", "attestation")
 """Sections of format 2; plans of format 1 have them as they are by default."""
 LATER_KINDS: Final = (
@@ -544,11 +628,12 @@ LATER_KINDS: Final = (
 """Forms of older sections that plans of format 2 alone may name."""
 LEARNING_RULES: Final = 3
 """The rules version from which on a chain takes plans of format 2."""
+_ANY_PLAN: Final[type[Plan]] = Plan  # type: ignore[assignment]  # a union is what ``decode`` takes for it
 
 
 def encode_plan(plan: Plan) -> bytes:
     """Return the plan's canonical bytes, as they stand on the chain. Format 1 ends before ``LATER_SECTIONS``."""
-    if plan.version > 1:
+    if isinstance(plan, StatisticsPlan) or plan.version > 1:
         return encode(plan)
     sections = plan.__struct_fields__[: -len(LATER_SECTIONS)]
     return encode((plan.__struct_config__.tag, *[getattr(plan, name) for name in sections]))
@@ -556,7 +641,7 @@ def encode_plan(plan: Plan) -> bytes:
 
 def decode_plan(data: bytes) -> Plan:
     """Return the plan that canonical bytes hold; ``chain.errors.CodecError`` if they hold none."""
-    return decode(data, HorizontalPlan, MAX_PLAN_BYTES, encode_plan)
+    return decode(data, _ANY_PLAN, MAX_PLAN_BYTES, encode_plan)
 
 
 def plan_id(plan: Plan) -> Hash:

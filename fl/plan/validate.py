@@ -19,9 +19,10 @@ from chain.number import Number
 from chain.transaction import MAX_PLAN_BYTES
 from fl.errors import Problem
 from fl.plan.cells import canonical, is_missing
-from fl.plan.checks_attestation import ATTESTATION_PLAN_RULES
+from fl.plan.checks_attestation import ATTESTATION_PLAN_RULES, check_attestation
 from fl.plan.checks_encryption import ENCRYPTION_PLAN_RULES, ENCRYPTION_RECORD_RULES
 from fl.plan.checks_privacy import PRIVACY_PLAN_RULES, PRIVACY_RECORD_RULES
+from fl.plan.checks_statistics import STATISTICS_PLAN_RULES, STATISTICS_RECORD_RULES
 from fl.plan.dimensions import (
     MAX_PARAMETERS,
     audit_policy,
@@ -49,6 +50,7 @@ from fl.plan.schema import (
     FedAvg,
     FedSvrg,
     Holdout,
+    HorizontalPlan,
     Model,
     NumericFeature,
     NumericLabel,
@@ -58,12 +60,14 @@ from fl.plan.schema import (
     Rewards,
     Role,
     Shapley,
+    StatisticsPlan,
     Stopping,
     Support,
     TopK,
     VectorFeature,
     encode_plan,
 )
+from fl.plan.statistics import Column
 
 MAX_PROBLEMS: Final = 200
 """Problems reported at once; a plan with more has them reported after these are mended."""
@@ -90,10 +94,10 @@ def check_plan(
 def _problems(plan: Plan, algorithms: Collection[str] | None, policies: Collection[str] | None) -> Problems:
     for path, record in walk(plan):
         yield from check_record(record, path)
-    for _, rule in PLAN_RULES:
+    for _, rule in plan_rules(type(plan)):
         yield from rule(plan)
     tag = tag_of(plan.algorithm)
-    if algorithms is not None and tag not in algorithms:
+    if algorithms is not None and tag not in algorithms and isinstance(plan, HorizontalPlan):
         yield Problem("algorithm.name", tag, f"this chain allows {_listed(algorithms)}")
     for policy in plan.verification.policies:
         tag = tag_of(policy)
@@ -103,6 +107,10 @@ def _problems(plan: Plan, algorithms: Collection[str] | None, policies: Collecti
 
 def walk(plan: Plan) -> Iterator[tuple[str, Record]]:
     """Yield the plan's records with their paths, as the TOML form names them."""
+    if isinstance(plan, StatisticsPlan):
+        for section in ("column", "statistic", "participation", "deadlines", "rewards", "attestation"):
+            yield section, getattr(plan, section)
+        return
     for number, role in enumerate(plan.roles):
         path = f"roles[{number}]"
         yield path, role
@@ -172,7 +180,7 @@ def _check_fill(feature: NumericFeature, path: str) -> Problems:
         yield Problem(f"{path}.fill", str(feature.fill), 'must be 0 (or left out) where missing = "refuse"')
 
 
-def _check_name(record: Feature | ClassLabel | NumericLabel | Role, path: str) -> Problems:
+def _check_name(record: Feature | ClassLabel | NumericLabel | Role | Column, path: str) -> Problems:
     if not record.name.strip():
         yield Problem(f"{path}.name", repr(record.name), "must be a name, not empty")
 
@@ -183,6 +191,10 @@ def _check_categories(feature: CategoricalFeature, path: str) -> Problems:
 
 def _check_classes(label: ClassLabel, path: str) -> Problems:
     yield from _check_words(label.classes, f"{path}.classes", 2)
+
+
+def _check_values(column: Column, path: str) -> Problems:
+    yield from _check_words(column.values, f"{path}.values", 1)
 
 
 def _check_words(words: tuple[str, ...], path: str, at_least: int) -> Problems:
@@ -303,12 +315,13 @@ def _at_least_zero(number: Number, path: str) -> Problems:
 
 
 RECORD_RULES: Final[tuple[tuple[type | tuple[type, ...], Callable[..., Problems]], ...]] = (
-    ((Role, NumericFeature, CategoricalFeature, VectorFeature, ClassLabel, NumericLabel), _check_name),
+    ((Role, NumericFeature, CategoricalFeature, VectorFeature, ClassLabel, NumericLabel, Column), _check_name),
     ((NumericFeature, VectorFeature, NumericLabel), _check_bounds_order),
     (NumericFeature, _check_fill),
     (VectorFeature, _check_zero_inside),
     (CategoricalFeature, _check_categories),
     (ClassLabel, _check_classes),
+    (Column, _check_values),
     (Role, _check_role),
     (Model, _check_model),
     ((FedSvrg, FedAvg, Dane), _check_step),
@@ -323,6 +336,7 @@ RECORD_RULES: Final[tuple[tuple[type | tuple[type, ...], Callable[..., Problems]
     (Stopping, _check_stopping),
     *PRIVACY_RECORD_RULES,
     *ENCRYPTION_RECORD_RULES,
+    *STATISTICS_RECORD_RULES,
 )
 
 
@@ -362,7 +376,7 @@ def _check_format(plan: Plan) -> Problems:
     """Nothing of a later format stands in a plan of an earlier one: its bytes would not say so."""
     if plan.version > 1:
         return
-    for name, default in zip(LATER_SECTIONS, Plan.__struct_defaults__, strict=True):
+    for name, default in zip(LATER_SECTIONS, HorizontalPlan.__struct_defaults__, strict=True):
         if getattr(plan, name) != default:
             yield Problem(name, "", _LATER)
     if isinstance(plan.privacy, LATER_KINDS):
@@ -536,7 +550,7 @@ def _check_bytes(plan: Plan) -> Problems:
         yield Problem("plan", f"{size} bytes", f"must be at most {MAX_PLAN_BYTES} bytes on the chain")
 
 
-_ALL: Final = frozenset(Plan.__struct_fields__)
+_ALL: Final = frozenset(HorizontalPlan.__struct_fields__)
 PLAN_RULES: Final[tuple[tuple[frozenset[str], Callable[[Plan], Problems]], ...]] = (
     (
         frozenset({"version", "privacy", "aggregation", "compression", "verification", *LATER_SECTIONS}),
@@ -571,3 +585,15 @@ PLAN_RULES: Final[tuple[tuple[frozenset[str], Callable[[Plan], Problems]], ...]]
     (_ALL, _check_bytes),
 )
 """Each rule with the sections it reads."""
+_COUNTING_RULES: Final[tuple[tuple[frozenset[str], Callable[[Plan], Problems]], ...]] = (
+    (frozenset({"title"}), _check_title),
+    (frozenset({"deadlines"}), _check_deadlines),
+    (frozenset({"attestation"}), check_attestation),
+    *STATISTICS_PLAN_RULES,
+    (frozenset(StatisticsPlan.__struct_fields__), _check_bytes),
+)
+
+
+def plan_rules(kind: type[Plan]) -> tuple[tuple[frozenset[str], Callable[[Plan], Problems]], ...]:
+    """Return the rules of a kind of plan, each with the sections it reads."""
+    return _COUNTING_RULES if kind is StatisticsPlan else PLAN_RULES

@@ -6,6 +6,7 @@ which adds up over releases whatever plans they belong to. A release whose mecha
     Gaussian of multiplier z   sigma = z · sensitivity, so ρ = 1 / (2 z²)
     Laplace of epsilon ε       scale = sensitivity / ε: pure ε, and ρ = ε² / 2
     Gaussian of a sum          ρ = (1/z + e)² / 2, e what a sum of discrete Gaussians is off (``fl.privacy.summed``)
+    local reports of ε         each row is reported once: pure ε, and ρ = ε² / 2, for whichever row
 
 Every number here is rounded up: a sum of rounded losses is never less than the sum of the losses. Who is selected,
 and how often, is drawn from a beacon that everybody can read: sampling amplifies nothing, so nothing is taken off.
@@ -14,7 +15,7 @@ Rules of this file: counting only, from the plan alone; total on every plan that
 ``fl.privacy.noise``'s, what the chain does with a charge ``consensus.privacy``'s.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import ceil
 from typing import Final
@@ -23,6 +24,7 @@ from chain.number import Number
 from fl.plan.dimensions import phase_count
 from fl.plan.remember import remembered
 from fl.plan.schema import Gaussian, Laplace, NoPrivacy, Plan, SummedGaussian
+from fl.plan.statistics import LocalReports
 from fl.privacy.summed import excess
 
 MICRO: Final = 10**6
@@ -81,6 +83,8 @@ def update_charge(plan: Plan) -> Charge:
             return laplace_charge(epsilon)
         case SummedGaussian(multiplier=multiplier) if multiplier.mantissa > 0:
             return summed_charge(multiplier, max(excess(plan, phase) for phase in range(phase_count(plan))))
+        case LocalReports(epsilon=epsilon) if epsilon.mantissa > 0:
+            return replace(laplace_charge(epsilon), mechanism="local")
         case _:
             return NOT_COUNTED
 

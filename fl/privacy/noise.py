@@ -17,7 +17,7 @@ from chain.fixedpoint import VALUE_MAX, Int64Vector
 from fl.objective import Objective
 from fl.payload import parse_payload, write_payload
 from fl.plan.dimensions import parameter_count
-from fl.plan.schema import Laplace, Plan
+from fl.plan.schema import Laplace, Plan, StatisticsPlan
 from fl.privacy.charges import is_private
 from fl.privacy.discrete import gaussian_noise, laplace_noise
 from fl.privacy.randomness import RandomSource
@@ -30,7 +30,7 @@ def add_noise(problem: Objective, phase: int, samples: int, trained: bytes, sour
 
     A coordinate beyond 2**53 units, which noise brings about once in 2**64 releases at most, is cut to it.
     """
-    if not is_private(problem.plan):
+    if not is_private(problem.plan) or isinstance(problem.plan, StatisticsPlan):  # reports are drawn at random
         return trained
     is_first = phase == 0  # a round's first phase states a loss
     vector = parse_payload(trained, problem.dimension, has_loss=is_first).vector

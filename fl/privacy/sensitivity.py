@@ -73,6 +73,7 @@ def sensitivity_squared(plan: Plan, phase: int, samples: int) -> int:
         return 4 * bound_squared(bounds.sample_clip.fraction() * rows, bits)
     whole = 4 * bound_squared(bounds.update_clip.fraction(), bits)
     if is_single_step(plan) and samples > 0:
+        assert isinstance(plan.algorithm, FedAvg)
         moved = 2 * abs(plan.algorithm.step.fraction()) * bounds.sample_clip.fraction() / samples
     elif is_bounded_pass(plan, samples):
         moved = Pass.of(plan, samples).distance(plan)
@@ -116,6 +117,7 @@ class Pass:
         if isinstance(spec, FedAvg):
             batch = min(spec.batch, samples)
             return cls(spec.epochs, batch, spec.epochs * -(-samples // batch), spec.step.fraction())
+        assert isinstance(spec, FedSvrg)
         return cls(1, 1, samples, spec.step.fraction() / samples)
 
     def room(self, plan: Plan) -> Fraction:

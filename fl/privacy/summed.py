@@ -23,7 +23,7 @@ from typing import Final
 from chain.fixedpoint import fixed
 from fl.plan.dimensions import encryption_of, parameter_count, phase_count
 from fl.plan.remember import remembered
-from fl.plan.schema import FedSvrg, Plan, SummedGaussian
+from fl.plan.schema import FedAvg, FedSvrg, Plan, SummedGaussian
 from fl.privacy.sensitivity import (
     Pass,
     bounds_of,
@@ -136,6 +136,7 @@ def _weighted(plan: Plan, samples: int) -> Fraction:
     bounds, units = bounds_of(plan), 1 << plan.fraction_bits
     whole = 2 * bounds.update_clip.fraction() * units * samples
     if is_single_step(plan) and samples > 0:
+        assert isinstance(plan.algorithm, FedAvg)
         moved = 2 * abs(plan.algorithm.step.fraction()) * bounds.sample_clip.fraction() / samples
     elif is_bounded_pass(plan, samples):
         moved = Pass.of(plan, samples).distance(plan)

@@ -17,7 +17,7 @@ from consensus.view import StateView
 from fl.algorithms import support
 from fl.errors import DataError
 from fl.fleet import Fleet
-from fl.plan.schema import NoAttestation
+from fl.plan.schema import NoAttestation, StatisticsPlan
 from fl.privacy.charges import is_private
 from fl.problem import Problem
 from fl.steps import step_table
@@ -101,6 +101,8 @@ def inspect_fleet(spec: InspectFleet, world: World, control: JobControl) -> JobR
     unserved = [_UNSERVED[step.name] for phase in step_table(plan) for step in phase.steps if step.name in _UNSERVED]
     if unserved:
         return Declined(f"the plan {unserved[0]}; a fleet's devices do not: run devices in nodes of their own")
+    if isinstance(plan, StatisticsPlan):
+        return Declined("the plan counts values; a fleet's devices learn models: run devices in nodes of their own")
     if not isinstance(plan.attestation, NoAttestation):
         return Declined("the plan takes devices that a registrar vouches for; nobody does for a fleet's")
     try:

@@ -22,9 +22,10 @@ from fl.metrics import evaluate
 from fl.model_file import label_unit, load_model
 from fl.models import initial_model
 from fl.plan.bind import load_plan
-from fl.plan.schema import Bounds, Plan
+from fl.plan.schema import Bounds, Plan, StatisticsPlan
 from fl.problem import Problem, compile_problem
 from fl.train import mean_objective, train_central, train_federated, train_local
+from node.localnet.counted import compare_counts, picture_counts
 from node.localnet.figure import LearningFigure, save
 
 CURVES_MOST: Final = 8
@@ -170,6 +171,11 @@ def main() -> None:
     problem = compile_problem(load_plan(plan_file).plan)
     chain = json.loads((out / "chain.json").read_text())
     model = load_model(out / "model.npz").fixed
+    if isinstance(problem.plan, StatisticsPlan):
+        counts = compare_counts(problem, model, data)
+        (out / "scores.json").write_text(json.dumps(counts) + "\n")
+        save(picture_counts(problem, chain, counts), out / "figure.json")
+        return
     material = read_material(problem.plan, data)
     scores = compare(problem, model, material)
     (out / "scores.json").write_text(json.dumps(scores) + "\n")

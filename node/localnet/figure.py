@@ -10,6 +10,7 @@ import json
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -18,6 +19,7 @@ from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Bbox
 
 from chain.wholefile import whole_file
+from node.localnet.bars import FrequencyFigure, draw_bars
 
 _FEDERATED = "#c2410c"
 _CENTRAL = "#1d4ed8"
@@ -116,7 +118,7 @@ def _draw_scores(axes: Axes, figure: LearningFigure) -> None:
     axes.text(0.0, 0.95 - height, text, va="top", fontsize=11, color="#334155", linespacing=1.7)
 
 
-def save(figure: LearningFigure, path: Path) -> None:
+def save(figure: LearningFigure | FrequencyFigure, path: Path) -> None:
     """Write what the picture shows as JSON, so that it can be drawn again."""
     path.write_text(json.dumps(asdict(figure), indent=1) + "\n")
 
@@ -125,6 +127,10 @@ def main() -> None:
     """Draw ``figure.json`` (first argument) to a PNG (second argument)."""
     source, target = map(Path, sys.argv[1:3])
     fields = json.loads(source.read_text())
+    if "truth" in fields:
+        whole: dict[str, Any] = {key: tuple(one) if isinstance(one, list) else one for key, one in fields.items()}
+        draw_bars(FrequencyFigure(**whole), target)
+        return
     fields["federated"] = tuple(fields["federated"])
     fields["central"] = tuple(fields["central"])
     fields["facts"] = tuple(fields["facts"])

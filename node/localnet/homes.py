@@ -22,7 +22,7 @@ from fl.plan.dimensions import replay_policy
 from fl.plan.keyline import put_key
 from fl.plan.parse import parse_draft
 from fl.plan.render import render_plan
-from fl.plan.schema import Committee, PaillierOwn, Plan
+from fl.plan.schema import Committee, PaillierOwn, Plan, StatisticsPlan
 from fl.privacy.randomness import SYSTEM_RANDOM, RandomSource, SeededRandom
 from fl.secure.paillier import deal
 from fl.secure.paillier.member import MemberKeys, make_member_key
@@ -144,6 +144,8 @@ def _read_plan(spec: LocalnetSpec) -> tuple[Plan, str]:
     """Return the plan as this run uses it, and its text; what the command line overrides is in it."""
     draft = parse_draft(read_plan_text(spec.plan))
     plan = draft.plan
+    if spec.rounds is not None and isinstance(plan, StatisticsPlan):
+        raise LocalnetError("a plan that counts has one round", "leave --rounds out")
     if spec.rounds is not None:
         plan = with_fields(plan, stopping=with_fields(plan.stopping, rounds=spec.rounds))
     holdout = None if draft.holdout_file is None else str((spec.plan.parent / draft.holdout_file).resolve())

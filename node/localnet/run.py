@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack
 from typing import Any, Final
 
 from chain.wholefile import write_text
+from fl.plan.schema import StatisticsPlan
 from node.client import Client, ClientError
 from node.errors import LocalnetError
 from node.localnet.homes import Layout, lay_out
@@ -57,7 +58,8 @@ async def run_localnet(spec: LocalnetSpec, progress: Progress) -> dict[str, Any]
         await export_model(layout, plan)
         peaks = {process.home.name: process.peak_rss_mb() for process in processes}
     summary["exit_codes"] = {process.home.name: process.exit_code for process in processes}
-    progress.say("comparing with the central model and each device alone")
+    truth = "the true counts" if isinstance(layout.plan, StatisticsPlan) else "the central model and each device alone"
+    progress.say(f"comparing with {truth}")
     summary |= await compare(layout, summary)
     summary["peak_rss_mb"] = max(peaks.values())
     summary["rss_mb"] = peaks
@@ -216,7 +218,8 @@ async def compare(layout: Layout, summary: dict[str, Any]) -> dict[str, Any]:
     request = layout.out / "chain.json"
     request.write_text(json.dumps(summary) + "\n")
     await _python("node.localnet.evaluate", str(layout.plan_file), str(layout.data), str(layout.out))
-    await _python("node.localnet.figure", str(layout.out / "figure.json"), str(layout.out / "loss.png"))
+    picture = "frequencies.png" if isinstance(layout.plan, StatisticsPlan) else "loss.png"
+    await _python("node.localnet.figure", str(layout.out / "figure.json"), str(layout.out / picture))
     request.unlink()
     scores: dict[str, Any] = json.loads((layout.out / "scores.json").read_text())
     (layout.out / "scores.json").unlink()

@@ -12,7 +12,26 @@ _COIN = 10**6
 
 def result(summary: dict[str, Any]) -> RenderableType:
     """Return the tables of a finished run: scores, rewards with computation times, and what the nodes agree on."""
-    return Group(scores(summary), Text(""), _rewards(summary), Text(""), _agreement(summary), _written(summary["out"]))
+    shown = counts(summary) if "values" in summary else scores(summary)
+    return Group(
+        shown, Text(""), _rewards(summary), Text(""), _agreement(summary), _written(summary["out"], "values" in summary)
+    )
+
+
+def counts(summary: dict[str, Any]) -> Table:
+    """Return the table of a run that counted: each value's estimate, its standard error, and the truth."""
+    table = Table(title=f"Rows of {summary['counted_rows']:,} with each value", title_justify="left", width=78)
+    table.add_column("value", no_wrap=True)
+    for heading in ("estimate", "± error", "truth"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for each in summary["values"]:
+        table.add_row(each["value"], f"{each['rows']:,.0f}", f"{each['rows_error']:,.0f}", f"{each['true_rows']:,}")
+    table.caption = (
+        f"root mean square error {summary['root_mean_square_error']:,.0f} rows; "
+        f"theory expects {summary['expected_error']:,.0f}"
+    )
+    table.caption_justify = "left"
+    return table
 
 
 def scores(summary: dict[str, Any]) -> Table:
@@ -77,14 +96,19 @@ def _agreement(summary: dict[str, Any]) -> Text:
     return text
 
 
-def _written(out: str) -> Text:
+def _written(out: str, is_count: bool = False) -> Text:
     """Return where things are, and what can be done with them."""
     text = Text("\nWritten to ").append(f"{out}\n", style="bold")
+    picture = ("loss.png", "the picture: loss against rounds, and the scores")
+    if is_count:
+        picture = ("frequencies.png", "the picture: each value's share, with its error, and the truth")
     for name, meaning in (
-        ("loss.png", "the picture: loss against rounds, and the scores"),
+        picture,
         ("summary.json", "all figures"),
-        ("model.npz", "the model"),
+        ("model.npz", "the counters" if is_count else "the model"),
         ("nodes/", "each node's data directory; its log is logs/node.log"),
     ):
-        text.append(f"  {name:<13}{meaning}\n")
+        text.append(f"  {name:<16}{meaning}\n")
+    if is_count:
+        return text.append(f"\nSee what was counted:\n  fedchain model frequencies {shlex.quote(f'{out}/model.npz')}")
     return text.append(f"\nUse the model:\n  fedchain model predict {shlex.quote(f'{out}/model.npz')} DATA")

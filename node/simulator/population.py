@@ -200,7 +200,7 @@ class Population:
         policies += self._draw_pace(number)
         compression = self._draw_compression(number) if isinstance(algorithm, FedAvg) and replay is None else None
         least_attested = 0 if replay is None else 1
-        plan = HorizontalPlan(
+        plan: Plan = HorizontalPlan(
             version=2 if compression is not None or isinstance(policies[-1], LATER_KINDS) else 1,
             title=f"plan {number}",
             description="",

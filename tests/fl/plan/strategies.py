@@ -21,6 +21,7 @@ from fl.plan.schema import (
     FedAvg,
     FedSvrg,
     Holdout,
+    HorizontalPlan,
     Layer,
     Model,
     NoCompression,
@@ -126,7 +127,7 @@ def valid_plans(draw: st.DrawFn) -> Plan:
         root = Hash(draw(st.binary(min_size=32, max_size=32).filter(any)))
         policies.append(Holdout(root, draw(st.integers(1, 10**5)), draw(st.integers(1, 10**6)), draw(positive())))
     confirmations = draw(st.integers(1, 100))
-    return Plan(
+    return HorizontalPlan(
         version=1,
         title=draw(short_texts().filter(str.strip)),
         description=draw(st.text(max_size=200)),

@@ -6,7 +6,7 @@ from chain.codec import Record
 from chain.number import Number
 from fl.plan.fields import NOTES, POLICY_KINDS
 from fl.plan.options import algorithm_names, plan_options, policy_names
-from fl.plan.schema import HorizontalPlan
+from fl.plan.schema import HorizontalPlan, StatisticsPlan
 
 
 def records(kind: inspect.Type) -> set[type[Record]]:
@@ -24,7 +24,7 @@ def records(kind: inspect.Type) -> set[type[Record]]:
 
 def test_every_field_of_the_schema_has_a_note() -> None:
     """Notes exist for exactly the fields there are."""
-    kinds = records(inspect.type_info(HorizontalPlan))
+    kinds = records(inspect.type_info(HorizontalPlan)) | records(inspect.type_info(StatisticsPlan))
     assert set(NOTES) == kinds
     assert {kind: set(NOTES[kind]) for kind in kinds} == {kind: set(kind.__struct_fields__) for kind in kinds}
 
@@ -37,4 +37,5 @@ def test_options_name_every_form() -> None:
     assert options["algorithm(dane).mu"].default == "0"
     assert options["roles[].features[](numeric).missing"].allowed == '"indicator" or "refuse"'
     assert options["verification.bounds.update_clip"].default == ""
+    assert {"column.values", "statistic(olh).epsilon", "statistic(cms).hashes", "attestations"} <= set(options)
     assert all(option.allowed and option.meaning for option in options.values())

@@ -1,0 +1,49 @@
+"""What ``bounds`` means in plans of kind ``statistics``: counters that so many reports can add up to.
+
+Every node checks it. It proves that a device's weight is that of its rows; not that the rows are real, nor that they
+were reported at random.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from chain.fixedpoint import Int64Vector
+from fl.algorithms.base import Contribution, Settled
+from fl.algorithms.count import plan_of
+from fl.objective import Objective
+from fl.plan.schema import Policy
+from fl.policies.base import Assessment, Facts, accepted_in_full
+from fl.statistics.counters import mechanism_of
+
+
+@dataclass(frozen=True, slots=True)
+class CountsPolicy:
+    """The policy object; ``COUNTS`` is the one instance."""
+
+    name: str = "bounds"
+    proves: str = "counters that the device's rows can add up to; not that the rows are real"
+    checked_at: Literal["inclusion", "settle"] = "inclusion"
+    needs_opening: bool = False
+
+    def check(
+        self, problem: Objective, spec: Policy, phase: int, facts: Facts, contribution: Contribution
+    ) -> str | None:
+        """Return why an update may not be included."""
+        return mechanism_of(plan_of(problem)).find_fault(contribution.vector, facts.samples)
+
+    def assess(
+        self,
+        problem: Objective,
+        spec: Policy,
+        phase: int,
+        model: Int64Vector,
+        settled: Sequence[Settled],
+        facts: Sequence[Facts],
+        opening: bytes | None,
+    ) -> list[Assessment]:
+        """Return full verdicts: what passed inclusion can be reports."""
+        return accepted_in_full(facts)
+
+
+COUNTS: Final = CountsPolicy()
