@@ -4,6 +4,7 @@ import csv
 import io
 import sys
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Final, Literal
@@ -160,32 +161,45 @@ def import_(
         Path, typer.Argument(metavar="FILE", help="The data file.", exists=True, dir_okay=False, show_default=False)
     ],
     time_column: TimeOption = "",
+    again: Annotated[
+        bool, typer.Option("--again", help="Add the rows of a file that is in already once more.")
+    ] = False,
     password_file: PasswordFileOption = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Add the rows of a data file: CSV, Parquet, NPZ or LIBSVM. All of them fit the store's schema, or none goes in.
 
-    The file itself stays as it is, unencrypted: remove it if it is not needed.
+    The store remembers the file: an import that was interrupted goes on where it stood, and one that was not adds
+    nothing. The file itself stays as it is, unencrypted: remove it if it is not needed.
     """
     from fl.data.encode import encode_table
     from fl.data.formats import read_table
     from fl.data.rows import rows_of_table
+    from storage.datasegment import Source
 
     with _open(directory, password_file) as store:
         table = read_table(file)
         times = table_times(table, time_column)
         encode_table(table, store.role)
-        stored = 0
+        digest = b"" if again else sha256(file.read_bytes()).digest()
+        before = 0 if again else store.store.taken(digest)
+        start = stored = 0
         with Progress(console=diagnostics, transient=True, disable=not diagnostics.is_terminal) as bar:
             task = bar.add_task(f"storing {file.name}", total=table.rows)
             try:
                 for lines, rows in rows_of_table(table, store.role):
-                    store.append(rows, times[stored : stored + len(lines)])
-                    stored += len(lines)
+                    start, stored = max(stored, before), stored + len(lines)
+                    if start < stored:
+                        source = None if again else Source(digest, start)
+                        store.append(rows[start - stored :], times[start:stored], source)
                     bar.update(task, completed=stored)
             except StorageError as error:
-                raise CommandFailed(f"{error}", f"the first {stored} of {table.rows} rows are in") from None
-    emit(as_json, {"stored": stored, "file": str(file)}, sentence(f"{counted(stored, 'row')} stored."))
+                told = f"the first {start} of {table.rows} rows are in; run it again with room for the others"
+                raise CommandFailed(f"{error}", told) from None
+    document = {"stored": stored - before, "already": before, "file": str(file)}
+    emit(as_json, document, sentence(f"{counted(stored - before, 'row')} stored."))
+    if not as_json and before:
+        note(sentence(f"The first {before} of them were in already; --again adds them once more."))
     if not as_json:
         note(sentence(f"{file} is as it was, unencrypted."))
 

@@ -51,11 +51,16 @@ FORMAT: Final = RecordFormat(
 
 
 class RowBatch(Record):
-    """Rows with their numbers, which rise and are never given twice, and their times (ms since 1970)."""
+    """Rows with their numbers, which rise and are never given twice, and their times (ms since 1970).
+
+    ``source`` is the digest of what they were taken from, of which the first ``upto`` rows are in with this batch.
+    """
 
     numbers: tuple[Natural, ...]
     times: tuple[Natural, ...]
     rows: tuple[bytes, ...]
+    source: bytes = b""
+    upto: Natural = 0
 
 
 Row: TypeAlias = tuple[int, int, bytes]
@@ -67,24 +72,34 @@ def rows_of(batch: RowBatch) -> list[Row]:
     return list(zip(batch.numbers, batch.times, batch.rows, strict=True))
 
 
-def batch_of(rows: Sequence[Row]) -> RowBatch:
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where rows are taken from: the digest of the whole, and how many of its rows come before these."""
+
+    digest: bytes
+    before: int
+
+
+def batch_of(rows: Sequence[Row], source: bytes = b"", upto: int = 0) -> RowBatch:
     """Return the batch of rows, one at least."""
     numbers, times, contents = zip(*rows, strict=True)
-    return RowBatch(numbers, times, contents)
+    return RowBatch(numbers, times, contents, source, upto)
 
 
-def pack_rows(rows: Iterable[Row]) -> Iterator[RowBatch]:
+def pack_rows(rows: Iterable[Row], source: Source | None = None) -> Iterator[RowBatch]:
     """Yield the rows in batches that are not too large."""
+    digest, upto = (source.digest, source.before) if source is not None else (b"", 0)
     pending: list[Row] = []
     size = 0
     for row in rows:
         if pending and (size + len(row[2]) > MAX_BATCH_BYTES or len(pending) == MAX_BATCH_ROWS):
-            yield batch_of(pending)
+            yield batch_of(pending, digest, upto)
             pending, size = [], 0
         pending.append(row)
         size += len(row[2])
+        upto += source is not None
     if pending:
-        yield batch_of(pending)
+        yield batch_of(pending, digest, upto)
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,8 +35,8 @@ from storage.datakey import Opener, StoreKey, is_in_keyring, read_key, write_key
 from storage.datasegment import (
     MAX_ROW_BYTES,
     OpenSegment,
-    Row,
     RowBatch,
+    Source,
     batch_of,
     entry_bytes,
     pack_rows,
@@ -138,9 +138,10 @@ class DataStore:
 
     # --- writing ----------------------------------------------------------------------------------
 
-    def append(self, rows: Sequence[bytes], times: Sequence[int]) -> int:
+    def append(self, rows: Sequence[bytes], times: Sequence[int], source: Source | None = None) -> int:
         """Add rows with their times (ms since 1970); durable on return. Returns the number of the first.
 
+        With a ``source`` what was taken of it is written with the rows themselves: ``taken`` tells it after any crash.
         ``CapacityError`` if they don't fit and nothing may go for them: then none of them is in.
         """
         longest = max(map(len, rows), default=0)
@@ -150,7 +151,7 @@ class DataStore:
             tail = self._files.tail(state)
             try:
                 first = tail.end
-                batches = list(pack_rows(zip(range(first, first + len(rows)), times, rows, strict=True)))
+                batches = list(pack_rows(zip(range(first, first + len(rows)), times, rows, strict=True), source))
                 state = self._make_room(state, sum(map(entry_bytes, batches)))
                 for start in range(0, len(batches), _FLUSHED):
                     tail.append(batches[start : start + _FLUSHED])
@@ -245,7 +246,7 @@ class DataStore:
                 else:
                     kept, stay = self._without_old(state, segment, limit, held_below)
                     held += stay
-                    if len(kept) < segment.rows:
+                    if sum(len(batch.rows) for batch in kept) < segment.rows:
                         state = self._rewrite(state, segment, kept)
                 if state.removed > before:
                     first_lost = min(first_lost, segment.first)
@@ -256,28 +257,33 @@ class DataStore:
 
     def _without_old(
         self, state: DataState, segment: ClosedSegment, limit: int, held_below: int
-    ) -> tuple[list[Row], int]:
-        """Return a segment's rows that stay, and how many of them are too old but held."""
-        rows = [row for batch, _ in self._files.read(segment.number, state) for row in rows_of(batch)]
-        kept = [row for row in rows if row[1] >= limit or row[0] < held_below]
-        return kept, sum(row[1] < limit for row in kept)
+    ) -> tuple[list[RowBatch], int]:
+        """Return a segment's batches with the rows that stay, and how many of these are too old but held."""
+        kept, held = list[RowBatch](), 0
+        for batch, _ in self._files.read(segment.number, state):
+            rows = [row for row in rows_of(batch) if row[1] >= limit or row[0] < held_below]
+            held += sum(row[1] < limit for row in rows)
+            if rows:
+                kept.append(batch_of(rows, batch.source, batch.upto))
+        return kept, held
 
-    def _rewrite(self, state: DataState, segment: ClosedSegment, kept: list[Row]) -> DataState:
+    def _rewrite(self, state: DataState, segment: ClosedSegment, kept: list[RowBatch]) -> DataState:
         """Return the state in which a segment has these rows alone, after its new file is on disk."""
         if not kept:
             return _without(state, segment, segment.rows)
         path = self._files.segment(state.next, "new")
-        writer = OpenSegment(path, self._files.key, state.next, kept[0][0])
+        first = kept[0].numbers[0]
+        writer = OpenSegment(path, self._files.key, state.next, first)
         try:
-            writer.append(list(pack_rows(kept)))
-            times = [time for _, time, _ in kept]
+            writer.append(kept)
+            times = [time for batch in kept for time in batch.times]
             new = ClosedSegment(
                 state.next,
                 writer.records,
                 Hash(writer.digest),
                 path.stat().st_size,
-                len(kept),
-                kept[0][0],
+                len(times),
+                first,
                 segment.end,
                 min(times),
                 max(times),
@@ -285,7 +291,7 @@ class DataStore:
         finally:
             writer.close()
         closed = tuple([new if one.number == segment.number else one for one in state.closed])
-        gone = segment.rows - len(kept)
+        gone = segment.rows - len(times)
         return replace(state, closed=closed, next=state.next + 1, removed=state.removed + gone)
 
     # --- reading ----------------------------------------------------------------------------------
@@ -321,6 +327,10 @@ class DataStore:
                     return
                 rows = [row for row in rows_of(batch) if row[0] < below]
                 yield batch if len(rows) == len(batch.rows) else batch_of(rows)
+
+    def taken(self, source: bytes) -> int:
+        """Return how many rows of what has this digest are in, from its first on: a later import goes on there."""
+        return max((batch.upto for batch in self.read() if batch.source == source), default=0)
 
     def facts(self) -> StoreFacts:
         """Return what there is to say about the store."""

@@ -20,6 +20,7 @@ from fl.dataset import rows as count_rows
 from fl.errors import DataError
 from fl.plan.schema import Role
 from storage.datakey import Keyring, Opener, Password, is_in_keyring
+from storage.datasegment import Source
 from storage.datastate import StoreLimits
 from storage.datastore import DataStore, Expired
 from storage.errors import DamagedError, StorageError, UseError, WrongPasswordError
@@ -63,9 +64,9 @@ class OpenedStore:
         self.store = DataStore(path, opener)
         self.role = stored_role(self.store.facts().schema)
 
-    def append(self, rows: Sequence[Cells], times: Sequence[int]) -> None:
+    def append(self, rows: Sequence[Cells], times: Sequence[int], source: Source | None = None) -> None:
         """Add rows that ``fl.data.rows.check_rows`` let in; durable on return. ``CapacityError``."""
-        self.store.append([encode_row(row) for row in rows], times)
+        self.store.append([encode_row(row) for row in rows], times, source)
 
     def __enter__(self) -> Self:
         return self

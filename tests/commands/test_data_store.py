@@ -90,6 +90,17 @@ def test_a_file_that_does_not_fit_leaves_nothing_behind(store, secret, tmp_path)
     assert done("data", "store", "list", store, "--password-file", secret)["rows"] == 0
 
 
+def test_a_file_is_imported_once_unless_it_is_asked_for_again(store, secret):
+    """Twice the same file adds nothing; a cut import goes on; --again adds all of it once more."""
+    count = len(LINES)
+    words = ("data", "store", "import", store, TABLE, "--password-file", secret)
+    assert (done(*words)["stored"], done(*words)["stored"]) == (count, 0)
+    assert "were in already" in fedchain(*words).err
+    assert done(*words)["already"] == count
+    assert done(*words, "--again")["stored"] == count
+    assert done("data", "store", "list", store, "--password-file", secret)["rows"] == 2 * count
+
+
 def test_rows_have_the_time_of_a_column_and_go_by_it(store, secret, tmp_path):
     """Readings of long ago are old when they come."""
     table = tmp_path / "timed.csv"

@@ -14,9 +14,12 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from chain.ids import AccountId, Hash
+from storage import datasegment
 from storage.datakey import Password
+from storage.datasegment import Source
 from storage.datastate import StoreLimits
 from storage.datastore import DataStore
 
@@ -140,6 +143,52 @@ def crash_once(path: Path, death: Death, place: int, call: int, half: bool, stat
     assert not [file for file in path.iterdir() if file.suffix in (".new", ".tmp")]
     store.close()
     return crashed
+
+
+FILE, ROWS = b"digest of the file", [content(f"row {number}", 128) for number in range(9)]
+AGELESS = StoreLimits(10**6, "refuse", 0, 700)
+
+
+def import_rows(store: DataStore) -> None:
+    """Take the rows of a file, some at a time, from where the last import of it ended."""
+    before = store.taken(FILE)
+    for start in range(0, len(ROWS), 4):
+        first, end = max(start, before), min(start + 4, len(ROWS))
+        if first < end:
+            store.append(ROWS[first:end], [1 + number for number in range(first, end)], Source(FILE, first))
+
+
+def test_an_import_that_dies_anywhere_and_is_run_again_has_each_row_once(tmp_path, monkeypatch):
+    """Somebody else may append in between; what was half written is not counted, what is there is not added again."""
+    monkeypatch.setattr(datasegment, "MAX_BATCH_ROWS", 2)
+    death, path = Death(monkeypatch), tmp_path / "store"
+    whole = DataStore.create(path, SECRET, b"schema", AGELESS)
+    shutil.copytree(path, tmp_path / "new")
+    death.seen.clear()
+    import_rows(whole)
+    calls = tuple(death.seen)
+    assert [row for _, _, row in rows_in(whole)] == ROWS
+    crashes = 0
+    for call, name in enumerate(calls):
+        for half in (False, True)[: 1 + (name == "write")]:
+            shutil.copytree(tmp_path / "new", tmp_path / "torn")
+            store = DataStore(tmp_path / "torn", SECRET)
+            death.left, death.half = call, half
+            with pytest.raises(Crash):
+                import_rows(store)
+            death.left, crashes = None, crashes + 1
+            store.close()
+            store = DataStore(tmp_path / "torn", SECRET)
+            store.append([b"of somebody else"], [5])
+            for _ in range(2):
+                import_rows(store)
+            assert [row for _, _, row in rows_in(store) if row in ROWS] == ROWS
+            assert store.taken(FILE) == len(ROWS)
+            shutil.rmtree(tmp_path / "torn")
+    assert crashes > 30
+    whole.set_limits(replace(AGELESS, max_age_ms=100))
+    assert 0 < whole.expire(105).rows < len(ROWS)
+    assert whole.taken(FILE) == len(ROWS), "rows that went by their age are not taken again"
 
 
 WRITER = """
