@@ -25,6 +25,7 @@ from node.signer import ValidatorSigner
 from storage.base import ChainStore, PayloadStore, ReleaseJournal, ResidualStore
 from storage.pledges import MemoryPledges, PledgeJournal
 from storage.residuals import MemoryResiduals
+from storage.sharedsets import MemorySharedSets, SharedSets
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,7 @@ class World:
     ``fleet`` are the devices that the fleet role plays, with keys of their own; None without that role.
     ``signer`` holds the key and the journal of a validator; the engine was made with it. None for others.
     ``residuals`` is what the device keeps from round to round, under plans that send the largest coordinates alone.
+    ``shared_sets`` are the randomised copies of its tables that the device has made.
     ``pledges`` is what this node's key has helped to decrypt.
     ``statement`` is what a registrar says about this device, for plans that ask for it.
     ``signatures``, ``built``, ``fresh`` and ``shelf`` are memories that change no result.
@@ -73,6 +75,7 @@ class World:
     signer: ValidatorSigner | None = None
     noise: RandomSource = SYSTEM_RANDOM
     residuals: ResidualStore = field(default_factory=MemoryResiduals)
+    shared_sets: SharedSets = field(default_factory=MemorySharedSets)
     pledges: PledgeJournal = field(default_factory=MemoryPledges)
     statement: DeviceStatement | None = None
     signatures: SignatureCache = field(default_factory=SignatureCache)

@@ -8,6 +8,7 @@
     payloads/      payloads (``storage.payloads``, ``storage.segments``)
     journal/       what the device released (``storage.journal``), what the validator signed (``storage.signing``)
     residuals/     what the device keeps of its updates (``storage.residuals``); may be missing
+    sharedsets/    randomised copies of its tables (``storage.sharedsets``); may be missing
     .lock          held by the process that uses the directory
     rpc.cookie     the running node's secret for those who may ask it (``node.rpc``)
 
@@ -33,6 +34,7 @@ from storage.opening import open_chain_store
 from storage.payloads import PayloadFiles
 from storage.pledges import FilePledges
 from storage.residuals import FileResiduals
+from storage.sharedsets import FileSharedSets
 from storage.signing import FileSigningJournal
 
 _PARTS = ("keys", "payloads", "journal")
@@ -143,6 +145,10 @@ class DataDirectory:
     def open_residuals(self) -> FileResiduals:
         """Open what the device keeps of its updates."""
         return FileResiduals(self.path / "residuals")
+
+    def open_shared_sets(self) -> FileSharedSets:
+        """Open the randomised copies that the device has made of its tables."""
+        return FileSharedSets(self.path / "sharedsets")
 
     def open_pledges(self) -> FilePledges:
         """Open what this node has helped to decrypt; it has its own lock."""

@@ -18,7 +18,7 @@ from consensus.state import enrolled_key, enrolment_key, get_device, get_enrolme
 from consensus.statements import find_statement_fault
 from fl.errors import PayloadError
 from fl.plan.dimensions import replay_policy
-from fl.shared import decode_shared
+from fl.shared import check_shared
 
 _Join = JoinPlan | JoinSharing | JoinAttested
 
@@ -43,7 +43,7 @@ def join_sharing(ledger: Ledger, transaction: Transaction, body: JoinSharing) ->
     if len(payload) != body.payload.size:
         raise Invalid("plan.join_sharing.payload", f"{len(payload)} bytes; the transaction says {body.payload.size}")
     try:
-        decode_shared(get_problem(ledger.view, body.plan), payload, body.samples)
+        check_shared(get_problem(ledger.view, body.plan), payload, body.samples)
     except PayloadError as error:
         raise Invalid("plan.join_sharing.payload", str(error)) from None
     put_record(ledger.view, shared_key(body.plan, number), body.payload)

@@ -56,7 +56,8 @@ def check_privacy(view: StateView, context: BlockContext, plan: Plan, release: R
             )
         return
     if not is_private(plan):
-        reason = find_lack(plan, 0 if device is None else device.lifetime_budget, 0, 0)
+        lifetime = 0 if device is None or is_bounded(plan) else device.lifetime_budget
+        reason = find_lack(plan, lifetime, 0, 0)
     else:
         if charge.total < charge.loss:
             raise Invalid("update.privacy", f"cumulative loss {charge.total}; this release alone costs {charge.loss}")

@@ -60,6 +60,10 @@ REPEAT_WORK: Final = 20
 ROW_WORK: Final = 50
 UNIT_WORK: Final = 40
 """Of an output or hidden unit on one row: an exponential, and what is made of it."""
+AXES_WORK: Final = 150
+"""Of a covariance's axes, by the cube of its coordinates."""
+PRODUCT_WORK: Final = 2
+"""Of two answers of a randomised row, multiplied."""
 COALITION_WORK: Final = 10**5
 """Of a coalition whose model is formed and judged."""
 COORDINATE_WORK: Final = 2000
@@ -131,6 +135,12 @@ def audit_policy(plan: Plan) -> Audit | None:
 def replay_policy(plan: Plan) -> Replay | None:
     """Return the plan's replay policy, if it has one."""
     return next((policy for policy in plan.verification.policies if isinstance(policy, Replay)), None)
+
+
+def randomised_policy(plan: Plan) -> Replay | None:
+    """Return the plan's replay policy, if its devices share randomised rows."""
+    policy = replay_policy(plan)
+    return policy if policy is not None and policy.source == "randomised" else None
 
 
 @remembered
@@ -221,7 +231,10 @@ def replay_work(plan: Plan, samples: int | None = None) -> int:
     elif isinstance(algorithm, Dane):
         passes = 3 * algorithm.passes + 1
     row = passes * (ROW_WORK + UNIT_WORK * sum(sizes[1:]) + REPEAT_WORK * d)
-    return SETTLE_WORK + PARAMETER_WORK * d + count * (VALUE_WORK * (sizes[0] + 1) + row)
+    work = SETTLE_WORK + PARAMETER_WORK * d + count * (VALUE_WORK * (sizes[0] + 1) + row)
+    if randomised_policy(plan) is not None:  # the covariance's axes, and rows of it
+        work += AXES_WORK * (sizes[0] + 1) ** 3 + count * PRODUCT_WORK * (sizes[0] + 1) ** 2
+    return work
 
 
 def _robust_work(plan: Plan) -> int:

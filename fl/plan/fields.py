@@ -211,9 +211,13 @@ NOTES: Final[Mapping[type[Record], Mapping[str, Note]]] = {
         "segment_clip": Note("largest norm of what one segment moves the model"),
     },
     schema.Replay: {
-        "source": Note("what each device publishes when it joins. open: ITS ROWS AS THEY ARE, for public data"),
+        "source": Note(
+            "what each device publishes when it joins. open: ITS ROWS AS THEY ARE, for public data; randomised: each "
+            "row under local differential privacy"
+        ),
         "dispute_blocks": Note("for disputes, after the reveals; every phase waits so long", 3),
         "deposit": Note("coins that who disputes an update loses if it is true", 1_000_000),
+        "epsilon": Note("of each row with its label, under source = randomised (0 = none, for open)", 0),
     },
     schema.Commit: {
         "blocks": Note("devices have so many blocks to commit to their updates before anybody reveals one", 20),

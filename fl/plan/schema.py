@@ -238,13 +238,15 @@ class Audit(Record, tag="audit"):
 class Replay(Record, tag="replay"):
     """Whole trainings repeated bit for bit by the miners who attest them, from data that each device publishes.
 
-    ``source`` "open": the data as they are, so everybody may read every row for ever. For public data. For
+    ``source`` "open": the data as they are, so everybody may read every row for ever. For public data. "randomised":
+    each row under local differential privacy of ``epsilon`` (0 with "open"), charged once, as the device joins. For
     ``dispute_blocks`` after the reveals anybody may dispute an update, for a ``deposit``: every node repeats it.
     """
 
-    source: Literal["open"]
+    source: Literal["open", "randomised"]
     dispute_blocks: Annotated[int, Meta(ge=1, le=10**6)]
     deposit: AmountField
+    epsilon: Number = Number(0, 0)
 
 
 class Commit(Record, tag="commit"):

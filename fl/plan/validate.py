@@ -12,6 +12,9 @@ from fractions import Fraction
 from itertools import islice
 from typing import Final
 
+from fl.plan.checks_statistics import STATISTICS_PLAN_RULES, STATISTICS_RECORD_RULES
+from fl.plan.statistics import Column
+
 from chain.codec import Record
 from chain.fixedpoint import VALUE_MAX
 from chain.ids import INT_MAX, ZERO_HASH
@@ -22,7 +25,7 @@ from fl.plan.cells import canonical, is_missing
 from fl.plan.checks_attestation import ATTESTATION_PLAN_RULES, check_attestation
 from fl.plan.checks_encryption import ENCRYPTION_PLAN_RULES, ENCRYPTION_RECORD_RULES
 from fl.plan.checks_privacy import PRIVACY_PLAN_RULES, PRIVACY_RECORD_RULES
-from fl.plan.checks_statistics import STATISTICS_PLAN_RULES, STATISTICS_RECORD_RULES
+from fl.plan.checks_sharing import SHARING_PLAN_RULES, SHARING_RECORD_RULES
 from fl.plan.dimensions import (
     MAX_PARAMETERS,
     audit_policy,
@@ -67,7 +70,6 @@ from fl.plan.schema import (
     VectorFeature,
     encode_plan,
 )
-from fl.plan.statistics import Column
 
 MAX_PROBLEMS: Final = 200
 """Problems reported at once; a plan with more has them reported after these are mended."""
@@ -336,6 +338,7 @@ RECORD_RULES: Final[tuple[tuple[type | tuple[type, ...], Callable[..., Problems]
     (Stopping, _check_stopping),
     *PRIVACY_RECORD_RULES,
     *ENCRYPTION_RECORD_RULES,
+    *SHARING_RECORD_RULES,
     *STATISTICS_RECORD_RULES,
 )
 
@@ -581,6 +584,7 @@ PLAN_RULES: Final[tuple[tuple[frozenset[str], Callable[[Plan], Problems]], ...]]
     ),
     *PRIVACY_PLAN_RULES,
     *ENCRYPTION_PLAN_RULES,
+    *SHARING_PLAN_RULES,
     *ATTESTATION_PLAN_RULES,
     (_ALL, _check_bytes),
 )

@@ -5,6 +5,7 @@ which adds up over releases whatever plans they belong to. A release whose mecha
 
     Gaussian of multiplier z   sigma = z · sensitivity, so ρ = 1 / (2 z²)
     Laplace of epsilon ε       scale = sensitivity / ε: pure ε, and ρ = ε² / 2
+    rows randomised under ε    pure ε, and ρ = ε² / 2, once: what is learnt from them is free
     Gaussian of a sum          ρ = (1/z + e)² / 2, e what a sum of discrete Gaussians is off (``fl.privacy.summed``)
     local reports of ε         each row is reported once: pure ε, and ρ = ε² / 2, for whichever row
 
@@ -21,7 +22,7 @@ from math import ceil
 from typing import Final
 
 from chain.number import Number
-from fl.plan.dimensions import phase_count
+from fl.plan.dimensions import phase_count, randomised_policy
 from fl.plan.remember import remembered
 from fl.plan.schema import Gaussian, Laplace, NoPrivacy, Plan, SummedGaussian
 from fl.plan.statistics import LocalReports
@@ -70,7 +71,7 @@ def is_private(plan: Plan) -> bool:
 
 def is_bounded(plan: Plan) -> bool:
     """Has all that a device releases under the plan, joining included, a bounded loss?"""
-    return is_private(plan)
+    return is_private(plan) or randomised_policy(plan) is not None
 
 
 @remembered
@@ -86,7 +87,7 @@ def update_charge(plan: Plan) -> Charge:
         case LocalReports(epsilon=epsilon) if epsilon.mantissa > 0:
             return replace(laplace_charge(epsilon), mechanism="local")
         case _:
-            return NOT_COUNTED
+            return NOT_COUNTED if randomised_policy(plan) is None else FREE
 
 
 def phase_charge(plan: Plan, phase: int) -> Charge:
@@ -95,8 +96,12 @@ def phase_charge(plan: Plan, phase: int) -> Charge:
 
 
 def join_charge(plan: Plan) -> Charge:
-    """Return what joining costs: a device that shares no data releases nothing by it."""
-    return FREE
+    """Return what joining costs: ε for each row of a randomised copy of the data, nothing where none is shared."""
+    policy = randomised_policy(plan)
+    if policy is None:
+        return FREE
+    e = policy.epsilon.fraction()
+    return Charge("randomised", ceil(MICRO * e * e / 2), ceil(MICRO * e))
 
 
 def releases_of(plan: Plan) -> int:

@@ -10,19 +10,20 @@ from chain.ids import AccountId, Hash
 from consensus.problems import compile_document
 from consensus.stamps import find_stamp
 from fl.audit.rows import CommittedRows
-from fl.dataset import rows
+from fl.dataset import Dataset, rows
 from fl.envelope import train_update
 from fl.errors import DataError, DivergenceError
 from fl.models.warm import warm_up_lightly
+from fl.objective import Objective
 from fl.plan.dimensions import audit_policy, encryption_of, replay_policy
 from fl.plan.schema import decode_plan
 from fl.privacy.charges import NOT_COUNTED, update_charge
-from fl.shared import encode_shared
+from fl.shared import decode_shared
 from fl.task import device_seed
 from node.jobs.auditing import train_audited
 from node.jobs.commitment import audit_secret, commit_to_data
 from node.jobs.control import JobControl
-from node.jobs.data import load_data
+from node.jobs.data import find_role, load_data
 from node.jobs.results import (
     Cancelled,
     ChunkOpened,
@@ -33,6 +34,7 @@ from node.jobs.results import (
     Trained,
 )
 from node.jobs.secrets import protect_trained
+from node.jobs.sharing import share_rows
 from node.jobs.specs import FindStamp, InspectData, OpenChunk, TrainTask
 from node.world import World
 from storage.errors import DamagedError
@@ -49,8 +51,13 @@ def inspect_data(spec: InspectData, world: World, control: JobControl) -> JobRes
     if control.is_cancelled():
         return Cancelled()
     if replay_policy(problem.plan) is not None:
-        shared = encode_shared(data)
-        return DataInspected(rows(data), content_id(shared), shared)
+        role = find_role(problem.plan, spec.role)
+        try:
+            shared = share_rows(problem, role, data, world.shared_sets, world.noise)
+        except DamagedError as error:
+            return Declined(str(error))
+        binding = shared.binding if shared.is_new else None
+        return DataInspected(rows(data), content_id(shared.payload), shared.payload, binding)
     if audit_policy(problem.plan) is None:
         return DataInspected(rows(data), commit_to_data(data, world.key, problem.plan_id))
     secret = audit_secret(world.key, problem.plan_id)
@@ -61,7 +68,7 @@ def train_task(spec: TrainTask, world: World, control: JobControl) -> JobResult:
     """Train; the computation's time counts the algorithm alone, not the reading of files."""
     problem = compile_document(spec.plan)
     try:
-        data, before = load_data(world, problem.plan, spec.role), _residual(spec, world)
+        data, before = _training_rows(spec, world, problem), _residual(spec, world)
     except (DataError, DamagedError, OSError) as error:
         return Declined(str(error))
     warm_up_lightly(problem, data, control.is_cancelled)  # nothing is left to do if the inspection did it here
@@ -85,6 +92,16 @@ def train_task(spec: TrainTask, world: World, control: JobControl) -> JobResult:
         payload = protected
     is_poorer = before is None and spec.settled is not None
     return Trained(payload, rows(data), control.clock_us() - began, kept, is_poorer, mechanism)
+
+
+def _training_rows(spec: TrainTask, world: World, problem: Objective) -> Dataset:
+    """Return what a device trains on: its rows, or what it has published in their place. ``DataError`` if gone."""
+    if spec.shared is None:
+        return load_data(world, problem.plan, spec.role)
+    payload = world.payloads.payload(spec.shared)
+    if payload is None:
+        raise DataError("the randomised copy of its rows that this device has published is not in its store")
+    return decode_shared(problem, payload, spec.samples)
 
 
 def _residual(spec: TrainTask, world: World) -> bytes | None:

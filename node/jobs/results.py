@@ -100,11 +100,13 @@ class DataInspected(Record, tag="data-inspected"):
     """How many samples the device's data hold under a plan's role, and a salted digest that commits to them.
 
     ``shared``: the payload that publishes them, where the plan repeats trainings (the commitment is its content id).
+    ``binding``: under which it is to be kept, if it was drawn just now.
     """
 
     samples: Natural
     commitment: HashField
     shared: bytes = b""
+    binding: HashField | None = None
 
 
 class Trained(Record, tag="trained"):

@@ -101,6 +101,7 @@ class TrainTask(Record, tag="train-task"):
 
     ``settled``: the task of the device's last release that settled, where the plan's devices keep a residual.
     ``devices``, ``shares``: the cohort, and what its devices have shared, where updates are encrypted.
+    ``shared``, ``samples``: the randomised copy of its rows that the device has published, which it trains on then.
     """
 
     plan: bytes
@@ -112,6 +113,8 @@ class TrainTask(Record, tag="train-task"):
     settled: HashField | None = None
     devices: tuple[AccountField, ...] = ()
     shares: tuple[NamedPayload, ...] = ()
+    shared: HashField | None = None
+    samples: Natural = 0
 
 
 class OpenSegments(Record, tag="open-segments"):

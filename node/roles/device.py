@@ -36,10 +36,11 @@ from consensus.state import (
     get_round,
     get_seat,
     get_settled_task,
+    get_shared,
     need_bytes,
 )
 from fl.errors import DataError
-from fl.plan.dimensions import audit_policy, keeps_residual, replay_policy
+from fl.plan.dimensions import audit_policy, keeps_residual, randomised_policy, replay_policy
 from fl.plan.schema import LEARNING_RULES, Masked, Plan
 from fl.privacy.charges import is_private
 from node.core.config import DeviceConfig
@@ -346,7 +347,7 @@ class Device:
             self._decline(id, role, _NO_MASKS, turn)
         elif replay_policy(plan) is not None and not self._around.shares_data:
             self._decline(id, role, _NO_SHARING, turn)
-        elif replay_policy(plan) is not None and not self._config.share:
+        elif replay_policy(plan) is not None and randomised_policy(plan) is None and not self._config.share:
             self._decline(id, role, _NO_CONSENT_TO_SHARE, turn)
         elif self._job is None:
             self._working = f"reading the data for plan {id.hex()[:16]}"
@@ -382,9 +383,12 @@ class Device:
             reason = f"the plan wants the data published; they have {len(result.shared)} bytes, {allowed} are allowed"
             self._decline(plan, role, reason, turn)
             return
-        self._around.world.payloads.put(result.shared, sync=True)
-        ref = PayloadRef.of(result.shared)
-        self._standings[plan] = _Standing(role, result.samples, Hash(result.commitment), ref)
+        shared = result.shared
+        if result.binding is not None:  # durable before it leaves: the same rows are never drawn again
+            shared = self._around.world.shared_sets.put(Hash(result.binding), shared)
+        self._around.world.payloads.put(shared, sync=True)
+        ref = PayloadRef.of(shared)
+        self._standings[plan] = _Standing(role, result.samples, ref.id, ref)
         turn.tell(PayloadStored(ref.id))
 
     def _decline(self, plan: Hash, role: str, reason: str, turn: Turn, *, is_dear: bool = False) -> None:
@@ -484,6 +488,8 @@ class Device:
         keeps = keeps_residual(known)
         settled = get_settled_task(view, plan, account) if keeps else None
         self._task = TrainTask(document, enrolment.role, task.task, account, task.model, task.carry, settled)
+        if randomised_policy(known) is not None and (shared := get_shared(view, plan, enrolment.number)) is not None:
+            self._task = replace(self._task, shared=shared.id, samples=enrolment.samples)
         state = get_round(view, plan)
         if state is not None and is_encrypted(view, plan):
             shares = tuple([NamedPayload(device, mask.payload.id) for device, mask in get_masks(view, state)])

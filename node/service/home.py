@@ -149,6 +149,7 @@ def make_world(home: OpenHome, config: Config, seed: bytes) -> World:
         payloads=home.payloads,
         journal=home.journal,
         residuals=home.directory.open_residuals(),
+        shared_sets=home.directory.open_shared_sets(),
         pledges=home.pledges,
         key=home.key,
         random=Random(seed),

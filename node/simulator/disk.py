@@ -24,6 +24,7 @@ from storage.memory import MemoryCertificateStore, MemoryChainStore, State
 from storage.memorystores import MemoryPayloadStore, MemoryReleaseJournal, MemorySigningJournal
 from storage.pledges import MemoryPledges, Pledge
 from storage.residuals import MemoryResiduals
+from storage.sharedsets import MemorySharedSets
 
 _STATES_KEPT: Final = 256
 
@@ -241,6 +242,21 @@ class FusedResiduals(MemoryResiduals):
         self._fuse.burn()
 
 
+class FusedSharedSets(MemorySharedSets):
+    """The randomised copies that a device has made: what was put is on disk."""
+
+    def __init__(self, fuse: Fuse) -> None:
+        super().__init__()
+        self._fuse = fuse
+
+    def put(self, binding: Hash, payload: bytes) -> bytes:
+        """Keep a set."""
+        self._fuse.burn()
+        kept = super().put(binding, payload)
+        self._fuse.burn()
+        return kept
+
+
 class FusedPledges(MemoryPledges):
     """What a machine has helped to decrypt: what it has recorded is on disk."""
 
@@ -281,6 +297,7 @@ class Disk:
         self.wipe()
         self.journal = FusedJournal(self.fuse)
         self.residuals = FusedResiduals(self.fuse)
+        self.shared_sets = FusedSharedSets(self.fuse)
         self.pledges = FusedPledges(self.fuse)
         self.signing = FusedSigningJournal(self.fuse)
         self.addresses: tuple[str, ...] = ()

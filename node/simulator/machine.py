@@ -189,6 +189,7 @@ class Machine:
             payloads=self.disk.payloads,
             journal=self.disk.journal,
             residuals=self.disk.residuals,
+            shared_sets=self.disk.shared_sets,
             pledges=self.disk.pledges,
             key=character.key,
             random=Random(self.world_seed()),
