@@ -12,9 +12,6 @@ from fractions import Fraction
 from itertools import islice
 from typing import Final
 
-from fl.plan.checks_statistics import STATISTICS_PLAN_RULES, STATISTICS_RECORD_RULES
-from fl.plan.statistics import Column
-
 from chain.codec import Record
 from chain.fixedpoint import VALUE_MAX
 from chain.ids import INT_MAX, ZERO_HASH
@@ -26,6 +23,7 @@ from fl.plan.checks_attestation import ATTESTATION_PLAN_RULES, check_attestation
 from fl.plan.checks_encryption import ENCRYPTION_PLAN_RULES, ENCRYPTION_RECORD_RULES
 from fl.plan.checks_privacy import PRIVACY_PLAN_RULES, PRIVACY_RECORD_RULES
 from fl.plan.checks_sharing import SHARING_PLAN_RULES, SHARING_RECORD_RULES
+from fl.plan.checks_statistics import STATISTICS_PLAN_RULES, STATISTICS_RECORD_RULES
 from fl.plan.dimensions import (
     MAX_PARAMETERS,
     audit_policy,
@@ -70,6 +68,7 @@ from fl.plan.schema import (
     VectorFeature,
     encode_plan,
 )
+from fl.plan.statistics import Column
 
 MAX_PROBLEMS: Final = 200
 """Problems reported at once; a plan with more has them reported after these are mended."""
