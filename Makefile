@@ -59,7 +59,7 @@ demo: $(STAMP) ## Train one model over four hospitals with 3 miners; results in 
 test: $(DEV_STAMP) ## Run the whole test suite
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -q
 
-ray: $(RAY_STAMP) ## Install the extra for fedchain train --executor ray
+ray: $(RAY_STAMP) ## Install the extra for --executor ray of fedchain train and fleet
 
 keyring: $(KEYRING_STAMP) ## Install the extra for data stores whose key is in the system's keyring
 

@@ -87,6 +87,18 @@ TimeoutOption = Annotated[
 ]
 
 
+ExecutorOption = Annotated[
+    str | None,
+    typer.Option(
+        "--executor",
+        metavar="threads|ray[:ADDRESS]",
+        help="What trains the devices: the node that hosts them, or the extra Ray (a cluster's ADDRESS, else processes "
+        "here). The rows go to the cluster's machines.",
+        show_default="threads",
+    ),
+]
+
+
 @command
 def fleet(
     devices: DevicesOption = _DEVICES,
@@ -100,6 +112,7 @@ def fleet(
     keep_payloads: KeepOption = False,
     out: OutOption = _OUT,
     resume: ResumeOption = False,
+    executor: ExecutorOption = None,
     timeout: TimeoutOption = 7200.0,
     as_json: JsonFlag = False,
 ) -> None:
@@ -110,15 +123,22 @@ def fleet(
 
     Exit code 0 only if all nodes agree on head, state root and model, and no coin was made or lost.
     """
+    from fl.executors.choice import THREADS, needs_pool
     from node.localnet.fleetrun import run_fleet
     from node.localnet.fleets import FleetSpec, find_earlier
     from node.localnet.progress import Progress
 
     if (data is None) != (plan is None) and not resume:
         raise UsageFault("--data and --plan go together", "give both, or neither for made-up authors")
+    if resume and executor is not None:
+        raise UsageFault(f"--resume goes on as {out} was made", "leave --executor out")
+    hands = executor or THREADS
+    needs_pool(hands)  # said before anything is made
     found, file = find_earlier(out) if resume else _chosen(devices, data, plan, rounds)
     hold_ms = block_ms  # the block that brings a phase's last updates goes out as soon as they are there
-    spec = FleetSpec(file, found, out, miners, engine.value, block_ms, seed, timeout, keep_payloads, resume, hold_ms)
+    spec = FleetSpec(
+        file, found, out, miners, engine.value, block_ms, seed, timeout, keep_payloads, resume, hold_ms, hands
+    )
     with Progress(diagnostics) as progress:
         summary = asyncio.run(run_fleet(spec, progress))
     emit(as_json, summary, *_shown(summary))

@@ -133,6 +133,10 @@ _WORK: Final = Check(
 _TEXT: Final = Check(
     "must be a text of at most 200 characters", lambda value: isinstance(value, str) and len(value) <= 200
 )
+_EXECUTOR: Final = Check(
+    'must be "threads", "ray" or "ray:ADDRESS"',
+    lambda value: isinstance(value, str) and re.fullmatch(r"threads|ray|ray:\S{1,200}", value) is not None,
+)
 _TARGETS: Final = Check('must be a list of "HOST:PORT" or "ACCOUNT@HOST:PORT"', _is_list_of(is_target))
 _PLANS: Final = Check("must be a list of plan ids (64 hex digits each)", _is_list_of(_is_plan))
 
@@ -301,6 +305,12 @@ class FleetSettings:
     role: str = _setting("", _TEXT, "The plan's role to take; empty = the plan's only one.")
     lifetime_budget: int = _setting(
         0, _whole(0, 2**63 - 1), "Each device's privacy loss over all plans at most, in micro-zCDP; 0 = no bound set."
+    )
+    executor: str = _setting(
+        "threads",
+        _EXECUTOR,
+        "What trains the devices: threads of this process, ray (processes of this machine, by the extra Ray) or "
+        "ray:ADDRESS of a cluster. The rows go to its machines: name one that may have them.",
     )
 
 

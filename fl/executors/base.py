@@ -6,9 +6,9 @@ made, by however many hands and in whatever order.
 Rules of this file: shapes only.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from chain.fixedpoint import Int64Vector
 from fl.dataset import Dataset
@@ -30,6 +30,43 @@ class Order:
 
     device: str
     seed: bytes
+
+
+NO_RAY: Final = "the executor ray needs Ray, which is not installed: pip install 'fedchain[ray]' (in a clone: make ray)"
+
+Pending = Callable[[], bytes]
+"""Waits for an answer and returns it."""
+
+
+class Pool(Protocol):
+    """Workers somewhere. Requests to one worker are answered in the order in which they were made."""
+
+    @property
+    def size(self) -> int:
+        """How many workers it would be good to have."""
+        ...
+
+    def start(self, setups: Sequence[bytes]) -> None:
+        """Start one worker for each of these, made of it, in the place of those there were."""
+        ...
+
+    def restart(self, worker: int, setup: bytes) -> None:
+        """Put a new worker in the place of one that is lost. ``ExecutorError``."""
+        ...
+
+    def ask(self, worker: int, request: bytes) -> Pending:
+        """Have a worker answer a request. ``ExecutorError`` when the answer is waited for and the worker is gone."""
+        ...
+
+
+class Worker(Protocol):
+    """What lives where devices train: made of its setup alone, so that it can be made again."""
+
+    def __init__(self, setup: bytes) -> None: ...
+
+    def answer(self, request: bytes) -> bytes:
+        """Return the answer, which follows from setup and request alone."""
+        ...
 
 
 class Executor(Protocol):

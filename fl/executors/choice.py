@@ -2,13 +2,17 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Final
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Final
 
 from fl.dataset import Dataset
 from fl.errors import ExecutorError
-from fl.executors.base import Executor
-from fl.executors.sharded import Sharded
+from fl.executors.base import NO_RAY, Executor, Worker
+from fl.executors.sharded import DeviceWorker, Sharded
 from fl.problem import Problem
+
+if TYPE_CHECKING:
+    from fl.executors.cluster import RayPool
 
 THREADS: Final = "threads"
 RAY: Final = "ray"
@@ -28,7 +32,21 @@ def opened(name: str, problem: Problem, devices: Mapping[str, Dataset]) -> Itera
     if kind == THREADS:
         yield None
         return
+    with opened_pool(address, DeviceWorker) as pool:
+        yield Sharded(problem, devices, pool)
+
+
+def needs_pool(name: str) -> bool:
+    """Do devices train elsewhere under this name? ``ExecutorError`` if it is none, or what it needs is not here."""
+    if check_executor(name) == THREADS:
+        return False
+    if find_spec(RAY) is None:
+        raise ExecutorError(NO_RAY)
+    return True
+
+
+def opened_pool(address: str, kind: type[Worker]) -> "RayPool":
+    """Return the pool of a cluster, or of this machine's processes if no address is given: a context manager."""
     from fl.executors.cluster import RayPool
 
-    with RayPool(address) as pool:
-        yield Sharded(problem, devices, pool)
+    return RayPool(kind, address)

@@ -8,39 +8,21 @@ Rules of this file: it pickles, so both sides must trust each other and run the 
 """
 
 import pickle
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Final, Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
 
 from fl.dataset import Dataset, rows
 from fl.errors import FLError
-from fl.executors.base import Exchange, Order, train_device
+from fl.executors.base import Exchange, Order, Pending, Pool, train_device
+from fl.executors.crew import Crew
 from fl.plan.schema import decode_plan, encode_plan
 from fl.problem import Problem, compile_problem
 
 ORDERS: Final = 64
 """Devices that one request to a worker asks at most: answers come in while others are still being made."""
-Pending = Callable[[], bytes]
-"""Waits for an answer and returns it."""
 
 
-class Pool(Protocol):
-    """Workers somewhere. Requests to one worker are answered in the order in which they were made."""
-
-    @property
-    def size(self) -> int:
-        """How many workers it would be good to have."""
-        ...
-
-    def start(self, setups: Sequence[bytes]) -> None:
-        """Start one worker for each of these, a ``Worker`` made of it."""
-        ...
-
-    def ask(self, worker: int, request: bytes) -> Pending:
-        """Have a worker answer a request. ``ExecutorError`` when the answer is waited for and the worker is gone."""
-        ...
-
-
-class Worker:
+class DeviceWorker:
     """What lives where devices train."""
 
     def __init__(self, setup: bytes) -> None:
@@ -65,11 +47,14 @@ class Sharded:
     """The executor over a pool's workers."""
 
     def __init__(self, problem: Problem, devices: Mapping[str, Dataset], pool: Pool) -> None:
-        self._pool = pool
         shards = deal({name: rows(data) for name, data in devices.items()}, pool.size)
         self._home = {name: worker for worker, shard in enumerate(shards) for name in shard}
         plan = encode_plan(problem.plan)
-        pool.start([pickle.dumps((plan, {name: devices[name] for name in shard})) for shard in shards])
+
+        def setup(worker: int) -> bytes:
+            return pickle.dumps((plan, {name: devices[name] for name in shards[worker]}))
+
+        self._crew = Crew(pool, len(shards), setup)
 
     def payloads(self, exchange: Exchange, orders: Sequence[Order]) -> Iterator[bytes]:
         """Yield the payload of each order, in their order."""
@@ -77,7 +62,7 @@ class Sharded:
         for worker, asked in self._by_worker(orders).items():
             for start in range(0, len(asked), ORDERS):
                 part = asked[start : start + ORDERS]
-                answer = _Answer(self._pool.ask(worker, pickle.dumps((exchange, part))))
+                answer = _Answer(self._crew.ask(worker, pickle.dumps((exchange, part))))
                 answers.update((order.device, answer) for order in part)
         for order in orders:
             yield answers.pop(order.device).next()

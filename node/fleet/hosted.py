@@ -3,6 +3,8 @@
 Rules of this file: it reads, and remembers what it read; what a device does on the chain is ``node.roles.fleet``'s.
 """
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -12,7 +14,9 @@ from chain.ids import AccountId
 from chain.keys import KeyPair
 from fl.data.fleetfile import load_fleet, read_names
 from fl.errors import DataError
-from fl.fleet import Fleet, fits
+from fl.executors.base import Pool
+from fl.executors.fleets import FleetCrew, RemoteTrainer, make_trainer
+from fl.fleet import Fleet
 from fl.fleetloop import FleetLoop
 from fl.fleetpayloads import FleetTrainer
 from fl.plan.schema import Role, TopK
@@ -47,18 +51,27 @@ class FleetFile:
         return load_fleet(self.path, role)
 
 
-class HostedFleet:
-    """The devices of a fleet. Places count them in the order of their names. Threads may share it."""
+Pools = Callable[[], AbstractContextManager[Pool]]
+"""Opens the pool of workers that a fleet's devices train in."""
+Trainer = FleetTrainer | FleetLoop | RemoteTrainer
 
-    def __init__(self, source: FleetSource, secret: KeyPair) -> None:
-        self._source = source
+
+class HostedFleet:
+    """The devices of a fleet. Places count them in the order of their names. Threads may share it.
+
+    ``pools``: where they train, if not in this process. Close the fleet when it is done.
+    """
+
+    def __init__(self, source: FleetSource, secret: KeyPair, pools: Pools | None = None) -> None:
+        self._source, self._pools = source, pools
         self.names = source.names()
         self.keys = tuple([device_key(secret, name) for name in self.names])
         self.accounts = tuple([key.account for key in self.keys])
         self._places = {account: place for place, account in enumerate(self.accounts)}
         self._lock = Lock()
         self._held: tuple[Role, Fleet] | None = None
-        self._trainer: tuple[Problem, FleetTrainer | FleetLoop] | None = None
+        self._trainer: tuple[Problem, Trainer] | None = None
+        self._crew: FleetCrew | None = None
 
     def __len__(self) -> int:
         return len(self.names)
@@ -80,7 +93,7 @@ class HostedFleet:
             self._held = (role, fleet)
         return self._held[1]
 
-    def trainer(self, problem: Problem, role: Role) -> FleetTrainer | FleetLoop:
+    def trainer(self, problem: Problem, role: Role) -> Trainer:
         """Return what trains the devices under a plan, by the batch where it can be; the last plan's is kept.
 
         ``DataError`` if devices would have to keep something from round to round: a fleet's keep nothing.
@@ -93,6 +106,18 @@ class HostedFleet:
                         'devices of plans with compression.type = "top-k" keep what they did not send; a fleet\'s keep '
                         "nothing: run them as devices"
                     )
-                batched = fits(problem, fleet)
-                self._trainer = problem, (FleetTrainer if batched else FleetLoop)(problem, fleet)
+                self._trainer = problem, self._make_trainer(problem, fleet)
             return self._trainer[1]
+
+    def _make_trainer(self, problem: Problem, fleet: Fleet) -> Trainer:
+        if self._pools is None:
+            return make_trainer(problem, fleet)
+        if self._crew is None or self._crew.fleet is not fleet:
+            self.close()
+            self._crew = FleetCrew(fleet, self._pools)
+        return RemoteTrainer(problem, self._crew)
+
+    def close(self) -> None:
+        """Let go of what trains elsewhere. Twice does no harm."""
+        if self._crew is not None:
+            self._crew.close()

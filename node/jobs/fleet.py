@@ -15,7 +15,7 @@ from consensus.stamps import find_stamp
 from consensus.state import get_commitment, get_device, get_enrolment, get_revealed, get_round, get_selected
 from consensus.view import StateView
 from fl.algorithms import support
-from fl.errors import DataError
+from fl.errors import DataError, ExecutorError
 from fl.fleet import Fleet
 from fl.plan.schema import NoAttestation, StatisticsPlan
 from fl.privacy.charges import is_private
@@ -30,6 +30,7 @@ from node.jobs.results import (
     Cancelled,
     Declined,
     FleetInspected,
+    FleetPostponed,
     FleetTrained,
     JobResult,
     PlanRoll,
@@ -144,7 +145,10 @@ def train_fleet(spec: TrainFleet, world: World, control: JobControl) -> JobResul
     places = [seat.place for seat in spec.seats]
     accounts = [fleet.accounts[place] for place in places]
     began = control.clock_us()
-    trained = trainer.train(spec.task, places, accounts, from_bytes(spec.model, problem.dimension), spec.carry)
+    try:
+        trained = trainer.train(spec.task, places, accounts, from_bytes(spec.model, problem.dimension), spec.carry)
+    except ExecutorError as error:
+        return FleetPostponed(str(error))
     took, tells_time = control.clock_us() - began, not is_private(problem.plan)
     sizes = data.sizes.tolist()
     counts = [sizes[place] for place in places]

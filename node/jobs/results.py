@@ -164,6 +164,12 @@ class FleetTrained(Record, tag="fleet-trained"):
     failed: tuple[tuple[Natural, str], ...]
 
 
+class FleetPostponed(Record, tag="fleet-postponed"):
+    """Nothing was trained, and it is nobody's fault here: the workers elsewhere could not be had. To be asked again."""
+
+    reason: str
+
+
 class StampsFound(Record, tag="stamps-found"):
     """The stamps of registrations, in the order they were asked for."""
 
@@ -252,6 +258,7 @@ JobResult = (
     | RollCalled
     | FleetInspected
     | FleetTrained
+    | FleetPostponed
     | StampsFound
     | MessageMade
     | SegmentsOpened

@@ -83,6 +83,8 @@ class FleetSpec:
     resume: bool = False
     hold_ms: int = 0
     """Under proof of stake: how long a leader holds a block back while it would lack updates (``[mining] hold_ms``)."""
+    executor: str = "threads"
+    """What trains the devices (``[fleet] executor``)."""
 
     def key(self, name: str) -> KeyPair:
         """Return a node's key, or the fleet's secret."""
@@ -198,7 +200,7 @@ def _config(spec: FleetSpec, network: NetworkSettings, genesis: Genesis, devices
     )
     storage = StorageSettings(payload_blocks=0 if spec.keep_payloads else _PAYLOAD_BLOCKS)
     if hosts:
-        fleet = FleetSettings(data=str(spec.data.resolve()), consent=True, any_plan=True)
+        fleet = FleetSettings(data=str(spec.data.resolve()), consent=True, any_plan=True, executor=spec.executor)
         return Config(network=network, rpc=rpc, fleet=fleet, log=log, limits=limits, storage=storage)
     mining = MiningSettings(
         enabled=True, max_hashrate=_HASHES_A_SECOND, bond=genesis.rules_at(0).min_bond, hold_ms=spec.hold_ms

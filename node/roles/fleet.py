@@ -36,7 +36,7 @@ from node.core.own import TRANSACTION_VERSION
 from node.core.turn import Turn
 from node.events import Shutdown, Started, Tick
 from node.fleet.hosted import HostedFleet
-from node.jobs.results import Declined, FleetInspected, FleetTrained, JobResult, RollCalled, StampsFound
+from node.jobs.results import Declined, FleetInspected, FleetPostponed, FleetTrained, JobResult, RollCalled, StampsFound
 from node.jobs.specs import CallRoll, FindStamps, InspectFleet, TrainFleet
 from node.notices import RoleNotice
 from node.roles.base import Surroundings
@@ -58,6 +58,8 @@ _TRANSACTIONS_WAITING: Final = 900
 peer's 1,024 that are still to be judged."""
 _ASK_AGAIN_BLOCKS: Final = 10
 """After so many blocks a device that had no room for a plan in its budget is asked again."""
+_REST_MS: Final = 5_000
+"""After what trains elsewhere could not be had, it is left alone for so long."""
 _POOL_SHARE: Final = 0.75
 """Of this node's pool of updates the fleet fills so much, and waits for blocks to make room."""
 
@@ -80,6 +82,7 @@ class FleetRole:
         self._training: Hash | None = None
         self._outbox: deque[JournalEntry] = deque()
         self._working = ""
+        self._rests_until = 0
         self._stopped = False
         self._releases = 0
         self._last_error = ""
@@ -408,7 +411,7 @@ class FleetRole:
         """Start the next batch, if the last one has left and the pool has room for its updates."""
         limits = self._around.config.pools
         room = int(_POOL_SHARE * limits.updates) - len(self._around.updates) - len(self._outbox)
-        if self._job is not None or self._outbox or room < min(BATCH, len(self._fleet)):
+        if self._job is not None or self._outbox or room < min(BATCH, len(self._fleet)) or turn.now < self._rests_until:
             return
         for plan, service in self._services.items():
             standing, view = self._roll.plans.get(plan), self._around.chain.view
@@ -435,11 +438,21 @@ class FleetRole:
         state = get_round(self._around.chain.view, plan)
         if isinstance(result, Declined):
             self._decline(plan, result.reason, turn)
+        elif isinstance(result, FleetPostponed):
+            self._postpone(spec, result.reason, turn)
         elif isinstance(result, FleetTrained) and state is not None and state.task.digest == task:
             self._services[plan].failed.update(place for place, _ in result.failed)
             self._tell_of(plan, dict(result.failed), "could not train", turn)
             self._release(state, result, turn)
         self._step(turn)
+
+    def _postpone(self, spec: TrainFleet, reason: str, turn: Turn) -> None:
+        """Train a batch again in a while: nothing of it was said to anybody."""
+        plan, self._rests_until = Hash(spec.task.plan), turn.now + _REST_MS
+        if self._services[plan].task == spec.task.digest:
+            self._services[plan].open.extend([seat.place for seat in spec.seats])
+        self._last_error = f"{len(spec.seats)} devices were not trained and will be asked again: {reason}"
+        turn.publish(RoleNotice(ROLE, plan, self._last_error))
 
     def _release(self, state: RoundState, trained: FleetTrained, turn: Turn) -> None:
         """Write the releases down, durably, before any of them leaves: the invariant of this file."""

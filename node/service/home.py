@@ -25,12 +25,14 @@ from consensus.engines import make_engine
 from consensus.signatures import SignatureCache
 from consensus.transition import genesis_block, genesis_execution
 from fl.data.sources import DataSource, open_source
-from fl.errors import DataError
+from fl.errors import DataError, ExecutorError
+from fl.executors.choice import THREADS, needs_pool, opened_pool
+from fl.executors.fleets import FleetWorker
 from node.config import Config, read_config
 from node.core.checkpoint import Checkpoint
 from node.core.config import CoreConfig, DeviceConfig, FleetConfig, MinerConfig, PoolLimits, Retention, WorkConditions
 from node.errors import StartupError
-from node.fleet.hosted import FleetFile, HostedFleet
+from node.fleet.hosted import FleetFile, HostedFleet, Pools
 from node.fleet.keys import FLEET_KEY
 from node.home import NODE_KEY
 from node.light.config import LightConfig
@@ -187,7 +189,7 @@ def _open_store(home: OpenHome, location: str) -> StoreSource:
     path = store_path(home.path, location)
     try:
         opener = home.data_opener or choose_opener(path, None)
-        return open_data_store(path, opener, home.key.account)
+        return open_data_store(path, opener, home.key.account, home.directory.open_seen_stores())
     except StorageError as error:
         remedy = f"name a data store in {home.path}/config.toml, [device] data, and give its password"
         raise StartupError(f"device.data: {error}", remedy) from None
@@ -207,10 +209,21 @@ def _open_fleet(home: OpenHome, config: Config) -> HostedFleet | None:
             f"make one: fedchain keys new {FLEET_KEY} --home {home.path} (with the node key's password, if it has one)",
         )
     try:
-        return HostedFleet(FleetFile(home.path / config.fleet.data), home.fleet_key)
+        pools = _find_pools(config.fleet.executor)
+        return HostedFleet(FleetFile(home.path / config.fleet.data), home.fleet_key, pools)
+    except ExecutorError as error:
+        raise StartupError(f"fleet.executor: {error}", f"or train here: executor = {THREADS!r}") from None
     except DataError as error:
         remedy = f"name a fleet file in {home.path}/config.toml, [fleet] data"
         raise StartupError(f"fleet.data: {error}", remedy) from None
+
+
+def _find_pools(executor: str) -> Pools | None:
+    """Return where the devices of a fleet train under this name; None in this process. ``ExecutorError``."""
+    if not needs_pool(executor):
+        return None
+    address = executor.partition(":")[2]
+    return lambda: opened_pool(address, FleetWorker)
 
 
 def core_config(config: Config) -> CoreConfig:

@@ -30,6 +30,7 @@ from node.core.core import NodeCore
 from node.errors import StartupError
 from node.eventlog import EventRecorder, LogHeader
 from node.events import Shutdown, Started, Tick
+from node.fleet.hosted import HostedFleet
 from node.light.core import LightCore
 from node.light.kept import Kept
 from node.logs import NodeLog
@@ -120,6 +121,7 @@ class Service:
         self.running: asyncio.Future[Running] = asyncio.get_running_loop().create_future()
         self.jobs_ended = True
         """After ``run``: have all threads of jobs ended? If not, the process must not wait for them."""
+        self._fleet: HostedFleet | None = None
 
     @property
     def is_stopping(self) -> bool:
@@ -175,6 +177,7 @@ class Service:
         announcer = Announcer(hub, metrics, self._logger, genesis.prefix)
         home.payloads.on_damage = self._on_damaged_payload
         world = make_world(home, config, seed)
+        self._fleet = world.fleet
         kept = self._read_headers(world)
         now, best = Millis(time.time_ns() // 1_000_000), None if kept is None else kept.best
         check_trust(world, core_config(config).checkpoint, now, best)
@@ -317,6 +320,8 @@ class Service:
             await parts.web_runner.cleanup()
         await parts.links.stop()
         parts.doors.close()
+        if self._fleet is not None:
+            await asyncio.to_thread(self._fleet.close)  # what waits for workers elsewhere ends
         self.jobs_ended = await parts.workers.stop(_JOBS_STOP_S)
         write_peers(self._home.path, parts.core.remember_peers(parts.runner.now()))
         if isinstance(parts.core, LightCore) and not self._code:  # what a fault left in memory may not be whole
@@ -452,6 +457,7 @@ async def _watch_machine(runner: Runner) -> None:
 
 async def _expire(data: StoreSource, logger: FilteringBoundLogger) -> None:
     """Let the rows of the device's store go when their time is up, whether or not anything is trained."""
+    has_warned = False
     while True:
         try:
             expired = await asyncio.to_thread(data.expire)
@@ -460,6 +466,13 @@ async def _expire(data: StoreSource, logger: FilteringBoundLogger) -> None:
         else:
             if expired.rows:
                 logger.info("old rows of the data store are gone", rows=expired.rows, held=expired.held)
+        if data.older_by and not has_warned:
+            has_warned = True
+            logger.warning(
+                "the data store is an old copy of itself",
+                changes_missing=data.older_by,
+                remedy="put the newer one back; rows, limits and holds of plans since then are not in this one",
+            )
         await asyncio.sleep(_EXPIRE_S)
 
 

@@ -5,6 +5,7 @@ from typing import Final
 from tests.mutants.base import Mutant
 
 NOISE: Final = ("tests/node/fleet/test_fleet_noise.py",)
+ELSEWHERE: Final = ("tests/fl/executors/test_fleets.py",)
 COMMITS: Final = ("tests/node/fleet/test_fleet_commits.py",)
 
 MUTANTS: Final[tuple[Mutant, ...]] = (
@@ -70,5 +71,26 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "                        standing.committed.add(place)",
         "                        pass",
         COMMITS,
+    ),
+    Mutant(
+        "a worker that is lost stays lost",
+        "fl/executors/crew.py",
+        "                self._pool.restart(worker, self._setup(worker))",
+        "                pass",
+        ELSEWHERE,
+    ),
+    Mutant(
+        "a pool that has failed is kept",
+        "fl/executors/fleets.py",
+        "        except ExecutorError:\n            self.close()",
+        "        except ExecutorError:\n            pass",
+        ELSEWHERE,
+    ),
+    Mutant(
+        "a fleet's devices train at each other's places",
+        "fl/executors/fleets.py",
+        "            own = [self._homes[places[number]][1] for number in numbers]",
+        "            own = list(range(len(numbers)))",
+        ELSEWHERE,
     ),
 )

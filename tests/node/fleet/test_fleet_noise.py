@@ -190,5 +190,6 @@ def test_what_was_lost_while_a_batch_trained_is_seen_before_it_leaves() -> None:
     around = fleet._around
     emptied = with_fields(around, world=with_fields(around.world, journal=MemoryReleaseJournal()))
     for known in (around, emptied):
-        poor = FleetLosses(known, hosted(house), 0).find_poor(plan, entries_of(house))
-        assert set(poor) == {0, 1, 2}
+        losses = FleetLosses(known, hosted(house), 0)
+        assert set(losses.find_poor(plan, entries_of(house))) == {0, 1, 2}
+        assert [losses.purse(place).lost for place in range(3)] == [LOSS] * 3
