@@ -355,6 +355,11 @@ class DataStore:
                 changes=self._files.changes(),
             )
 
+    def changes(self) -> int:
+        """Return how often anything was changed: an older copy says less."""
+        with self._files.locked():
+            return self._files.changes()
+
     @property
     def is_in_keyring(self) -> bool:
         """Is the store's key in the system's keyring, and not under a password?"""

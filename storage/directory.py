@@ -34,6 +34,7 @@ from storage.opening import open_chain_store
 from storage.payloads import PayloadFiles
 from storage.pledges import FilePledges
 from storage.residuals import FileResiduals
+from storage.seenstores import SeenStores
 from storage.sharedsets import FileSharedSets
 from storage.signing import FileSigningJournal
 
@@ -153,6 +154,10 @@ class DataDirectory:
     def open_pledges(self) -> FilePledges:
         """Open what this node has helped to decrypt; it has its own lock."""
         return FilePledges(self.path / "journal" / "pledges.log")
+
+    def open_seen_stores(self) -> SeenStores:
+        """Open what this node remembers of data stores."""
+        return SeenStores(self.path / "journal" / "stores.json")
 
     def open_signing_journal(self, account: AccountId) -> FileSigningJournal:
         """Open the signing journal of a key; it has its own lock."""

@@ -25,6 +25,7 @@ from storage.datastate import StoreLimits
 from storage.datastore import DataStore, Expired
 from storage.errors import DamagedError, StorageError, UseError, WrongPasswordError
 from storage.keyrings import SystemKeyring
+from storage.seenstores import SeenStores
 
 SCHEME: Final = "store:"
 _TRIES: Final = 3
@@ -78,12 +79,27 @@ class OpenedStore:
 class StoreSource:
     """A ``fl.data.sources.GrowingSource`` over a data store. Threads may share it."""
 
-    def __init__(self, store: DataStore, now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000) -> None:
+    def __init__(
+        self,
+        store: DataStore,
+        now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        seen: SeenStores | None = None,
+    ) -> None:
         self._store, self._now_ms = store, now_ms
+        self._memory = seen
+        self.older_by = 0
+        """Changes of the store that this node remembers and the store does not know: it is an old copy."""
+        self._remember()
         self._role = stored_role(store.facts().schema)
         self._held = {Hash(hold.plan) for hold in store.holds()}
         self._seen: dict[Hash, tuple[int, int]] = {}
         """By plan: the end and the number of the rows that were read for it last."""
+
+    def _remember(self) -> None:
+        """Remember the store as it is now, and note whether it was newer before. ``StorageError``."""
+        if self._memory is not None:
+            changes = self._store.changes()
+            self.older_by = max(0, self._memory.note(self._store.id, changes) - changes)
 
     @property
     def name(self) -> str:
@@ -133,7 +149,9 @@ class StoreSource:
 
     def expire(self) -> Expired:
         """Let the rows go whose time is up and that no plan holds. ``DataError``."""
-        return _explained(lambda: self._store.expire(self._now_ms()))
+        expired = _explained(lambda: self._store.expire(self._now_ms()))
+        _explained(self._remember)
+        return expired
 
     def hold(self, plan: Hash, device: AccountId) -> bool:
         """Keep the rows that ``load_for`` returned last for this plan, until ``release``; they serve this device."""
@@ -144,6 +162,7 @@ class StoreSource:
         end, count = self._seen[plan]
         try:
             self._store.hold(plan, device, end, count)
+            self._remember()
         except UseError:
             return False
         except StorageError as error:
@@ -167,14 +186,17 @@ class StoreSource:
         self._seen.pop(plan, None)
 
 
-def open_data_store(path: Path, opener: Opener, device: AccountId) -> StoreSource:
-    """Return the source of an existing store. ``BoundError`` if it serves another device; room ``storage``'s errors."""
+def open_data_store(path: Path, opener: Opener, device: AccountId, seen: SeenStores | None = None) -> StoreSource:
+    """Return the source of an existing store. ``BoundError`` if it serves another device; room ``storage``'s errors.
+
+    ``seen`` remembers what it was: ``older_by`` of the source says whether this is an old copy.
+    """
     store = DataStore(path, opener)
     try:
         bound = store.bound_device()
         if bound is not None and bound != device:
             store.bind_device(device)  # which says whom it serves
-        return StoreSource(store)
+        return StoreSource(store, seen=seen)
     except BaseException:
         store.close()
         raise

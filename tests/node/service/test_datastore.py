@@ -1,10 +1,15 @@
 """A data store as a device's data: each plan on the rows as of its join, and no plaintext on the disk."""
 
+import asyncio
+import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
+import structlog
+from structlog.testing import capture_logs
 
 from chain.ids import AccountId, Hash
 from fl.dataset import Dataset, rows, to_dense
@@ -13,14 +18,17 @@ from node.jobs.specs import TrainTask
 from node.light.rehearsal import PretendedRows
 from node.notices import RoleNotice
 from node.service.datastore import OpenedStore, StoreSource, create_store, open_data_store
+from node.service.service import _expire
 from storage.datakey import Password
 from storage.datastate import StoreLimits
 from storage.datastore import DataStore
-from storage.errors import BoundError
+from storage.errors import BoundError, DamagedError
+from storage.seenstores import SeenStores
 from tests.node.core.lonely import Lonely
 from tests.node.core.mint import Mint
 from tests.node.core.test_device import GENESIS, NAME, ONE, PLAN, founding, make_forks, released, trainings
 from tests.node.core.town import DEVICE, key_of, make_world
+from tests.node.service.houses import until
 
 SECRET = Password("secret", 16)
 ROLE = PLAN.roles[0]
@@ -185,3 +193,49 @@ def test_data_that_do_not_suffice_yet_are_looked_at_again(tmp_path, clock):
         assert device is not None
         standing = device._standings[NAME]
         assert standing.again == 11
+
+
+# --- old copies -----------------------------------------------------------------------------------
+
+
+def test_an_old_copy_of_a_store_is_told_as_long_as_it_is_one(opened, clock, tmp_path):
+    """The node remembers how often the store was changed; another store, or a newer one, is no old copy."""
+    seen, path = SeenStores(tmp_path / "stores.json"), opened.store.path
+    shutil.copytree(path, tmp_path / "old")
+    put(opened, 2, 1000)
+    source = StoreSource(DataStore(path, SECRET), clock, seen)
+    assert source.older_by == 0
+    old = StoreSource(DataStore(tmp_path / "old", SECRET), clock, seen)
+    missing = opened.store.changes() - old.store.changes()
+    assert old.older_by == missing > 0
+    assert StoreSource(DataStore(tmp_path / "old", SECRET), clock, seen).older_by == missing, "until somebody saw to it"
+    put(opened, 2, 1000)
+    source.load(ROLE)
+    old.expire()
+    assert old.older_by > missing
+    other = create_store(tmp_path / "other", SECRET, ROLE, StoreLimits(10**8, "refuse", 500, 400))
+    assert StoreSource(other, clock, seen).older_by == 0
+
+
+async def test_a_node_warns_of_an_old_copy(opened, clock, tmp_path):
+    """Once, with what to do."""
+    seen = SeenStores(tmp_path / "stores.json")
+    assert seen.note(opened.store.id, 100) == 0
+    source = StoreSource(DataStore(opened.store.path, SECRET), clock, seen)
+    with capture_logs() as logs:
+        watching = asyncio.create_task(_expire(source, structlog.get_logger()))
+        await until(lambda: logs)
+        watching.cancel()
+        with suppress(asyncio.CancelledError):
+            await watching
+    (line,) = [line for line in logs if line["log_level"] == "warning"]
+    assert line["event"] == "the data store is an old copy of itself"
+    assert line["changes_missing"] == 100 - opened.store.changes()
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b'{"aa": "many"}', b" " * (1 << 21)])
+def test_a_memory_that_is_damaged_is_told_by_name(tmp_path, content):
+    """Nothing is guessed: it says what removing it means."""
+    (tmp_path / "stores.json").write_bytes(content)
+    with pytest.raises(DamagedError, match=r"stores\.json.*remove the file"):
+        SeenStores(tmp_path / "stores.json").note(b"store", 1)
