@@ -27,7 +27,7 @@ from fl.fleet import Fleet, FleetExchanges, fits
 from fl.models import StepRule, initial_model
 from fl.parallel import mapped
 from fl.permutation import shuffled
-from fl.plan.dimensions import encryption_of
+from fl.plan.dimensions import encryption_of, randomised_policy
 from fl.plan.statistics import Counting
 from fl.policies import Facts, check_update
 from fl.privacy.charges import is_private
@@ -35,6 +35,7 @@ from fl.privacy.noise import add_noise
 from fl.privacy.randomness import SYSTEM_RANDOM, RandomSource
 from fl.problem import Problem
 from fl.secure.quantise import sum_in_clear
+from fl.shared import trained_on
 from fl.task import Task, device_seed
 
 MAX_ITERATIONS: Final = 2000
@@ -108,12 +109,18 @@ def train_federated(
 
     ``noise`` is what a plan's noise is drawn from: the operating system, whatever the seed, since a model whose noise
     anybody can draw again protects nobody. Under such a plan the reported losses are those of the rows themselves,
-    which on a chain nobody would know.
+    which on a chain nobody would know. Where devices share randomised rows, they are drawn from it, once, and trained on;
+    losses of rounds are those of what they stand for, the last one is that of the rows themselves.
 
     Raises ``FLError`` if fewer than ``min_devices`` are left in a phase, or an update is refused (the chain would
     retry; here it is a fault of the plan).
     """
-    federation = _Federation.of(problem, devices, seed, drops, threads, executor, noise)
+    trained = devices
+    if randomised_policy(problem.plan) is not None:
+        if executor is not None:
+            raise FLError("an executor has the rows themselves; the plan's devices train on randomised ones")
+        trained = {name: trained_on(problem.plan, devices[name], noise) for name in sorted(devices)}
+    federation = _Federation.of(problem, trained, seed, drops, threads, executor, noise)
     model, history = initial_model(problem.plan), []
     for number in range(problem.plan.stopping.rounds):
         model, report, is_converged = federation.run_round(number, model)
@@ -122,6 +129,8 @@ def train_federated(
             on_round(report)
         if is_converged:
             break
+    if trained is not devices:
+        return FederatedRun(model, tuple(history), mean_objective(problem, model, list(devices.values())))
     return FederatedRun(model, tuple(history), federation.mean_objective(model, devices))
 
 
