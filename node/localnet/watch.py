@@ -28,9 +28,15 @@ class UpdateCount:
     computation_us: dict[str, int] = field(default_factory=dict)
 
     async def follow(self, client: Client, height: int) -> None:
-        """Count up to ``height``. A reorganisation below what was counted is not seen: use it for progress only."""
+        """Count up to ``height``, or to where the chain ends by then: a head may be taken back.
+
+        A reorganisation below what was counted is not seen: use it for progress only.
+        """
         while self.height < height:
-            block = await client.block(height=self.height + 1)
+            try:
+                block = await client.block(height=self.height + 1)
+            except NotFound:
+                return
             for update in block.updates or ():
                 release = update["update"]["release"]
                 self.included += 1

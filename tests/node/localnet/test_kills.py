@@ -1,15 +1,18 @@
 """Who may be killed in a run: nodes that are there, and no more than the plan can go on without."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from msgspec.structs import replace
 
 from fl.plan.bind import load_plan
 from fl.plan.schema import Masked, Paillier, Plan
+from node.client import NotFound
 from node.errors import LocalnetError
 from node.localnet.kills import check_kills, parse_kill
 from node.localnet.spec import Kill, LocalnetSpec
+from node.localnet.watch import UpdateCount
 
 HEART = Path(__file__).parents[3] / "examples" / "heart"
 DEVICES = ("cleveland", "hungary", "switzerland", "va")
@@ -36,6 +39,20 @@ def fault(plan: Plan, *kills: str, engine: str = "pow", restart: float | None = 
     except LocalnetError as error:
         return str(error)
     return ""
+
+
+async def test_a_head_that_is_taken_back_is_not_counted() -> None:
+    """A validator that died had made it, and the view ended without it: progress goes on with what there is."""
+
+    class Client:
+        async def block(self, height: int) -> object:
+            if height > 2:
+                raise NotFound("this node has no block of height 3")
+            return SimpleNamespace(updates=())
+
+    count = UpdateCount()
+    await count.follow(Client(), 3)  # type: ignore[arg-type]
+    assert count.height == 2
 
 
 def test_a_kill_names_a_node_and_a_round() -> None:
