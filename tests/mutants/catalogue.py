@@ -18,6 +18,7 @@ from tests.mutants import (
     sharing,
     stake,
     storage,
+    summed,
     work,
 )
 from tests.mutants.base import Mutant
@@ -36,6 +37,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *sharing.MUTANTS,
     *privacy.MUTANTS,
     *noise.MUTANTS,
+    *summed.MUTANTS,
     *reach.MUTANTS,
     *doors.MUTANTS,
     *fleets.MUTANTS,

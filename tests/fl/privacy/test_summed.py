@@ -194,6 +194,17 @@ def test_neighbours_bring_the_sum_no_farther_apart(
         assert sum((a - b) ** 2 for a, b in zip(one.tolist(), two.tolist(), strict=True)) <= allowed**2
 
 
+def test_rounding_alone_can_part_all_coordinates() -> None:
+    """Vectors two units apart, each coordinate on another side of a half: a whole unit of the sum in each."""
+    problem = summed_problem(400, bits=12, max_samples=400, intercept=False)
+    share = shares_of(problem.plan)[0]
+    low = np.full(400, (1 << share.shift >> 1) - 1)
+    one, other = (quantise(problem, 0, 400, vector) for vector in (low, low + 2))
+    assert (other - one).tolist() == [1] * 400
+    assert weighted_sensitivity(problem.plan, 0) < 10 << share.shift
+    assert sum_sensitivity(problem.plan, 0, share.shift) >= 20
+
+
 @pytest.mark.parametrize("unit", ["record", "device"])
 @pytest.mark.parametrize("algorithm", [*algorithms(), FedSvrg(Number.of(40), False, False)])
 @pytest.mark.parametrize("l2", ["0", "0.3"])
