@@ -1,6 +1,6 @@
 """Plans whose updates are encrypted: the chain learns the sum, exactly, and nothing but the sum."""
 
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 import pytest
@@ -35,12 +35,14 @@ from fl.plan.schema import (
 )
 from fl.privacy.randomness import SeededRandom
 from fl.secure.base import get_context
+from fl.secure.moduli import find_clash, get_moduli
 from fl.secure.paillier import Packing, PublicKey, encrypt
-from fl.secure.paillier.dealing import deal_of
 from fl.secure.paillier.member import Factors, MemberKeys, derive_factors, show_key
+from fl.secure.paillier.own import check_own_keys
 from tests.consensus.harness import DEVICES, MINERS, OTHER, Chain, make_plan, make_rules
 from tests.consensus.secret import (
     AVERAGE,
+    SMALL_BITS,
     SVRG,
     SecretChain,
     dealt_key,
@@ -366,8 +368,14 @@ def test_a_committee_that_keeps_no_secret_is_refused() -> None:
     assert "aggregation.key" in faults(secret_plan(paillier(key=bytes(spoilt))))
 
 
-def test_a_members_key_that_is_not_its_own_is_refused_by_name() -> None:
-    """A threshold of one, no keys, other bytes, another's signature, two of one account, a modulus that is copied."""
+@pytest.fixture(autouse=True)
+def small_members(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let members have keys that take little time, and hide nothing."""
+    monkeypatch.setattr("fl.secure.own_scheme.own.check_own_keys", partial(check_own_keys, min_bits=SMALL_BITS))
+
+
+def test_a_members_key_that_is_not_its_own_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A threshold of one, no keys, other bytes, another's signature, two of one account, a copied or small modulus."""
     assert "aggregation.threshold" in faults(secret_plan(paillier_own(threshold=1)))
     assert "threshold 4 of 3 members" in faults(secret_plan(paillier_own(threshold=4)))
     assert "fedchain keys committee" in faults(secret_plan(paillier_own(key=b"")))
@@ -377,12 +385,15 @@ def test_a_members_key_that_is_not_its_own_is_refused_by_name() -> None:
     spoilt = {
         "member 1: another account signed the key": replace(second, account=OTHER.account),
         "an account is a member twice": first,
-        "a factor in common": show_key(derive_factors(MINERS[0], first.label, 2048), MINERS[1], first.label),
+        "a factor in common": show_key(derive_factors(MINERS[0], first.label, SMALL_BITS), MINERS[1], first.label),
         "a factor below 65536": show_key(Factors(SMALL_PRIME, wide_prime()), MINERS[1], first.label),
     }
     for said, key in spoilt.items():
         assert said in faults(secret_plan(paillier_own(key=encode(MemberKeys((first, key, third))))))
     check_document(encode_plan(secret_plan(paillier_own())), make_rules(version=3))
+    monkeypatch.undo()
+    said = faults(secret_plan(paillier_own(key=own_keys(b"others"))))
+    assert "member 0: a modulus of 512 bits: 2048 … 3072 are allowed" in said
 
 
 SMALL_PRIME = 65521
@@ -390,8 +401,8 @@ SMALL_PRIME = 65521
 
 @lru_cache(maxsize=1)
 def wide_prime() -> int:
-    """One that makes a modulus of 2048 bits of the small one."""
-    return int(next_prime((1 << 2047) // SMALL_PRIME + (1 << 2020)))
+    """One that makes a modulus of as many bits of the small one."""
+    return int(next_prime((1 << (SMALL_BITS - 1)) // SMALL_PRIME + (1 << (SMALL_BITS - 28))))
 
 
 def test_a_members_key_may_serve_two_plans_but_nobody_elses() -> None:
@@ -402,16 +413,15 @@ def test_a_members_key_may_serve_two_plans_but_nobody_elses() -> None:
     assert chain.rejected == {}
     assert chain.entry(other).status == "enrolling"
     first, second, third = decode(own_keys(), MemberKeys).members
-    copied = show_key(derive_factors(MINERS[0], first.label, 2048), OTHER, first.label)
+    copied = show_key(derive_factors(MINERS[0], first.label, SMALL_BITS), OTHER, first.label)
     chain.submit(secret_plan(paillier_own(key=encode(MemberKeys((copied, second, third)))), nonce=2))
     chain.mine()
     [refused] = chain.rejected.values()
     assert refused.rule == "plan.submit.key"
-    factors = derive_factors(MINERS[2], third.label, 2048)
-    dealt = deal_of(factors.first, factors.second, [key.account for key in MINERS], 2, SeededRandom(b"again"))
-    chain.submit(secret_plan(paillier(key=encode(dealt)), nonce=3))
-    chain.mine()
-    assert [each.rule for each in chain.rejected.values()][-1] == "plan.submit.key"
+    dealt = secret_plan(paillier(key=encode(replace(decode(dealt_key(), PublicKey), modulus=second.modulus))))
+    assert find_clash(get_moduli(dealt), get_moduli(secret_plan(paillier_own()))) == second.modulus
+    assert find_clash(get_moduli(secret_plan(paillier_own())), get_moduli(dealt)) == second.modulus
+    assert find_clash(get_moduli(dealt), get_moduli(secret_plan(masked()))) is None
 
 
 @SCHEMES
