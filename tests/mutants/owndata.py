@@ -161,8 +161,8 @@ MUTANTS: Final = (
     Mutant(
         "a node forgets how new a data store was",
         "storage/seenstores.py",
-        "        seen[store.hex()] = max(before, changes)",
-        "        seen[store.hex()] = changes",
+        "        seen[store.hex()] = max(before, changes)\n        if changes > before:",
+        "        seen[store.hex()] = changes\n        if True:",
         ("tests/node/service/test_datastore.py::test_an_old_copy_of_a_store_is_told_as_long_as_it_is_one",),
     ),
 )
