@@ -54,6 +54,7 @@ from fl.secure.paillier import (
     partial,
     unpack,
 )
+from fl.secure.paillier.openings import find_opening_fault, join_opening
 
 COORDINATES: Final = 10_000
 DEVICES: Final = 10
@@ -107,11 +108,13 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Ours:
-    """Our side's parts, and what of them is checking."""
+    """Our side's parts; of them: checks of proofs, making the opening, and checking it where a member shows it."""
 
     side: Side
     checking: float
     dealing: float
+    combining: float
+    seeing: float
 
 
 def run_ours(sizes: Sizes) -> Ours:
@@ -136,8 +139,12 @@ def run_ours(sizes: Sizes) -> Ours:
         raise WrongSumError(f"refused: {faults} {part_faults}")
     if not np.array_equal(unpack(packing, opening.plaintexts, sizes.devices), np.sum(vectors, axis=0)):
         raise WrongSumError("our sum is not exact")
+    shown = join_opening(opening.plaintexts, opening.randomness, key.modulus)
+    wrong, seeing = timed(lambda: find_opening_fault(key.modulus, total, shown))
+    if wrong is not None:
+        raise WrongSumError(f"refused: {wrong}")
     side = Side(encrypting, _together(checking, adding), _together(partly, part_checking, combining))
-    return Ours(side, checking[0] + part_checking[0], dealing[0])
+    return Ours(side, checking[0] + part_checking[0], dealing[0], combining[0], seeing[0])
 
 
 def _parts(key: PublicKey, members: list[KeyPair], total: bytes) -> dict[int, bytes]:
@@ -205,6 +212,8 @@ def time_rows(ours: Ours, phe: Side | None) -> list[Row]:
         row(case, "… checking and adding up", "s", side.adding[0], peers(phe.adding[0] if phe else None)),
         row(case, "… decrypting", "s", side.decrypting[0], peers(phe.decrypting[0] if phe else None)),
         row(case, "checking proofs alone, in both", "s", ours.checking, {}),
+        row(case, "making the opening of the sum (is in decrypting)", "s", ours.combining, {}),
+        row(case, "checking it where a member shows it: a node, in place of that", "s", ours.seeing, {}),
         row(case, "dealing the key, once", "s", ours.dealing, {}),
     ]
 
@@ -212,9 +221,8 @@ def time_rows(ours: Ours, phe: Side | None) -> list[Row]:
 def byte_rows(sizes: Sizes, ciphertext_bytes: int | None) -> list[Row]:
     """Return the sizes of what is sent, of our packing and of a ciphertext a value."""
     body = body_bytes(sizes.packing)
-    part = part_bytes(
-        PublicKey(bytes(sizes.bits // 8), THRESHOLD, (), (), (), ()), bytes(aggregate_bytes(sizes.packing))
-    )
+    total = aggregate_bytes(sizes.packing)
+    part = part_bytes(PublicKey(bytes(sizes.bits // 8), THRESHOLD, (), (), (), ()), bytes(total))
     theirs = None if ciphertext_bytes is None else float(ciphertext_bytes * sizes.coordinates)
     peers = {} if theirs is None else {"phe": theirs / 1e3, "goal": theirs * GOAL / 1e3}
     plain = VALUE_BITS / 8 * sizes.coordinates / 1e3
@@ -223,6 +231,7 @@ def byte_rows(sizes: Sizes, ciphertext_bytes: int | None) -> list[Row]:
             "bytes", "an encrypted update, proof included", "kB", body / 1e3, peers | {"plain, 24 bits a value": plain}
         ),
         row("bytes", "a member's part, proof included", "kB", part / 1e3, {}),
+        row("bytes", "the last member's, with the opening", "kB", (part + total) / 1e3, {}),
     ]
 
 

@@ -188,7 +188,7 @@ class _Round:
         total = spent.add("settling", partial(scheme.combine, secret, list(bodies.values())))
         gathered, parts = Gathered(cohort, accounts, total), {}
         for member in self.members[:THRESHOLD]:
-            part = spent.add("decrypting", partial(scheme.decrypt, secret, gathered, member))
+            part = spent.add("decrypting", partial(scheme.decrypt, secret, gathered, member, dict(parts)))
             if part is None:
                 raise WrongRoundError("a member has no share")
             _expect_none(spent.add("settling", partial(scheme.check_part, secret, gathered, member.account, part)))

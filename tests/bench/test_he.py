@@ -17,6 +17,8 @@ def test_our_side_opens_the_exact_sum_and_says_what_it_took() -> None:
     ours = run_ours(SMALL)
     assert ours.side.processor > 0
     assert ours.checking < ours.side.adding[0] + ours.side.decrypting[0]
+    assert 0 < ours.combining < ours.side.decrypting[0]
+    assert ours.seeing > 0
 
 
 def test_a_wrong_sum_publishes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,7 +37,7 @@ def test_without_the_peer_there_is_only_our_side(monkeypatch: pytest.MonkeyPatch
     """No environment of phe, no ratio."""
     monkeypatch.setattr(bench_he, "PYTHON", bench_he.Path("nowhere/python"))
     assert run_phe(SMALL, 10) is None
-    rows = byte_rows(SMALL, None) + time_rows(Ours(Side((1, 1), (1, 1), (1, 1)), 0.5, 1.0), None)
+    rows = byte_rows(SMALL, None) + time_rows(Ours(Side((1, 1), (1, 1), (1, 1)), 0.5, 1.0, 0.4, 0.1), None)
     assert not any("phe" in str(each["peers"]) for each in rows)
     assert find_missed(rows) == []
 
@@ -43,7 +45,7 @@ def test_without_the_peer_there_is_only_our_side(monkeypatch: pytest.MonkeyPatch
 def test_the_goal_is_fifty_times_less() -> None:
     """Of processor time together, and of bytes."""
     peer = Side((98, 98), (1, 1), (1, 1))
-    fast, slow = (Ours(Side((part, 0), (0, 0), (1, 0)), 0.0, 0.0) for part in (0.9, 1.1))
+    fast, slow = (Ours(Side((part, 0), (0, 0), (1, 0)), 0.0, 0.0, 0.0, 0.0) for part in (0.9, 1.1))
     assert find_missed(time_rows(fast, peer)) == []
     assert find_missed(time_rows(slow, peer)) == ["encrypt, sum, decrypt: processor"]
     assert find_missed(byte_rows(Sizes(), 512)) == []
