@@ -23,6 +23,7 @@ from bench.report import Row, row
 from chain.codec import encode
 from chain.fixedpoint import Int64Vector, to_bytes
 from chain.hashing import content_id, digest
+from chain.ids import AccountId
 from chain.keys import KeyPair
 from chain.number import Number
 from fl.algorithms.base import PhaseOutcome, Settled
@@ -186,7 +187,8 @@ class _Round:
             check = partial(scheme.check_protected, secret, task.digest, account, shared, body)
             _expect_none(spent.add("settling", check))
         total = spent.add("settling", partial(scheme.combine, secret, list(bodies.values())))
-        gathered, parts = Gathered(cohort, accounts, total), {}
+        gathered = Gathered(cohort, accounts, total)
+        parts: dict[AccountId, bytes] = {}
         for member in self.members[:THRESHOLD]:
             part = spent.add("decrypting", partial(scheme.decrypt, secret, gathered, member, dict(parts)))
             if part is None:

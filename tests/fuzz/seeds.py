@@ -28,6 +28,7 @@ from fl.model_file import save_model
 from fl.payload import write_payload
 from fl.plan.bind import read_plan_text
 from fl.plan.schema import encode_plan
+from fl.secure.paillier.member import MemberKeys
 from node.config import Config, render_config
 from p2p.messages import (
     Addresses,
@@ -47,6 +48,7 @@ from p2p.saved import SavedPeers, write_saved
 from storage.journal import FileReleaseJournal
 from storage.keystore import KeyFiles
 from tests.fuzz.learning_seeds import make_learning_seeds
+from tests.fuzz.secrets import body, keys, part
 from tests.fuzz.targets import EXAMPLES, encode_value, heart
 from tests.p2p.objects import EMPTY, GENESIS, KEYS, make_chain, make_header, make_transaction, make_update
 
@@ -85,6 +87,9 @@ def make_seeds() -> dict[str, list[bytes]]:
         "quiet_talk": [bytes((2, 0, 2, 3, 1, 2, 3)), bytes((0, 1, 0, 1, 3)) * 4],
         "small_bodies": _bodies(),
         **make_learning_seeds(),
+        "member_keys": [encode(MemberKeys(keys().keys))],
+        "encrypted_updates": [body()],
+        "opened_sums": [part()],
     }
 
 

@@ -59,6 +59,7 @@ from storage.keystore import KeyFiles
 from storage.signing import FileSigningJournal
 from tests.fuzz.learning import LEARNING
 from tests.fuzz.news import NEWS
+from tests.fuzz.secrets import SECRETS
 from tests.p2p.puppet import Puppet, Stage
 
 Target = Callable[[bytes], None]
@@ -356,5 +357,6 @@ TARGETS: Final[dict[str, Target]] = {
         rpc,
         *LEARNING,
         *NEWS,
+        *SECRETS,
     )
 }
