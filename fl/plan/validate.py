@@ -7,6 +7,7 @@ Rules of this file: pure, deterministic, total on every plan that decodes (the l
 strangers' plans), linear in the plan's size. Overflow is proved here from the plan's own bounds.
 """
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from fractions import Fraction
 from itertools import islice
@@ -196,6 +197,7 @@ def _check_classes(label: ClassLabel, path: str) -> Problems:
 
 def _check_values(column: Column, path: str) -> Problems:
     yield from _check_words(column.values, f"{path}.values", 1)
+    yield from _check_letters(column.values, f"{path}.values")
 
 
 def _check_words(words: tuple[str, ...], path: str, at_least: int) -> Problems:
@@ -209,6 +211,17 @@ def _check_words(words: tuple[str, ...], path: str, at_least: int) -> Problems:
         first = seen.setdefault(canonical(word), word)
         if first is not word:
             yield Problem(path, repr(word), f"is there twice (as {first!r}); texts that are numbers compare as numbers")
+
+
+def _check_letters(words: tuple[str, ...], path: str) -> Problems:
+    """Find the words of one character that are there twice.
+
+    ``_check_words`` tells words apart by identity, and equal ones of one character are one object: plans of format 1
+    were taken with them, and stay what they are.
+    """
+    for word, count in sorted(Counter(word for word in words if len(word) == 1).items()):
+        if count > 1:
+            yield Problem(path, repr(word), "is there twice")
 
 
 def _check_role(role: Role, path: str) -> Problems:
@@ -353,6 +366,17 @@ def _check_title(plan: Plan) -> Problems:
 def _check_roles(plan: Plan) -> Problems:
     if len(plan.roles) != 1:
         yield Problem("roles", f"{len(plan.roles)} roles", "a horizontal plan has exactly one")
+
+
+def _check_doubles(plan: Plan) -> Problems:
+    """From format 2 on no category and no class is there twice, of however few characters it is."""
+    for number, role in enumerate(plan.roles if plan.version > 1 else ()):
+        for place, feature in enumerate(role.features):
+            if isinstance(feature, CategoricalFeature):
+                path = feature_path(f"roles[{number}]", place, feature.name)
+                yield from _check_letters(feature.categories, f"{path}.categories")
+        if isinstance(role.label, ClassLabel):
+            yield from _check_letters(role.label.classes, f"roles[{number}].label.classes")
 
 
 def _check_label(plan: Plan) -> Problems:
@@ -573,6 +597,7 @@ PLAN_RULES: Final[tuple[tuple[frozenset[str], Callable[[Plan], Problems]], ...]]
     ),
     (frozenset({"title"}), _check_title),
     (frozenset({"roles"}), _check_roles),
+    (frozenset({"version", "roles"}), _check_doubles),
     (frozenset({"roles", "model"}), _check_label),
     (frozenset({"roles", "model"}), _check_size),
     (frozenset({"deadlines"}), _check_deadlines),

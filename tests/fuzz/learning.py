@@ -7,6 +7,7 @@ Rules of this file: those of ``tests.fuzz.targets``.
 
 from dataclasses import dataclass
 from functools import cache
+from math import isfinite
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +18,8 @@ from chain.ids import Hash
 from chain.keys import KeyPair
 from chain.number import Number
 from chain.sealing import read_sealed, unseal
+from fl.algorithms.base import Settled
+from fl.algorithms.count import plan_of
 from fl.algorithms.support import form_of, named, read_payload
 from fl.audit.opening import CommittedStates, find_fault
 from fl.audit.rows import CommittedRows
@@ -30,10 +33,14 @@ from fl.plan.bind import read_plan_text
 from fl.plan.dimensions import audit_policy
 from fl.plan.parse import parse_draft
 from fl.plan.schema import VectorFeature
+from fl.policies import Facts, check_update
 from fl.problem import Problem, compile_problem
 from fl.shared import decode_shared, encode_shared
+from fl.statistics.counters import write_counters
+from fl.statistics.estimates import estimate_values
 from fl.sums import SupportSum
 from fl.support import write_support
+from tests.fl.statistics.plans import KINDS, counting_plan
 
 AUDITED: Final = Path(__file__).parents[2] / "examples" / "heart" / "audited.toml"
 READER: Final = KeyPair(bytes([7]) * 32)
@@ -71,6 +78,29 @@ def support_payloads(data: bytes) -> None:
     sums = SupportSum(problem.dimension, problem.features, form_of(problem, phase).units)
     sums.add(named(said), said, 3, SAMPLES)
     sums.total()
+
+
+@cache
+def counting(kind: str) -> Problem:
+    """Return a little problem that counts values."""
+    return compile_problem(counting_plan(kind))
+
+
+def counter_payloads(data: bytes) -> None:
+    """An answer to a count; the first byte chooses the mechanism. What passes is counted with."""
+    problem = counting(KINDS[data[0] % 3] if data else "cms")
+    try:
+        said = problem.algorithm.read_payload(problem, 0, data[1:])
+    except PayloadError:
+        return
+    plan = plan_of(problem)
+    assert write_counters(plan, said.vector) == data[1:]
+    fault = check_update(problem, 0, Facts(SAMPLES, 0, 0, 1), said)
+    if fault is None:
+        settled = [Settled.of(READER.account, SAMPLES, said)]
+        model = problem.algorithm.settle(problem, 0, initial_model(plan), b"", settled).model
+        assert model is not None
+        assert all(isfinite(each.rows) for each in estimate_values(plan, problem.plan_id, model))
 
 
 def sparse_payloads(data: bytes) -> None:
@@ -138,4 +168,4 @@ def honest_rows() -> DenseData:
     return DenseData(x, np.arange(SAMPLES) % 2.0)
 
 
-LEARNING: Final = (support_payloads, sparse_payloads, shared_rows, sealed, openings)
+LEARNING: Final = (support_payloads, counter_payloads, sparse_payloads, shared_rows, sealed, openings)

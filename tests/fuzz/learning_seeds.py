@@ -3,17 +3,21 @@
 import numpy as np
 
 from chain.sealing import seal
+from fl.algorithms.count import report_rows
 from fl.compression.payload import write_sparse
-from fl.dataset import to_sparse
+from fl.dataset import DenseData, to_sparse
+from fl.privacy.randomness import SeededRandom
 from fl.shared import encode_shared
 from fl.support import write_support
-from tests.fuzz.learning import READER, authors, honest, honest_rows
+from tests.fl.statistics.plans import KINDS
+from tests.fuzz.learning import READER, SAMPLES, authors, counting, honest, honest_rows
 
 
 def make_learning_seeds() -> dict[str, list[bytes]]:
     """Return good inputs by target."""
     return {
         "support_payloads": _support(),
+        "counter_payloads": [bytes([place]) + _counters(kind) for place, kind in enumerate(KINDS)],
         "sparse_payloads": [
             write_sparse(np.array([0, 5, 999]), np.array([3, -40, 1]) << 6, 77),
             write_sparse(np.zeros(0, np.int64), np.zeros(0, np.int64), 0),
@@ -22,6 +26,11 @@ def make_learning_seeds() -> dict[str, list[bytes]]:
         "sealed": [seal(b"an opening", [READER.account], bytes(32))],
         "openings": [honest().opening],
     }
+
+
+def _counters(kind: str) -> bytes:
+    data = DenseData(np.zeros((SAMPLES, 0)), np.arange(SAMPLES) % 2.0)
+    return report_rows(counting(kind), data, SeededRandom(b"seed"))
 
 
 def _support() -> list[bytes]:

@@ -3,6 +3,7 @@
 from typing import Final
 
 from tests.mutants import (
+    counting,
     doors,
     encryption,
     fleets,
@@ -38,6 +39,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *privacy.MUTANTS,
     *noise.MUTANTS,
     *summed.MUTANTS,
+    *counting.MUTANTS,
     *reach.MUTANTS,
     *doors.MUTANTS,
     *fleets.MUTANTS,
