@@ -109,8 +109,8 @@ def train_federated(
 
     ``noise`` is what a plan's noise is drawn from: the operating system, whatever the seed, since a model whose noise
     anybody can draw again protects nobody. Under such a plan the reported losses are those of the rows themselves,
-    which on a chain nobody would know. Where devices share randomised rows, they are drawn from it, once, and trained on;
-    losses of rounds are those of what they stand for, the last one is that of the rows themselves.
+    which on a chain nobody would know. Where devices share randomised rows, these are drawn from it, once, and trained
+    on; the losses of rounds are of what they stand for, the last is that of the rows themselves.
 
     Raises ``FLError`` if fewer than ``min_devices`` are left in a phase, or an update is refused (the chain would
     retry; here it is a fault of the plan).

@@ -20,7 +20,7 @@ Under a number as label there is one class, and the label is an attribute more, 
 Rules of this file: integers as long as sums last, then + − × ÷ √ in a fixed order: the same bits on every machine.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
@@ -51,12 +51,16 @@ class Moments:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Block:
-    """An attribute's answers as whole numbers φ (N, k), and how they are set right: (φ − offset) / gain."""
+    """An attribute's answers as whole numbers φ (N, k), and how they are set right: (φ − offset) / gain.
+
+    ``is_label``: is it what is to be predicted, a number?
+    """
 
     attribute: Attribute
     phi: Integers
     offset: Float64Vector
     gain: Float64Vector
+    is_label: bool = False
 
     @property
     def is_number(self) -> bool:
@@ -94,7 +98,8 @@ def estimate(recipe: Recipe, shared: SharedSet) -> Moments:
     label = NumberAttribute(
         recipe.label.name, recipe.columns, recipe.label.center, recipe.label.half, None, recipe.label.mechanism
     )
-    return _estimate((*recipe.attributes, label), told, (*shared.answers, shared.label), _Classes.one(shared.rows))
+    everything, answers = (*recipe.attributes, label), (*shared.answers, shared.label)
+    return _estimate(everything, told, answers, _Classes.one(shared.rows), has_label=True)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,9 +129,16 @@ class _Classes:
 
 
 def _estimate(
-    attributes: tuple[Attribute, ...], told: Integers, answers: tuple[Integers, ...], classes: _Classes
+    attributes: tuple[Attribute, ...],
+    told: Integers,
+    answers: tuple[Integers, ...],
+    classes: _Classes,
+    *,
+    has_label: bool = False,
 ) -> Moments:
     blocks = [_block_of(one, each) for one, each in zip(attributes, answers, strict=True)]
+    if has_label:
+        blocks[-1] = replace(blocks[-1], is_label=True)
     starts = np.cumsum([0] + [block.phi.shape[1] for block in blocks])
     rates = _rates(classes)
     overall, means = np.zeros(starts[-1]), np.zeros((classes.count, starts[-1]))
@@ -137,7 +149,12 @@ def _estimate(
         phi[where, part] = block.phi
         overall[part], means[:, part] = _means(block, classes, classes.heard[where], rates)
         covariance[part, part] = _own_covariance(block, means[:, part], rates)
-    _add_crossed(blocks, phi, told, starts, overall, means, rates, covariance)
+    center = np.concatenate([block.offset + block.gain * overall[part] for block, part in _parts(blocks, starts)])
+    pairs = _Pairs.of(phi, told, starts, center, np.concatenate([block.gain for block in blocks]))
+    between = np.zeros(covariance.shape)
+    for rate, mean in zip(rates, means, strict=True):
+        between += rate * ((mean - overall)[:, None] * (mean - overall))
+    _add_crossed(blocks, pairs, starts, between, covariance)
     return Moments(rates, *_all_encoded(blocks, starts, means, covariance))
 
 
@@ -250,58 +267,65 @@ def _square(block: _Block, mechanism: Window) -> float:
     return square
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Pairs:
+    """What rows tell of two attributes at a time: exact sums, and what each answer is set right by."""
+
+    products: Integers
+    sums: Integers
+    rows: Integers
+    center: Float64Vector
+    gain: Float64Vector
+
+    @classmethod
+    def of(
+        cls, phi: Integers, told: Integers, starts: NDArray[np.int64], center: Float64Vector, gain: Float64Vector
+    ) -> "_Pairs":
+        size, count = phi.shape[1], starts.size - 1
+        products, sums = np.zeros((size, size), np.int64), np.zeros((size, count), np.int64)
+        rows = np.zeros((count, count), np.int64)
+        add_pairs(phi, told, starts, products, sums, rows)
+        return cls(products, sums, rows, center, gain)
+
+    def together(self, a: int, one: slice, b: int, other: slice) -> Float64Matrix:
+        """Return the covariance of two attributes over the rows that tell of both."""
+        n, left, right = int(self.rows[a, b]), self.center[one], self.center[other]
+        means = (
+            self.products[one, other] / n
+            - (self.sums[one, b] / n)[:, None] * right
+            - left[:, None] * (self.sums[other, a] / n)
+            + left[:, None] * right
+        )
+        found: Float64Matrix = means / (self.gain[one][:, None] * self.gain[other])
+        return found
+
+    def spread(self, a: int, part: slice) -> float:
+        """Return the variance of an attribute's answers set right, coordinates added up: noise and rows together."""
+        n, center, gain = int(self.rows[a, a]), self.center[part], self.gain[part]
+        squares = np.diag(self.products)[part] / n - 2.0 * center * (self.sums[part, a] / n) + center * center
+        return float(_added((squares / (gain * gain))[:, None])[0])
+
+
 def _add_crossed(
-    blocks: list[_Block],
-    phi: Integers,
-    told: Integers,
-    starts: NDArray[np.int64],
-    overall: Float64Vector,
-    means: Float64Matrix,
-    rates: Float64Vector,
-    covariance: Float64Matrix,
+    blocks: list[_Block], pairs: _Pairs, starts: NDArray[np.int64], between: Float64Matrix, covariance: Float64Matrix
 ) -> None:
-    """Write the covariances of different attributes within classes, each pair shrunk by what of it may be noise."""
-    size, count = phi.shape[1], len(blocks)
-    products = np.zeros((size, size), np.int64)
-    sums, rows = np.zeros((size, count), np.int64), np.zeros((count, count), np.int64)
-    add_pairs(phi, told, starts, products, sums, rows)
-    center = np.concatenate([block.offset + block.gain * overall[part] for block, part in _parts(blocks, starts)])
-    gain = np.concatenate([block.gain for block in blocks])
-    between = np.zeros((size, size))
-    for rate, mean in zip(rates, means, strict=True):
-        between += rate * ((mean - overall)[:, None] * (mean - overall))
+    """Write the covariances of different attributes within classes, each pair shrunk by what of it may be noise.
+
+    That with the label stays as it is: what learning needs of it is linear in it, so that noise of many devices goes.
+    """
     for a, (_, one) in enumerate(_parts(blocks, starts)):
-        for b, (_, other) in enumerate(_parts(blocks, starts)):
-            if a >= b or rows[a, b] < _LEAST_PAIRS:
+        for b, (second, other) in enumerate(_parts(blocks, starts)):
+            n = int(pairs.rows[a, b])
+            if a >= b or n < _LEAST_PAIRS:
                 continue
-            n = int(rows[a, b])
-            mean_products = (
-                products[one, other] / n
-                - (sums[one, b] / n)[:, None] * center[other]
-                - center[one][:, None] * (sums[other, a] / n)
-                + center[one][:, None] * center[other]
-            )
-            found = mean_products / (gain[one][:, None] * gain[other]) - between[one, other]
-            found *= _kept(
-                found,
-                _spread(products, sums, rows, center, gain, one, a)
-                * _spread(products, sums, rows, center, gain, other, b)
-                / n,
-            )
+            found = pairs.together(a, one, b, other) - between[one, other]
+            if not second.is_label:
+                found *= _kept(found, pairs.spread(a, one) * pairs.spread(b, other) / n)
             covariance[one, other], covariance[other, one] = found, found.T
 
 
 def _parts(blocks: list[_Block], starts: NDArray[np.int64]) -> list[tuple[_Block, slice]]:
     return [(block, slice(int(starts[n]), int(starts[n + 1]))) for n, block in enumerate(blocks)]
-
-
-def _spread(
-    products: Integers, sums: Integers, rows: Integers, center: Float64Vector, gain: Float64Vector, part: slice, a: int
-) -> float:
-    """Return the variance of an attribute's answers set right, its coordinates added up: noise and rows together."""
-    n = int(rows[a, a])
-    squares = np.diag(products)[part] / n - 2.0 * center[part] * (sums[part, a] / n) + center[part] * center[part]
-    return float(_added((squares / (gain[part] * gain[part]))[:, None])[0])
 
 
 def _kept(found: Float64Matrix, noise: float) -> float:

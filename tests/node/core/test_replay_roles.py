@@ -46,12 +46,13 @@ from tests.node.core.town import Rows as TownRows
 RULES = make_rules(version=3, policies=("bounds", "replay"))
 GENESIS = replace(make_genesis([ALICE]), schedule=(RULES,))
 PLAN = replayed_plan()
+OPEN = Replay("open", 3, Amount(500))
 
 
 class Town:
     """A small world with one plan that repeats trainings, and what its nodes told."""
 
-    def __init__(self, engine: str, percent: int = 100, seed: int = 5) -> None:
+    def __init__(self, engine: str, percent: int = 100, seed: int = 5, replay: Replay = OPEN) -> None:
         self.world = Simulation(
             SimulationSettings(
                 seed=seed,
@@ -65,7 +66,7 @@ class Town:
             )
         )
         commission = self.world.population.commission
-        self.world.population.commission = lambda number: make_replayed(commission(number))  # type: ignore[method-assign]
+        self.world.population.commission = lambda number: make_replayed(commission(number), replay)  # type: ignore[method-assign]
         for machine in self.world.machines[:3]:
             config = machine.character.config
             miner = dataclasses.replace(config.miner or MinerConfig(), dispute_percent=percent)
@@ -105,11 +106,11 @@ class Town:
         return entry, get_history(self.core.chain.view, entry.plan)
 
 
-def make_replayed(commission: Commission) -> Commission:
+def make_replayed(commission: Commission, replay: Replay) -> Commission:
     """Return the plan with its trainings repeated, and no audits."""
     plan = commission.plan
     others = [each for each in plan.verification.policies if not isinstance(each, Audit | Replay)]
-    policies = (*others, Replay("open", 3, Amount(500)))
+    policies = (*others, replay)
     checks = replace(plan.verification, policies=policies, attestations=1)
     plan = replace(plan, version=2, verification=checks, training=Training("full", 0))
     return Commission(plan, commission.holdout)
