@@ -8,11 +8,11 @@ just the updates whose sum it is), for ever, through restarts, retries and forks
 from pathlib import Path
 from typing import Final, Protocol
 
-from chain.codec import Record, decode, encode
-from chain.errors import CodecError
+from chain.codec import Record, encode
 from chain.ids import Hash, HashField
 from storage.errors import JournalError
-from storage.recordfile import RecordFile, RecordFormat
+from storage.promises import need_sure, open_records
+from storage.recordfile import RecordFormat
 
 _FORMAT: Final = RecordFormat(
     name="pledge journal",
@@ -74,21 +74,11 @@ class FilePledges:
     def __init__(self, path: Path) -> None:
         """Open the journal; make it if there is none. ``LockedError``, ``SchemaError``, ``DamagedError``."""
         self.path = path
-        self._records = RecordFile(path, _FORMAT)
         self._values: dict[Hash, Hash] = {}
-        try:
-            for place in range(len(self._records)):
-                self._load(place)
-        except BaseException:
-            self.close()
-            raise
+        self._records = open_records(path, _FORMAT, Pledge, self._load)
 
-    def _load(self, place: int) -> None:
-        try:
-            pledge = decode(self._records[place], Pledge, _FORMAT.max_entry_bytes)
-            check_pledge(self._values.get(Hash(pledge.subject)), pledge)
-        except (CodecError, JournalError) as error:
-            raise self._records.damage_at(place, str(error)) from None
+    def _load(self, pledge: Pledge) -> None:
+        check_pledge(self._values.get(Hash(pledge.subject)), pledge)
         self._values[Hash(pledge.subject)] = Hash(pledge.value)
 
     def find(self, subject: Hash) -> Hash | None:
@@ -101,8 +91,7 @@ class FilePledges:
         ``JournalError`` if it contradicts an earlier one, and for every pledge after a write that failed: what is on
         disk is not known then, until the journal is opened again.
         """
-        if self._records.is_unsure:
-            raise JournalError(f"an earlier write to {self.path} failed: restart the node after mending the disk")
+        need_sure(self._records, _FORMAT.user)
         known = self._values.get(Hash(pledge.subject))
         check_pledge(known, pledge)
         if known is None:

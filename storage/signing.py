@@ -11,12 +11,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from chain.codec import decode, encode
-from chain.errors import CodecError
+from chain.codec import encode
 from chain.ids import Hash
 from storage.base import SignedKind, SigningIntent
-from storage.errors import JournalError
-from storage.recordfile import RecordFile, RecordFormat
+from storage.promises import need_sure, open_records
+from storage.recordfile import RecordFormat
 from storage.signatures import Signatures
 
 _FORMAT: Final = RecordFormat(
@@ -36,22 +35,12 @@ class FileSigningJournal:
     def __init__(self, path: Path) -> None:
         """Open the journal; make it if there is none. ``LockedError``, ``SchemaError``, ``DamagedError``."""
         self.path = path
-        self._records = RecordFile(path, _FORMAT)
         self._signatures = Signatures()
-        try:
-            for place in range(len(self._records)):
-                self._load(place)
-        except BaseException:
-            self.close()
-            raise
+        self._records = open_records(path, _FORMAT, SigningIntent, self._load)
 
-    def _load(self, place: int) -> None:
-        try:
-            intent = decode(self._records[place], SigningIntent, _FORMAT.max_entry_bytes)
-            if self._signatures.is_new(intent):
-                self._signatures.add(intent)
-        except (CodecError, JournalError) as error:
-            raise self._records.damage_at(place, str(error)) from None
+    def _load(self, intent: SigningIntent) -> None:
+        if self._signatures.is_new(intent):
+            self._signatures.add(intent)
 
     def record(self, intent: SigningIntent) -> None:
         """Write an intent; it is durable on return.
@@ -59,8 +48,7 @@ class FileSigningJournal:
         ``JournalError`` as the Protocol says, and for every record after a write that failed: what is on disk is not
         known then, until the journal is opened again.
         """
-        if self._records.is_unsure:
-            raise JournalError(f"an earlier write to {self.path} failed: restart the node after mending the disk")
+        need_sure(self._records, "node")
         if not self._signatures.is_new(intent):
             return
         if self._signatures.begins_epoch(intent):
