@@ -26,7 +26,7 @@ with hidden("scipy"):  # Numba looks for its BLAS, which no kernel uses and whic
 
     cpu_target.target_context.refresh()
 
-__all__ = ["NotCompiledError", "cached_only", "extending", "kernel", "room_digest", "types"]
+__all__ = ["NotCompiledError", "cached_only", "extending", "inner", "kernel", "room_digest", "types"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -74,6 +74,18 @@ class _RoomCache(FunctionCache):
 
 def kernel(function: Callable[P, R]) -> Callable[P, R]:
     """Return the function compiled at its first call; the original stays in ``.py_func``."""
-    dispatcher: Any = njit(nogil=True, error_model="numpy")(function)
+    return _compiled(function, within=False)
+
+
+def inner(function: Callable[P, R]) -> Callable[P, R]:
+    """Return a kernel that becomes a part of whatever kernel calls it: left alone, a call in a loop stays a call.
+
+    Then no loop over rows becomes vectors, and around the one call of a step all registers are saved and read again.
+    """
+    return _compiled(function, within=True)
+
+
+def _compiled(function: Callable[P, R], *, within: bool) -> Callable[P, R]:
+    dispatcher: Any = njit(nogil=True, error_model="numpy", forceinline=within)(function)
     dispatcher._cache = _RoomCache(function)  # type: ignore[no-untyped-call]
     return cast(Callable[P, R], dispatcher)

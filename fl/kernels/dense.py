@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from chain.fixedpoint import Float64Vector
 from fl.dataset import Float64Matrix
 from fl.kernels.compiled import kernel
-from fl.kernels.lanes import fetch_row, fold, load, load_row, splat, store
+from fl.kernels.lanes import fetch, fetch_row, fold, load, load_row, splat, store
 from fl.kernels.losses import judge_block, residual_soon
 
 Order = NDArray[np.int64]
 
 BLOCK: Final = 16
 """Rows of a gradient that are looked at together: they stay in the nearest caches."""
-AHEAD: Final = 3
+AHEAD: Final = 8
 """Steps from asking for a row to using it."""
 LINE: Final = 8
 """Values that memory delivers together."""
@@ -91,16 +91,31 @@ def gradient(
 def add_rows(x: Float64Matrix, first: int, last: int, residuals: Float64Vector, out: Float64Vector) -> None:
     """Add residual_i·x_i of these rows, and the residuals themselves to the bias."""
     p = x.shape[1]
-    whole = p - p % 8
-    for j in range(0, whole, 8):
+    whole, wide = p - p % 8, p - p % 32
+    for j in range(0, wide, 32):
+        sums_0, sums_1, sums_2, sums_3 = load(out, j), load(out, j + 8), load(out, j + 16), load(out, j + 24)
+        for i in range(first, last):
+            residual = splat(residuals[i])
+            sums_0 = sums_0 + load_row(x, i, j) * residual
+            sums_1 = sums_1 + load_row(x, i, j + 8) * residual
+            sums_2 = sums_2 + load_row(x, i, j + 16) * residual
+            sums_3 = sums_3 + load_row(x, i, j + 24) * residual
+        store(out, j, sums_0)
+        store(out, j + 8, sums_1)
+        store(out, j + 16, sums_2)
+        store(out, j + 24, sums_3)
+    for j in range(wide, whole, 8):
         sums = load(out, j)
         for i in range(first, last):
             sums = sums + load_row(x, i, j) * splat(residuals[i])
         store(out, j, sums)
-    for i in range(first, last):
-        for j in range(whole, p):
-            out[j] += x[i, j] * residuals[i]
-        if out.size > p:
+    for j in range(whole, p):
+        total = out[j]
+        for i in range(first, last):
+            total = total + x[i, j] * residuals[i]
+        out[j] = total
+    if out.size > p:
+        for i in range(first, last):
             out[p] += residuals[i]
 
 
@@ -126,7 +141,11 @@ def steps(
     for step in range(order.size):
         i = order[step]
         after = order[min(step + 1, order.size - 1)]
-        fetch_lines(x, order[min(step + AHEAD, order.size - 1)])
+        soon = order[min(step + AHEAD, order.size - 1)]
+        fetch_lines(x, soon)
+        fetch(base_outputs, soon)
+        fetch(base_residuals, soon)
+        fetch(y, soon)
         output = base_outputs[i] + inner
         if moved.size > p:
             output = output + moved[p]

@@ -8,7 +8,7 @@ tanh and sigmoid).
 
 import numpy as np
 
-from fl.kernels.compiled import kernel
+from fl.kernels.compiled import inner
 
 LN2_HIGH = 0.6931471803691238
 """The first 32 bits of log 2: k·LN2_HIGH is exact for |k| < 2**21."""
@@ -23,13 +23,13 @@ EXP_NORMAL = -700.0
 SQRT_2 = 1.4142135623730951
 
 
-@kernel
+@inner
 def power_of_two(k: np.int32) -> float:
     """Return 2**k exactly, for -1022 <= k <= 1023: k is the exponent field of the result."""
     return np.int64(np.int64(k + 1023) << 52).view(np.float64)
 
 
-@kernel
+@inner
 def exp_of_rest(x: float, k: float) -> float:
     """Return e**(x − k·log 2) for a whole k that leaves at most 0.35 of x."""
     r = (x - k * LN2_HIGH) - k * LN2_LOW
@@ -48,7 +48,7 @@ def exp_of_rest(x: float, k: float) -> float:
     return 1.0 + (r + s * (even + r * odd))
 
 
-@kernel
+@inner
 def exp(x: float) -> float:
     """Return e**x: x = k·log 2 + r with |r| <= 0.35, a polynomial in r, times 2**k.
 
@@ -63,7 +63,7 @@ def exp(x: float) -> float:
     return value if x == x else x
 
 
-@kernel
+@inner
 def exp_soon(x: float) -> float:
     """Return ``exp(x)`` for x <= 0, sooner: what is not special needs no choice, and 2**k is one factor."""
     if not x >= EXP_NORMAL:
@@ -72,7 +72,7 @@ def exp_soon(x: float) -> float:
     return exp_of_rest(x, k) * power_of_two(np.int32(k))
 
 
-@kernel
+@inner
 def log(x: float) -> float:
     """Return the natural logarithm of a positive normal float64, NaN of NaN (its bits differ between machines).
 
@@ -100,14 +100,14 @@ def log(x: float) -> float:
     return value if x == x else x
 
 
-@kernel
+@inner
 def log1p(x: float) -> float:
     """Return log(1+x) for 0 <= x <= 1. What rounding took from 1+x is added back to first order."""
     u = 1.0 + x
     return log(u) + (x - (u - 1.0)) / u
 
 
-@kernel
+@inner
 def tanh(x: float) -> float:
     """Return the hyperbolic tangent: (e^2a − 1)/(e^2a + 1) with a = |x|, the numerator from the polynomial if small."""
     a = x if x >= 0.0 else -x
@@ -122,7 +122,7 @@ def tanh(x: float) -> float:
     return value if x >= 0.0 else -value
 
 
-@kernel
+@inner
 def expm1_small(y: float) -> float:
     """Return e**y − 1 for 0 <= y <= 1.1, by its Taylor series to y**20, even and odd powers apart."""
     z = y * y
@@ -146,21 +146,21 @@ def expm1_small(y: float) -> float:
     return y + z * (even + y * odd)
 
 
-@kernel
+@inner
 def sigmoid(m: float) -> float:
     """Return 1/(1+e^−m) without overflow."""
     e = exp(-abs(m))
     return (1.0 if m >= 0.0 else e) / (1.0 + e)
 
 
-@kernel
+@inner
 def sigmoid_soon(m: float) -> float:
     """Return ``sigmoid(m)`` for one step that waits for it: by jumps that are nearly never taken."""
     e = exp_soon(-abs(m))
     return (1.0 if m >= 0.0 else e) / (1.0 + e)
 
 
-@kernel
+@inner
 def softplus(m: float) -> float:
     """Return log(1+e^m) without overflow."""
     rest = log1p(exp(-abs(m)))

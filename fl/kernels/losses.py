@@ -13,7 +13,7 @@ import numpy as np
 
 from chain.fixedpoint import Float64Vector
 from fl.dataset import Float64Matrix
-from fl.kernels.compiled import kernel
+from fl.kernels.compiled import inner, kernel
 from fl.kernels.elementary import exp, log, log1p, sigmoid, sigmoid_soon, softplus
 
 LINEAR: Final = 0
@@ -23,7 +23,7 @@ BLOCK: Final = 32
 """Rows that are judged together."""
 
 
-@kernel
+@inner
 def residual_of_one(kind: int, output: float, label: float) -> float:
     """Return the derivative of a one-output loss by its output."""
     if kind == LOGISTIC:
@@ -31,7 +31,7 @@ def residual_of_one(kind: int, output: float, label: float) -> float:
     return output - label
 
 
-@kernel
+@inner
 def residual_soon(kind: int, output: float, label: float) -> float:
     """Return ``residual_of_one`` for one step that waits for it."""
     if kind == LOGISTIC:
@@ -39,7 +39,7 @@ def residual_soon(kind: int, output: float, label: float) -> float:
     return output - label
 
 
-@kernel
+@inner
 def loss_of_one(kind: int, output: float, label: float) -> float:
     """Return a one-output loss."""
     if kind == LOGISTIC:
@@ -48,7 +48,7 @@ def loss_of_one(kind: int, output: float, label: float) -> float:
     return 0.5 * (output - label) * (output - label)
 
 
-@kernel
+@inner
 def judge_logistic(output: float, label: float) -> tuple[float, float]:
     """Return ``residual_of_one`` and ``loss_of_one``, to the bit: both need the same exponential, found once."""
     e = exp(-abs(output))

@@ -1,10 +1,15 @@
 """The same bits on another processor, and light imports: checked in processes of their own."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+from numba import njit
+
+from fl.kernels import losses
 from tests.fl.portable import fingerprint
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -71,3 +76,12 @@ def test_a_changed_callee_in_another_file_is_compiled_again(tmp_path: Path) -> N
     elementary = room / "elementary.py"
     elementary.write_text(elementary.read_text().replace("(k + 1023) << 52", "(k + 1024) << 52"))
     assert run(code) == "8.0 0"
+
+
+def test_what_every_row_goes_through_is_no_call() -> None:
+    """A call in a loop over rows keeps it from becoming vectors: the same bits, in four times the time."""
+    argument = np.zeros(2)
+    judge = njit(nogil=True, error_model="numpy")(losses.judge_block.py_func)  # type: ignore[attr-defined]
+    judge(losses.LOGISTIC, *[argument.copy() for _ in range(4)])
+    (code,) = judge.inspect_llvm().values()
+    assert re.findall(r"call [^@\n]*@\S*(?:kernels|elementary)\S*(?:logistic|exp|log)", code) == []

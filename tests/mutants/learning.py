@@ -150,8 +150,8 @@ MUTANTS: Final = (
     Mutant(
         "the compiler may reorder floating-point arithmetic",
         "fl/kernels/compiled.py",
-        'njit(nogil=True, error_model="numpy")',
-        'njit(nogil=True, error_model="numpy", fastmath=True)',
+        'njit(nogil=True, error_model="numpy", forceinline=within)',
+        'njit(nogil=True, error_model="numpy", forceinline=within, fastmath=True)',
         ("tests/fl/test_kernels.py::test_a_network_computes_what_its_reference_says", "tests/fl/test_kernels.py"),
     ),
     Mutant(
