@@ -10,76 +10,46 @@ from chain.ids import ZERO_HASH, AccountId, Hash
 from chain.payload import PayloadRef
 from chain.transaction import OpenAudit
 from consensus.auditing import get_asked, get_readers, is_asked_to_open
-from consensus.problems import get_problem
 from consensus.queries import get_open_task
 from consensus.records import RoundState
 from consensus.state import document_key, get_active, get_enrolment, get_revealed, get_round, get_seat, need_bytes
-from node.core.messages import FinalMoved, HeadChanged, OwnTransaction, PayloadStored, StateChanged
+from node.core.messages import OwnTransaction, PayloadStored
 from node.core.turn import Turn
-from node.events import Shutdown, Started
 from node.jobs.results import Declined, JobResult, SegmentsOpened
 from node.jobs.specs import OpenSegments
 from node.notices import RoleNotice
 from node.roles.base import Surroundings
+from node.roles.watching import HeadWatcher
 
 ROLE: Final = "device"
 
 
-class Auditee:
+class Auditee(HeadWatcher):
     """The part of the device role that answers audits. ``openings`` counts those since the start."""
 
     def __init__(self, around: Surroundings) -> None:
-        self._around = around
-        self._job: int | None = None
+        super().__init__(around)
         self._failed: dict[Hash, Hash] = {}  # by plan: the task whose segments could not be opened
-        self._stopped = False
         self.openings = 0
 
-    def on_started(self, event: Started, turn: Turn) -> None:
-        """Begin."""
-        self._step(turn)
-
-    def on_head(self, changed: HeadChanged, turn: Turn) -> None:
-        """Open what the new state asks for."""
-        self._step(turn)
-
-    def on_final(self, moved: FinalMoved, turn: Turn) -> None:
-        """Open what a final block asks for."""
-        self._step(turn)
-
-    def on_state(self, changed: StateChanged, turn: Turn) -> None:
-        """Open what is asked for, once the state is known to be of today."""
-        self._step(turn)
-
-    def on_shutdown(self, event: Shutdown, turn: Turn) -> None:
-        """Stop."""
-        self._stopped = True
-        turn.cancel(self._job)
-
-    def _step(self, turn: Turn) -> None:
-        if self._stopped or self._job is not None or not self._around.may_act:
-            return
-        for plan in get_active(self._around.chain.view):
-            state = get_round(self._around.chain.view, plan)
+    def find_work(self, turn: Turn) -> OpenSegments | None:
+        """Return the segments of an update of this device's that the chain asks for."""
+        for plan in get_active(self.around.chain.view):
+            state = get_round(self.around.chain.view, plan)
             if state is not None and self._is_due(plan, state):
-                self._job = turn.start(self._ask(plan, state))
-                return
+                return self._ask(plan, state)
+        return None
 
     def _is_due(self, plan: Hash, state: RoundState) -> bool:
         """Does the chain ask this device now, deep enough to trust, and has it not answered yet?"""
-        around, task = self._around, Hash(state.task.digest)
+        around, task = self.around, Hash(state.task.digest)
         if state.chunk_beacon == ZERO_HASH or self._failed.get(plan) == task or around.is_waiting(OpenAudit, plan):
             return False
-        named = state.stepped + 1
-        if around.has_votes:
-            is_deep = named <= around.final_height
-        else:
-            deadlines = get_problem(around.chain.view, plan).plan.deadlines
-            is_deep = around.chain.height - named + 1 >= deadlines.confirmations
+        is_deep = self.is_deep(plan, state.stepped + 1)
         return is_deep and is_asked_to_open(around.chain.view, state, around.account)
 
     def _ask(self, plan: Hash, state: RoundState) -> OpenSegments:
-        view, account = self._around.chain.view, self._around.account
+        view, account = self.around.chain.view, self.around.account
         open_task, enrolment = get_open_task(view, plan), get_enrolment(view, plan, account)
         position = get_seat(view, plan, account, Hash(state.task.digest))
         update = None if position is None else get_revealed(view, plan, position, Hash(state.task.digest))
@@ -98,17 +68,17 @@ class Auditee:
 
     def on_opened(self, spec: OpenSegments, result: JobResult, turn: Turn) -> None:
         """Send the opening, if it is still asked for."""
-        self._job = None
+        self.on_ended()
         plan, task = Hash(spec.task.plan), Hash(spec.task.digest)
         if isinstance(result, Declined):
             self._failed[plan] = task
             turn.publish(RoleNotice(ROLE, plan, f"could not open its training to an audit: {result.reason}"))
-        state = get_round(self._around.chain.view, plan)
+        state = get_round(self.around.chain.view, plan)
         is_asked = state is not None and state.task.digest == task and self._is_due(plan, state)
         if isinstance(result, SegmentsOpened) and is_asked:
-            self._around.world.payloads.put(result.sealed, sync=True)
+            self.around.world.payloads.put(result.sealed, sync=True)
             ref = PayloadRef.of(result.sealed)
             turn.tell(PayloadStored(ref.id))
             turn.tell(OwnTransaction(OpenAudit(plan, task, ref)))
             self.openings += 1
-        self._step(turn)
+        self.look(turn)

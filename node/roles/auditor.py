@@ -21,56 +21,42 @@ from consensus.state import (
     get_round,
     need_bytes,
 )
-from node.core.messages import HeadChanged, OwnTransaction
+from node.core.messages import OwnTransaction
 from node.core.turn import Turn
-from node.events import Shutdown, Started
 from node.jobs.results import JobResult, OpeningVerified
 from node.jobs.specs import VerifyOpening
 from node.notices import RoleNotice
 from node.roles.base import Surroundings
+from node.roles.watching import HeadWatcher
 
 _MAX_REASON = 200
 
 
-class Auditor:
+class Auditor(HeadWatcher):
     """The part of the miner role that verifies audited updates. ``reports`` counts those since the start."""
 
     def __init__(self, around: Surroundings) -> None:
-        self._around = around
-        self._job: int | None = None
+        super().__init__(around)
         self._done: dict[Hash, Hash] = {}  # by audited release: the task it was for
-        self._stopped = False
         self.reports = 0
 
-    def on_started(self, event: Started, turn: Turn) -> None:
-        """Begin."""
-        self._step(turn)
-
-    def on_head(self, changed: HeadChanged, turn: Turn) -> None:
-        """Verify what the new state shows."""
-        self._step(turn)
-
-    def on_shutdown(self, event: Shutdown, turn: Turn) -> None:
-        """Stop."""
-        self._stopped = True
-        turn.cancel(self._job)
-
-    def _step(self, turn: Turn) -> None:
-        view, account = self._around.chain.view, self._around.account
-        if self._stopped or self._job is not None or get_miner(view, account) is None or not self._around.may_act:
-            return
+    def find_work(self, turn: Turn) -> VerifyOpening | None:
+        """Return an opening that this miner is to verify."""
+        view = self.around.chain.view
+        if get_miner(view, self.around.account) is None:
+            return None
         open_tasks = [state for plan in get_active(view) if (state := get_round(view, plan)) is not None]
         asking = [state for state in open_tasks if state.chunk_beacon != ZERO_HASH and is_in_audit(view, state)]
         current = {Hash(state.task.digest) for state in asking}
         self._done = {release: task for release, task in self._done.items() if task in current}
         for state in asking:
             for update, audit in self._assigned(state):
-                self._job = turn.start(self._ask(state, update, audit))
-                return
+                return self._ask(state, update, audit)
+        return None
 
     def _assigned(self, state: RoundState) -> Iterator[tuple[RevealedUpdate, UpdateAudit]]:
         """Yield the opened updates that this miner is to report on, and has not."""
-        around, view, beacon = self._around, self._around.chain.view, Hash(state.chunk_beacon)
+        around, view, beacon = self.around, self.around.chain.view, Hash(state.chunk_beacon)
         plan, task = Hash(state.task.plan), Hash(state.task.digest)
         height, policy = around.chain.height + 1, need_policy(view, plan)
         for position, update in get_audited(view, state, beacon).items():
@@ -85,7 +71,7 @@ class Auditor:
                 yield update, audit
 
     def _ask(self, state: RoundState, update: RevealedUpdate, audit: UpdateAudit) -> VerifyOpening:
-        view, plan, device = self._around.chain.view, Hash(state.task.plan), AccountId(update.device)
+        view, plan, device = self.around.chain.view, Hash(state.task.plan), AccountId(update.device)
         open_task, enrolment = get_open_task(view, plan), get_enrolment(view, plan, device)
         if open_task is None or enrolment is None:
             raise LookupError(f"plan {plan.hex()} audits a device that has no task or enrolment")
@@ -107,7 +93,7 @@ class Auditor:
 
     def on_verified(self, spec: VerifyOpening, result: JobResult, turn: Turn) -> None:
         """Report. What a job could not look at (a payload that has left meanwhile) is tried again at the next head."""
-        self._job = None
+        self.on_ended()
         task = Hash(spec.task.digest)
         if isinstance(result, OpeningVerified):
             self._done[Hash(spec.release)] = task
@@ -116,4 +102,4 @@ class Auditor:
             turn.tell(OwnTransaction(ReportAudit(spec.task.plan, task, spec.device, not fault, fault)))
             if fault:
                 turn.publish(RoleNotice("miner", Hash(spec.task.plan), f"audit of {spec.device.hex()[:16]}: {fault}"))
-            self._step(turn)
+            self.look(turn)

@@ -38,13 +38,13 @@ from consensus.state import (
 )
 from fl.plan.dimensions import encryption_of
 from fl.secure.registry import scheme_of
-from node.core.messages import FinalMoved, HeadChanged, OwnTransaction, PayloadStored, StateChanged
+from node.core.messages import OwnTransaction, PayloadStored
 from node.core.turn import Turn
-from node.events import Shutdown, Started
 from node.jobs.results import Declined, JobResult, MessageMade
 from node.jobs.specs import DecryptPart, NamedPayload, ShareSecrets
 from node.notices import RoleNotice
 from node.roles.base import Surroundings
+from node.roles.watching import HeadWatcher
 from storage.pledges import Pledge
 
 ROLE: Final = "helper"
@@ -56,41 +56,17 @@ _PLEDGED: Final = (
 )
 
 
-class Helper:
+class Helper(HeadWatcher):
     """The helper role of this node. ``plays_device``: does it share as a device?"""
 
     def __init__(self, around: Surroundings, *, plays_device: bool) -> None:
-        self._around = around
+        super().__init__(around)
         self._plays_device = plays_device
-        self._job: int | None = None
         self._sent: dict[Hash, int] = {}  # by task: the height at which its message was sent
         self._told: dict[Hash, None] = {}  # tasks of which a refusal was told
-        self._stopped = False
 
-    def on_started(self, event: Started, turn: Turn) -> None:
-        """Begin."""
-        self._step(turn)
-
-    def on_head(self, changed: HeadChanged, turn: Turn) -> None:
-        """Do what the new state asks for."""
-        self._step(turn)
-
-    def on_final(self, moved: FinalMoved, turn: Turn) -> None:
-        """Do what is final now."""
-        self._step(turn)
-
-    def on_state(self, changed: StateChanged, turn: Turn) -> None:
-        """Do what the state asks for, once it is known to be of today."""
-        self._step(turn)
-
-    def on_shutdown(self, event: Shutdown, turn: Turn) -> None:
-        """Stop."""
-        self._stopped = True
-        turn.cancel(self._job)
-
-    def _step(self, turn: Turn) -> None:
-        if self._stopped or self._job is not None or not self._around.may_act:
-            return
+    def find_work(self, turn: Turn) -> ShareSecrets | DecryptPart | None:
+        """Return what this node is to make for the sum of an open task."""
         states = list(self._due())
         current = {Hash(state.task.digest) for state in states}
         self._sent = {task: height for task, height in self._sent.items() if task in current}
@@ -98,26 +74,21 @@ class Helper:
         for state in states:
             spec = self._find_work(state, turn)
             if spec is not None:
-                self._job = turn.start(spec)
-                return
+                return spec
+        return None
 
     def _due(self) -> Iterator[RoundState]:
         """Yield the open tasks of plans with encrypted updates whose step lies deep enough to act on."""
-        around = self._around
-        view = around.chain.view
+        view = self.around.chain.view
         for plan in get_active(view):
             state = get_round(view, plan)
-            if state is None or not is_encrypted(view, plan):
-                continue
-            depth = around.chain.height - state.stepped + 1
-            deadlines = get_problem(view, plan).plan.deadlines
-            if state.stepped <= around.final_height if around.has_votes else depth >= deadlines.confirmations:
+            if state is not None and is_encrypted(view, plan) and self.is_deep(plan, state.stepped):
                 yield state
 
     def _find_work(self, state: RoundState, turn: Turn) -> ShareSecrets | DecryptPart | None:
         """Return what is to be made for a task now, None if nothing is."""
-        view, task = self._around.chain.view, Hash(state.task.digest)
-        if self._sent.get(task) == self._around.chain.height:
+        view, task = self.around.chain.view, Hash(state.task.digest)
+        if self._sent.get(task) == self.around.chain.height:
             return None  # tried after this very head
         if is_in_step(view, state, "share") and self._plays_device:
             return self._find_share(state)
@@ -126,25 +97,25 @@ class Helper:
         return None
 
     def _find_share(self, state: RoundState) -> ShareSecrets | None:
-        view, account = self._around.chain.view, self._around.account
+        view, account = self.around.chain.view, self.around.account
         plan, task = Hash(state.task.plan), Hash(state.task.digest)
         position = get_seat(view, plan, account, task)
         if position is None or get_mask(view, plan, position, task) is not None:
             return None
-        if self._around.is_waiting(ShareMask, plan, task):
+        if self.around.is_waiting(ShareMask, plan, task):
             return None
         return ShareSecrets(need_bytes(view, document_key(plan)), task, get_selected(view, plan))
 
     def _find_part(self, state: RoundState, turn: Turn) -> DecryptPart | None:
-        view, account = self._around.chain.view, self._around.account
+        view, account = self.around.chain.view, self.around.account
         plan, task = Hash(state.task.plan), Hash(state.task.digest)
         helpers = get_helpers(view, state)
         if account not in helpers or get_decryption(view, plan, helpers.index(account), task) is not None:
             return None
-        if self._around.is_waiting(DecryptSum, plan, task):
+        if self.around.is_waiting(DecryptSum, plan, task):
             return None
         subject, name = get_subject(state), get_gathered_name(view, state)
-        if self._around.world.pledges.find(subject) not in (None, name):
+        if self.around.world.pledges.find(subject) not in (None, name):
             self._tell(task, plan, _PLEDGED, turn)
             return None
         parts = tuple([NamedPayload(part.helper, part.payload.id) for part in get_decryptions(view, state)])
@@ -160,7 +131,7 @@ class Helper:
 
         The first are drawn by the task. Where they are not heard of for some blocks nobody waits for them any more.
         """
-        view, task = self._around.chain.view, state.task
+        view, task = self.around.chain.view, state.task
         problem = get_problem(view, Hash(task.plan))
         scheme = scheme_of(problem.plan)
         if not scheme.opens_last(problem):
@@ -169,7 +140,7 @@ class Helper:
         turn = (number + int.from_bytes(task.digest[:8], "big")) % count
         how = encryption_of(problem.plan)
         patience = 0 if how is None else problem.plan.deadlines.confirmations + how.decrypt_blocks // _PATIENCE_SHARE
-        return turn >= first and given < first and self._around.chain.height - state.stepped < patience
+        return turn >= first and given < first and self.around.chain.height - state.stepped < patience
 
     def _tell(self, task: Hash, plan: Hash, reason: str, turn: Turn) -> None:
         """Say once for a task why this node does not help."""
@@ -179,50 +150,46 @@ class Helper:
 
     def on_shared(self, spec: ShareSecrets, result: JobResult, turn: Turn) -> None:
         """Send what was made, if its task still asks for it."""
-        self._job = None
+        self.on_ended()
         state = self._find_open(Hash(spec.task))
-        if (
-            isinstance(result, MessageMade)
-            and state is not None
-            and is_in_step(self._around.chain.view, state, "share")
-        ):
+        if isinstance(result, MessageMade) and state is not None and is_in_step(self.around.chain.view, state, "share"):
             task = state.task
             ref = self._store(result.message, turn)
             self._send(ShareMask(task.plan, task.round, task.attempt, task.phase, spec.task, ref), spec.task, turn)
-        self._step(turn)
+        self.look(turn)
 
     def on_decrypted(self, spec: DecryptPart, result: JobResult, turn: Turn) -> None:
         """Pledge, then send. A part of what the head does not ask for any more stays here."""
-        self._job = None
+        self.on_ended()
         state = self._find_open(Hash(spec.task))
         if isinstance(result, Declined) and state is not None:
-            self._sent[Hash(spec.task)] = self._around.chain.height
+            self._sent[Hash(spec.task)] = self.around.chain.height
             self._tell(Hash(spec.task), Hash(state.task.plan), f"can't help to decrypt: {result.reason}", turn)
         elif isinstance(result, MessageMade) and state is not None and self._is_asked(spec, state):
-            self._around.world.pledges.record(Pledge(spec.subject, spec.name))  # durable before the part leaves
+            self.around.world.pledges.record(Pledge(spec.subject, spec.name))  # durable before the part leaves
             ref = self._store(result.message, turn)
             self._send(DecryptSum(state.task.plan, spec.task, ref), spec.task, turn)
-        self._step(turn)
+        self.look(turn)
 
     def _is_asked(self, spec: DecryptPart, state: RoundState) -> bool:
         """Does the head still ask for the sum of just these updates?"""
-        view = self._around.chain.view
+        view = self.around.chain.view
         return is_in_step(view, state, "decrypt") and get_gathered_name(view, state) == spec.name
 
     def _find_open(self, task: Hash) -> RoundState | None:
         """Return the open task with this digest."""
-        view = self._around.chain.view
+        view = self.around.chain.view
         states = [get_round(view, plan) for plan in get_active(view)]
         return next((state for state in states if state is not None and state.task.digest == task), None)
 
     def _store(self, message: bytes, turn: Turn) -> PayloadRef:
-        self._around.world.payloads.put(message, sync=True)
+        self.around.world.payloads.put(message, sync=True)
         ref = PayloadRef.of(message)
         turn.tell(PayloadStored(ref.id))
         return ref
 
     def _send(self, body: Body, task: bytes, turn: Turn) -> None:
-        self._sent[Hash(task)] = self._around.chain.height
+        self._sent[Hash(task)] = self.around.chain.height
         turn.tell(OwnTransaction(body))
 
 
