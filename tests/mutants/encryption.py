@@ -130,14 +130,14 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     Mutant(
         "a part leaves before the pledge is on disk",
         "node/roles/helper.py",
-        "            self._around.world.pledges.record(Pledge(spec.subject, spec.name))  # durable before the part leaves",
+        "            self.around.world.pledges.record(Pledge(spec.subject, spec.name))  # durable before the part leaves",
         "            assert Pledge",
         HELPER,
     ),
     Mutant(
         "a helper helps with a second sum of a phase",
         "node/roles/helper.py",
-        "        if self._around.world.pledges.find(subject) not in (None, name):",
+        "        if self.around.world.pledges.find(subject) not in (None, name):",
         "        if False:",
         HELPER,
     ),
