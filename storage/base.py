@@ -8,7 +8,7 @@ with its new value, undo and events are bytes whose meaning is ``consensus``'s.
 Threads: one thread (the node's core) writes. Views, and every read, may be used from any thread.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Literal, Protocol, Self, TypeAlias, get_args
@@ -18,7 +18,7 @@ from chain.codec import Record
 from chain.ids import AccountId, Hash, HashField, Height, HeightField, Natural
 from chain.keys import KeyPair
 from chain.transaction import SignedTransaction
-from chain.update import LocalUpdate
+from chain.update import LocalUpdate, Release
 
 StateChange: TypeAlias = tuple[bytes, bytes | None]
 """A state key and its new value; None deletes the key."""
@@ -389,7 +389,23 @@ class ReleaseJournal(Protocol):
         ...
 
     def has(self, task: Hash, device: AccountId) -> bool:
-        """Has this device released anything for this task?"""
+        """Has this device released anything for this task, or were its entries forgotten?"""
+        ...
+
+    def tasks(self) -> tuple[Hash, ...]:
+        """Return the tasks that have entries."""
+        ...
+
+    def sample(self, task: Hash) -> Release | None:
+        """Return one of the releases for a task; None if it has no entries."""
+        ...
+
+    def forget(self, over: Collection[Hash]) -> int:
+        """Put the entries of tasks that are over, for good, into a summary, if that is worth the work.
+
+        Nothing is released for such a task any more, by any device, and what its releases lost is counted on. Return
+        the bytes that are freed; 0 if nothing was done. Durable on return.
+        """
         ...
 
     def record(self, entry: JournalEntry) -> None:

@@ -1,11 +1,12 @@
 """The other stores in memory, twins of those on disk: payloads, journals, keys. The chain's is ``storage.memory``."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from chain.hashing import content_id
 from chain.ids import AccountId, Hash
 from chain.keys import KeyPair
 from chain.payload import MAX_PAYLOAD_BYTES
+from chain.update import Release
 from storage.base import (
     JournalEntry,
     KeyInfo,
@@ -15,7 +16,7 @@ from storage.base import (
 from storage.capacity import check_capacity
 from storage.errors import KeystoreError, UseError, WrongPasswordError
 from storage.keystore import check_given, check_name, check_password
-from storage.releases import Releases
+from storage.releases import COMPACT_BYTES, Releases, is_worth
 from storage.signatures import Signatures
 
 
@@ -67,7 +68,8 @@ class MemoryPayloadStore:
 class MemoryReleaseJournal:
     """A ``ReleaseJournal`` in a list."""
 
-    def __init__(self) -> None:
+    def __init__(self, compact_bytes: int = COMPACT_BYTES) -> None:
+        self._compact_bytes = compact_bytes
         self._releases = Releases()
         self._entries: list[JournalEntry] = []
         self._is_closed = False
@@ -78,8 +80,29 @@ class MemoryReleaseJournal:
         return None if position is None else self._entries[position]
 
     def has(self, task: Hash, device: AccountId) -> bool:
-        """Has this device released anything for this task?"""
-        return self._releases.find(task, device) is not None
+        """Has this device released anything for this task, or is it over?"""
+        return self._releases.is_over(task) or self._releases.find(task, device) is not None
+
+    def tasks(self) -> tuple[Hash, ...]:
+        """Return the tasks that have entries."""
+        return self._releases.tasks()
+
+    def sample(self, task: Hash) -> Release | None:
+        """Return one of the releases for a task."""
+        place = self._releases.first(task)
+        return None if place is None else self._entries[place].update.release
+
+    def forget(self, over: Collection[Hash]) -> int:
+        """Put the entries of tasks that are over into a summary; return the bytes of their payloads."""
+        gone = set(self._releases.places(over))
+        freed = sum(len(self._entries[place].payload) for place in gone)
+        if not is_worth(freed, sum(len(entry.payload) for entry in self._entries), self._compact_bytes):
+            return 0
+        left = [entry for place, entry in enumerate(self._entries) if place not in gone]
+        self._releases, self._entries = Releases(self._releases.summary(over, left)), left
+        for place, entry in enumerate(left):
+            self._releases.add(entry, place)
+        return freed
 
     def record_all(self, entries: Sequence[JournalEntry]) -> None:
         """Keep releases, one after the other."""

@@ -11,10 +11,11 @@ whatever was promised by them.
 """
 
 import fcntl
+import glob
 import os
 import secrets
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -34,6 +35,7 @@ _ZERO_CHUNK: Final = 1 << 16
 class RecordFormat:
     """What a kind of file is: its magic line (a stem and a version), its longest entry, and what people are told.
 
+    older    earlier versions, whose files are read as they are
     user     who uses it, as in "stop that device first"
     remedy   what to do if it is damaged, and what else would happen
     """
@@ -44,11 +46,16 @@ class RecordFormat:
     max_entry_bytes: int
     user: str
     remedy: str
+    older: tuple[int, ...] = ()
 
     @property
     def magic(self) -> bytes:
         """The file's first line."""
-        return self.stem + b"%d\n" % self.version
+        return self.magic_of(self.version)
+
+    def magic_of(self, version: int) -> bytes:
+        """Return the first line of a file of this version."""
+        return self.stem + b"%d\n" % version
 
 
 class RecordFile:
@@ -64,6 +71,7 @@ class RecordFile:
         self._is_unsure = False
         try:
             self._lock(self._handle)
+            self._clear()
             self._end = self._open_head()
             self._load()
         except BaseException:
@@ -93,6 +101,15 @@ class RecordFile:
             raise self.damage(f"the record at byte {start} changed since it was opened")
         return entry
 
+    @property
+    def total_bytes(self) -> int:
+        """The length of the file."""
+        return self._end
+
+    def size(self, place: int) -> int:
+        """Return the bytes that an entry takes in the file."""
+        return HEAD_BYTES + self._lengths[place]
+
     def __iter__(self) -> Iterator[bytes]:
         for place in range(len(self)):
             yield self[place]
@@ -116,11 +133,16 @@ class RecordFile:
         if not is_this:
             raise LockedError(f"{self.path} is in use by another process: stop that {self._form.user} first")
 
+    def _clear(self) -> None:
+        """Remove what a process that was killed had written to take this file's place."""
+        for file in self.path.parent.glob(f".{glob.escape(self.path.name)}.*.tmp"):
+            file.unlink()
+
     def _open_head(self) -> int:
         """Check the magic line, or write it if it is not all there yet. Return where records begin."""
         magic = self._form.magic
         head = os.pread(self._handle, len(magic), 0)
-        if head == magic:
+        if head in (magic, *map(self._form.magic_of, self._form.older)):
             return len(magic)
         if head.startswith(self._form.stem):
             raise SchemaError(f"{self.path} was written by another version of fedchain ({head!r}): use that version")
@@ -195,13 +217,20 @@ class RecordFile:
 
     def replace(self, entry: bytes) -> None:
         """Put a new file with this entry alone in the place of this one; durable, and the lock held, on return."""
+        self.replace_all([entry])
+
+    def replace_all(self, entries: Iterable[bytes]) -> None:
+        """Put a new file with these entries in the place of this one; durable, and the lock held, on return.
+
+        They may be read from this very file meanwhile. After an error this file stands, and ``is_unsure``.
+        """
         handle = self._handle
         self._is_unsure = True
         aside = self.path.with_name(f".{self.path.name}.{secrets.token_hex(6)}.tmp")
         file = os.open(aside, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            _append(file, self._form.magic + _record(entry), 0)
+            lengths = _write_records(file, self._form.magic, entries)
             os.rename(aside, self.path)
             sync_directory(self.path.parent)
         except BaseException:
@@ -211,7 +240,8 @@ class RecordFile:
         os.close(handle)
         self._file = file
         self._starts, self._lengths, self._end = array("Q"), array("L"), len(self._form.magic)
-        self._remember(len(entry))
+        for length in lengths:
+            self._remember(length)
         self._is_unsure = False
 
     def close(self) -> None:
@@ -224,7 +254,23 @@ class RecordFile:
 def _append(file: int, data: bytes, position: int) -> None:
     os.lseek(file, position, os.SEEK_SET)
     write_all(file, data)
+    _flush(file)
+
+
+def _flush(file: int) -> None:
+    """Wait until what was written is on the disk."""
     os.fsync(file)
+
+
+def _write_records(file: int, magic: bytes, entries: Iterable[bytes]) -> "array[int]":
+    """Write a new file's content, durably; return the length of each entry."""
+    lengths = array("L")
+    write_all(file, magic)
+    for entry in entries:
+        write_all(file, _record(entry))
+        lengths.append(len(entry))
+    _flush(file)
+    return lengths
 
 
 def _record(entry: bytes) -> bytes:

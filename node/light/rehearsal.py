@@ -5,11 +5,12 @@ first key that is not proven yet; that is fetched, and the step is tried again. 
 itself takes the same step in the same state, and can't fail for want of a key: what it journals, it journals once.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 
 from chain.hashing import content_id
 from chain.ids import AccountId, Hash
+from chain.update import Release
 from fl.data.sources import GrowingSource
 from fl.dataset import Dataset
 from fl.plan.schema import Role
@@ -103,6 +104,18 @@ class PretendedJournal:
     def record(self, entry: JournalEntry) -> None:
         """Pretend."""
         self._told[entry.task, entry.device] = entry
+
+    def tasks(self) -> tuple[Hash, ...]:
+        """Return the tasks for which anything was really released."""
+        return self._real.tasks()
+
+    def sample(self, task: Hash) -> Release | None:
+        """Return what was really released for a task."""
+        return self._real.sample(task)
+
+    def forget(self, over: Collection[Hash]) -> int:
+        """Forget nothing."""
+        return 0
 
     def total(self, device: AccountId) -> int:
         """Return the privacy charged so far."""

@@ -41,6 +41,7 @@ from node.jobs.specs import CallRoll, FindStamps, InspectFleet, TrainFleet
 from node.notices import RoleNotice
 from node.roles.base import Surroundings
 from node.roles.fleetcommits import LOST, find_owing, make_commitment, may_reveal, trains_now
+from node.roles.fleetjournal import JournalKeeper
 from node.roles.fleetlosses import FleetLosses
 from node.roles.fleetroll import Errands, Roll, Standing
 from node.roles.fleetservice import RESEND_BLOCKS, FleetPlan, FleetStatus, Service
@@ -72,6 +73,7 @@ class FleetRole:
         self._config = config
         self._fleet = fleet
         self._losses = FleetLosses(around, fleet, config.lifetime_budget)
+        self._keeper = JournalKeeper(around)
         self._roll = Roll(len(fleet), fleet.place_of)
         self._services: dict[Hash, Service] = {}
         self._stamps: dict[int, int] = {}
@@ -233,6 +235,7 @@ class FleetRole:
             service.failed.clear()
         if (service.task, service.step) != (task, state.step):
             service.commits.clear()
+            self._keeper.tidy()  # a task that has just begun has the fewest releases that must be kept
         places = sorted(owing - service.failed)
         service.task, service.step, service.sent_at = task, state.step, self._around.chain.height
         service.known = deque([place for place in places if journal.has(task, accounts[place])])

@@ -6,6 +6,7 @@ from tests.mutants.base import Mutant
 
 NOISE: Final = ("tests/node/fleet/test_fleet_noise.py",)
 ELSEWHERE: Final = ("tests/fl/executors/test_fleets.py",)
+FORGETS: Final = ("tests/storage/test_journal_forgets.py",)
 COMMITS: Final = ("tests/node/fleet/test_fleet_commits.py",)
 
 MUTANTS: Final[tuple[Mutant, ...]] = (
@@ -92,5 +93,40 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "            own = [self._homes[places[number]][1] for number in numbers]",
         "            own = list(range(len(numbers)))",
         ELSEWHERE,
+    ),
+    Mutant(
+        "what a journal has forgotten cost a device nothing",
+        "storage/releases.py",
+        "            self._known[device], self._totals[device] = device, total.loss",
+        "            self._known[device] = device",
+        FORGETS,
+    ),
+    Mutant(
+        "a device's total falls back to an older release's",
+        "storage/releases.py",
+        "        self._totals[device] = max(self.total(device), release.privacy.total)",
+        "        self._totals[device] = release.privacy.total",
+        FORGETS,
+    ),
+    Mutant(
+        "a task whose releases are forgotten may be released for again",
+        "storage/releases.py",
+        "        if self.is_over(entry.task):",
+        "        if False:",
+        FORGETS,
+    ),
+    Mutant(
+        "a journal's new file takes the old one's place before it is flushed",
+        "storage/recordfile.py",
+        "        lengths.append(len(entry))\n    _flush(file)",
+        "        lengths.append(len(entry))",
+        FORGETS,
+    ),
+    Mutant(
+        "a fleet's journal forgets what blocks may bring back",
+        "node/roles/fleetjournal.py",
+        "    if state is not None and state.opened <= final:",
+        "    if state is not None:",
+        ("tests/node/fleet/test_fleet_journal.py",),
     ),
 )

@@ -192,7 +192,7 @@ def test_damage_says_what_to_do(tmp_path):
 def test_a_journal_of_another_version_is_refused(tmp_path):
     """A later format is named, not misread."""
     path = tmp_path / "releases.log"
-    path.write_bytes(MAGIC.replace(b"1", b"2"))
+    path.write_bytes(MAGIC.replace(b"2", b"3"))
     with pytest.raises(SchemaError, match="another version"):
         FileReleaseJournal(path)
 

@@ -183,13 +183,15 @@ def test_a_fleet_trains_nothing_that_is_beyond_a_device_s_budget() -> None:
 def test_what_was_lost_while_a_batch_trained_is_seen_before_it_leaves() -> None:
     """A release whose total is too small by now stays in the house: by the journal, or by the chain alone."""
     town, house = make_town(1, 3)
-    plan = submit(town, noisy(3, rounds=1))
-    finish(town, plan)
+    plan = submit(town, noisy(3))
+    assert town.run(lambda: len(entries_of(house)) == 3, 300)
     fleet = house.core._fleet
     assert fleet is not None
-    around = fleet._around
-    emptied = with_fields(around, world=with_fields(around.world, journal=MemoryReleaseJournal()))
-    for known in (around, emptied):
-        losses = FleetLosses(known, hosted(house), 0)
-        assert set(losses.find_poor(plan, entries_of(house))) == {0, 1, 2}
-        assert [losses.purse(place).lost for place in range(3)] == [LOSS] * 3
+    losses, said = FleetLosses(fleet._around, hosted(house), 0), entries_of(house)
+    poor = losses.find_poor(plan, said)
+    assert set(poor) == {0, 1, 2}
+    assert "they lost more by now" in poor[0], "the plan itself has room for a second release"
+    finish(town, plan)
+    emptied = with_fields(fleet._around, world=with_fields(fleet._around.world, journal=MemoryReleaseJournal()))
+    losses = FleetLosses(emptied, hosted(house), 0)
+    assert [losses.purse(place).lost for place in range(3)] == [2 * LOSS] * 3, "the chain knows"
