@@ -130,8 +130,8 @@ def _columns_for(table: ColumnTable, role: Role) -> list[Column]:
 
 
 def _vector_rows(table: VectorTable, role: Role, start: int, end: int) -> list[list[str]]:
-    feature = role.features[0]
-    if len(role.features) != 1 or not isinstance(feature, VectorFeature) or table.label is None:
+    feature = role.features[0] if len(role.features) == 1 else None
+    if not isinstance(feature, VectorFeature) or table.label is None:
         names = listed(column_names(role))
         raise DataError(f"{table.file}: holds rows of numbers without names or labels; the store keeps {names}")
     if table.width > feature.size or (table.width != feature.size and not isinstance(table.x, Csr)):

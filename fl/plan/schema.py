@@ -106,6 +106,12 @@ class Role(Record):
     label: ClassLabel | NumericLabel
 
 
+class CountingRole(Role):
+    """A role that reads one column, to be counted."""
+
+    label: CountedLabel
+
+
 # --- what is learnt ------------------------------------------------------------------------------
 
 
@@ -551,7 +557,7 @@ class StatisticsPlan(Record, tag="statistics"):
     @property
     def roles(self) -> tuple[Role, ...]:
         """One role, that reads one column."""
-        return (Role("device", (), CountedLabel(self.column.name, self.column.values, self.column.other)),)
+        return (CountingRole("device", (), CountedLabel(self.column.name, self.column.values, self.column.other)),)
 
     @property
     def model(self) -> Model:

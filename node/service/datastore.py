@@ -18,7 +18,7 @@ from fl.data.rows import Cells, column_names, encode_row, encode_stored
 from fl.dataset import Dataset
 from fl.dataset import rows as count_rows
 from fl.errors import DataError
-from fl.plan.schema import Role
+from fl.plan.schema import CountingRole, Role
 from storage.datakey import Keyring, Opener, Password, is_in_keyring
 from storage.datasegment import Source
 from storage.datastate import StoreLimits
@@ -39,10 +39,17 @@ def create_store(path: Path, opener: Opener, role: Role, limits: StoreLimits) ->
     return DataStore.create(path, opener, encode(role), limits)
 
 
+def _decode_role(schema: bytes) -> Role:
+    try:
+        return decode_own(schema, Role)
+    except CodecError:
+        return decode_own(schema, CountingRole)  # of a plan that counts
+
+
 def stored_role(schema: bytes) -> Role:
     """Return the role that a store was made for. ``DamagedError``."""
     try:
-        return decode_own(schema, Role)
+        return _decode_role(schema)
     except CodecError as error:
         raise DamagedError(
             f"the data store's schema can't be read ({error}): restore the store from a backup"

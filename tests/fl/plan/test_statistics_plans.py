@@ -11,6 +11,7 @@ from chain.errors import CodecError
 from chain.number import Number
 from fl.data.encode import encode_table
 from fl.data.formats import read_table
+from fl.data.rows import rows_of_table
 from fl.errors import DataError, PlanError
 from fl.models import initial_model
 from fl.plan.dimensions import counter_count, parameter_count, plan_work
@@ -156,3 +157,14 @@ def test_no_word_of_one_letter_is_there_twice() -> None:
     assert check_plan(replace(plan, roles=doubled)) == ()
     (problem,) = check_plan(replace(plan, version=2, roles=doubled))
     assert str(problem) == "roles[0].label.classes = '1': is there twice"
+
+
+def test_rows_without_names_are_refused_by_name(tmp_path: Path) -> None:
+    """By who counts them, and by a store that is to keep them."""
+    file = tmp_path / "d.svm"
+    file.write_text("1 1:0.5\n0 2:1\n")
+    role = counting_plan().roles[0]
+    with pytest.raises(DataError, match="counts the values of the column 'y'"):
+        encode_table(read_table(file), role)
+    with pytest.raises(DataError, match="without names or labels"):
+        list(rows_of_table(read_table(file), role))

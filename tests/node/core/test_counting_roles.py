@@ -5,6 +5,7 @@ from dataclasses import replace as replace_field
 import pytest
 from msgspec.structs import replace
 
+from chain.codec import encode
 from chain.fixedpoint import from_bytes
 from chain.ids import AccountId, Hash
 from consensus.privacy import get_charges
@@ -14,6 +15,7 @@ from consensus.state import model_key, need_bytes
 from fl.plan.schema import StatisticsPlan
 from fl.privacy.charges import phase_charge
 from fl.statistics.estimates import estimate_values
+from node.service.datastore import stored_role
 from node.simulator.population import Commission, Population
 from node.simulator.settings import SimulationSettings
 from node.simulator.simulation import Simulation
@@ -73,3 +75,10 @@ def test_a_plan_that_counts_is_answered(
         charges = get_charges(view, device)
         assert [charge.loss for charge in charges] == [loss] * len(charges)
         assert 1 <= len(charges) <= settled.attempts
+
+
+@pytest.mark.parametrize("other", ["refuse", "count"])
+def test_a_data_store_can_be_made_for_a_plan_that_counts(other: str) -> None:
+    """Its schema says the same when it is read again, as those of other plans do."""
+    role = counting_plan("olh", ("a", "b"), other=other).roles[0]
+    assert stored_role(encode(role)) == role
