@@ -11,7 +11,7 @@ import typer
 from rich.progress import Progress, TaskID
 
 from chain.wholefile import write_text
-from commands import data_store
+from commands import data_share, data_store
 from commands.groups import Group
 from commands.output import JsonFlag, UsageFault, command, diagnostics, emit, example, waiting
 from commands.show import counted, facts, listing, sentence, size, steps
@@ -20,6 +20,7 @@ app = typer.Typer(
     cls=Group, help="Fetch public data sets, cut tables into devices' files, keep a device's own.", no_args_is_help=True
 )
 app.add_typer(data_store.app, name="store")
+app.command("share", epilog=data_share.EXAMPLE)(data_share.share)
 
 
 @app.command("fetch", epilog=example("fedchain data fetch a9a --out data/a9a", "fedchain data fetch mnist --from DIR"))

@@ -32,6 +32,7 @@ def describe_checks(plan: "Plan") -> dict[str, dict[str, int | str]]:
         elif isinstance(policy, Replay):
             found["replay"] = {
                 "source": policy.source,
+                "epsilon": str(policy.epsilon),
                 "attestations": plan.verification.attestations,
                 "dispute_blocks": policy.dispute_blocks,
                 "deposit": policy.deposit,
@@ -52,6 +53,15 @@ def describe_checks(plan: "Plan") -> dict[str, dict[str, int | str]]:
     return found
 
 
+def _describe_published(replay: dict[str, int | str]) -> str:
+    if replay["source"] == "open":
+        return "each device's ROWS, AS THEY ARE, when it joins: for everybody to read, for ever"
+    return (
+        f"a randomised copy of each device's rows, when it joins: of a row, label included, nobody ever learns more "
+        f"than ε = {replay['epsilon']} allows; learning is from the copies alone"
+    )
+
+
 def list_checks(plan: "Plan") -> list[tuple[str, str]]:
     """Return a label and a sentence for each of them."""
     from fl.plan.schema import StatisticsPlan
@@ -64,7 +74,7 @@ def list_checks(plan: "Plan") -> list[tuple[str, str]]:
         replay = checks["replay"]
         blocks, deposit = counted(int(replay["dispute_blocks"]), "block"), coins(int(replay["deposit"]))
         lines += [
-            ("published", "each device's ROWS, AS THEY ARE, when it joins: for everybody to read, for ever"),
+            ("published", _describe_published(replay)),
             (
                 "repeats",
                 f"{counted(int(replay['attestations']), 'miner')} each whole training, before they vouch for it",

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from chain.ids import AccountId, Hash
     from fl.dataset import Dataset
     from fl.plan.schema import Plan
+    from fl.problem import Problem
     from fl.reproduce import PhaseReport, Reproduction
     from node.client import Client
     from node.planrecord import PlanRecord
@@ -38,7 +39,7 @@ def add_to(app: typer.Typer) -> None:
 def reproduce(
     plan: PlanArgument,
     data: Annotated[
-        Path,
+        Path | None,
         typer.Option(
             "--data",
             metavar="DIR|FILE",
@@ -46,7 +47,7 @@ def reproduce(
             exists=True,
             show_default=False,
         ),
-    ],
+    ] = None,
     device: Annotated[
         list[str] | None,
         typer.Option("--device", metavar="ACCOUNT=NAME", help="Whose rows these are; else it is found out."),
@@ -61,7 +62,8 @@ def reproduce(
 
     What was asked, sent and refused comes from the chain of a running node that has the plan's blocks; the rows come
     from --data. Whose rows are whose is found by what devices first sent. Updates of devices whose rows are not there
-    are taken from the chain. Exit code 0 if all that could be made again is equal, and no rows were left over.
+    are taken from the chain. Where devices share randomised copies of their rows, these are on the chain too, and no
+    --data is wanted. Exit code 0 if all that could be made again is equal, and no rows were left over.
     """
     if any("=" not in text for text in device or ()):
         raise UsageFault("--device needs ACCOUNT=NAME", "NAME is a file's name without its ending")
@@ -79,9 +81,10 @@ def reproduce(
 
 
 async def _reproduced(
-    node: "Client", name: str, data: Path, pairs: Sequence[str], role: str
+    node: "Client", name: str, data: Path | None, pairs: Sequence[str], role: str
 ) -> "tuple[PlanRecord, list[PhaseReport], Reproduction]":
     from fl.parallel import cores
+    from fl.plan.dimensions import randomised_policy
     from fl.privacy.charges import is_private
     from fl.problem import compile_problem
     from fl.reproduce import Reproduction
@@ -98,12 +101,20 @@ async def _reproduced(
         )
     if not record.phases:
         raise CommandFailed("no task of this plan was opened yet", "fedchain plan watch shows when one is")
-    with waiting("reading the data"):
-        sources = _read_sources(record.plan, data, role)
-    fetch = _Fetch(node, asyncio.get_running_loop())
-    run = Reproduction(
-        compile_problem(record.plan), record.enrolled, sources, _named(pairs, record.prefix, sources), fetch, cores()
-    )
+    problem, fetch = compile_problem(record.plan), _Fetch(node, asyncio.get_running_loop())
+    if randomised_policy(record.plan) is not None:
+        if data is not None or pairs:
+            remedy = "leave --data and --device out: the rows themselves would give other updates"
+            raise UsageFault("the plan's devices train on the randomised copies that they share", remedy)
+        with waiting("reading what the devices share"):
+            sources, named = await asyncio.to_thread(_read_shared, problem, record, fetch)
+    elif data is None:
+        raise UsageFault("--data is missing", "name the rows of the plan's devices: a directory, or a .fleet.npz file")
+    else:
+        with waiting("reading the data"):
+            sources = _read_sources(record.plan, data, role)
+        named = _named(pairs, record.prefix, sources)
+    run = Reproduction(problem, record.enrolled, sources, named, fetch, cores())
     return record, await asyncio.to_thread(_repeat_all, record, run), run
 
 
@@ -121,6 +132,22 @@ class _Fetch:
             return asyncio.run_coroutine_threadsafe(self._node.payload(id), self._loop).result()
         except NotFound:
             return None
+
+
+def _read_shared(
+    problem: "Problem", record: "PlanRecord", fetch: "_Fetch"
+) -> "tuple[Mapping[str, Dataset], dict[AccountId, str]]":
+    """Return the rows that devices' shared copies stand for, by their accounts, and whose is whose."""
+    from chain.address import format_account
+    from fl.shared import decode_shared
+
+    sources, named = {}, {}
+    for device, id in record.shared.items():
+        payload = fetch(id)
+        if payload is not None and device in record.enrolled:
+            named[device] = format_account(device, record.prefix)
+            sources[named[device]] = decode_shared(problem, payload, record.enrolled[device])
+    return sources, named
 
 
 def _read_sources(plan: "Plan", data: Path, wanted: str) -> "Mapping[str, Dataset]":

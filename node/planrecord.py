@@ -5,11 +5,12 @@ Rules of this file: it asks and puts together; what is in it was checked by the 
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from chain.address import parse_account
 from chain.ids import AccountId, Hash
+from chain.transaction import JoinSharing
 from fl.plan.schema import Plan, decode_plan
 from fl.reproduce import RecordedPhase, RecordedUpdate
 from node.client import Client, NotFound
@@ -25,7 +26,8 @@ Progress = Callable[[int, int], None]
 class PlanRecord:
     """A plan, who enrolled with how many samples, and its phases in the chain's order, up to ``height``.
 
-    ``prefix`` is that of the network's addresses.
+    ``prefix`` is that of the network's addresses. ``shared``: the payload that each device has published as it
+    joined, under plans that repeat trainings.
     """
 
     plan: Plan
@@ -34,6 +36,7 @@ class PlanRecord:
     enrolled: dict[AccountId, int]
     phases: tuple[RecordedPhase, ...]
     height: int
+    shared: dict[AccountId, Hash] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -69,6 +72,7 @@ async def read_record(node: Client, plan: str, tell: Progress = lambda done, of:
         enrolled={parse_account(device, prefix): samples for device, samples in reader.enrolled.items()},
         phases=tuple(_recorded(phase, prefix) for phase in reader.phases),
         height=last,
+        shared={parse_account(device, prefix): Hash(bytes.fromhex(id)) for device, id in reader.shared.items()},
     )
 
 
@@ -78,6 +82,7 @@ class _Reader:
     def __init__(self, plan: str) -> None:
         self._plan = plan
         self.enrolled: dict[str, int] = {}
+        self.shared: dict[str, str] = {}
         self.phases: list[_OpenPhase] = []
 
     def take(self, block: BlockView) -> None:
@@ -93,6 +98,11 @@ class _Reader:
         for event in block.events:
             if event.get("plan") == self._plan:
                 self._note(event)
+        for signed in block.transactions or ():
+            transaction = signed["transaction"]
+            body = transaction["body"]
+            if body["kind"] == JoinSharing.__struct_config__.tag and body["plan"] == self._plan:
+                self.shared[transaction["sender"]] = body["payload"]["id"]
 
     def _phase(self, task: str) -> _OpenPhase:
         return next(phase for phase in reversed(self.phases) if phase.task == task)

@@ -9,7 +9,7 @@ from typing import Final
 
 from fl.errors import Problem
 from fl.plan.dimensions import feature_count, randomised_policy
-from fl.plan.schema import ClassLabel, NoPrivacy, Plan, Replay, Support
+from fl.plan.schema import ClassLabel, NoPrivacy, Plan, Replay, Role, Support
 from fl.privacy.local.recipe import MAX_CLASSES, MAX_COORDINATES
 from fl.privacy.local.thresholds import MAX_EPSILON
 
@@ -35,26 +35,26 @@ def check_shared_rows(plan: Plan) -> Problems:
         return
     with_it = 'with verification.replay.source = "randomised"'
     if plan.model.hidden:
-        allowed = (
-            f"must be left out {with_it}: the sets tell means and covariances, of which layers learn no more"
-        )
+        allowed = f"must be left out {with_it}: the sets tell means and covariances, of which layers learn no more"
         yield Problem("model.hidden", str(len(plan.model.hidden)), allowed)
     if isinstance(plan.compression, Support):
-        allowed = (
-            f"must not be support {with_it}: rows made of its moments have all features"
-        )
+        allowed = f"must not be support {with_it}: rows made of its moments have all features"
         yield Problem("compression.type", "support", allowed)
     if not isinstance(plan.privacy, NoPrivacy):
         allowed = f'must be "none" {with_it}: what follows from the shared set costs nothing more'
         yield Problem("privacy.type", str(plan.privacy.__struct_config__.tag), allowed)
-    for role in plan.roles:
-        path = f"roles[{plan.roles.index(role)}]"
-        if not 1 <= feature_count(role) <= MAX_COORDINATES:
-            allowed = f"make {feature_count(role)} coordinates; 1 … {MAX_COORDINATES} can be shared randomised"
-            yield Problem(f"{path}.features", str(len(role.features)), allowed)
-        if isinstance(role.label, ClassLabel) and len(role.label.classes) > MAX_CLASSES:
-            allowed = f"must be at most {MAX_CLASSES} {with_it}"
-            yield Problem(f"{path}.label.classes", str(len(role.label.classes)), allowed)
+    for number, role in enumerate(plan.roles):
+        yield from find_unshared(role, f"roles[{number}]")
+
+
+def find_unshared(role: Role, path: str) -> Problems:
+    """Yield what keeps a role's rows from being shared randomised."""
+    if not 1 <= feature_count(role) <= MAX_COORDINATES:
+        allowed = f"make {feature_count(role)} coordinates; 1 … {MAX_COORDINATES} can be shared randomised"
+        yield Problem(f"{path}.features", str(len(role.features)), allowed)
+    if isinstance(role.label, ClassLabel) and len(role.label.classes) > MAX_CLASSES:
+        allowed = f"must be at most {MAX_CLASSES} for rows that are shared randomised"
+        yield Problem(f"{path}.label.classes", str(len(role.label.classes)), allowed)
 
 
 SHARING_RECORD_RULES: Final = ((Replay, check_epsilon),)

@@ -95,9 +95,7 @@ def estimate(recipe: Recipe, shared: SharedSet) -> Moments:
         return _estimate(recipe.attributes, shared.told, shared.answers, _Classes.of(recipe.label, shared.label))
     everybody = np.full((shared.rows, 1), len(recipe.attributes), np.int64)
     told = np.concatenate([shared.told, everybody], axis=1)
-    label = NumberAttribute(
-        recipe.label.name, recipe.columns, recipe.label.center, recipe.label.half, None, recipe.label.mechanism
-    )
+    label = replace(recipe.label, first=recipe.columns)
     everything, answers = (*recipe.attributes, label), (*shared.answers, shared.label)
     return _estimate(everything, told, answers, _Classes.one(shared.rows), has_label=True)
 

@@ -37,7 +37,10 @@ _EPSILON_TOLD: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class NumberAttribute:
-    """A number, in encoded form center ± half; with ``fill`` a second coordinate says that it is missing."""
+    """A number, in encoded form center ± half; with ``fill`` a second coordinate says that it is missing.
+
+    ``middle`` ± ``reach`` are its bounds in its own unit.
+    """
 
     name: str
     first: int
@@ -45,6 +48,8 @@ class NumberAttribute:
     half: float
     fill: float | None
     mechanism: Window
+    middle: float
+    reach: float
 
     @property
     def size(self) -> int:
@@ -101,7 +106,8 @@ def _recipe(role: Role, epsilon: Fraction) -> Recipe:
         size = len(role.label.classes)
         label: Attribute = CategoryAttribute(role.label.name, 0, size, False, Window.of_choices(size, share))
     else:
-        label = NumberAttribute(role.label.name, 0, 0.0, 1.0, None, Window.of_grid(GRID, False, share))
+        unit, window = Scaling.of(role.label.lower, role.label.upper), Window.of_grid(GRID, False, share)
+        label = NumberAttribute(role.label.name, 0, 0.0, 1.0, None, window, unit.middle, unit.half)
     return Recipe(role, epsilon, tuple(attributes), label, told, share, place)
 
 
@@ -113,11 +119,9 @@ def told_of(attributes: int, epsilon: Fraction) -> int:
 def _attributes(feature: Feature, place: int, share: Fraction) -> Iterator[Attribute]:
     if isinstance(feature, NumericFeature):
         has_missing = feature.missing == "indicator"
-        fill = None
-        if has_missing:
-            scaling = Scaling.of(feature.lower, feature.upper)
-            fill = (float(feature.fill) - scaling.middle) / scaling.half
-        yield NumberAttribute(feature.name, place, 0.0, 1.0, fill, Window.of_grid(GRID, has_missing, share))
+        unit, window = Scaling.of(feature.lower, feature.upper), Window.of_grid(GRID, has_missing, share)
+        fill = (float(feature.fill) - unit.middle) / unit.half if has_missing else None
+        yield NumberAttribute(feature.name, place, 0.0, 1.0, fill, window, unit.middle, unit.half)
     elif isinstance(feature, CategoricalFeature):
         has_none, size = feature.missing == "zeros", len(feature.categories)
         yield CategoryAttribute(feature.name, place, size, has_none, choose(size, has_none, share))
@@ -125,6 +129,8 @@ def _attributes(feature: Feature, place: int, share: Fraction) -> Iterator[Attri
         lower, upper = feature.lower.fraction(), feature.upper.fraction()
         most = max(abs(lower), abs(upper))
         center, half = float((lower + upper) / 2 / most), float((upper - lower) / 2 / most)
+        middle, reach = float((lower + upper) / 2), float((upper - lower) / 2)
         for number in range(feature.size):
             name = f"{feature.name}[{number + 1}]"
-            yield NumberAttribute(name, place + number, center, half, None, Window.of_grid(1, False, share))
+            window = Window.of_grid(1, False, share)
+            yield NumberAttribute(name, place + number, center, half, None, window, middle, reach)
