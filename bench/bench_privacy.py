@@ -8,6 +8,9 @@ that keeps that within (ε, 10^-5). Nothing is taken off for sampling: who is as
     fsvrg   Federated SVRG with bounded passes; two exchanges a round
     fedavg  one step along the mean of clipped gradients a round: distributed gradient descent with noise
 
+``…, sums``: under masks, all ten devices known, each adds a tenth of the noise's variance; ``…, five pool``: a fifth,
+so that any five of them may tell each other what they know.
+
 Beside them JAX Privacy's DP-SGD (``bench.jax_privacy_side``, an environment of its own) at the same ε and δ. It is
 allowed more: one trusted server has all rows, samples them in secret, which its accountant credits, adds one noise for
 all, and hides whether a row is there, where ours hides which row it is (twice the sensitivity).
@@ -57,10 +60,13 @@ from fl.plan.schema import (
     FedAvg,
     FedSvrg,
     Gaussian,
+    Masked,
     NoCompression,
     NoPrivacy,
+    PlainAggregation,
     Plan,
     Stopping,
+    SummedGaussian,
     Training,
     Verification,
 )
@@ -83,10 +89,17 @@ SEEDS: Final = (1, 2)
 AUDIT_TRIALS: Final = 10_000
 WIDE: Final = 100
 """update_clip: no update comes near it, and the noise of bounded passes and single steps does not depend on it."""
-Method = Literal["fsvrg", "fedavg"]
-METHODS: Final[tuple[Method, ...]] = ("fsvrg", "fedavg")
+Method = Literal["fsvrg", "fsvrg, sums", "fedavg", "fedavg, sums", "fedavg, sums, five pool"]
+METHODS: Final[tuple[Method, ...]] = ("fsvrg", "fsvrg, sums", "fedavg", "fedavg, sums", "fedavg, sums, five pool")
 PEER: Final = "JAX Privacy, central"
-_COLOURS: Final = {"fsvrg": "#0f766e", "fedavg": "#b45309", PEER: "#64748b"}
+_COLOURS: Final = {
+    "fsvrg": "#0f766e",
+    "fsvrg, sums": "#5eead4",
+    "fedavg": "#b45309",
+    "fedavg, sums": "#fbbf24",
+    "fedavg, sums, five pool": "#fde68a",
+    PEER: "#64748b",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,12 +150,15 @@ CASES: Final = (
 )
 
 
-def multiplier_of(epsilon: float, releases: int) -> Number:
-    """Return the least noise multiplier, to six digits, with which so many releases stay within (ε, δ)."""
+def multiplier_of(epsilon: float, releases: int, more: int = 0) -> Number:
+    """Return the least noise multiplier, to six digits, with which so many releases stay within (ε, δ).
+
+    ``more``: micro-zCDP that a release costs beside one Gaussian's.
+    """
     loss = loss_within(epsilon, DELTA)
     digits = ceil(sqrt(releases * MICRO / (2 * loss)) * 10**6) / 10**6
     found = Number.of(f"{digits:.6f}")
-    while releases * gaussian_charge(found).loss > loss:  # charges are rounded up, each
+    while releases * (gaussian_charge(found).loss + more) > loss:  # charges are rounded up, each
         digits += 10**-6 * max(1.0, digits)
         found = Number.of(f"{digits:.6f}")
     return found
@@ -151,8 +167,11 @@ def multiplier_of(epsilon: float, releases: int) -> Number:
 def private_plan(plan: Plan, method: Method, numbers: Numbers, epsilon: float) -> Plan:
     """Return the plan of a run."""
     step = Number.of(f"{numbers.step:g}")
-    algorithm = FedSvrg(step, False, False) if method == "fsvrg" else FedAvg(step, 1, 10_000)
-    releases = numbers.rounds * (2 if method == "fsvrg" else 1)
+    is_svrg, is_summed = method.startswith("fsvrg"), "sums" in method
+    algorithm = FedSvrg(step, False, False) if is_svrg else FedAvg(step, 1, 10_000)
+    releases = numbers.rounds * (2 if is_svrg else 1)
+    multiplier = multiplier_of(epsilon, releases, 1 if is_summed else 0)
+    colluders = 5 if "pool" in method else 0
     limits = plan.participation
     found = replace(
         plan,
@@ -170,10 +189,11 @@ def private_plan(plan: Plan, method: Method, numbers: Numbers, epsilon: float) -
             retries=0,
         ),
         verification=Verification((Bounds(Number.of(f"{numbers.clip:g}"), Number.of(WIDE)),), 0),
-        privacy=Gaussian("record", multiplier_of(epsilon, releases), 0),
+        privacy=SummedGaussian("record", multiplier, colluders, 0) if is_summed else Gaussian("record", multiplier, 0),
+        aggregation=Masked(67, 40, 20, 20, "known") if is_summed else PlainAggregation("mean"),
         compression=NoCompression(),
         stopping=Stopping(numbers.rounds, Number(0, 0)),
-        fraction_bits=32,
+        fraction_bits=28 if is_summed else 32,
         training=Training("full", 0),
         contribution=BySamples(),
     )
@@ -237,7 +257,7 @@ class Lab:
 
     def chosen(self, method: Method, epsilon: float) -> tuple[Numbers, float]:
         """Return the numbers that did best on the training rows in one run, and the mean accuracy with them."""
-        grid = self.case.grids[method]
+        grid = self.case.grids["fsvrg" if method.startswith("fsvrg") else "fedavg"]
         best = max(grid, key=lambda numbers: self.run(method, numbers, epsilon, 1).train)
         return best, mean(self.run(method, best, epsilon, seed).test for seed in SEEDS)
 

@@ -22,7 +22,8 @@ from fl.metrics import evaluate
 from fl.model_file import label_unit, load_model
 from fl.models import initial_model
 from fl.plan.bind import load_plan
-from fl.plan.schema import Bounds, Plan, StatisticsPlan
+from fl.plan.dimensions import encryption_of
+from fl.plan.schema import Bounds, NoPrivacy, PlainAggregation, Plan, StatisticsPlan
 from fl.problem import Problem, compile_problem
 from fl.train import mean_objective, train_central, train_federated, train_local
 from node.localnet.counted import compare_counts, picture_counts
@@ -63,6 +64,7 @@ def score(problem: Problem, weights: Float64Vector, data: Dataset) -> dict[str, 
 def alone(problem: Problem, samples: int) -> Problem:
     """Return the plan's problem for one device: the same algorithm over the same rounds without a federation.
 
+    Nobody else sees the rows then, so there is no noise and nothing is encrypted.
     One device with everybody's rows may sum more than the plan foresaw: fraction bits give way until it fits.
     """
     plan = problem.plan
@@ -70,7 +72,9 @@ def alone(problem: Problem, samples: int) -> Problem:
     whole_bits = (int(samples * clip.fraction()) + 1).bit_length()
     participation = with_fields(plan.participation, min_devices=1, goal_devices=1, max_devices=1)
     bits = min(plan.fraction_bits, 53 - whole_bits)
-    return compile_problem(with_fields(plan, participation=participation, fraction_bits=bits))
+    aggregation = plan.aggregation if encryption_of(plan) is None else PlainAggregation("mean")
+    changed = with_fields(plan, participation=participation, fraction_bits=bits, aggregation=aggregation)
+    return compile_problem(with_fields(changed, privacy=NoPrivacy()))
 
 
 def follow(problem: Problem, data: Dataset, material: Material) -> tuple[float, ...]:
@@ -122,7 +126,10 @@ def picture(
 ) -> LearningFigure:
     """Return what the run's picture shows."""
     parts = list(material.train.values())
-    federated = [*chain["losses"], mean_objective(problem, model, parts)]
+    losses = list(chain["losses"])
+    if not losses:  # under noise the chain has none: the first model's, which all rows here give, and the last one's
+        losses = [mean_objective(problem, initial_model(problem.plan), parts)]
+    federated = [*losses, mean_objective(problem, model, parts)]
     rows_of = {"federated": scores["federated"], "central": scores["central"]}
     nodes = chain["miners"] + chain["devices"] - len(chain["dead"])
     return LearningFigure(
@@ -137,6 +144,8 @@ def picture(
             + (f"all {nodes} nodes agree" if chain["agreed"] else f"the {nodes} nodes do NOT agree")
         ),
         federated=tuple(federated),
+        federated_label="federated, from the chain" + ("" if chain["losses"] else ": first and last model"),
+        federated_rounds=() if chain["losses"] else (0, chain["rounds"]),
         central=follow(problem, concatenate(parts), material),
         local=follow_each(problem, material),
         optimum=scores["optimum"],

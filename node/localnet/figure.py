@@ -46,6 +46,8 @@ class LearningFigure:
     facts: tuple[str, ...] = ()
     scores_on: str = "on test data that no training saw"
     federated_label: str = "federated, from the chain"
+    federated_rounds: tuple[int, ...] = ()
+    """Where its losses stand; empty: one after the other, from round 0 on."""
 
 
 def draw(figure: LearningFigure, path: Path) -> None:
@@ -68,7 +70,7 @@ def _draw_curves(axes: Axes, figure: LearningFigure) -> None:
         axes.plot(range(len(losses)), losses, color=color, lw=1.3, ls="--", label=f"{name} alone")
     axes.plot(range(len(figure.central)), figure.central, color=_CENTRAL, lw=2, label="central (all rows pooled)")
     axes.plot(
-        range(len(figure.federated)),
+        figure.federated_rounds or range(len(figure.federated)),
         figure.federated,
         color=_FEDERATED,
         lw=2.8,
@@ -132,6 +134,7 @@ def main() -> None:
         draw_bars(FrequencyFigure(**whole), target)
         return
     fields["federated"] = tuple(fields["federated"])
+    fields["federated_rounds"] = tuple(fields.get("federated_rounds", ()))
     fields["central"] = tuple(fields["central"])
     fields["facts"] = tuple(fields["facts"])
     fields["local"] = {name: tuple(losses) for name, losses in fields["local"].items()}
