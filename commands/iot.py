@@ -98,7 +98,7 @@ def gateway(
         with ExitStack() as stack:
             stores = []
             for member in members:
-                stores.append(GatewayStore(_store_of(out, member), member))
+                stores.append(GatewayStore(_store_of(out, member), member, own))
                 stack.callback(stores[-1].close)
             door = GatewayDoor(own, stores, model, structlog.get_logger("gateway"))
             await door.open(host, port)
@@ -277,7 +277,7 @@ def collect(
             return await collect_sums(member, own, store, client, everything=everything)
 
     with ExitStack() as stack:
-        store = GatewayStore(_store_of(out, member), member)
+        store = GatewayStore(_store_of(out, member), member, own)
         stack.callback(store.close)
         with waiting("Asking the other gateways"):
             found = asyncio.run(ask()) if member.mode == "shares" else Collected()

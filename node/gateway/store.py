@@ -6,6 +6,9 @@ One SQLite file. What must hold, each by one transaction that is on disk before 
 2. A device has one reading for a label.
 3. For a label one question is asked by the collector, and one answered by each gateway, for ever.
 
+Readings, shares and sums are sealed under the gateway's key, each bound to its place: who has the file alone reads
+labels, devices and commitments, and can exchange none.
+
 Rules of this file: no network, no keys. Trouble with the file is a ``StorageError``.
 """
 
@@ -17,31 +20,45 @@ from pathlib import Path
 from typing import Final
 
 from chain.address import format_account
-from chain.codec import decode, encode
+from chain.codec import Record, decode, decode_own, encode
 from chain.ids import AccountId, Hash
+from chain.keys import KeyPair
 from fl.sharing.delivery import Received, Row, Rows
 from fl.sharing.group import SharingGroup
 from fl.sharing.sums import Held, Question, name_question
-from storage.errors import DiskError, ForeignGenesisError
+from storage.errors import DamagedError, DiskError, ForeignGenesisError
+from storage.sealing import seal, unseal
 
 _TABLES: Final = """
 CREATE TABLE IF NOT EXISTS about (version INTEGER NOT NULL, sharing BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS deliveries (device BLOB PRIMARY KEY, number INTEGER NOT NULL, name BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS readings (label TEXT NOT NULL, device BLOB NOT NULL, commitment BLOB NOT NULL,
-    value BLOB NOT NULL, hiding BLOB NOT NULL, PRIMARY KEY (label, device)) WITHOUT ROWID;
+    sealed BLOB NOT NULL, PRIMARY KEY (label, device)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS asked (label TEXT PRIMARY KEY, question BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS answered (label TEXT PRIMARY KEY, question BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS sums (label TEXT PRIMARY KEY, devices INTEGER NOT NULL, totals TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS sums (label TEXT PRIMARY KEY, devices INTEGER NOT NULL, sealed BLOB NOT NULL) WITHOUT ROWID;
 """
-_VERSION: Final = 1
+_VERSION: Final = 2
+_PURPOSE: Final = b"fedchain gateway store 2"
+
+
+class _Share(Record):
+    """A gateway's share of a reading, and of what hides it in its commitment."""
+
+    value: bytes
+    hiding: bytes
 
 
 class GatewayStore:
     """A group's store, open; one process at a time writes."""
 
-    def __init__(self, path: Path, group: SharingGroup) -> None:
-        """Open the store, made if it is not there. ``ForeignGenesisError`` if it is of another group."""
+    def __init__(self, path: Path, group: SharingGroup, key: KeyPair) -> None:
+        """Open the store of the gateway with this key, made if it is not there.
+
+        ``ForeignGenesisError`` if it is of another group.
+        """
         self.path, self.group = path, group
+        self._secret = key.exchange_key
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.touch(0o600)
         os.chmod(path, 0o600)
@@ -65,12 +82,14 @@ class GatewayStore:
 
     def take(self, received: Received) -> str | None:
         """Keep a delivery that ``open_delivery`` found right; durable on return. Returns why it is refused, if so."""
+        content, device = received.content, received.device
+        if isinstance(content, Rows):
+            said = [(row.label, b"", encode(row)) for row in content.rows]
+        else:
+            said = [(each.label, each.commitment, encode(_Share(each.value, each.hiding))) for each in content.readings]
         rows = [
-            (row.label, received.device, b"", encode(row), b"")
-            for row in (received.content.rows if isinstance(received.content, Rows) else ())
-        ] or [
-            (reading.label, received.device, reading.commitment, reading.value, reading.hiding)
-            for reading in (() if isinstance(received.content, Rows) else received.content.readings)
+            (label, device, commitment, self._seal(data, "reading", label, device, commitment))
+            for label, commitment, data in said
         ]
         with self._explained(), self._whole():
             last = self._base.execute(
@@ -83,7 +102,7 @@ class GatewayStore:
             for label, *_ in rows:
                 if self._has(label, received.device):
                     return f"time {label!r}: the device has sent its reading for it already"
-            self._base.executemany("INSERT INTO readings VALUES (?, ?, ?, ?, ?)", rows)
+            self._base.executemany("INSERT INTO readings VALUES (?, ?, ?, ?)", rows)
             self._base.execute(
                 "INSERT OR REPLACE INTO deliveries VALUES (?, ?, ?)", (received.device, received.number, received.name)
             )
@@ -96,13 +115,14 @@ class GatewayStore:
     def held(self, label: str) -> dict[AccountId, Held]:
         """Return this gateway's shares for a label."""
         with self._explained():
-            found = self._base.execute(
-                "SELECT device, commitment, value, hiding FROM readings WHERE label = ?", (label,)
-            )
-            return {
-                AccountId(device): Held(commitment, (int.from_bytes(value, "little"), int.from_bytes(hiding, "little")))
-                for device, commitment, value, hiding in found.fetchall()
-            }
+            query = "SELECT device, commitment, sealed FROM readings WHERE label = ?"
+            found = self._base.execute(query, (label,)).fetchall()
+        shares = dict[AccountId, Held]()
+        for device, commitment, sealed in found:
+            share = decode_own(self._unseal(sealed, "reading", label, device, commitment), _Share)
+            opened = int.from_bytes(share.value, "little"), int.from_bytes(share.hiding, "little")
+            shares[AccountId(device)] = Held(commitment, opened)
+        return shares
 
     def labels(self, *, unsummed: bool = False) -> list[str]:
         """Return the labels there are readings for, ascending; ``unsummed``: those without a sum."""
@@ -120,9 +140,10 @@ class GatewayStore:
     def rows(self) -> Iterator[tuple[AccountId, Row]]:
         """Yield the readings of a sealed group, by label and device."""
         with self._explained():
-            found = self._base.execute("SELECT device, value FROM readings ORDER BY label, device").fetchall()
-        for device, value in found:
-            yield AccountId(device), decode(value, Row)
+            query = "SELECT label, device, commitment, sealed FROM readings ORDER BY label, device"
+            found = self._base.execute(query).fetchall()
+        for label, device, commitment, sealed in found:
+            yield AccountId(device), decode(self._unseal(sealed, "reading", label, device, commitment), Row)
 
     # --- questions --------------------------------------------------------------------------------
 
@@ -153,12 +174,18 @@ class GatewayStore:
     def sums(self) -> list[tuple[str, int, tuple[int, ...]]]:
         """Return label, number of devices and each field's sum of all that was learnt, by label."""
         with self._explained():
-            found = self._base.execute("SELECT label, devices, totals FROM sums ORDER BY label").fetchall()
-        return [(label, devices, tuple(map(int, totals.split()))) for label, devices, totals in found]
+            found = self._base.execute("SELECT label, devices, sealed FROM sums ORDER BY label").fetchall()
+        return [
+            (label, devices, tuple(map(int, self._unseal(sealed, "sum", label).split())))
+            for label, devices, sealed in found
+        ]
 
     def keep_sums(self, sums: Mapping[str, tuple[int, tuple[int, ...]]]) -> None:
         """Keep sums: number of devices and each field's sum by label."""
-        rows = [(label, devices, " ".join(map(str, totals))) for label, (devices, totals) in sums.items()]
+        rows = [
+            (label, devices, self._seal(" ".join(map(str, totals)).encode(), "sum", label))
+            for label, (devices, totals) in sums.items()
+        ]
         with self._explained(), self._whole():
             self._base.executemany("INSERT OR REPLACE INTO sums VALUES (?, ?, ?)", rows)
 
@@ -167,6 +194,22 @@ class GatewayStore:
         with self._explained():
             found = dict(self._base.execute("SELECT device, COUNT(*) FROM readings GROUP BY device").fetchall())
         return {format_account(device): found.get(bytes(device), 0) for device in self.group.devices}
+
+    def _seal(self, data: bytes, kind: str, label: str, *place: bytes) -> bytes:
+        return seal(self._secret, _PURPOSE, data, self._bound(kind, label, *place))
+
+    def _unseal(self, sealed: bytes, kind: str, label: str, *place: bytes) -> bytes:
+        """Return what was sealed for this place. ``DamagedError``."""
+        data = unseal(self._secret, _PURPOSE, sealed, self._bound(kind, label, *place))
+        if data is None:
+            raise DamagedError(
+                f"{self.path}: the {kind} of {label!r} is not what was sealed under this gateway's key: give its key, "
+                "or restore the file from a backup"
+            )
+        return data
+
+    def _bound(self, kind: str, label: str, *place: bytes) -> bytes:
+        return encode((bytes(self.group.id), kind, label, place))
 
     @contextmanager
     def _whole(self) -> Iterator[None]:

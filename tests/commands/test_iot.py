@@ -58,8 +58,9 @@ def listening(path: Path, accounts: dict[str, str], model: Path) -> Iterator[Pat
 
     async def opened() -> tuple[GatewayDoor, GatewayStore]:
         group = read_group(GROUP.format(port=1, device=accounts["sensor"], gateway=accounts["gateway"]))
-        store = GatewayStore(path / "kept" / f"{group.id.hex()[:16]}.db", group)
-        door = GatewayDoor(KeyFiles(path).load("gateway"), [store], model, structlog.get_logger())
+        key = KeyFiles(path).load("gateway")
+        store = GatewayStore(path / "kept" / f"{group.id.hex()[:16]}.db", group, key)
+        door = GatewayDoor(key, [store], model, structlog.get_logger())
         await door.open("127.0.0.1", 0)
         return door, store
 

@@ -158,4 +158,18 @@ MUTANTS: Final = (
         "    if value is None:",
         _KEYS,
     ),
+    Mutant(
+        "a gateway's readings may stand in each other's places",
+        "node/gateway/store.py",
+        "        return encode((bytes(self.group.id), kind, label, place))",
+        "        return encode((bytes(self.group.id), kind, label))",
+        _GATEWAY,
+    ),
+    Mutant(
+        "a gateway keeps readings as they are",
+        "node/gateway/store.py",
+        "        return seal(self._secret, _PURPOSE, data, self._bound(kind, label, *place))",
+        "        return seal(self._secret, _PURPOSE, b'', b'') + data",
+        _GATEWAY,
+    ),
 )

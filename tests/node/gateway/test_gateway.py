@@ -4,6 +4,7 @@ import asyncio
 import csv
 import io
 import os
+import sqlite3
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from chain.address import format_account
+from chain.codec import encode
 from chain.ids import Hash
 from chain.keys import KeyPair
 from fl.errors import DataError
@@ -60,7 +62,7 @@ async def opened(path: Path, mode: str, count: int, model: Path | None = None) -
     """Return a town whose gateways listen."""
     # Doors need their stores, stores the group, and the group the ports: its id has no URL in it.
     group = group_at([""] * count, mode, 2 if count > 1 else 1)
-    stores = [GatewayStore(path / f"gateway{number}" / "town.db", group) for number in range(count)]
+    stores = [GatewayStore(path / f"gateway{number}" / "town.db", group, GATEWAYS[number]) for number in range(count)]
     doors = [
         GatewayDoor(key, [store], model, structlog.get_logger()) for key, store in zip(GATEWAYS, stores, strict=False)
     ]
@@ -156,7 +158,7 @@ async def test_a_gateway_answers_one_question_for_a_time_even_after_a_restart(to
     commitments = {device: held.commitment for device, held in list(town.stores[0].held("a").items())[:2]}
     fewer = sums.ask(town.group, "a", commitments)
     assert fewer is not None
-    reopened = GatewayStore(town.stores[1].path, town.group)
+    reopened = GatewayStore(town.stores[1].path, town.group, GATEWAYS[1])
     refused = sums.answer(town.group, fewer, reopened.held("a"), reopened.answered("a"))
     reopened.close()
     assert "two sums would show the difference" in refused.fault
@@ -284,9 +286,9 @@ async def test_a_door_that_cannot_open_says_so(town: Town):
 
 def test_a_store_of_another_group_is_refused(tmp_path: Path):
     """Shares of one group must not be added up by the rules of another."""
-    GatewayStore(tmp_path / "a.db", group_at(["", "", ""])).close()
+    GatewayStore(tmp_path / "a.db", group_at(["", "", ""]), GATEWAYS[0]).close()
     with pytest.raises(ForeignGenesisError, match="another group"):
-        GatewayStore(tmp_path / "a.db", replace(group_at(["", "", ""]), least=3))
+        GatewayStore(tmp_path / "a.db", replace(group_at(["", "", ""]), least=3), GATEWAYS[0])
     assert (tmp_path / "a.db").stat().st_mode & 0o777 == 0o600
 
 
@@ -298,3 +300,36 @@ def test_an_outbox_that_was_tampered_with_says_so(tmp_path: Path):
     (tmp_path / "last").write_text("many a")
     with pytest.raises(DamagedError, match="is no number"):
         Outbox(tmp_path, group_at(["", "", ""]), DEVICES[0])
+
+
+@pytest.mark.parametrize("mode", ["shares", "sealed"])
+async def test_a_gateways_file_shows_no_reading_and_none_can_be_exchanged(tmp_path: Path, mode: str):
+    """Values are sealed under the gateway's key, each for its label and device: another key, or place, opens none."""
+    town = await opened(tmp_path, mode, 3 if mode == "shares" else 1)
+    for device in range(2):
+        box = town.outbox(device)
+        box.add([Reading("a", (345, 321 + device))])
+        await box.flush(town.client, 1.0)
+    path = town.stores[0].path
+    await closed(town)
+    found = b"".join(file.read_bytes() for file in path.parent.iterdir())
+    assert encode((345, 321))[1:] not in found
+
+    def read(key: KeyPair) -> object:
+        store = GatewayStore(path, town.group, key)
+        try:
+            return store.held("a") if mode == "shares" else list(store.rows())
+        finally:
+            store.close()
+
+    assert read(GATEWAYS[0])
+    with pytest.raises(DamagedError, match="this gateway's key"):
+        read(GATEWAYS[1])
+    base = sqlite3.connect(path)
+    first, second = base.execute("SELECT device, sealed FROM readings ORDER BY device").fetchall()
+    for device, sealed in ((first[0], second[1]), (second[0], first[1])):
+        base.execute("UPDATE readings SET sealed = ? WHERE device = ?", (sealed, device))
+    base.commit()
+    base.close()
+    with pytest.raises(DamagedError, match="this gateway's key"):
+        read(GATEWAYS[0])
