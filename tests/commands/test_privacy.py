@@ -16,7 +16,8 @@ from commands import device, privacy, stake
 from fl.privacy.convert import epsilon_of, gaussian_epsilon
 from node.rpc.doors import NodeDoors, Reader
 from node.rpc.methods.privacy import PRIVACY_METHODS
-from node.rpc.shapes import PrivacyParams, PrivacyView
+from node.rpc.params import PrivacyParams
+from node.rpc.shapes import PrivacyView
 from tests.commands.terminal import fedchain
 from tests.consensus.harness import DEVICES
 from tests.consensus.private import LOSS, PrivateChain, laplace_plan, open_plan, private_plan

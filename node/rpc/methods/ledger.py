@@ -17,23 +17,25 @@ from node.events import SubmitBody, SubmitTransaction
 from node.rpc.doors import NodeDoors, Reader
 from node.rpc.jsonrpc import INVALID_PARAMS, RpcError
 from node.rpc.methods.convert import address, done, not_found, read_account, read_id
+from node.rpc.params import (
+    AccountParams,
+    BlockParams,
+    BodyParams,
+    IdParams,
+    MempoolParams,
+    ProofParams,
+    TransactionParams,
+)
 from node.rpc.registry import Method, Nothing
 from node.rpc.render import show
 from node.rpc.shapes import (
-    AccountParams,
     AccountView,
-    BlockParams,
     BlockView,
-    BodyParams,
     Done,
-    IdParams,
-    MempoolParams,
     MempoolView,
     PayloadContent,
-    ProofParams,
     ProofView,
     SupplyView,
-    TransactionParams,
     TransactionView,
     WaitingTransaction,
 )

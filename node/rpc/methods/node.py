@@ -12,18 +12,16 @@ from node.roles.device import DeviceStatus as RoleReport
 from node.rpc.doors import NodeDoors, Reader
 from node.rpc.jsonrpc import INVALID_PARAMS, REFUSED, RpcError
 from node.rpc.methods.convert import address, done, read_id
+from node.rpc.params import BackupParams, ConnectParams, JoinParams
 from node.rpc.registry import Method, Nothing
 from node.rpc.render import show
 from node.rpc.shapes import (
     AgreementView,
-    BackupParams,
     BackupView,
-    ConnectParams,
     DeviceStatus,
     Done,
     FleetStatus,
     GenesisView,
-    JoinParams,
     LiarView,
     MinerStatus,
     NodeStatus,

@@ -8,8 +8,9 @@ from chain.ids import AccountId, Millis
 from node.events import BanOrder, UnbanOrder
 from node.rpc.doors import NodeDoors
 from node.rpc.methods.convert import done
+from node.rpc.params import BanParams, UnbanParams
 from node.rpc.registry import Method, Nothing
-from node.rpc.shapes import AddressesView, BanParams, BanView, Done, UnbanParams
+from node.rpc.shapes import AddressesView, BanView, Done
 
 
 def read_subject(text: str, prefix: str) -> str:

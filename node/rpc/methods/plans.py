@@ -23,6 +23,7 @@ from fl.policies.holdout import LOSS_BITS
 from fl.steps import step_table
 from node.rpc.doors import NodeDoors, Reader
 from node.rpc.methods.convert import address, not_found, read_id
+from node.rpc.params import PlanListParams, PlanParams
 from node.rpc.registry import Method
 from node.rpc.render import show
 from node.rpc.shapes import (
@@ -31,8 +32,6 @@ from node.rpc.shapes import (
     ModelView,
     OpenTaskView,
     PlanDetail,
-    PlanListParams,
-    PlanParams,
     PlanView,
     RoundView,
     TaskView,

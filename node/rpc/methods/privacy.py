@@ -13,8 +13,9 @@ from fl.plan.schema import NoPrivacy
 from fl.privacy.charges import plan_budget, update_charge
 from node.rpc.doors import NodeDoors, Reader
 from node.rpc.methods.convert import address, read_account
+from node.rpc.params import PrivacyParams
 from node.rpc.registry import Method
-from node.rpc.shapes import ChargeView, PrivacyParams, PrivacyView, PrivatePlanView
+from node.rpc.shapes import ChargeView, PrivacyView, PrivatePlanView
 
 MAX_PLANS: Final = 1000
 """Newest plans that are looked through for those that a device joined."""

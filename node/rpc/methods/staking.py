@@ -7,8 +7,9 @@ from consensus.staking.queries import StakeStanding, get_epoch, get_standing
 from node.rpc.doors import NodeDoors, Reader
 from node.rpc.jsonrpc import REFUSED, RpcError
 from node.rpc.methods.convert import address, read_account
+from node.rpc.params import StakeParams
 from node.rpc.registry import Method, Nothing
-from node.rpc.shapes import LeavingView, StakeParams, StakeView, ValidatorsView
+from node.rpc.shapes import LeavingView, StakeView, ValidatorsView
 
 
 async def _validators(doors: NodeDoors, _params: Nothing) -> ValidatorsView:

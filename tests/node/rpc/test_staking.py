@@ -14,8 +14,9 @@ from chain.transaction import RegisterMiner, RetireMiner, SubmitEvidence, Unbond
 from node.rpc.doors import NodeDoors, Reader
 from node.rpc.jsonrpc import RpcError
 from node.rpc.methods.staking import STAKE_METHODS
+from node.rpc.params import StakeParams
 from node.rpc.registry import Nothing
-from node.rpc.shapes import LeavingView, StakeParams, StakeView, ValidatorsView
+from node.rpc.shapes import LeavingView, StakeView, ValidatorsView
 from tests.consensus.harness import Chain
 from tests.consensus.staking.harness import REPORTER, STAKES, VALIDATORS, StakeChain
 
