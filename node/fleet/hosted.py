@@ -19,7 +19,7 @@ from fl.executors.fleets import FleetCrew, RemoteTrainer, make_trainer
 from fl.fleet import Fleet
 from fl.fleetloop import FleetLoop
 from fl.fleetpayloads import FleetTrainer
-from fl.plan.schema import Role, TopK
+from fl.plan.schema import Role
 from fl.problem import Problem
 from node.fleet.keys import device_key
 
@@ -94,18 +94,10 @@ class HostedFleet:
         return self._held[1]
 
     def trainer(self, problem: Problem, role: Role) -> Trainer:
-        """Return what trains the devices under a plan, by the batch where it can be; the last plan's is kept.
-
-        ``DataError`` if devices would have to keep something from round to round: a fleet's keep nothing.
-        """
+        """Return what trains the devices under a plan, by the batch where it can be; the last plan's is kept."""
         with self._lock:
             if self._trainer is None or self._trainer[0].plan_id != problem.plan_id:
                 fleet = self._load(role)
-                if isinstance(problem.plan.compression, TopK):
-                    raise DataError(
-                        'devices of plans with compression.type = "top-k" keep what they did not send; a fleet\'s keep '
-                        "nothing: run them as devices"
-                    )
                 self._trainer = problem, self._make_trainer(problem, fleet)
             return self._trainer[1]
 

@@ -26,6 +26,7 @@ from node.jobs.commitment import commit_to_data
 from node.jobs.control import JobControl
 from node.jobs.data import find_role
 from node.jobs.fleetnoise import add_noise_to_each
+from node.jobs.fleetresiduals import send_each
 from node.jobs.results import (
     Cancelled,
     Declined,
@@ -33,6 +34,7 @@ from node.jobs.results import (
     FleetPostponed,
     FleetTrained,
     JobResult,
+    Keepsake,
     PlanRoll,
     RollCalled,
     Stale,
@@ -152,12 +154,15 @@ def train_fleet(spec: TrainFleet, world: World, control: JobControl) -> JobResul
     took, tells_time = control.clock_us() - began, not is_private(problem.plan)
     sizes = data.sizes.tolist()
     counts = [sizes[place] for place in places]
-    mechanism, payloads = add_noise_to_each(problem, spec.task.phase, counts, trained, world.noise)
+    mechanism, noised = add_noise_to_each(problem, spec.task.phase, counts, trained, world.noise)
+    sent = send_each(problem, spec.task, spec.seats, accounts, noised, world.residuals)
     whole, chain_id, task = max(sum(counts), 1), world.genesis.chain_id, spec.task.digest
     updates: list[LocalUpdate] = []
     released: list[bytes] = []
     failed: list[tuple[int, str]] = []
-    for seat, count, payload in zip(spec.seats, counts, payloads, strict=True):
+    kept: list[Keepsake] = []
+    for seat, count, one in zip(spec.seats, counts, sent, strict=True):
+        payload = one.payload
         if not isinstance(payload, bytes):
             failed.append((seat.place, str(payload)))
             continue
@@ -185,4 +190,6 @@ def train_fleet(spec: TrainFleet, world: World, control: JobControl) -> JobResul
         world.signatures.note_made(key.account, update.signature, id)
         updates.append(update)
         released.append(payload)
-    return FleetTrained(tuple(updates), tuple(released), tuple(failed))
+        if one.kept:
+            kept.append(Keepsake(key.account, one.kept, seat.settled, one.is_poorer))
+    return FleetTrained(tuple(updates), tuple(released), tuple(failed), tuple(kept))

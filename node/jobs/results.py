@@ -12,7 +12,7 @@ from msgspec import Meta
 
 from chain.block import Body, Header
 from chain.codec import Record
-from chain.ids import HashField, Natural, ShortText
+from chain.ids import AccountField, HashField, Natural, ShortText
 from chain.payload import PayloadRef
 from chain.update import LocalUpdate
 from consensus.events import LedgerEvent
@@ -156,12 +156,28 @@ class FleetInspected(Record, tag="fleet-inspected"):
     away: tuple[tuple[Natural, str], ...]
 
 
+class Keepsake(Record):
+    """What a device of a fleet keeps if its release settles, and the task of the release that it goes on from.
+
+    ``is_poorer``: what it had kept of that one was not there.
+    """
+
+    device: AccountField
+    kept: bytes
+    settled: HashField | None
+    is_poorer: bool
+
+
 class FleetTrained(Record, tag="fleet-trained"):
-    """The signed updates of a batch and their payloads, side by side; ``failed``: whose training failed, and why."""
+    """The signed updates of a batch and their payloads, side by side; ``failed``: whose training failed, and why.
+
+    ``kept``: what their devices keep, under plans whose devices do.
+    """
 
     updates: tuple[LocalUpdate, ...]
     payloads: tuple[bytes, ...]
     failed: tuple[tuple[Natural, str], ...]
+    kept: tuple[Keepsake, ...]
 
 
 class FleetPostponed(Record, tag="fleet-postponed"):

@@ -206,11 +206,15 @@ class InspectFleet(Record, tag="inspect-fleet"):
 
 
 class FleetSeat(Record):
-    """A device of the fleet that is asked for an update: its place, the samples it enrolled with, what it signs."""
+    """A device of the fleet that is asked for an update: its place, the samples it enrolled with, what it signs.
+
+    ``settled``: the task of its last release that settled, under plans whose devices keep a residual; else None.
+    """
 
     place: Natural
     samples: Natural
     charge: PrivacyCharge
+    settled: HashField | None
 
 
 class TrainFleet(Record, tag="train-fleet"):

@@ -29,6 +29,7 @@ from consensus.state import (
     get_selected,
     need_bytes,
 )
+from fl.plan.dimensions import keeps_residual
 from fl.plan.schema import Plan
 from node.core.config import FleetConfig
 from node.core.messages import FinalMoved, HeadChanged, HostedTransaction, PayloadStored, StateChanged, UpdateReleased
@@ -43,6 +44,7 @@ from node.roles.base import Surroundings
 from node.roles.fleetcommits import LOST, find_owing, make_commitment, may_reveal, trains_now
 from node.roles.fleetjournal import JournalKeeper
 from node.roles.fleetlosses import FleetLosses
+from node.roles.fleetresiduals import KEPT_BATCH, POORER, forget_ended, put_away
 from node.roles.fleetroll import Errands, Roll, Standing
 from node.roles.fleetservice import RESEND_BLOCKS, FleetPlan, FleetStatus, Service
 from storage.base import JournalEntry
@@ -235,6 +237,7 @@ class FleetRole:
             service.failed.clear()
         if (service.task, service.step) != (task, state.step):
             service.commits.clear()
+            forget_ended(self._around)
             self._keeper.tidy()  # a task that has just begun has the fewest releases that must be kept
         places = sorted(owing - service.failed)
         service.task, service.step, service.sent_at = task, state.step, self._around.chain.height
@@ -421,7 +424,8 @@ class FleetRole:
             state = get_round(view, plan) if service.open and standing is not None else None
             if state is None or standing is None or state.task.digest != service.task:
                 continue
-            places = [place for place in _popped(service.open, BATCH) if place in standing.due]
+            most = KEPT_BATCH if keeps_residual(get_problem(view, plan).plan) else BATCH
+            places = [place for place in _popped(service.open, most) if place in standing.due]
             seats, poor = self._losses.seats(plan, state.task.phase, places, standing.enrolled)
             service.failed.update(poor)
             self._tell_of(plan, poor, "do not train", turn)
@@ -470,6 +474,10 @@ class FleetRole:
         service.failed.update(poor)
         self._tell_of(plan, poor, "keep their updates to themselves", turn)
         entries = [entry for entry in entries if self._fleet.place_of(entry.device) not in poor]
+        said = {entry.device for entry in entries}
+        put_away(self._around, plan, Hash(state.task.digest), [one for one in trained.kept if one.device in said])
+        poorer = {self._fleet.place_of(one.device) or 0: POORER for one in trained.kept if one.is_poorer}
+        self._tell_of(plan, poorer, "are poorer", turn)
         journal.record_all(entries)
         self._releases += len(entries)
         if takes_commitments(view, state):

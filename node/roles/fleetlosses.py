@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 from chain.ids import Hash
 from consensus.problems import get_problem
-from consensus.state import get_device
+from consensus.state import get_device, get_settled_task
+from fl.plan.dimensions import keeps_residual
 from fl.privacy.charges import is_private
 from node.fleet.hosted import HostedFleet
 from node.jobs.specs import FleetSeat
@@ -61,7 +62,9 @@ class FleetLosses:
             charge = purse.next_charge(document, phase)
             reason = purse.find_release_reason(view, plan, document, charge)
             if reason is None:
-                seats.append(FleetSeat(place, samples[place], charge))
+                account = self._fleet.accounts[place]
+                settled = get_settled_task(view, plan, account) if keeps_residual(document) else None
+                seats.append(FleetSeat(place, samples[place], charge, settled))
             else:
                 poor[place] = f"its update would cost too much: {reason}"
         return seats, poor

@@ -7,6 +7,7 @@ from tests.mutants.base import Mutant
 NOISE: Final = ("tests/node/fleet/test_fleet_noise.py",)
 ELSEWHERE: Final = ("tests/fl/executors/test_fleets.py",)
 FORGETS: Final = ("tests/storage/test_journal_forgets.py",)
+RESIDUALS: Final = ("tests/node/fleet/test_fleet_residuals.py",)
 COMMITS: Final = ("tests/node/fleet/test_fleet_commits.py",)
 
 MUTANTS: Final[tuple[Mutant, ...]] = (
@@ -128,5 +129,19 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "    if state is not None and state.opened <= final:",
         "    if state is not None:",
         ("tests/node/fleet/test_fleet_journal.py",),
+    ),
+    Mutant(
+        "a fleet's devices keep nothing of what they did not send",
+        "node/roles/fleetresiduals.py",
+        "        around.world.residuals.put(plan, AccountId(one.device), task, one.kept, settled)",
+        "        pass",
+        RESIDUALS,
+    ),
+    Mutant(
+        "a fleet's devices begin with an empty residual each round",
+        "node/jobs/fleetresiduals.py",
+        '    sent, kept = send_update(problem, task.round, payload, before or b"")',
+        '    sent, kept = send_update(problem, task.round, payload, b"")',
+        RESIDUALS,
     ),
 )
