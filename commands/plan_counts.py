@@ -24,6 +24,7 @@ _NAMES: Final = {
     "cms": "count mean sketch",
     "hcms": "Hadamard count mean sketch",
     "olh": "optimal local hashing",
+    "krr": "randomised response over the values",
 }
 
 

@@ -20,6 +20,8 @@ from fl.plan.statistics import (
     CountMeanSketch,
     HadamardCountMeanSketch,
     OptimalLocalHashing,
+    RandomisedResponse,
+    Sketch,
     Statistic,
 )
 
@@ -59,7 +61,7 @@ def check_counters(plan: Plan) -> Problems:
     counters, spec, most = counter_count(plan), plan.statistic, plan.participation.max_samples
     if counters > MAX_COUNTERS:
         allowed = f"makes {counters} counters with statistic.hashes; at most {MAX_COUNTERS} are allowed"
-        yield Problem("statistic.width", "" if isinstance(spec, OptimalLocalHashing) else str(spec.width), allowed)
+        yield Problem("statistic.width", str(spec.width) if isinstance(spec, Sketch) else "", allowed)
     draws, what = most, "random numbers"
     if isinstance(spec, CountMeanSketch):
         draws = most * spec.width
@@ -72,7 +74,7 @@ def check_counters(plan: Plan) -> Problems:
 
 STATISTICS_RECORD_RULES: Final = (
     (Column, check_column),
-    ((CountMeanSketch, HadamardCountMeanSketch, OptimalLocalHashing), check_epsilon),
+    ((CountMeanSketch, HadamardCountMeanSketch, OptimalLocalHashing, RandomisedResponse), check_epsilon),
     (HadamardCountMeanSketch, check_width),
 )
 STATISTICS_PLAN_RULES: Final[tuple[tuple[frozenset[str], Callable[[Plan], Problems]], ...]] = (

@@ -36,7 +36,13 @@ from fl.plan.schema import (
     Support,
     TopK,
 )
-from fl.plan.statistics import Counting, CountMeanSketch, HadamardCountMeanSketch, OptimalLocalHashing
+from fl.plan.statistics import (
+    Counting,
+    CountMeanSketch,
+    HadamardCountMeanSketch,
+    OptimalLocalHashing,
+    RandomisedResponse,
+)
 from fl.secure.work import opening_cost
 
 MAX_PARAMETERS: Final = 1 << 22
@@ -113,6 +119,8 @@ def counter_count(plan: StatisticsPlan) -> int:
     match plan.statistic:
         case OptimalLocalHashing():
             return len(plan.column.values)
+        case RandomisedResponse():
+            return len(plan.column.values) + (plan.column.other == "count")
         case CountMeanSketch(hashes=hashes, width=width):
             return hashes * (width + 1)
         case HadamardCountMeanSketch(hashes=hashes, width=width):

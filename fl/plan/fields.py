@@ -108,6 +108,9 @@ NOTES: Final[Mapping[type[Record], Mapping[str, Note]]] = {
     statistics.OptimalLocalHashing: {
         "epsilon": Note("of each row, whole: no report tells two values apart by more than e^epsilon"),
     },
+    statistics.RandomisedResponse: {
+        "epsilon": Note("of each row, whole: no report tells two values apart by more than e^epsilon"),
+    },
     schema.Role: {
         "name": Note("what a participant is called", "device"),
         "features": Note("the columns learnt from, in order"),

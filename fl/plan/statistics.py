@@ -54,7 +54,15 @@ class OptimalLocalHashing(Record, tag="olh"):
     epsilon: Number
 
 
-Statistic = CountMeanSketch | HadamardCountMeanSketch | OptimalLocalHashing
+class RandomisedResponse(Record, tag="krr"):
+    """Randomised response over all values: a row tells its own, or any other. The least error where values are few."""
+
+    epsilon: Number
+
+
+Sketch = CountMeanSketch | HadamardCountMeanSketch
+"""Statistics in which texts can be looked up that nobody has listed."""
+Statistic = CountMeanSketch | HadamardCountMeanSketch | OptimalLocalHashing | RandomisedResponse
 
 
 class Counting(Record, tag="count"):

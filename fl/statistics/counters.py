@@ -11,10 +11,11 @@ import numpy as np
 from chain.fixedpoint import Int64Vector
 from fl.errors import PayloadError
 from fl.plan.schema import StatisticsPlan
-from fl.plan.statistics import CountMeanSketch, HadamardCountMeanSketch
+from fl.plan.statistics import CountMeanSketch, HadamardCountMeanSketch, OptimalLocalHashing
 from fl.statistics.base import Mechanism, Question
 from fl.statistics.cms import CountMeanSketches
 from fl.statistics.hcms import HadamardSketches
+from fl.statistics.krr import RandomisedResponses
 from fl.statistics.olh import LocalHashing
 
 
@@ -25,7 +26,9 @@ def mechanism_of(plan: StatisticsPlan) -> Mechanism:
         return CountMeanSketches(spec)
     if isinstance(spec, HadamardCountMeanSketch):
         return HadamardSketches(spec)
-    return LocalHashing(spec, len(plan.column.values))
+    if isinstance(spec, OptimalLocalHashing):
+        return LocalHashing(spec, len(plan.column.values))
+    return RandomisedResponses(spec, len(plan.column.values) + (plan.column.other == "count"))
 
 
 def question_of(plan: StatisticsPlan, plan_id: bytes) -> Question:

@@ -13,7 +13,7 @@ from chain.fixedpoint import Int64Vector
 from fl.errors import DataError
 from fl.plan.cells import canonical
 from fl.plan.schema import StatisticsPlan
-from fl.plan.statistics import OptimalLocalHashing
+from fl.plan.statistics import Sketch
 from fl.statistics.base import Codes
 from fl.statistics.counters import mechanism_of, question_of
 from fl.statistics.hashing import code_of_text
@@ -35,7 +35,7 @@ def estimate_values(
 ) -> tuple[Estimate, ...]:
     """Return the estimates of the plan's values, or of these texts. () while nothing has settled.
 
-    ``DataError`` for texts that the plan does not list, where it counts listed ones alone (OLH).
+    ``DataError`` for texts that the plan does not list, where it counts listed ones alone.
     """
     mechanism, samples, counters = mechanism_of(plan), int(model[0]), model[1:]
     if samples == 0:
@@ -63,7 +63,7 @@ def codes_of_texts(plan: StatisticsPlan, texts: Sequence[str]) -> Codes:
     for place, (text, code) in enumerate(zip(texts, codes, strict=True)):
         if code >= 0:
             continue
-        if plan.column.other == "refuse" or isinstance(plan.statistic, OptimalLocalHashing):
+        if plan.column.other == "refuse" or not isinstance(plan.statistic, Sketch):
             raise DataError(f"{text!r} is none of the values that the plan counts: {', '.join(plan.column.values)}")
         codes[place] = code_of_text(text)
     return np.asarray(codes, np.int64)

@@ -32,6 +32,20 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         _MECHANISMS,
     ),
     Mutant(
+        "randomised response chooses among one answer less than it reckons with",
+        "fl/statistics/krr.py",
+        "return stay_threshold(self.spec.epsilon.fraction(), self.answers)",
+        "return stay_threshold(self.spec.epsilon.fraction(), self.answers + 1)",
+        _MECHANISMS,
+    ),
+    Mutant(
+        "randomised response takes more answers than rows",
+        "fl/statistics/krr.py",
+        "if int(counters.min()) < 0 or total != samples:",
+        "if int(counters.min()) < 0 or total < samples:",
+        _COUNTERS,
+    ),
+    Mutant(
         "a device may send more reports than it has rows",
         "fl/statistics/cms.py",
         "if int(reports.min()) < 0 or total != samples:",

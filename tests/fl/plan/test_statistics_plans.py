@@ -77,7 +77,11 @@ SPOILED = {
     "what stands for missing": ('["a", "b"]', '["a", "NA"]', "column.values = 'NA': stands for a missing value"),
     "no column": ('name = "y"', 'name = " "', "column.name = ' ': must be a name"),
     "another kind": ('"statistics"', '"statistic"', 'kind = \'statistic\': must be "horizontal" or "statistics"'),
-    "another mechanism": ('"olh"', '"rappor"', 'statistic.type = \'rappor\': must be "cms" or "hcms" or "olh"'),
+    "another mechanism": (
+        '"olh"',
+        '"rappor"',
+        'must be "cms" or "hcms" or "olh" or "krr"',
+    ),
     "a model": ("[column]", '[model]\ntype = "linear"\n[column]', "model = a table: is no field here"),
     "noise besides": ("[column]", '[privacy]\ntype = "laplace"\n[column]', "privacy = a table: is no field here"),
     "encryption": ("[column]", '[aggregation]\ntype = "masks"\n[column]', "aggregation = a table: is no field here"),

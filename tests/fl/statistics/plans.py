@@ -5,10 +5,17 @@ import numpy as np
 from chain.ids import Amount
 from chain.number import Number
 from fl.plan.schema import Deadlines, NoAttestation, Participation, Rewards, StatisticsPlan
-from fl.plan.statistics import Column, CountMeanSketch, HadamardCountMeanSketch, OptimalLocalHashing, Statistic
+from fl.plan.statistics import (
+    Column,
+    CountMeanSketch,
+    HadamardCountMeanSketch,
+    OptimalLocalHashing,
+    RandomisedResponse,
+    Statistic,
+)
 from fl.statistics.base import Codes
 
-KINDS = ("cms", "hcms", "olh")
+KINDS = ("cms", "hcms", "olh", "krr")
 
 
 def statistic_of(kind: str, epsilon: str = "2", hashes: int = 4, width: int = 8) -> Statistic:
@@ -17,7 +24,7 @@ def statistic_of(kind: str, epsilon: str = "2", hashes: int = 4, width: int = 8)
         return CountMeanSketch(Number.of(epsilon), hashes, width)
     if kind == "hcms":
         return HadamardCountMeanSketch(Number.of(epsilon), hashes, width)
-    return OptimalLocalHashing(Number.of(epsilon))
+    return OptimalLocalHashing(Number.of(epsilon)) if kind == "olh" else RandomisedResponse(Number.of(epsilon))
 
 
 def counting_plan(

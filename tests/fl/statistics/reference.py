@@ -1,12 +1,13 @@
 """The mechanisms a row at a time, in plain Python: they draw the same randomness in the same order."""
 
 from fl.plan.schema import StatisticsPlan
-from fl.plan.statistics import CountMeanSketch, HadamardCountMeanSketch
+from fl.plan.statistics import CountMeanSketch, HadamardCountMeanSketch, RandomisedResponse
 from fl.privacy.randomness import RandomSource
 from fl.statistics.base import Codes
 from fl.statistics.cms import CountMeanSketches
 from fl.statistics.hashing import places
 from fl.statistics.hcms import HadamardSketches
+from fl.statistics.krr import RandomisedResponses
 from fl.statistics.olh import PRIME, LocalHashing
 
 
@@ -33,6 +34,8 @@ def report_slowly(plan: StatisticsPlan, plan_id: bytes, codes: Codes, source: Ra
         return _cms(spec, plan_id, codes, words)
     if isinstance(spec, HadamardCountMeanSketch):
         return _hcms(spec, plan_id, codes, words)
+    if isinstance(spec, RandomisedResponse):
+        return _krr(RandomisedResponses(spec, len(plan.column.values) + (plan.column.other == "count")), codes, words)
     return _olh(LocalHashing(spec, len(plan.column.values)), codes, words)
 
 
@@ -70,6 +73,15 @@ def _olh(mechanism: LocalHashing, codes: Codes, words: Words) -> list[int]:
         for value in range(values):
             supported[value] += hashed[value] == told
     return supported
+
+
+def _krr(mechanism: RandomisedResponses, codes: Codes, words: Words) -> list[int]:
+    answers = [0] * mechanism.answers
+    is_true = [words.event(mechanism.stay) for _ in codes]
+    for code, own in zip(codes.tolist(), is_true, strict=True):
+        drawn = words.below(mechanism.answers)
+        answers[min(code, mechanism.answers - 1) if own else drawn] += 1
+    return answers
 
 
 def _hashed(plan_id: bytes, codes: Codes, chosen: list[int], k: int, m: int) -> list[int]:

@@ -72,6 +72,7 @@ def fault_of(plan: StatisticsPlan, counters: list[int], samples: int) -> str | N
 CMS = counting_plan("cms", statistic=statistic_of("cms", "1", 2, 2))
 HCMS = counting_plan("hcms", statistic=statistic_of("hcms", "1", 1, 4))
 OLH = counting_plan("olh")
+KRR = counting_plan("krr")
 
 
 @pytest.mark.parametrize(
@@ -85,6 +86,9 @@ OLH = counting_plan("olh")
         (HCMS, [5, 4, 0, 0], "odd rest"),
         (HCMS, [0, 0, 0, 9], "odd rest"),
         (OLH, [11, 0], "supported by 11"),
+        (KRR, [10, 1], "11 answers of a device"),
+        (KRR, [10, 1023], "answers of a device"),
+        (KRR, [4, 5], "9 answers of a device"),
     ],
 )
 def test_counters_that_no_reports_add_up_to_are_refused(plan: StatisticsPlan, counters: list[int], word: str) -> None:
@@ -100,6 +104,7 @@ def test_counters_that_no_reports_add_up_to_are_refused(plan: StatisticsPlan, co
         (HCMS, [-10, 0, 0, 0]),
         (HCMS, [3, -2, 0, 1]),
         (OLH, [0, 10]),
+        (KRR, [7, 3]),
     ],
 )
 def test_counters_that_reports_can_add_up_to_are_taken(plan: StatisticsPlan, counters: list[int]) -> None:
@@ -158,7 +163,10 @@ def test_other_texts_are_looked_up_where_they_were_counted() -> None:
     found = estimate_values(sketch, problem.plan_id, model, ["z", "a", "q"])
     for each, truth in zip(found, (300, 100, 0), strict=True):
         assert abs(each.rows - truth) < 4 * each.rows_error
-    for plan in (counting_plan("hcms", ("a",)), counting_plan("olh", ("a",), other="count")):
+    for plan in (
+        counting_plan("hcms", ("a",)),
+        *(counting_plan(kind, ("a",), other="count") for kind in ("olh", "krr")),
+    ):
         with pytest.raises(DataError, match="'z' is none of the values"):
             estimate_values(plan, bytes(32), np.ones(compile_problem(plan).dimension, np.int64), ["z"])
 

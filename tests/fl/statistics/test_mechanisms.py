@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 
 from chain.number import Number
 from fl.plan.schema import plan_id
-from fl.plan.statistics import CountMeanSketch, HadamardCountMeanSketch, OptimalLocalHashing
+from fl.plan.statistics import CountMeanSketch, HadamardCountMeanSketch, OptimalLocalHashing, RandomisedResponse
 from fl.privacy.local.thresholds import ONE, exp_below
 from fl.privacy.randomness import SeededRandom
 from fl.statistics.base import Mechanism, Question
 from fl.statistics.cms import CountMeanSketches
 from fl.statistics.counters import mechanism_of, question_of
 from fl.statistics.hcms import HadamardSketches, is_negative, transform
+from fl.statistics.krr import RandomisedResponses
 from fl.statistics.olh import PRIME, LocalHashing
 from tests.fl.statistics.plans import KINDS, counting_plan, rows_of, statistic_of
 from tests.fl.statistics.reference import report_slowly
@@ -58,6 +59,13 @@ def hcms_chances(epsilon: str, width: int) -> list[dict[tuple[int, bool], Fracti
     ]
 
 
+def krr_chances(epsilon: str, answers: int) -> list[dict[int, Fraction]]:
+    """The exact chance of every answer, for each value."""
+    stay = Fraction(RandomisedResponses(RandomisedResponse(Number.of(epsilon)), answers).stay, ONE)
+    other = (1 - stay) / answers
+    return [{answer: other + (stay if answer == own else 0) for answer in range(answers)} for own in range(answers)]
+
+
 def olh_chances(epsilon: str) -> list[dict[int, Fraction]]:
     """The exact chance of every answer under one hash function, for each hashed value."""
     mechanism = LocalHashing(OptimalLocalHashing(Number.of(epsilon)), 2)
@@ -70,7 +78,9 @@ def olh_chances(epsilon: str) -> list[dict[int, Fraction]]:
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_report_tells_two_values_apart_by_more_than_epsilon(kind: str, epsilon: str) -> None:
     """Over all pairs of values and all reports; and what is spent is all of ε, not a part of it."""
-    found = {"cms": lambda: cms_chances(epsilon, 4), "hcms": lambda: hcms_chances(epsilon, 8)}
+    found = {"cms": lambda: cms_chances(epsilon, 4), "hcms": lambda: hcms_chances(epsilon, 8)} | {
+        "krr": lambda: krr_chances(epsilon, 5)
+    }
     chances: list[dict[object, Fraction]] = found.get(kind, lambda: olh_chances(epsilon))()
     ratios = [one[report] / other[report] for one in chances for other in chances for report in one]
     assert max(ratios) <= above_exp(epsilon)
@@ -84,7 +94,7 @@ def test_no_report_tells_two_values_apart_by_more_than_epsilon(kind: str, epsilo
 @given(codes=st.lists(st.integers(0, 4) | st.just(2**52 + 7), min_size=1, max_size=30), seed=st.binary(max_size=4))
 def test_fast_reports_are_the_readable_ones(kind: str, codes: list[int], seed: bytes) -> None:
     """The same sums from the same randomness."""
-    plan = counting_plan(kind, tuple("abcd"))
+    plan = counting_plan(kind, tuple("abcd"), other="count")
     rows = np.array(codes, np.int64)
     fast = mechanism_of(plan).report(question_of(plan, plan_id(plan)), rows, SeededRandom(seed))
     assert fast.tolist() == report_slowly(plan, plan_id(plan), rows, SeededRandom(seed))
