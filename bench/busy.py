@@ -22,7 +22,8 @@ from bench.sender import allocations
 from bench.testnet import wait_for_peers
 from chain.genesis import Genesis
 from chain.genesis_default import COIN, default_genesis, newest_rules
-from node.config import Config, DeviceSettings, LogSettings, MiningSettings, NetworkSettings, RpcSettings, join_address
+from node.addresses import join_address
+from node.config import Config, DeviceSettings, LogSettings, MiningSettings, NetworkSettings, RpcSettings
 from node.home import create_home
 from node.localnet.homes import LOOPBACK, free_ports
 from node.localnet.processes import NodeHome, NodeProcess, child_environment

@@ -19,8 +19,9 @@ from bench.ledger import key_of
 from chain.genesis import Genesis
 from chain.genesis_default import COIN, default_genesis, newest_rules
 from chain.genesis_default_stake import default_stake_genesis
+from node.addresses import join_address
 from node.client import Client, ClientError
-from node.config import Config, LogSettings, MiningSettings, NetworkSettings, RpcSettings, join_address
+from node.config import Config, LogSettings, MiningSettings, NetworkSettings, RpcSettings
 from node.home import create_home
 from node.localnet.homes import LOOPBACK, free_ports
 from node.localnet.processes import NodeHome, NodeProcess

@@ -19,7 +19,8 @@ from commands.output import PANEL_NODE, CommandFailed, JsonFlag, UsageFault, com
 from commands.password import PasswordFileOption, new_password
 from commands.settings import ConnectOption, ListenOption, MineOption, RpcPortOption, with_flags
 from commands.show import counted, facts, steps
-from node.config import Config, NetworkSettings, join_address
+from node.addresses import join_address
+from node.config import Config, NetworkSettings
 
 if TYPE_CHECKING:
     from storage.directory import DataDirectory

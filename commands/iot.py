@@ -81,7 +81,7 @@ def gateway(
     """Take readings of small devices, answer for sums, hand out the model, until it is stopped."""
     import structlog
 
-    from node.config import split_address
+    from node.addresses import split_address
     from node.gateway.door import GatewayDoor
     from node.gateway.store import GatewayStore
 

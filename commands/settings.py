@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from commands.output import UsageFault
-from node.config import DEFAULT_PORT, Config, is_host, split_address, split_target
+from node.addresses import DEFAULT_PORT, is_host, split_address, split_target
+from node.config import Config
 from node.core.checkpoint import Checkpoint
 from node.core.config import Strictness
 

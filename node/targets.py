@@ -5,7 +5,7 @@ The network knows keys and no prefixes, so it is given the key's hexadecimal dig
 
 from chain.address import parse_account
 from chain.errors import AddressError
-from node.config import split_target
+from node.addresses import split_target
 
 
 def read_target(text: str, prefix: str) -> str:

@@ -24,6 +24,7 @@ from fl.data.fleetfile import read_names
 from fl.plan.bind import load_plan
 from fl.plan.render import render_plan
 from fl.plan.schema import Plan
+from node.addresses import join_address
 from node.config import (
     Config,
     FleetSettings,
@@ -33,7 +34,6 @@ from node.config import (
     NetworkSettings,
     RpcSettings,
     StorageSettings,
-    join_address,
     read_config,
 )
 from node.errors import LocalnetError

@@ -26,7 +26,8 @@ from fl.plan.schema import Committee, PaillierOwn, Plan, StatisticsPlan
 from fl.privacy.randomness import SYSTEM_RANDOM, RandomSource, SeededRandom
 from fl.secure.paillier import deal
 from fl.secure.paillier.member import MemberKeys, make_member_key
-from node.config import Config, DeviceSettings, LogSettings, MiningSettings, NetworkSettings, RpcSettings, join_address
+from node.addresses import join_address
+from node.config import Config, DeviceSettings, LogSettings, MiningSettings, NetworkSettings, RpcSettings
 from node.errors import LocalnetError
 from node.home import create_home
 from node.localnet.devices import check_devices

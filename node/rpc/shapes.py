@@ -1,4 +1,4 @@
-"""What RPC methods give, as JSON objects; the client decodes into the same records. What they take: ``node.rpc.params``.
+"""What RPC methods give, as JSON objects: the client decodes into these records. ``params`` has what they take.
 
 Accounts are addresses (``fed1…``), ids and digests 64 hex digits, other bytes hex unless a field says base64.
 Amounts are whole numbers of the smallest coin unit, times Unix milliseconds, losses real numbers.

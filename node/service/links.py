@@ -16,7 +16,7 @@ from typing import Final
 
 from structlog.typing import FilteringBoundLogger
 
-from node.config import split_address
+from node.addresses import split_address
 from node.events import Closed, Connected, DialFailed, Event, Received, Sent
 from node.metrics import Metrics
 from node.service.listener import FLUSH_S, TLS_S, Listener

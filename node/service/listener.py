@@ -17,7 +17,7 @@ from typing import Final
 
 from structlog.typing import FilteringBoundLogger
 
-from node.config import join_address
+from node.addresses import join_address
 
 TLS_S: Final = 5.0
 """A handshake in TLS may take so long."""

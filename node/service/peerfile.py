@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Final
 
-from node.config import is_address
+from node.addresses import is_address
 from p2p.errors import SavedPeersError
 from p2p.saved import MAX_SAVED_BYTES, SavedPeers, read_saved, write_saved
 from storage.files import write_file

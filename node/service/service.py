@@ -25,7 +25,8 @@ from chain.address import format_account
 from chain.ids import Millis
 from fl.data.sources import DataSource, GrowingSource
 from fl.errors import DataError
-from node.config import Config, join_address
+from node.addresses import join_address
+from node.config import Config
 from node.core.core import NodeCore
 from node.errors import StartupError
 from node.eventlog import EventRecorder, LogHeader

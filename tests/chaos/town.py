@@ -11,7 +11,8 @@ from pathlib import Path
 from random import Random
 from typing import Final, Literal
 
-from node.config import join_address, read_config, render_config, split_address
+from node.addresses import join_address, split_address
+from node.config import read_config, render_config
 from node.localnet.homes import Layout, lay_out
 from node.localnet.processes import NodeHome, NodeProcess, child_environment, last_lines
 from node.localnet.spec import LocalnetSpec

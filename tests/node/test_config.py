@@ -7,18 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from node.addresses import join_address, split_address
 from node.config import (
     Config,
     DeviceSettings,
     LogSettings,
     MiningSettings,
     NetworkSettings,
-    join_address,
     make_config,
     parse_config,
     read_config,
     render_config,
-    split_address,
 )
 from node.errors import ConfigError
 
