@@ -29,7 +29,6 @@ from p2p.limits import (
     MAX_BUNDLED_BYTES,
     MAX_IDS,
     MAX_OFFERS,
-    MAX_SMALL_BODY,
     PAYLOAD_BYTES_IN_FLIGHT,
     MessageClass,
 )
@@ -53,7 +52,7 @@ from p2p.messages import (
 )
 from p2p.payloads import Assembly, find_liars
 from p2p.session import CLASS_OF_KIND, Session
-from p2p.smallbodies import SmallBodies
+from p2p.smallbodies import SmallBodies, find_most
 from p2p.stalls import Stalls
 from p2p.windows import SLOTS, Windows
 
@@ -282,7 +281,7 @@ class Fetcher:
         """Hand a body that came unasked to the core if it is wanted, else hold it for the case that it will be."""
         fetch = self.inventory.get(Kind.BODY, message.id)
         if fetch is None:
-            if len(encode(message.body)) > MAX_SMALL_BODY:
+            if len(encode(message.body)) > find_most(session):
                 raise ProtocolError("a body that is not small, and that nobody asked for")
             self._small.hold(session.peer, message)
         elif not fetch.is_delivered:

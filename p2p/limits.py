@@ -59,7 +59,7 @@ CLASSES: Final = {
 }
 
 # ── protocol: list and field sizes ────────────────────────────────────────────────────────────────────────────────
-PROTOCOL_VERSIONS: Final = (1, 2, 3)
+PROTOCOL_VERSIONS: Final = (1, 2, 3, 4)
 """Versions this program speaks, ascending."""
 BUNDLES_VERSION: Final = 2
 """From this version on small payloads travel in bundles."""
@@ -67,6 +67,10 @@ RELAY_VERSION: Final = 3
 """From this version on a head brings its body, if that is small, and who is told of a block often may ask for quiet."""
 MAX_SMALL_BODY: Final = KIB
 """Bytes of a body that comes with its head."""
+PROPOSAL_VERSION: Final = 4
+"""From this version on a proposal may bring its body along."""
+MAX_PROPOSED_BODY: Final = 31 * KIB
+"""Bytes of a body that comes with its proposal: with its frame no more than a peer may send unasked anyway."""
 MAX_LOCATOR: Final = 64
 """Block ids in a locator."""
 MAX_HEADERS: Final = 2000

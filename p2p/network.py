@@ -58,7 +58,7 @@ from p2p.exchange import AddressExchange
 from p2p.fetcher import Fetcher
 from p2p.gossip import Gossip
 from p2p.headersync import HeaderSync
-from p2p.limits import OVERUSE_POINTS
+from p2p.limits import MAX_PROPOSED_BODY, OVERUSE_POINTS, PROPOSAL_VERSION
 from p2p.links import Links
 from p2p.liveness import Liveness
 from p2p.messages import (
@@ -104,6 +104,7 @@ from p2p.rotation import Rotation
 from p2p.saved import SavedBan, SavedPeers
 from p2p.serving import Server
 from p2p.session import Session
+from p2p.smallbodies import make_small_body
 from p2p.snapshots import SnapshotExchange
 
 __all__ = [
@@ -420,6 +421,15 @@ class PeerNetwork:
         told = self._engine.tell(data, key, to, now, passing=passing, again=again, sparing=sparing)
         if brings_head:
             self._gossip.release_head(told, now)
+        return self._outputs(now)
+
+    def bring_body(self, id: Hash, body: Body, to: Collection[PeerId], now: Millis) -> list[NetworkOutput]:
+        """Send the body of a block that is about to be proposed to these peers, if it is small and they take it so."""
+        message = make_small_body(id, body, MAX_PROPOSED_BODY)
+        for peer in to if message is not None else ():
+            session = self._links.ready.get(peer)
+            if message is not None and session is not None and session.established.version >= PROPOSAL_VERSION:
+                self._links.send(session, message)
         return self._outputs(now)
 
     def has_engine_message(self, peer: PeerId, key: Hash, now: Millis, *, sent: bool = False) -> None:

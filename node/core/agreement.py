@@ -47,6 +47,7 @@ from node.core.earlyheaders import EarlyHeaders
 from node.core.epochs import Epochs, EpochStart
 from node.core.finality import Finality
 from node.core.grace import Grace
+from node.core.headstart import HeadStart
 from node.core.importer import Importer
 from node.core.messages import (
     BlockCondemned,
@@ -110,6 +111,7 @@ class AgreementDesk:
         self._ending: Certificate | None = None
         self._boundary = Height(0)
         self._source: tuple[PeerId, bool] | None = None
+        self._head_start = HeadStart(network, self._listeners)
         self._repeats = Repeats()
         self._due: deque[Effect] = deque()
         self._is_doing = False
@@ -316,7 +318,9 @@ class AgreementDesk:
 
     def on_block_made(self, made: BlockMade, turn: Turn) -> None:
         """Send out this validator's own proposal."""
+        self._head_start.bring(made, turn)
         self._do(self._agreement.on_signed(encode(Proposal(made.header)), turn.now), turn)
+        self._head_start.tell_followers(made, turn)
 
     def awaits_tick(self) -> bool:
         """Does something wait to be said, or to be heard before this validator votes?"""

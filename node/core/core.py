@@ -209,6 +209,8 @@ class NodeCore(Core):
         self._awaiting.append(transactions.awaits_tick)
         routes.on(PeerDown, transactions.on_peer_down)
         routes.on(UpdateArrived, updates.on_arrived)
+        routes.on(Tick, updates.on_tick)
+        self._awaiting.append(updates.awaits_tick)
         routes.on(HeadChanged, monitor.on_head, transactions.on_head, updates.on_head)
         self._connect_states(routes)
         self._connect_agreement(routes)

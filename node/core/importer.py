@@ -147,10 +147,10 @@ class Importer:
         offered = self._tree.accept(admitted.header, turn.now)
         self._keep_headers(offered)
         id = block_id(admitted.header)
+        self._gain_source((id,), admitted.sources, turn)
         self._likely = {id: admitted.sources}
         self._advance(turn)
         self._likely = {}
-        self._gain_source((id,), admitted.sources, turn)
 
     def judge_again(self, turn: Turn) -> None:
         """Judge the headers again that waited for the validators of their epoch."""

@@ -1,7 +1,8 @@
 """Local updates on their way into a block: from this node's device, from peers.
 
-An update is announced only after this node has checked it itself, payload and all, so that nobody's bandwidth is
-spent on what a block would refuse. Updates for a task that has not opened here yet wait for the head to catch up.
+A stranger's update is announced only after this node has checked it itself, payload and all, so that nobody's bandwidth
+is spent on what a block would refuse. What this node's own device released leaves at once, and is checked while others
+fetch it. Updates for a task that has not opened here yet wait for the head to catch up.
 
 A phase may bring thousands at once. So what came in one event is fetched, checked and announced together, and a new
 head is compared with what its blocks carry: nothing here goes through the whole pool for each update or block.
@@ -31,6 +32,7 @@ from node.core.messages import (
 from node.core.refused import RefusedItems
 from node.core.turn import Turn
 from node.core.wants import Lack, PayloadWants
+from node.events import Tick
 from node.jobs.results import BrokenRule, JobResult, UpdatesVerified
 from node.jobs.specs import VerifyUpdates
 from node.notices import UpdateRefused, UpdateSeen
@@ -47,6 +49,8 @@ _WORTH: Final = 64
 """Updates that are worth a job beside one that runs."""
 _WORTH_BYTES: Final = 2**20
 """Bytes of payloads that are."""
+OWN_MS: Final = 20
+"""A node that makes no blocks checks what its own devices released so much later: peers ask for it first."""
 
 
 class UpdateDesk:
@@ -76,6 +80,10 @@ class UpdateDesk:
         self._queue: dict[Hash, None] = {}
         self._later: dict[Hash, None] = {}
         self._running = 0
+        self._own: list[Hash] = []
+        self._own_from = Millis(0)
+        """From then on what this node's devices released is checked; ``_own`` is still to be announced."""
+        self._own_queue: dict[Hash, None] = {}
         self._lacking: list[Lack] = []
         self._is_told = False
 
@@ -101,7 +109,11 @@ class UpdateDesk:
         id = released.update.id
         intake = self._take(released.update, id, (), turn)
         entry = self._pool.get(id)
-        if intake is Intake.KNOWN and entry is not None and entry.stage is Stage.VERIFIED:
+        if entry is not None and intake is Intake.NEW and entry.stage is Stage.CHECKING:
+            self._own.append(id)
+            if self._config.miner is None:
+                self._own_queue[id] = self._queue.pop(id)
+        elif intake is Intake.KNOWN and entry is not None and entry.stage is Stage.VERIFIED:
             self._network.forget_told(Kind.UPDATE, id)
             turn.network(self._network.announce_updates((id,), turn.now))
 
@@ -185,7 +197,28 @@ class UpdateDesk:
         self._is_told = False
         lacking, self._lacking = self._lacking, []
         self._wants.want_all([lack for lack in lacking if lack.needer in self._pool], turn)
+        self._tell_own(turn)
         self._start_checks(turn)
+
+    def _tell_own(self, turn: Turn) -> None:
+        """Announce what this node's devices have released; who makes no blocks checks it a little later."""
+        own, self._own = self._own, []
+        if own:
+            turn.network(self._network.announce_updates(own, turn.now))
+        if own and self._own_queue:
+            self._own_from = Millis(turn.now + OWN_MS)
+            turn.wake(self._own_from)
+
+    def on_tick(self, event: Tick, turn: Turn) -> None:
+        """Check what this node's devices released, if its time has come."""
+        if self._own_queue and turn.now >= self._own_from:
+            self._queue.update(self._own_queue)
+            self._own_queue.clear()
+            self._start_checks(turn)
+
+    def awaits_tick(self) -> bool:
+        """Does something wait to be checked?"""
+        return bool(self._own_queue)
 
     def _start_checks(self, turn: Turn) -> None:
         """Have what waits checked. While a job runs, small updates wait until they are worth another."""

@@ -291,6 +291,8 @@ CAPS: Final[dict[str, Cap]] = {
     "UpdateDesk._early": _updates,
     "Awaited._plans": 256,
     "UpdateDesk._queue": _updates,
+    "UpdateDesk._own": _updates,
+    "UpdateDesk._own_queue": _updates,
     "UpdateDesk._later": _updates,
     "UpdateDesk._lacking": _updates,
     "SignatureCache._good": 65_536,

@@ -1,9 +1,10 @@
 """News of blocks between peers: a small body comes with its head, and who is told often enough may ask for quiet."""
 
 from chain.block import Body, Header, block_id
+from chain.codec import encode
 from chain.ids import Hash
 from p2p.events import BodyArrived, Kind, PeerListens, Want
-from p2p.limits import MAX_SMALL_BODY, RATES, RELAY_VERSION
+from p2p.limits import MAX_PROPOSED_BODY, MAX_SMALL_BODY, PROPOSAL_VERSION, RATES, RELAY_VERSION
 from p2p.messages import BlockBody, EngineMessage, GetBodies, Head, NotFound, Quiet, SmallBody
 from p2p.smallbodies import make_small_body
 from tests.p2p.objects import EMPTY, KEYS, make_chain, make_transaction
@@ -93,6 +94,34 @@ def test_a_body_that_is_not_small_comes_to_nobody_unasked() -> None:
     puppet.say(SmallBody(KEY, LARGE))
     assert puppet.closed is not None
     assert "nobody asked for" in puppet.closed
+
+
+def test_who_is_told_of_a_proposal_has_its_body_before_it() -> None:
+    """It goes to those named who speak of it; to others, and what is too long, goes nothing."""
+    stage = Stage()
+    old, new = Puppet(stage, 1).greet(1, RELAY_VERSION), Puppet(stage, 2, KEYS[21]).greet(1, PROPOSAL_VERSION)
+    both = [puppet.key.account for puppet in (old, new)]
+    stage.take(stage.network.bring_body(KEY, LARGE, both, stage.now))
+    stage.take(stage.network.tell_engine(b"proposal", KEY, both, stage.now))
+    assert [type(message) for message in new.heard] == [SmallBody, EngineMessage]
+    assert [type(message) for message in old.heard] == [EngineMessage]
+    stage.take(stage.network.bring_body(KEY, Body(LARGE.transactions * 100, ()), both, stage.now))
+    stage.take(stage.network.bring_body(KEY, LARGE, [KEYS[22].account], stage.now))
+    assert len(heard(new, SmallBody)) == 1
+
+
+def test_a_proposed_body_comes_unasked_up_to_its_limit() -> None:
+    """It is held like any other; one byte more than a proposal may bring, and the peer is let go."""
+    stage = Stage()
+    puppet = Puppet(stage, 1).greet(1, PROPOSAL_VERSION)
+    size = len(encode(LARGE)) // len(LARGE.transactions)
+    body = Body(LARGE.transactions * (MAX_PROPOSED_BODY // size // len(LARGE.transactions)), ())
+    assert MAX_SMALL_BODY < len(encode(body)) <= MAX_PROPOSED_BODY
+    puppet.say(SmallBody(KEY, body))
+    stage.take(stage.network.want([Want(Kind.BODY, KEY)], stage.now))
+    assert arrived(stage) == [(puppet.key.account, KEY)]
+    puppet.say(SmallBody(KEY, Body(body.transactions + LARGE.transactions, ())))
+    assert puppet.closed is not None
 
 
 # ── quiet ─────────────────────────────────────────────────────────────────────────────────────────────────────────

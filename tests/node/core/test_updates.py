@@ -4,13 +4,13 @@ import pytest
 from msgspec.structs import replace
 
 from chain.block import Block
-from chain.ids import Hash
+from chain.ids import Hash, Millis
 from chain.keys import KeyPair
 from chain.payload import PayloadRef
 from chain.update import Attestation, AttestedUpdate, LocalUpdate, Release
 from node.core import updates
 from node.core.awaited import is_awaited
-from node.core.messages import HeadChanged
+from node.core.messages import HeadChanged, UpdateReleased
 from node.core.turn import Turn
 from node.core.updates import UpdateDesk
 from node.events import Tick
@@ -23,7 +23,7 @@ from tests.consensus.harness import make_data, make_plan
 from tests.node.core.lonely import PEER, Lonely
 from tests.node.core.plans import is_over, make_town, submit
 from tests.node.core.test_device import GENESIS, ONE, TWO, make_device, make_forks, released
-from tests.node.core.town import Rows, key_of, make_world
+from tests.node.core.town import MINER, PLAIN, Rows, key_of, make_world
 
 STRANGER = key_of(90)
 
@@ -93,6 +93,29 @@ def test_an_update_that_breaks_its_plan_is_refused_by_name() -> None:
     assert notice.rule == "update.payload"
     assert lonely.network.updates == []
     assert len(lonely.core.updates) == 0
+
+
+@pytest.mark.parametrize("is_miner", [False, True])
+def test_what_its_own_device_released_leaves_at_once(is_miner: bool) -> None:
+    """Peers need not wait for a check that each of them makes itself; who builds no blocks makes its own later."""
+    first, left, entry = make_release()
+    lonely = Lonely(GENESIS)
+    lonely.give(first, left)
+    lonely.core._update_desk._config = MINER if is_miner else PLAIN  # a miner's jobs never end
+    id = entry.update.id
+    lonely.world.payloads.put(entry.payload)
+    lonely.hear(UpdateReleased(AttestedUpdate(entry.update, ())))  # type: ignore[arg-type]
+    assert lonely.network.updates == [id]
+    waiting = [spec for spec in lonely.jobs.values() if isinstance(spec, VerifyUpdates)]
+    assert bool(waiting) == is_miner
+    if is_miner:
+        return
+    lonely.now = Millis(lonely.now + updates.OWN_MS)
+    lonely.send(Tick())
+    lonely.settle()
+    pooled = lonely.core.updates.get(id)
+    assert pooled is not None
+    assert pooled.stage is Stage.VERIFIED
 
 
 def test_only_bad_signatures_condemn_a_peer() -> None:
