@@ -99,6 +99,7 @@ MUTANTS: Final = (
         (
             "tests/consensus/pos/test_agreement.py::test_only_the_first_of_two_proposals_is_voted_for_and_both_accuse",
             "tests/consensus/pos/test_agreement.py",
+            "tests/consensus/pos/test_agreement_told.py",
             "tests/consensus/pos/test_simulation.py::test_honest_machines_agree_and_go_on_whatever_happens",
         ),
     ),
@@ -110,6 +111,7 @@ MUTANTS: Final = (
         (
             "tests/consensus/pos/test_agreement.py::test_who_voted_for_no_block_does_not_finalise_one",
             "tests/consensus/pos/test_agreement.py",
+            "tests/consensus/pos/test_agreement_told.py",
             "tests/consensus/pos/test_simulation.py::test_honest_machines_agree_and_go_on_whatever_happens",
         ),
     ),
@@ -118,7 +120,11 @@ MUTANTS: Final = (
         "consensus/pos/rules.py",
         "    if not live.is_out_of_patience or cast.is_nullified or cast.is_finalized:",
         "    if not live.is_out_of_patience or cast.is_nullified:",
-        ("tests/consensus/pos/test_agreement.py", "tests/consensus/pos/test_simulation.py"),
+        (
+            "tests/consensus/pos/test_agreement.py",
+            "tests/consensus/pos/test_agreement_told.py",
+            "tests/consensus/pos/test_simulation.py",
+        ),
         missed="a view is left before it is finalised and only the current view is nullified, so the third condition "
         "never decides; the signing journal is the lock behind it",
     ),
@@ -130,6 +136,7 @@ MUTANTS: Final = (
         (
             "tests/consensus/pos/test_agreement.py::test_the_leader_proposes_once_on_the_block_of_the_view_before",
             "tests/consensus/pos/test_agreement.py",
+            "tests/consensus/pos/test_agreement_told.py",
         ),
     ),
     Mutant(
@@ -140,6 +147,7 @@ MUTANTS: Final = (
         (
             "tests/consensus/pos/test_votepool.py",
             "tests/consensus/pos/test_agreement.py",
+            "tests/consensus/pos/test_agreement_told.py",
             "tests/consensus/pos/test_simulation.py::test_honest_machines_agree_and_go_on_whatever_happens",
         ),
     ),
@@ -151,6 +159,7 @@ MUTANTS: Final = (
         (
             "tests/consensus/pos/test_agreement.py::test_after_a_view_without_a_block_the_leader_builds_on_the_one_before",
             "tests/consensus/pos/test_agreement.py",
+            "tests/consensus/pos/test_agreement_told.py",
             "tests/consensus/pos/test_simulation.py::test_a_third_of_the_stake_silent_stops_nothing",
         ),
     ),
@@ -159,7 +168,11 @@ MUTANTS: Final = (
         "consensus/pos/votepool.py",
         "        if known is not None:\n            return Counted(evidence=self._accuse(ballots, position, known, vote))",
         "        if False:\n            return Counted(evidence=self._accuse(ballots, position, known, vote))",
-        ("tests/consensus/pos/test_votepool.py", "tests/consensus/pos/test_agreement.py"),
+        (
+            "tests/consensus/pos/test_votepool.py",
+            "tests/consensus/pos/test_agreement.py",
+            "tests/consensus/pos/test_agreement_told.py",
+        ),
     ),
     Mutant(
         "contradicting votes are kept and nobody is accused",
@@ -337,7 +350,11 @@ MUTANTS: Final = (
         "consensus/pos/agreement.py",
         "            self._enter(self._live, now)\n        self._may_vote = True",
         "            pass\n        self._may_vote = True",
-        ("tests/node/core/test_grace.py", "tests/consensus/pos/test_agreement.py"),
+        (
+            "tests/node/core/test_grace.py",
+            "tests/consensus/pos/test_agreement.py",
+            "tests/consensus/pos/test_agreement_told.py",
+        ),
     ),
     Mutant(
         "ends of epochs below the checkpoint are believed before the way there is known",
