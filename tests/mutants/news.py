@@ -103,9 +103,30 @@ MUTANTS: Final = (
     Mutant(
         "a body of any size comes unasked",
         "p2p/fetcher.py",
-        "            if len(encode(message.body)) > MAX_SMALL_BODY:",
+        "            if len(encode(message.body)) > find_most(session):",
         "            if False:",
         (_WIRE,),
+    ),
+    Mutant(
+        "a proposal brings its body to whoever is named, whatever version it speaks",
+        "p2p/network.py",
+        "session is not None and session.established.version >= PROPOSAL_VERSION:",
+        "session is not None:",
+        (_WIRE,),
+    ),
+    Mutant(
+        "a leader tells everybody who follows before the votes are there",
+        "node/core/headstart.py",
+        "list(followers)[:FOLLOWERS]",
+        "list(followers)",
+        ("tests/node/core/test_headstart.py",),
+    ),
+    Mutant(
+        "what its own device released a node never checks",
+        "node/core/updates.py",
+        "        if self._own_queue and turn.now >= self._own_from:",
+        "        if False:",
+        ("tests/node/core/test_updates.py",),
     ),
     Mutant(
         "a body that came unasked is any block's",
