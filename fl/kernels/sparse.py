@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from chain.fixedpoint import Float64Vector
 from fl.dataset import Float64Matrix
-from fl.kernels.compiled import kernel
+from fl.kernels.compiled import inner, kernel
 from fl.kernels.lanes import any_left, fetch, halved, load, splat, store, where_odd
 from fl.kernels.losses import BLOCK, judge_block, residual_soon, row_residuals
 
@@ -29,7 +29,7 @@ Columns = NDArray[np.uint32]
 Steps = NDArray[np.int64]
 
 PORTION: Final = 1024
-"""Entries whose factors are found together, and a row's more: they stay in the nearest cache."""
+"""Entries whose factors are found ahead, more or less: they stay in the nearest cache."""
 AHEAD: Final = 12
 """Steps from asking for a row to using it."""
 
@@ -148,30 +148,96 @@ def gradient_of_many(
     return total
 
 
+@inner
+def find_sixteen(ratio: Float64Vector, missed: Steps, q: int, power: Float64Vector, total: Float64Vector) -> None:
+    """Write ``powers(ratio, missed)`` of the sixteen pairs from ``q`` on."""
+    left_steps, right_steps = load(missed, q), load(missed, q + 8)
+    left_square, right_square = load(ratio, q), load(ratio, q + 8)
+    left_power = right_power = left_run = right_run = splat(1.0)
+    left_total = right_total = splat(0.0)
+    while any_left(left_steps) or any_left(right_steps):
+        left_total = where_odd(left_steps, left_total + left_power * left_run, left_total)
+        right_total = where_odd(right_steps, right_total + right_power * right_run, right_total)
+        left_power = where_odd(left_steps, left_power * left_square, left_power)
+        right_power = where_odd(right_steps, right_power * right_square, right_power)
+        left_run = left_run + left_square * left_run
+        right_run = right_run + right_square * right_run
+        left_square = left_square * left_square
+        right_square = right_square * right_square
+        left_steps, right_steps = halved(left_steps), halved(right_steps)
+    store(power, q, left_power)
+    store(power, q + 8, right_power)
+    store(total, q, left_total)
+    store(total, q + 8, right_total)
+
+
 @kernel
 def find_factors(
     ratio: Float64Vector, missed: Steps, count: int | np.int64, power: Float64Vector, total: Float64Vector
 ) -> None:
     """Write ``powers(ratio, missed)`` of ``count`` pairs, sixteen at a time; what stands behind them is overwritten."""
     for q in range(0, count, 16):
-        left_steps, right_steps = load(missed, q), load(missed, q + 8)
-        left_square, right_square = load(ratio, q), load(ratio, q + 8)
-        left_power = right_power = left_run = right_run = splat(1.0)
-        left_total = right_total = splat(0.0)
-        while any_left(left_steps) or any_left(right_steps):
-            left_total = where_odd(left_steps, left_total + left_power * left_run, left_total)
-            right_total = where_odd(right_steps, right_total + right_power * right_run, right_total)
-            left_power = where_odd(left_steps, left_power * left_square, left_power)
-            right_power = where_odd(right_steps, right_power * right_square, right_power)
-            left_run = left_run + left_square * left_run
-            right_run = right_run + right_square * right_run
-            left_square = left_square * left_square
-            right_square = right_square * right_square
-            left_steps, right_steps = halved(left_steps), halved(right_steps)
-        store(power, q, left_power)
-        store(power, q + 8, right_power)
-        store(total, q, left_total)
-        store(total, q + 8, right_total)
+        find_sixteen(ratio, missed, q, power, total)
+
+
+@inner
+def look_at(
+    starts: Starts,
+    indices: Columns,
+    order: Order,
+    place: int,
+    decay: Float64Vector,
+    done: Steps,
+    missed: Steps,
+    ratio: Float64Vector,
+    count: int,
+) -> int:
+    """Write what each feature of a row missed, and its decay, behind the first ``count``; return how many there are.
+
+    ``place`` is the row's in the order; rows are looked at in that order.
+    """
+    i = order[place]
+    for e in range(starts[i], starts[i + 1]):
+        j = indices[e]
+        missed[count] = place - done[j]
+        ratio[count] = decay[j]
+        done[j] = place + 1
+        count += 1
+    return count
+
+
+@kernel
+def portion_rows(starts: Starts, most: int) -> int:
+    """Return how many rows have some ``PORTION`` entries, and surely not 16 times as many."""
+    rows = starts.size - 1
+    usual = PORTION * rows // max(starts[rows] - starts[0], 1)
+    return int(max(min(usual, PORTION, 16 * PORTION // max(most, 1)), 1))
+
+
+@inner
+def caught_up_output(
+    begin: int,
+    end: int,
+    indices: Columns,
+    values: Float64Vector,
+    entry: int,
+    missed: Steps,
+    power: Float64Vector,
+    total: Float64Vector,
+    drift: Float64Vector,
+    moved: Float64Vector,
+) -> float:
+    """Bring a row's features up to date by their factors, from ``entry`` on, and return its output."""
+    back = entry - begin
+    output = 0.0
+    for e in range(begin, end):
+        j = indices[e]
+        u = moved[j]
+        late = power[back + e] * u - total[back + e] * drift[j]
+        u = late if missed[back + e] > 0 else u
+        moved[j] = u
+        output += values[e] * u
+    return output
 
 
 @kernel
@@ -192,54 +258,54 @@ def steps(
 ) -> None:
     """Run one step a row for one output, features at rest caught up only when a row needs them.
 
-    How many steps a feature missed follows from the order alone, so the factors of a portion of rows are found
-    together, before any of them moves.
+    How many steps a feature missed follows from the order alone. So a portion's factors are found before any of its
+    rows moves, sixteen at a time, while steps of the portion before wait for their sigmoids.
     """
-    room = PORTION + most_entries(starts) + 16
     done = np.zeros(columns, dtype=np.int64)
-    missed = np.zeros(room, dtype=np.int64)
-    ratio, power, total = np.zeros(room), np.zeros(room), np.zeros(room)
-    first = 0
-    while first < order.size:
-        last = first
-        count = 0
-        while last < order.size and count < PORTION:
-            later = order[min(last + AHEAD, order.size - 1)]
-            for e in range(starts[later], starts[later + 1], 8):
-                fetch(values, e)
-                fetch(indices, e)
-            for e in range(starts[order[last]], starts[order[last] + 1]):
-                j = indices[e]
-                missed[count] = last - done[j]
-                ratio[count] = decay[j]
-                done[j] = last + 1
-                count += 1
-            last += 1
-        missed[count : count + 16] = 0
-        find_factors(ratio, missed, count, power, total)
-        entry = 0
-        for step in range(first, last):
+    most = most_entries(starts)
+    portion = portion_rows(starts, most)
+    room = portion * most + 16
+    missed, soon_missed = np.zeros(room, dtype=np.int64), np.zeros(room, dtype=np.int64)
+    ratio, power, soon_power = np.zeros(room), np.zeros(room), np.zeros(room)
+    total, soon_total = np.zeros(room), np.zeros(room)
+    count = 0
+    for ahead in range(min(portion, order.size)):
+        count = look_at(starts, indices, order, ahead, decay, done, soon_missed, ratio, count)
+    soon_missed[count : count + 16] = 0
+    find_factors(ratio, soon_missed, count, soon_power, soon_total)
+    for first in range(0, order.size, portion):
+        missed, soon_missed = soon_missed, missed
+        power, soon_power = soon_power, power
+        total, soon_total = soon_total, total
+        ahead, count, known, entry = first + portion, 0, 0, 0
+        for step in range(first, min(first + portion, order.size)):
             i = order[step]
-            back = entry - starts[i]
-            output = 0.0
-            for e in range(starts[i], starts[i + 1]):
-                j = indices[e]
-                u = moved[j]
-                late = power[back + e] * u - total[back + e] * drift[j]
-                u = late if missed[back + e] > 0 else u
-                moved[j] = u
-                output += values[e] * u
+            output = caught_up_output(
+                starts[i], starts[i + 1], indices, values, entry, missed, power, total, drift, moved
+            )
             output += base_outputs[i]
             if moved.size > columns:
                 output += moved[columns]
             delta = residual_soon(kind, output, y[i]) - base_residuals[i]
+            if ahead < order.size:
+                later = order[min(ahead + AHEAD, order.size - 1)]
+                for e in range(starts[later], starts[later + 1], 8):
+                    fetch(values, e)
+                    fetch(indices, e)
+                count = look_at(starts, indices, order, ahead, decay, done, soon_missed, ratio, count)
+                ahead += 1
+                while known + 16 <= count:
+                    find_sixteen(ratio, soon_missed, known, soon_power, soon_total)
+                    known += 16
             for e in range(starts[i], starts[i + 1]):
                 j = indices[e]
                 moved[j] = decay[j] * moved[j] - (gain[j] * (values[e] * delta) + drift[j])
             if moved.size > columns:
                 moved[columns] = decay[columns] * moved[columns] - (gain[columns] * delta + drift[columns])
             entry += starts[i + 1] - starts[i]
-        first = last
+        if known < count:
+            soon_missed[count : count + 16] = 0
+            find_sixteen(ratio, soon_missed, known, soon_power, soon_total)
     finish(order.size, done, 1, decay, drift, moved)
 
 

@@ -126,6 +126,31 @@ def test_a_model_without_hidden_layers_computes_what_its_reference_says(
     assert same_bits(model.steps(weights, data, rule), moved)
 
 
+@pytest.mark.parametrize("widest", [10, 400])
+def test_a_sparse_pass_of_many_portions_has_the_bits_of_its_reference(widest: int) -> None:
+    """Factors are found a portion of rows ahead: long passes, rows without entries, and one that is far longer."""
+    random = np.random.default_rng(widest)
+    model = a_model(("logistic", (400, 1), ()), True)
+    sizes = np.where(random.random(500) < 0.1, 0, random.integers(1, 11, 500))
+    sizes[77] = widest
+    picked = [np.sort(random.choice(400, size, replace=False)) for size in sizes]
+    places, starts = np.concatenate(picked).astype(np.int32), np.concatenate([[0], np.cumsum(sizes)])
+    y = random.integers(0, 2, 500).astype(np.float64)
+    data = SparseData(starts, places, random.normal(0.0, 1.0, places.size), 400, y)
+    assert 2 * sparse.portion_rows(starts, widest) < 500
+    weights, rule = random.normal(0.0, 1.0, model.dimension), a_rule(model, 500, 1, True, random)
+    expected = reference.sparse_steps(
+        "logistic",
+        as_lists(data),
+        y.tolist(),
+        weights.tolist(),
+        400,
+        1,
+        as_reference(rule),  # type: ignore[arg-type]
+    )
+    assert same_bits(model.steps(weights, data, rule), expected)
+
+
 @settings(max_examples=25, deadline=None)
 @given(
     st.sampled_from(NETWORKS), st.booleans(), st.booleans(), st.integers(1, 6), st.integers(1, 3), st.integers(0, 2**32)
