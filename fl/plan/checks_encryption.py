@@ -12,13 +12,12 @@ from typing import Final
 
 from chain.fixedpoint import VALUE_MAX
 from fl.errors import Problem
+from fl.plan.checks_whole import check_whole
 from fl.plan.dimensions import encryption_of, most_selected, phase_count
 from fl.plan.schema import (
     Bounds,
     BySamples,
     Committee,
-    FedSvrg,
-    NoCompression,
     NoPrivacy,
     Paillier,
     PaillierOwn,
@@ -55,14 +54,8 @@ def check_combinations(plan: Plan) -> Problems:
     if spec is None:
         return
     with_it = f'with aggregation.type = "{spec.__struct_config__.tag}"'
-    if isinstance(plan.algorithm, FedSvrg):
-        for name in ("scale_gradients", "scale_aggregate"):
-            if getattr(plan.algorithm, name):
-                allowed = f"must be false {with_it}: it needs each device's feature counts in the clear"
-                yield Problem(f"algorithm.{name}", "true", allowed)
-    if not isinstance(plan.compression, NoCompression):
-        allowed = f'must be "none" {with_it}: which coordinates an update says would stand in the clear'
-        yield Problem("compression.type", str(plan.compression.__struct_config__.tag), allowed)
+    counts = "it needs each device's feature counts in the clear"
+    yield from check_whole(plan, with_it, counts, "which coordinates an update says would stand in the clear")
     for policy in plan.verification.policies:
         if not isinstance(policy, Bounds | Timing):
             allowed = f"must be left out {with_it}: nobody can judge an update that nobody can read"

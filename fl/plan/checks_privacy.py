@@ -12,8 +12,9 @@ from typing import Final
 from chain.ids import INT_MAX
 from fl.errors import Problem
 from fl.plan.checks_noise import NOISE_PLAN_RULES
+from fl.plan.checks_whole import check_whole
 from fl.plan.dimensions import audit_policy, replay_policy
-from fl.plan.schema import FedSvrg, Gaussian, Laplace, NoCompression, NoPrivacy, Pace, Plan, SummedGaussian, Timing
+from fl.plan.schema import Gaussian, Laplace, NoPrivacy, Pace, Plan, SummedGaussian, Timing
 from fl.plan.statistics import LocalReports
 from fl.privacy.charges import releases_of, worst_case
 
@@ -61,14 +62,8 @@ def check_released(plan: Plan) -> Problems:
     if isinstance(plan.privacy, NoPrivacy):
         return
     with_it = f'with privacy.type = "{plan.privacy.__struct_config__.tag}"'
-    if isinstance(plan.algorithm, FedSvrg):
-        for name in ("scale_gradients", "scale_aggregate"):
-            if getattr(plan.algorithm, name):
-                allowed = f"must be false {with_it}: it needs each device's counts of rare features, told without noise"
-                yield Problem(f"algorithm.{name}", "true", allowed)
-    if not isinstance(plan.compression, NoCompression):
-        allowed = f'must be "none" {with_it}: which coordinates an update says would tell what its rows are'
-        yield Problem("compression.type", str(plan.compression.__struct_config__.tag), allowed)
+    counts = "it needs each device's counts of rare features, told without noise"
+    yield from check_whole(plan, with_it, counts, "which coordinates an update says would tell what its rows are")
     if audit_policy(plan) is not None:
         allowed = f"must be left out {with_it}: audits open rows and steps to verifiers, without noise"
         yield Problem("verification.audit", "", allowed)
