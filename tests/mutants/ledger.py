@@ -212,14 +212,14 @@ MUTANTS: Final = (
         "consensus/rules/openings.py",
         "    if entry.owner != transaction.sender:",
         "    if False:",
-        ("tests/consensus/test_rounds.py::test_wrong_openings_are_refused_by_name",),
+        ("tests/consensus/test_rounds_holdout.py::test_wrong_openings_are_refused_by_name",),
     ),
     Mutant(
         "the owner chooses which holdout chunk to open",
         "consensus/rules/openings.py",
         "    if body.chunk != chunk:",
         "    if False:",
-        ("tests/consensus/test_rounds.py::test_wrong_openings_are_refused_by_name",),
+        ("tests/consensus/test_rounds_holdout.py::test_wrong_openings_are_refused_by_name",),
     ),
     Mutant(
         "enrolment stays open after its deadline",
@@ -253,7 +253,7 @@ MUTANTS: Final = (
         "    if len(accepted) < problem.plan.participation.min_devices:",
         "    if not accepted:",
         (
-            "tests/consensus/test_rounds.py::test_fewer_accepted_updates_than_the_plan_asks_for_retry_the_round",
+            "tests/consensus/test_rounds_holdout.py::test_fewer_accepted_updates_than_the_plan_asks_for_retry_the_round",
             "tests/consensus/test_rounds.py::test_too_few_updates_retry_the_round_and_then_cancel",
         ),
     ),
@@ -282,7 +282,7 @@ MUTANTS: Final = (
         "consensus/rounds/machine.py",
         "    if table.steps[state.step].name in _NAMED:",
         '    if table.steps[state.step].name in ("reveal", *_NAMED):',
-        ("tests/consensus/test_rounds.py::test_nobody_knows_the_chunk_before_the_reveal_step_has_closed",),
+        ("tests/consensus/test_rounds_holdout.py::test_nobody_knows_the_chunk_before_the_reveal_step_has_closed",),
     ),
     Mutant(
         "settling has no work limit",
@@ -296,7 +296,7 @@ MUTANTS: Final = (
         "consensus/rules/updates.py",
         '    if steps[state.step].message != "update":',
         "    if False:",
-        ("tests/consensus/test_rounds.py::test_no_update_comes_in_once_the_chunk_can_be_known",),
+        ("tests/consensus/test_rounds_holdout.py::test_no_update_comes_in_once_the_chunk_can_be_known",),
     ),
     Mutant(
         "an update for a plan without a task stops the node",
@@ -310,7 +310,7 @@ MUTANTS: Final = (
         "consensus/rules/openings.py",
         "    if state is None:",
         "    if False:",
-        ("tests/consensus/test_rounds.py::test_a_plan_without_a_task_opens_nothing",),
+        ("tests/consensus/test_rounds_holdout.py::test_a_plan_without_a_task_opens_nothing",),
     ),
     Mutant(
         "payloads of any size are asked for",
@@ -319,7 +319,7 @@ MUTANTS: Final = (
         "    if False:",
         (
             "tests/consensus/test_updates.py::test_a_payload_beyond_the_rules_is_never_asked_for",
-            "tests/consensus/test_rounds.py::test_wrong_openings_are_refused_by_name",
+            "tests/consensus/test_rounds_holdout.py::test_wrong_openings_are_refused_by_name",
         ),
     ),
     Mutant(
