@@ -34,8 +34,10 @@ from fl.plan.dimensions import audit_policy
 from fl.plan.parse import parse_draft
 from fl.plan.schema import VectorFeature
 from fl.policies import Facts, check_update
+from fl.privacy.local.randomise import decode_set, encode_set
+from fl.privacy.local.recipe import recipe_of
 from fl.problem import Problem, compile_problem
-from fl.shared import decode_shared, encode_shared
+from fl.shared import decode_shared, encode_shared, learn_from
 from fl.statistics.counters import write_counters
 from fl.statistics.estimates import estimate_values
 from fl.sums import SupportSum
@@ -125,6 +127,18 @@ def shared_rows(data: bytes) -> None:
     problem.model.gradient(np.zeros(problem.dimension), rows)
 
 
+def randomised_sets(data: bytes) -> None:
+    """A randomised copy of a device's rows: what is taken has one encoding, and stands for rows to train on."""
+    recipe = recipe_of(audited().plan.roles[0], Number.of("0.5"))
+    try:
+        made = decode_set(recipe, data, SAMPLES)
+    except PayloadError:
+        return
+    assert encode_set(recipe, made) == data
+    rows = learn_from(recipe.role, Number.of("0.5"), data, SAMPLES)
+    audited().model.gradient(np.zeros(audited().dimension), rows)
+
+
 def sealed(data: bytes) -> None:
     """An opening as it travels."""
     if read_sealed(data) is None:
@@ -168,4 +182,4 @@ def honest_rows() -> DenseData:
     return DenseData(x, np.arange(SAMPLES) % 2.0)
 
 
-LEARNING: Final = (support_payloads, counter_payloads, sparse_payloads, shared_rows, sealed, openings)
+LEARNING: Final = (support_payloads, counter_payloads, sparse_payloads, shared_rows, randomised_sets, sealed, openings)

@@ -2,15 +2,16 @@
 
 import numpy as np
 
+from chain.number import Number
 from chain.sealing import seal
 from fl.algorithms.count import report_rows
 from fl.compression.payload import write_sparse
 from fl.dataset import DenseData, to_sparse
 from fl.privacy.randomness import SeededRandom
-from fl.shared import encode_shared
+from fl.shared import encode_shared, randomise_rows
 from fl.support import write_support
 from tests.fl.statistics.plans import KINDS
-from tests.fuzz.learning import READER, SAMPLES, authors, counting, honest, honest_rows
+from tests.fuzz.learning import READER, SAMPLES, audited, authors, counting, honest, honest_rows
 
 
 def make_learning_seeds() -> dict[str, list[bytes]]:
@@ -23,6 +24,9 @@ def make_learning_seeds() -> dict[str, list[bytes]]:
             write_sparse(np.zeros(0, np.int64), np.zeros(0, np.int64), 0),
         ],
         "shared_rows": [encode_shared(honest_rows()), encode_shared(to_sparse(honest_rows()))],
+        "randomised_sets": [
+            randomise_rows(audited().plan.roles[0], Number.of("0.5"), honest_rows(), SeededRandom(b"seed"))
+        ],
         "sealed": [seal(b"an opening", [READER.account], bytes(32))],
         "openings": [honest().opening],
     }
