@@ -29,6 +29,7 @@ from fl.payload import write_payload
 from fl.plan.bind import read_plan_text
 from fl.plan.schema import encode_plan
 from fl.secure.paillier.member import MemberKeys
+from fl.sharing.delivery import Reading, make_deliveries
 from node.config import Config, render_config
 from p2p.messages import (
     Addresses,
@@ -48,6 +49,7 @@ from p2p.saved import SavedPeers, write_saved
 from storage.journal import FileReleaseJournal
 from storage.keystore import KeyFiles
 from tests.fuzz.learning_seeds import make_learning_seeds
+from tests.fuzz.owndata import DEVICE, GROUP
 from tests.fuzz.secrets import body, keys, part
 from tests.fuzz.targets import EXAMPLES, encode_value, heart
 from tests.p2p.objects import EMPTY, GENESIS, KEYS, make_chain, make_header, make_transaction, make_update
@@ -86,6 +88,8 @@ def make_seeds() -> dict[str, list[bytes]]:
         "rpc": _rpc(),
         "quiet_talk": [bytes((2, 0, 2, 3, 1, 2, 3)), bytes((0, 1, 0, 1, 3)) * 4],
         "small_bodies": _bodies(),
+        "data_stores": [bytes([file, 0, 200, how, 9]) for file in range(5) for how in range(2)],
+        "deliveries": make_deliveries(GROUP, DEVICE, 1, [Reading("a", (5,)), Reading("b", (None,))], bytes),
         **make_learning_seeds(),
         "member_keys": [encode(MemberKeys(keys().keys))],
         "encrypted_updates": [body()],

@@ -59,6 +59,7 @@ from storage.keystore import KeyFiles
 from storage.signing import FileSigningJournal
 from tests.fuzz.learning import LEARNING
 from tests.fuzz.news import NEWS
+from tests.fuzz.owndata import OWN_DATA
 from tests.fuzz.secrets import SECRETS
 from tests.p2p.puppet import Puppet, Stage
 
@@ -357,6 +358,7 @@ TARGETS: Final[dict[str, Target]] = {
         rpc,
         *LEARNING,
         *NEWS,
+        *OWN_DATA,
         *SECRETS,
     )
 }
