@@ -6,7 +6,9 @@
     ciphertext   encrypts vectors, checks and adds them
     threshold    members decrypt a sum, everybody checks it
     linear       linear algebra on ciphertexts, one number each
-    own          a committee without a dealer: each member has a key of its own
+    openings     what is in ciphertexts, shown by whoever knows it, and checked for all of them at once
+    own          a committee without a dealer: devices share values between members' own keys
+    member       such a key: made of its account's, shown, checked
 
 Formulas: N = pq, Enc(M; r) = (1 + MN)·r^N mod N² (Paillier 1999). Who decrypts learns (M, r), and shows both.
 """
