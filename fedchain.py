@@ -20,6 +20,18 @@ Try a plan in this process, with the same arithmetic and no chain:
 >>> run.loss < run.history[0].loss
 True
 
+Count how often values occur, each row reported at random on its device (``kind = "statistics"``):
+
+>>> census = fedchain.compile_problem(fedchain.load_plan(Path("examples/census/plan.toml")).plan)
+>>> role = census.plan.roles[0]
+>>> offices = {
+...     files.name: fedchain.load_dataset(files.train, role)
+...     for files in fedchain.list_devices(Path("examples/census/data"))
+... }
+>>> found = fedchain.estimate_values(census.plan, census.plan_id, fedchain.count_in_memory(census, offices))
+>>> max(found, key=lambda each: each.rows).value
+'HS-grad'
+
 A device reads its data from a file, or through a reader of your own, which ``[device] data = "ward:7"`` then names:
 
 >>> class Ward:
@@ -53,6 +65,8 @@ if TYPE_CHECKING:
     from fl.plan.schema import Plan, Role, plan_id
     from fl.plan.validate import check_plan
     from fl.problem import Problem, compile_problem
+    from fl.statistics.estimates import Estimate, estimate_values
+    from fl.statistics.run import count_in_memory
     from fl.train import FederatedRun, RoundReport, train_central, train_federated, train_local
     from node.client import (
         BadCall,
@@ -86,6 +100,8 @@ _NAMES = {
     "fl.plan.schema": ("Plan", "Role", "plan_id"),
     "fl.plan.validate": ("check_plan",),
     "fl.problem": ("Problem", "compile_problem"),
+    "fl.statistics.estimates": ("Estimate", "estimate_values"),
+    "fl.statistics.run": ("count_in_memory",),
     "fl.train": ("FederatedRun", "RoundReport", "train_central", "train_federated", "train_local"),
     "node.client": (
         "BadCall",
@@ -119,6 +135,7 @@ __all__ = [
     "Dataset",
     "DenseData",
     "Disconnected",
+    "Estimate",
     "Evaluation",
     "FLError",
     "FederatedRun",
@@ -139,7 +156,9 @@ __all__ = [
     "Unauthorized",
     "check_plan",
     "compile_problem",
+    "count_in_memory",
     "create_home",
+    "estimate_values",
     "evaluate",
     "list_devices",
     "load_dataset",

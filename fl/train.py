@@ -28,6 +28,7 @@ from fl.models import StepRule, initial_model
 from fl.parallel import mapped
 from fl.permutation import shuffled
 from fl.plan.dimensions import encryption_of, randomised_policy
+from fl.plan.schema import StatisticsPlan
 from fl.plan.statistics import Counting
 from fl.policies import Facts, check_update
 from fl.privacy.charges import is_private
@@ -115,6 +116,8 @@ def train_federated(
     Raises ``FLError`` if fewer than ``min_devices`` are left in a phase, or an update is refused (the chain would
     retry; here it is a fault of the plan).
     """
+    if isinstance(problem.plan, StatisticsPlan):
+        raise FLError("the plan counts values and trains nothing: fl.statistics.run.count_in_memory counts them")
     trained = devices
     if randomised_policy(problem.plan) is not None:
         if executor is not None:

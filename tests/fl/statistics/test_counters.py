@@ -27,6 +27,7 @@ from fl.statistics.counters import (
 from fl.statistics.estimates import estimate_values
 from fl.statistics.hashing import code_of_text
 from fl.statistics.run import count_in_memory
+from fl.train import train_federated
 from tests.fl.statistics.plans import KINDS, counting_plan, rows_of, statistic_of
 
 
@@ -178,3 +179,5 @@ def test_devices_that_the_plan_does_not_take_are_named() -> None:
         count_in_memory(problem, {"one": data_of(1)})
     with pytest.raises(FLError, match="device two has 11 rows"):
         count_in_memory(problem, {"one": data_of(1), "two": data_of(11)})
+    with pytest.raises(FLError, match="counts values and trains nothing"):
+        train_federated(problem, {"one": data_of(1), "two": data_of(1)})
