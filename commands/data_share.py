@@ -2,11 +2,13 @@
 
 import csv
 import io
+from dataclasses import asdict
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.console import RenderableType
 
 from chain.wholefile import write_text
 from commands.home import HomeOption, home_directory
@@ -16,6 +18,8 @@ from commands.show import counted, facts, listing, sentence, size, steps
 if TYPE_CHECKING:
     from chain.number import Number
     from fl.plan.schema import Role
+    from fl.privacy.local.randomise import SharedSet
+    from fl.privacy.local.recipe import Recipe
 
 
 @command
@@ -54,12 +58,11 @@ def share(
     cost its ε again, so there is no way to it. Nothing is published here, and nothing charged: that a device does as it
     joins. Whoever hands the copy to others has to count its ε himself.
     """
-    from chain.hashing import content_id
     from fl.data.sources import load_dataset
     from fl.dataset import rows
     from fl.privacy.local.randomise import decode_set
     from fl.privacy.local.recipe import recipe_of
-    from fl.privacy.local.text import describe, table_of
+    from fl.privacy.local.text import table_of
     from fl.privacy.randomness import SYSTEM_RANDOM
     from node.jobs.sharing import randomise_once
     from storage.directory import DataDirectory
@@ -77,48 +80,48 @@ def share(
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows(table_of(recipe, made))
         write_text(out, text.getvalue())
-    value = float(recipe.epsilon)
-    told = describe(recipe, made)
-    document: dict[str, Any] = {
+    document = _document(recipe, made, payload) | {
         "data": str(data),
+        "new": shared.is_new,
+        "file": None if out is None else str(out),
+    }
+    joining = f"fedchain device run {quote(str(data))} --any-plan --consent"
+    emit(as_json, document, *_shown(document), steps(("Join plans that want it:", joining)))
+
+
+def _document(recipe: "Recipe", made: "SharedSet", payload: bytes) -> dict[str, Any]:
+    from chain.hashing import content_id
+    from fl.privacy.local.text import describe
+
+    value = float(recipe.epsilon)
+    return {
         "rows": made.rows,
         "epsilon": value,
         "rho": value * value / 2,
         "commitment": content_id(payload).hex(),
         "bytes": len(payload),
-        "new": shared.is_new,
         "attributes": len(recipe.attributes),
         "told_a_row": recipe.told,
         "epsilon_an_answer": float(recipe.share),
-        "file": None if out is None else str(out),
-        "mechanisms": [
-            {"name": one.name, "mechanism": one.mechanism, "rows": one.rows, "error": one.error} for one in told
-        ],
+        "mechanisms": [asdict(one) for one in describe(recipe, made)],
     }
+
+
+def _shown(document: dict[str, Any]) -> list[RenderableType]:
+    told = f"its label and {document['told_a_row']} of {counted(document['attributes'], 'attribute')}"
     known = facts(
         [
             ("commitment", document["commitment"]),
-            ("ε", f"{value:g} a row, which is {value * value / 2:g} zCDP (ρ)"),
-            (
-                "a row tells",
-                f"its label and {recipe.told} of {counted(len(recipe.attributes), 'attribute')}, "
-                f"each under an ε of {float(recipe.share):.3g}",
-            ),
-            ("size", f"{size(len(payload))} for {counted(made.rows, 'row')}"),
-            ("made", "just now" if shared.is_new else "before: it is the same set as then"),
-            ("written", None if out is None else str(out)),
+            ("ε", f"{document['epsilon']:g} a row, which is {document['rho']:g} zCDP (ρ)"),
+            ("a row tells", f"{told}, each under an ε of {document['epsilon_an_answer']:.3g}"),
+            ("size", f"{size(document['bytes'])} for {counted(document['rows'], 'row')}"),
+            ("made", "just now" if document["new"] else "before: it is the same set as then"),
+            ("written", document["file"]),
         ]
     )
-    lines = [(one.name, one.mechanism, one.rows, f"{one.error:.3g}") for one in told]
+    lines = [(one["name"], one["mechanism"], one["rows"], f"{one['error']:.3g}") for one in document["mechanisms"]]
     headings = ("column", "mechanism", "rows", "± a mean or share")
-    emit(
-        as_json,
-        document,
-        known,
-        sentence(""),
-        listing(headings, lines, numbers=("rows", "± a mean or share")),
-        steps(("Join plans that want it:", f"fedchain device run {quote(str(data))} --any-plan --consent")),
-    )
+    return [known, sentence(""), listing(headings, lines, numbers=headings[2:])]
 
 
 EXAMPLE = example(

@@ -116,6 +116,7 @@ def test_what_is_no_covariance_becomes_one_that_varies_no_more() -> None:
     matrix = np.array([[1.0, 0.9, -0.9], [0.9, 1.0, 0.9], [-0.9, 0.9, 1.0]])
     spread = spread_of(matrix)
     assert np.linalg.eigvalsh(matrix).min() < -0.5
+    assert spread.shape == (3, 2)
     assert np.diag(spread @ spread.T) == pytest.approx([1.0, 1.0, 1.0])
     assert spread_of(np.zeros((2, 2))).shape == (2, 0)
 
