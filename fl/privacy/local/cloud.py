@@ -29,7 +29,6 @@ from numpy.typing import NDArray
 
 from chain.fixedpoint import Float64Vector
 from fl.dataset import DenseData, Float64Matrix
-from fl.kernels.randomised import find_axes
 from fl.privacy.local.moments import Moments
 
 _DOMAIN_SIGNS: Final = b"fedchain/shared-rows"
@@ -39,6 +38,8 @@ _LEAST: Final = 1e-12
 
 def spread_of(covariance: Float64Matrix) -> Float64Matrix:
     """Return L (p, r), its axes from the longest on: L·Lᵀ is the covariance, if it is one; else see above."""
+    from fl.kernels.randomised import find_axes  # compiled code: a program that only asks a node does without
+
     variance = np.diag(covariance)
     alive = np.flatnonzero(variance > _LEAST * max(float(variance.max(initial=0.0)), _LEAST))
     scale = np.sqrt(variance[alive])

@@ -28,7 +28,6 @@ from numpy.typing import NDArray
 
 from chain.fixedpoint import Float64Vector
 from fl.dataset import DenseData, Float64Matrix
-from fl.kernels.randomised import add_pairs
 from fl.privacy.local.mechanisms import Integers, Unary, Window
 from fl.privacy.local.randomise import SharedSet
 from fl.privacy.local.recipe import Attribute, CategoryAttribute, NumberAttribute, Recipe
@@ -279,6 +278,8 @@ class _Pairs:
     def of(
         cls, phi: Integers, told: Integers, starts: NDArray[np.int64], center: Float64Vector, gain: Float64Vector
     ) -> "_Pairs":
+        from fl.kernels.randomised import add_pairs  # compiled code: a program that only asks a node does without
+
         size, count = phi.shape[1], starts.size - 1
         products, sums = np.zeros((size, size), np.int64), np.zeros((size, count), np.int64)
         rows = np.zeros((count, count), np.int64)
