@@ -1,5 +1,7 @@
 """Plans whose sums alone carry noise: never is a sum of fewer devices decrypted than its noise was made for."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from msgspec.structs import replace
@@ -14,19 +16,26 @@ from consensus.rules.plans import check_document
 from consensus.state import get_privacy
 from consensus.transition import check_transaction
 from fl.envelope import protect_update
-from fl.plan.schema import Bounds, Masked, Paillier, Plan, SummedGaussian, encode_plan
+from fl.plan.schema import Bounds, Encryption, Plan, SummedGaussian, encode_plan
 from fl.privacy.charges import phase_charge
 from fl.privacy.noise import add_share
 from fl.privacy.randomness import SeededRandom
+from fl.secure.paillier.own import check_own_keys
 from fl.secure.quantise import get_cohort_update, quantise
 from tests.consensus.harness import DEVICES, MINERS, make_rules
-from tests.consensus.secret import AVERAGE, SecretChain, masked, paillier, secret_plan
+from tests.consensus.secret import AVERAGE, SMALL_BITS, SecretChain, masked, paillier, paillier_own, secret_plan
 
-SCHEMES = pytest.mark.parametrize("how", [paillier(), masked()], ids=["paillier", "masks"])
+SCHEMES = pytest.mark.parametrize("how", [paillier(), paillier_own(), masked()], ids=["paillier", "own", "masks"])
 ALICE, BOB, CAROL, DAVE = ALL = DEVICES[:4]
 
 
-def summed_plan(how: Paillier | Masked, *, colluders: int = 0, **changes: object) -> Plan:
+@pytest.fixture(autouse=True)
+def small_members(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let members have keys that take little time, and hide nothing."""
+    monkeypatch.setattr("fl.secure.own_scheme.own.check_own_keys", partial(check_own_keys, min_bits=SMALL_BITS))
+
+
+def summed_plan(how: Encryption, *, colluders: int = 0, **changes: object) -> Plan:
     """Four devices, three of which must reveal; noise that hides a row."""
     plan = secret_plan(how, **{"algorithm": AVERAGE, "rounds": 2} | changes)
     bounds = tuple([policy for policy in plan.verification.policies if isinstance(policy, Bounds)])
@@ -54,7 +63,7 @@ class SummedChain(SecretChain):
 
 
 @SCHEMES
-def test_what_is_settled_carries_the_noise_of_all_and_is_charged(how: Paillier | Masked) -> None:
+def test_what_is_settled_carries_the_noise_of_all_and_is_charged(how: Encryption) -> None:
     """The model moves by the sum and the parts of all four, to the bit; each device pays for each release."""
     chain = SummedChain(summed_plan(how))
     while chain.entry(chain.plan).status == "running":
@@ -72,7 +81,7 @@ def test_what_is_settled_carries_the_noise_of_all_and_is_charged(how: Paillier |
 
 
 @SCHEMES
-def test_a_sum_of_too_few_is_never_decrypted(how: Paillier | Masked) -> None:
+def test_a_sum_of_too_few_is_never_decrypted(how: Encryption) -> None:
     """Two reveal and their noise is made for three: nobody can give a part, and the round begins anew."""
     chain = SummedChain(summed_plan(how, retries=3))
     chain.pass_shares(*ALL)
