@@ -58,7 +58,6 @@ def deal(
     """Give a plan the key of the committee that decrypts its sums.
 
     Any `threshold` of the members, as the plan says, can decrypt a sum, and no fewer.
-
     With --member, for aggregation.type = "paillier", a key is dealt: the members' shares stand in the plan, each sealed
     for its member's account. Whoever runs this command is trusted to forget the key's factors: it keeps nothing of
     them. Deal a new key for each plan.
@@ -70,26 +69,13 @@ def deal(
     from fl.plan.bind import read_plan_text
     from fl.plan.keyline import put_key
     from fl.plan.parse import parse_draft
-    from fl.plan.schema import Committee, PaillierOwn
+    from fl.plan.schema import PaillierOwn
 
     if bool(member) == bool(own):
         raise UsageFault("either --member or --own says who the members are", "give one of the two, for each member")
-    text = read_plan_text(file)
+    text, count = read_plan_text(file), len(own or member or ())
     plan = parse_draft(text).plan
-    how = plan.aggregation
-    if not isinstance(how, Committee):
-        raise CommandFailed(
-            f"{file} asks for no committee",
-            'say type = "paillier" or "paillier-own" under [aggregation], with its threshold',
-        )
-    if isinstance(how, PaillierOwn) != bool(own):
-        other = "--own, whose members bring their keys" if isinstance(how, PaillierOwn) else "--member"
-        raise CommandFailed(f"{file} says aggregation.type = {how.__struct_config__.tag!r}", f"that goes with {other}")
-    count = len(own or member or ())
-    if not how.threshold <= count <= 16:
-        raise CommandFailed(
-            f"{count} members for a threshold of {how.threshold}", "name as many as the threshold, at most 16"
-        )
+    how = _need_committee(file, plan, count, brought=bool(own))
     if isinstance(how, PaillierOwn):
         key, size, trusted = _collect(how, own or [])
     else:
@@ -103,12 +89,32 @@ def deal(
         facts(
             [
                 ("members", f"{count}, of whom any {how.threshold} can decrypt a sum"),
-                ("modulus", f"{size} bits" + (" each" if own else "")),
-                ("an update", f"{sent:,} bytes of a device" + (f", for {count} members" if own else "")),
+                ("modulus", f"{size} bits"),
+                ("an update", f"{sent:,} bytes of a device"),
                 ("trusted", trusted),
             ]
         ),
     )
+
+
+def _need_committee(file: Path, plan: "Plan", count: int, *, brought: bool) -> "Paillier | PaillierOwn":
+    """Return how the plan asks for a committee of so many. ``CommandFailed`` if it asks for another, or for none."""
+    from fl.plan.schema import Committee, PaillierOwn
+
+    how = plan.aggregation
+    if not isinstance(how, Committee):
+        raise CommandFailed(
+            f"{file} asks for no committee",
+            'say type = "paillier" or "paillier-own" under [aggregation], with its threshold',
+        )
+    if isinstance(how, PaillierOwn) != brought:
+        other = "--own, whose members bring their keys" if isinstance(how, PaillierOwn) else "--member"
+        raise CommandFailed(f"{file} says aggregation.type = {how.__struct_config__.tag!r}", f"that goes with {other}")
+    if not how.threshold <= count <= 16:
+        raise CommandFailed(
+            f"{count} members for a threshold of {how.threshold}", "name as many as the threshold, at most 16"
+        )
+    return how
 
 
 def _deal(how: "Paillier", names: list[str], bits: int) -> tuple[bytes, int, str]:
