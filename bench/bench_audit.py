@@ -31,6 +31,7 @@ from fl.data.sources import load_dataset
 from fl.dataset import Dataset, DenseData, rows, take_rows
 from fl.envelope import read_contribution, train_with_states
 from fl.models import initial_model
+from fl.permutation import Order
 from fl.plan.bind import load_plan
 from fl.plan.schema import (
     Audit,
@@ -86,7 +87,9 @@ class Cost:
         )
 
 
-def make_case(name: str, role: Role, model: Model, data: Dataset, segment: int, openings: int) -> Case:
+def make_case(
+    name: str, role: Role, model: Model, data: Dataset, segment: int, openings: int, order: Order = "blocks"
+) -> Case:
     """Return an audited problem: every update audited, ``openings`` segments of so many rows."""
     policy = Audit(100, openings, 1, 30, Number.of(1000))
     count = rows(data)
@@ -97,7 +100,7 @@ def make_case(name: str, role: Role, model: Model, data: Dataset, segment: int, 
         model=model,
         participation=Participation(1, 1, 1, 100, 1, count, 0),
         verification=Verification((Bounds(Number.of(1000), Number.of(1000)), policy), 0),
-        training=Training("blocks", segment),
+        training=Training(order, segment),
         fraction_bits=28,
     )
     return Case(name, compile_problem(plan), policy, data)
@@ -108,8 +111,19 @@ def cases() -> tuple[list[Case], list[Skipped]]:
     draw = np.random.default_rng(1)
     x, role = draw.uniform(-1, 1, (20_000, 100)), _dense_role(100)
     dense = DenseData(x, (x[:, 0] > 0).astype(np.float64))
-    found, skipped = [make_case("dense 20000x100", role, _model("logistic"), dense, 256, 2)], []
-    for name, most, model in (("a9a", 4_070, "logistic"), ("a9a", 32_561, "logistic"), ("mnist", 6_000, "softmax")):
+    few = DenseData(np.ascontiguousarray(x[:200, :29]), dense.y[:200])
+    found = [
+        make_case("dense 200x29, as in examples/heart", _dense_role(29), _model("logistic"), few, 30, 2, "full"),
+        make_case("dense 20000x100", role, _model("logistic"), dense, 128, 2),
+        make_case("dense 20000x100", role, _model("logistic"), dense, 256, 2),
+    ]
+    skipped: list[Skipped] = []
+    for name, most, model in (
+        ("a9a", 4_070, "logistic"),
+        ("a9a", 16_280, "logistic"),
+        ("a9a", 32_561, "logistic"),
+        ("mnist", 6_000, "softmax"),
+    ):
         try:
             home, schema = find_set(name), SCHEMAS[name]
         except MissingDataError as error:
