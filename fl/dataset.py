@@ -131,9 +131,7 @@ def slice_rows(data: Dataset, first: int, last: int) -> Dataset:
         return DenseData(data.x[first:last], data.y[first:last])
     starts = data.indptr[first : last + 1]
     entries = slice(int(starts[0]), int(starts[-1]))
-    return SparseData(
-        starts - starts[0], data.indices[entries], data.values[entries], data.columns, data.y[first:last]
-    )
+    return SparseData(starts - starts[0], data.indices[entries], data.values[entries], data.columns, data.y[first:last])
 
 
 def split_rows(data: Dataset, chosen: NDArray[np.bool_]) -> tuple[Dataset, Dataset]:

@@ -290,7 +290,7 @@ MUTANTS: Final = (
     Mutant(
         "a device publishes its rows without its holder's consent",
         "node/roles/device.py",
-        "        elif replay_policy(plan) is not None and not self._config.share:",
+        "        elif replay_policy(plan) is not None and randomised_policy(plan) is None and not self._config.share:",
         "        elif False:",
         ("tests/node/core/test_replay_roles.py",),
     ),

@@ -149,14 +149,18 @@ MUTANTS: Final = (
         "storage/datastore.py",
         "        return max((batch.upto for batch in self.read() if batch.source == source), default=0)",
         "        return 0",
-        ("tests/storage/test_datastore_crash.py::test_an_import_that_dies_anywhere_and_is_run_again_has_each_row_once",),
+        (
+            "tests/storage/test_datastore_crash.py::test_an_import_that_dies_anywhere_and_is_run_again_has_each_row_once",
+        ),
     ),
     Mutant(
         "expiry forgets which file rows came from",
         "storage/datastore.py",
         "                kept.append(batch_of(rows, batch.source, batch.upto))",
         "                kept.append(batch_of(rows))",
-        ("tests/storage/test_datastore_crash.py::test_an_import_that_dies_anywhere_and_is_run_again_has_each_row_once",),
+        (
+            "tests/storage/test_datastore_crash.py::test_an_import_that_dies_anywhere_and_is_run_again_has_each_row_once",
+        ),
     ),
     Mutant(
         "a node forgets how new a data store was",

@@ -177,7 +177,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     ),
     Mutant(
         "counts of rare features travel beside the noise",
-        "fl/plan/checks_privacy.py",
+        "fl/plan/checks_whole.py",
         "            if getattr(plan.algorithm, name):",
         "            if False:",
         ("tests/fl/plan/test_privacy_checks.py",),
