@@ -93,8 +93,8 @@ def check_sum(plan: Plan) -> Problems:
     spec, least = encryption_of(plan), plan.participation.min_devices
     if spec is None:
         allowed = (
-            'needs aggregation.type = "masks", "paillier" or "paillier-own": in the clear each update would carry a part of the noise '
-            'alone. For updates in the clear there is "gaussian"'
+            'needs aggregation.type = "masks", "paillier" or "paillier-own": in the clear each update would carry a '
+            'part of the noise alone. For updates in the clear there is "gaussian"'
         )
         yield Problem("privacy.type", "gaussian-sum", allowed)
         return
