@@ -3,7 +3,7 @@
 from chain.block import Body, Header, block_id
 from chain.codec import encode
 from chain.ids import Hash
-from p2p.events import BodyArrived, Kind, PeerListens, Want
+from p2p.events import BodyArrived, Item, Kind, PeerListens, Verdict, Want
 from p2p.limits import MAX_PROPOSED_BODY, MAX_SMALL_BODY, PROPOSAL_VERSION, RATES, RELAY_VERSION
 from p2p.messages import BlockBody, EngineMessage, GetBodies, Head, NotFound, Quiet, SmallBody
 from p2p.smallbodies import make_small_body
@@ -122,6 +122,20 @@ def test_a_proposed_body_comes_unasked_up_to_its_limit() -> None:
     assert arrived(stage) == [(puppet.key.account, KEY)]
     puppet.say(SmallBody(KEY, Body(body.transactions + LARGE.transactions, ())))
     assert puppet.closed is not None
+
+
+def test_a_body_that_came_unasked_and_is_false_is_fetched_from_others() -> None:
+    """Who sent it is let go, and nobody waits for the block any longer than if nothing had come."""
+    stage = Stage()
+    liar, other = Puppet(stage, 1).greet(1, RELAY_VERSION), Puppet(stage, 2, KEYS[21]).greet(1, RELAY_VERSION)
+    liar.say(SmallBody(KEY, EMPTY))
+    stage.take(stage.network.want([Want(Kind.BODY, KEY)], stage.now))
+    assert arrived(stage) == [(liar.key.account, KEY)]
+    item = Item(Kind.BODY, KEY)
+    stage.take(stage.network.verdict(liar.key.account, Verdict.REJECT, "not its header's", stage.now, item))
+    stage.take(stage.network.want([Want(Kind.BODY, KEY)], stage.now))
+    assert liar.closed is not None
+    assert heard(other, GetBodies) == [GetBodies((KEY,))]
 
 
 # ── quiet ─────────────────────────────────────────────────────────────────────────────────────────────────────────
