@@ -101,4 +101,4 @@ def _is_well_within(values: Float64Vector, bound: float) -> bool:
     Only says what the exact comparison would say, too: coordinates round by 2**-9 at most (plans have 8
     fraction bits or more), √d of them by less than bound/4. Where machines differ here, their answers do not.
     """
-    return bool(np.dot(values, values) <= (0.5 * bound) ** 2 and values.size <= (bound * 2.0**7) ** 2)
+    return bool(np.square(values).sum() <= (0.5 * bound) ** 2 and values.size <= (bound * 2.0**7) ** 2)
