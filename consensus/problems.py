@@ -33,16 +33,22 @@ class ProblemCache:
         self._kept: OrderedDict[Hash, tuple[Problem, int]] = OrderedDict()
         self._bytes = 0
         self._lock = Lock()
+        self._last: tuple[Hash, Problem] | None = None
+        """The one used last: it stands at the end of the row."""
 
     def __len__(self) -> int:
         return len(self._kept)
 
     def get(self, view: StateView, plan: Hash) -> Problem:
         """Return the compiled problem of a plan on the chain; ``LookupError`` for one that is not."""
+        last = self._last
+        if last is not None and last[0] == plan:
+            return last[1]
         with self._lock:
             found = self._kept.get(plan)
             if found is not None:
                 self._kept.move_to_end(plan)
+                self._last = plan, found[0]
                 return found[0]
         document = need_bytes(view, document_key(plan))
         problem = compile_document(document)
@@ -50,6 +56,7 @@ class ProblemCache:
             if plan not in self._kept:
                 self._kept[plan] = problem, len(document)
                 self._bytes += len(document)
+            self._last = plan, problem
             while len(self._kept) > self._most or (self._bytes > self._most_bytes and len(self._kept) > 1):
                 self._bytes -= self._kept.popitem(last=False)[1][1]
         return problem

@@ -119,9 +119,10 @@ class UpdatePool:
         """Return all updates in the order they came."""
         return tuple(self._entries.values())
 
-    def add(self, attested: AttestedUpdate, height: Height) -> Intake:
-        """Take an update in, or only the attestations that are new with it."""
-        update, id = attested.update, attested.id
+    def add(self, attested: AttestedUpdate, height: Height, known_id: Hash | None = None) -> Intake:
+        """Take an update in, or only the attestations that are new with it. ``known_id``: its id, if that was found."""
+        id = attested.id if known_id is None else known_id
+        update = attested.update
         release = update.release
         held = self._by_task.get(release.task, {}).get(release.device)
         if held is None:

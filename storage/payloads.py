@@ -73,6 +73,8 @@ class PayloadFiles:
         return self.segments.has(id) or self._has_file(id)
 
     def _has_file(self, id: Hash) -> bool:
+        if not self._shards:
+            return False
         place = self._place(id)
         return os.path.dirname(place) in self._shards and os.path.exists(place)
 

@@ -144,7 +144,7 @@ class UpdateDesk:
         if attested.attestations:
             miners = [one for one in attested.attestations if get_miner(self._chain.view, one.miner) is not None]
             attested = AttestedUpdate(attested.update, tuple(miners))
-        intake = self._pool.add(attested, self._chain.height)
+        intake = self._pool.add(attested, self._chain.height, id)
         entry = self._pool.get(id)
         if entry is None:
             return intake
@@ -205,7 +205,7 @@ class UpdateDesk:
         own, self._own = self._own, []
         if own:
             turn.network(self._network.announce_updates(own, turn.now))
-        if own and self._own_queue:
+        if own and self._own_queue and turn.now >= self._own_from:
             self._own_from = Millis(turn.now + OWN_MS)
             turn.wake(self._own_from)
 
