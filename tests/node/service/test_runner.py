@@ -144,12 +144,12 @@ async def test_a_wake_brings_a_tick_when_its_time_has_come():
     """Not before; and a time that has passed comes at once."""
     desk = Desk(lambda event: [])
     runner = desk.runner
-    desk.core._answer = lambda event: [Wake(Millis(runner.now() + 50)), Wake(Millis(0))] if event == Started() else []
+    desk.core._answer = lambda event: [Wake(Millis(runner.now() + 500)), Wake(Millis(0))] if event == Started() else []
     began = runner.now()
     runner.deliver(Started())
     await until(lambda: len(desk.core.seen) == 3)
     assert desk.core.events()[1:] == [Tick(), Tick()]
-    assert desk.core.seen[1][1] < began + 50 <= desk.core.seen[2][1]
+    assert desk.core.seen[1][1] < began + 500 <= desk.core.seen[2][1]
 
 
 async def test_an_order_is_answered_by_its_own_reply():
