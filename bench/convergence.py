@@ -14,7 +14,7 @@ Rules of this file: what a run gives depends on the case, the method and its num
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import product
 from pathlib import Path
@@ -46,7 +46,8 @@ _DIVERGED: Final = 1e300
 class Case:
     """A learning problem: a plan without its method, the devices' rows, the test rows, the least loss there is.
 
-    ``batches`` are those that federated averaging tries besides all rows; ``pulls`` DANE's μ, ``passes`` its passes.
+    ``batches`` are those that federated averaging tries besides all rows, ``epochs`` its epochs; ``pulls`` DANE's μ,
+    ``passes`` its passes. ``starts``: where a method's search for a step begins, if not where all cases begin.
     """
 
     name: str
@@ -57,6 +58,8 @@ class Case:
     batches: tuple[int, ...] = (1, 10, 50)
     pulls: tuple[str, ...] = ("0", "0.01", "0.1")
     passes: tuple[int, ...] = (1, 4)
+    epochs: tuple[int, ...] = (1, 5)
+    starts: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def most_rows(self) -> int:
@@ -88,7 +91,8 @@ def specs(case: Case, method: str, step: float) -> list[AlgorithmSpec]:
         case "gd":
             return [FedAvg(length, 1, case.most_rows)]
         case "fedavg":
-            return [FedAvg(length, epochs, size) for epochs, size in product((1, 5), (*case.batches, case.most_rows))]
+            sizes = (*case.batches, case.most_rows)
+            return [FedAvg(length, epochs, size) for epochs, size in product(case.epochs, sizes)]
         case "dane":
             forms = product(case.pulls, case.passes)
             return [Dane(length, Number.of(1), Number.of(mu), passes) for mu, passes in forms]
