@@ -158,7 +158,7 @@ def test_a_plans_checks_are_told_in_words() -> None:
         plain, version=2, verification=with_fields(plain.verification, policies=policies, attestations=2)
     )
     assert describe_checks(plan) == {
-        "replay": {"source": "open", "attestations": 2, "dispute_blocks": 3, "deposit": 2_000_000},
+        "replay": {"source": "open", "epsilon": "0", "attestations": 2, "dispute_blocks": 3, "deposit": 2_000_000},
         "commit": {"blocks": 9},
         "pace": {"ratio": 20, "outliers": "refuse"},
     }

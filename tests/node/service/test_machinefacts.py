@@ -89,7 +89,7 @@ async def test_a_running_node_looks_at_its_machine_and_lets_old_rows_go(monkeypa
     logger = SimpleNamespace(info=tell, warning=tell)
     tasks = [
         asyncio.create_task(service._watch_machine(SimpleNamespace(deliver=heard.append))),
-        asyncio.create_task(service._expire(SimpleNamespace(expire=expire), logger)),
+        asyncio.create_task(service._expire(SimpleNamespace(expire=expire, older_by=0), logger)),
     ]
     await enough.wait()
     for task in tasks:
