@@ -47,10 +47,12 @@ class _Network:
         return []
 
 
-def run(peers: Collection[AccountId], body: Body) -> list[tuple[str, list[AccountId]]]:
+def run(
+    peers: Collection[AccountId], body: Body, members: Collection[AccountId] = (OWN, *VOTERS)
+) -> list[tuple[str, list[AccountId]]]:
     network = _Network(peers)
     listeners = Listeners(network, OWN)  # type: ignore[arg-type]
-    listeners.set = ValidatorSet(0, Hash(bytes(32)), tuple(Member(account, 10) for account in (OWN, *VOTERS)))
+    listeners.set = ValidatorSet(0, Hash(bytes(32)), tuple(Member(account, 10) for account in members))
     start, turn = HeadStart(network, listeners), Turn(Millis(0), JobTable())  # type: ignore[arg-type]
     start.bring(BlockMade(HEADER, body), turn)
     start.tell_followers(BlockMade(HEADER, body), turn)
@@ -73,3 +75,8 @@ def test_a_few_others_are_told_of_a_block_with_updates() -> None:
 def test_where_a_proposal_is_passed_on_by_everybody_nothing_goes_with_it(body: Body) -> None:
     """A leader that does not reach everyone who votes sends it to all; they ask for what they want."""
     assert run([*VOTERS[:2], *OTHERS], body) == []
+
+
+def test_who_votes_alone_gives_no_head_start() -> None:
+    """Its block is final as soon as it is made: what says so must not wait behind a proposal."""
+    assert run(OTHERS, BUSY, [OWN]) == []
