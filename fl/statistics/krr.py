@@ -22,6 +22,7 @@ from fl.plan.statistics import RandomisedResponse
 from fl.privacy.local.thresholds import ONE, draw_below, draw_events, stay_threshold
 from fl.privacy.randomness import RandomSource
 from fl.statistics.base import Codes, Question
+from fl.statistics.support import unbias, variance_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +58,11 @@ class RandomisedResponses:
 
     def estimate(self, question: Question, counters: Int64Vector, samples: int, codes: Codes) -> Float64Vector:
         """Return the unbiased estimates; ``codes`` are of values that the plan lists."""
-        truth, chance = self._chances()
-        return np.asarray((counters[codes] - samples * chance) / (truth - chance), np.float64)
+        return unbias(counters[codes], samples, *self._chances())
 
     def variance(self, codes_counts: Sequence[float], samples: int) -> Float64Vector:
         """Return (f·p*·(1 − p*) + (n − f)·q·(1 − q)) / (p* − q)²."""
-        truth, chance = self._chances()
-        counts = np.clip(np.asarray(codes_counts, np.float64), 0.0, samples)
-        spread = counts * truth * (1.0 - truth) + (samples - counts) * chance * (1.0 - chance)
-        return np.asarray(spread / (truth - chance) ** 2)
+        return variance_of(codes_counts, samples, *self._chances())
 
     def _chances(self) -> tuple[float, float]:
         stay = Fraction(self.stay, ONE)
