@@ -18,9 +18,9 @@ from node.jobs.results import BlockSealed, Cancelled, JobResult
 from node.jobs.specs import SealBlock
 from node.world import World
 
-_BURSTS_PER_SECOND: Final = 100
+_BURSTS_PER_SECOND: Final = 50
 """A limited search works so often a second."""
-_FORGIVEN_BURSTS: Final = 10
+_FORGIVEN_BURSTS: Final = 5
 """A search that was held up (a busy machine, a stopped process) makes up for so many bursts and no more."""
 _NAP_US: Final = 20_000
 """A thread that waits looks so often whether another has found the seal."""
