@@ -3,14 +3,12 @@
 Rules of this file: as in ``fl.plan.validate``, by way of which it is called.
 """
 
-from collections.abc import Callable, Iterator
 from typing import Final
 
 from fl.errors import Problem
+from fl.plan.checks import PlanRules, Problems
 from fl.plan.dimensions import replay_policy
 from fl.plan.schema import ByRegistrar, Plan
-
-Problems = Iterator[Problem]
 
 INSTALLED: Final = ("software",)
 """Kinds of statement that somebody can judge (``consensus.statements``)."""
@@ -46,7 +44,5 @@ def check_attestation(plan: Plan) -> Problems:
         yield Problem("attestation.type", "registrar", allowed)
 
 
-ATTESTATION_PLAN_RULES: Final[tuple[tuple[frozenset[str], Callable[[Plan], Problems]], ...]] = (
-    (frozenset({"attestation", "verification"}), check_attestation),
-)
+ATTESTATION_PLAN_RULES: Final[PlanRules] = ((frozenset({"attestation", "verification"}), check_attestation),)
 """Each rule with the sections it reads."""

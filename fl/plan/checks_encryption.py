@@ -7,11 +7,11 @@ Rules of this file: as in ``fl.plan.validate``, which calls it. What depends on 
 size of a cohort) is said by ``fl.secure``.
 """
 
-from collections.abc import Callable, Iterator
 from typing import Final
 
 from chain.fixedpoint import VALUE_MAX
 from fl.errors import Problem
+from fl.plan.checks import PlanRules, Problems, RecordRules
 from fl.plan.checks_whole import check_whole
 from fl.plan.dimensions import encryption_of, most_selected, phase_count
 from fl.plan.schema import (
@@ -26,7 +26,6 @@ from fl.plan.schema import (
 )
 from fl.secure.ranges import get_largest, is_weighted
 
-Problems = Iterator[Problem]
 MIN_COHORT: Final = 3
 """Fewest devices of a sum: of two, each knows the other's update once it knows the sum."""
 
@@ -97,8 +96,8 @@ def check_range(plan: Plan) -> Problems:
             yield Problem(f"verification.bounds.{name}", "", allowed)
 
 
-ENCRYPTION_RECORD_RULES: Final = ((Paillier, check_threshold), (PaillierOwn, check_threshold))
-ENCRYPTION_PLAN_RULES: Final[tuple[tuple[frozenset[str], Callable[[Plan], Problems]], ...]] = (
+ENCRYPTION_RECORD_RULES: Final[RecordRules] = ((Paillier, check_threshold), (PaillierOwn, check_threshold))
+ENCRYPTION_PLAN_RULES: Final[PlanRules] = (
     (frozenset({"aggregation", "deadlines"}), check_deadlines),
     (
         frozenset({"aggregation", "algorithm", "compression", "verification", "contribution"}),

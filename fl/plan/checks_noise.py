@@ -3,22 +3,18 @@
 Rules of this file: as in ``fl.plan.validate``, by way of ``fl.plan.checks_privacy``.
 """
 
-from collections.abc import Callable, Iterator
 from fractions import Fraction
 from math import isqrt
 from typing import Final
 
 from chain.fixedpoint import VALUE_MAX
 from fl.errors import Problem
+from fl.plan.checks import FIRST_WEIGHT, PlanRules, Problems
 from fl.plan.dimensions import encryption_of, most_selected, phase_count
 from fl.plan.schema import Gaussian, NoPrivacy, Plan, SummedGaussian
 from fl.privacy.scales import noise_bound
 from fl.privacy.sensitivity import bound_squared, bounds_of, ceiling, clips_rows, is_gradient_phase
 from fl.privacy.summed import LEAST_SIGMA, NOISE_TAIL, fits, is_summed, largest_weighted, shares_of
-
-Problems = Iterator[Problem]
-_FIRST_WEIGHT: Final = 8
-"""No weight of a new model is larger, as in ``fl.plan.validate``."""
 
 
 def check_clips(plan: Plan) -> Problems:
@@ -45,7 +41,7 @@ def check_noise_range(plan: Plan) -> Problems:
         is_gradient = is_gradient_phase(plan, phase)
         most = _longest(plan, phase)
         rounds = 1 if is_gradient else plan.stopping.rounds
-        if most * rounds + (_FIRST_WEIGHT << plan.fraction_bits) > VALUE_MAX:
+        if most * rounds + (FIRST_WEIGHT << plan.fraction_bits) > VALUE_MAX:
             what = "a gradient sum" if is_gradient else f"what {rounds} rounds move the model by"
             bits = (most * rounds).bit_length() - plan.fraction_bits
             allowed = (
@@ -125,7 +121,7 @@ def check_sum(plan: Plan) -> Problems:
 _READ: Final = frozenset(
     {"privacy", "verification", "participation", "stopping", "algorithm", "fraction_bits", "roles", "model"}
 )
-NOISE_PLAN_RULES: Final[tuple[tuple[frozenset[str], Callable[[Plan], Problems]], ...]] = (
+NOISE_PLAN_RULES: Final[PlanRules] = (
     (_READ, check_clips),
     (_READ | {"aggregation"}, check_noise_range),
     (_READ | {"aggregation"}, check_sum),

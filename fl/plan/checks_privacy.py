@@ -6,19 +6,17 @@ opened or published, no counts of rare features, no choice of coordinates that t
 Rules of this file: as in ``fl.plan.validate``, which calls it.
 """
 
-from collections.abc import Callable, Iterator
 from typing import Final
 
 from chain.ids import INT_MAX
 from fl.errors import Problem
+from fl.plan.checks import PlanRules, Problems, RecordRules
 from fl.plan.checks_noise import NOISE_PLAN_RULES
 from fl.plan.checks_whole import check_whole
 from fl.plan.dimensions import audit_policy, replay_policy
 from fl.plan.schema import Gaussian, Laplace, NoPrivacy, Pace, Plan, SummedGaussian, Timing
 from fl.plan.statistics import LocalReports
 from fl.privacy.charges import releases_of, worst_case
-
-Problems = Iterator[Problem]
 
 
 def check_gaussian(record: Gaussian | SummedGaussian, path: str) -> Problems:
@@ -76,12 +74,12 @@ def check_released(plan: Plan) -> Problems:
             yield Problem(f"verification.{policy.__struct_config__.tag}", "", allowed)
 
 
-PRIVACY_RECORD_RULES: Final = (
+PRIVACY_RECORD_RULES: Final[RecordRules] = (
     (Gaussian, check_gaussian),
     (SummedGaussian, check_gaussian),
     (Laplace, check_laplace),
 )
-PRIVACY_PLAN_RULES: Final[tuple[tuple[frozenset[str], Callable[[Plan], Problems]], ...]] = (
+PRIVACY_PLAN_RULES: Final[PlanRules] = (
     (frozenset({"privacy", "stopping", "participation", "algorithm"}), check_losses),
     (frozenset({"privacy", "algorithm", "compression", "verification"}), check_released),
     *NOISE_PLAN_RULES,

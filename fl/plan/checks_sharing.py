@@ -3,19 +3,17 @@
 Rules of this file: as in ``fl.plan.validate``, which calls it.
 """
 
-from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import Final
 
 from fl.errors import Problem
+from fl.plan.checks import PlanRules, Problems, RecordRules
 from fl.plan.dimensions import feature_count, randomised_policy
 from fl.plan.schema import ClassLabel, NoPrivacy, Plan, Replay, Role, Support
 from fl.privacy.local.recipe import MAX_CLASSES, MAX_COORDINATES
 from fl.privacy.local.thresholds import MAX_EPSILON
 
 LEAST_EPSILON: Final = Fraction(1, 1000)
-
-Problems = Iterator[Problem]
 
 
 def check_epsilon(record: Replay, path: str) -> Problems:
@@ -57,7 +55,7 @@ def find_unshared(role: Role, path: str) -> Problems:
         yield Problem(f"{path}.label.classes", str(len(role.label.classes)), allowed)
 
 
-SHARING_RECORD_RULES: Final = ((Replay, check_epsilon),)
-SHARING_PLAN_RULES: Final[tuple[tuple[frozenset[str], Callable[[Plan], Problems]], ...]] = (
+SHARING_RECORD_RULES: Final[RecordRules] = ((Replay, check_epsilon),)
+SHARING_PLAN_RULES: Final[PlanRules] = (
     (frozenset({"roles", "model", "verification", "privacy", "compression"}), check_shared_rows),
 )

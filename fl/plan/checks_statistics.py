@@ -5,11 +5,11 @@ Whoever else takes part, each row is hidden by its own device's draws: such a pl
 Rules of this file: as in ``fl.plan.validate``, which calls it.
 """
 
-from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import Final
 
 from fl.errors import Problem
+from fl.plan.checks import PlanRules, Problems, RecordRules
 from fl.plan.dimensions import counter_count
 from fl.plan.schema import Plan, StatisticsPlan
 from fl.plan.statistics import (
@@ -25,7 +25,6 @@ from fl.plan.statistics import (
     Statistic,
 )
 
-Problems = Iterator[Problem]
 LEAST_EPSILON: Final = Fraction(1, 1000)
 MAX_DRAWS: Final = 1 << 31
 """Random words that a device may draw, or values that it hashes: half a minute of a core."""
@@ -72,11 +71,9 @@ def check_counters(plan: Plan) -> Problems:
         yield Problem("participation.max_samples", str(most), allowed)
 
 
-STATISTICS_RECORD_RULES: Final = (
+STATISTICS_RECORD_RULES: Final[RecordRules] = (
     (Column, check_column),
     ((CountMeanSketch, HadamardCountMeanSketch, OptimalLocalHashing, RandomisedResponse), check_epsilon),
     (HadamardCountMeanSketch, check_width),
 )
-STATISTICS_PLAN_RULES: Final[tuple[tuple[frozenset[str], Callable[[Plan], Problems]], ...]] = (
-    (frozenset({"column", "statistic", "participation"}), check_counters),
-)
+STATISTICS_PLAN_RULES: Final[PlanRules] = ((frozenset({"column", "statistic", "participation"}), check_counters),)

@@ -20,6 +20,7 @@ from chain.codec import Record
 from chain.ids import ZERO_HASH
 from chain.number import Number
 from fl.errors import PlanError, Problem
+from fl.plan.checks import feature_path
 from fl.plan.fields import POLICY_KINDS, REQUIRED
 from fl.plan.read import BAD, Bad, Reader, allowed_by, fields_of, suggestion
 from fl.plan.schema import (
@@ -44,7 +45,7 @@ from fl.plan.schema import (
     Verification,
 )
 from fl.plan.statistics import Column, OptimalLocalHashing
-from fl.plan.validate import MAX_PROBLEMS, check_record, feature_path, plan_rules
+from fl.plan.validate import MAX_PROBLEMS, check_record, plan_rules
 
 MAX_TEXT: Final = 4 << 20
 """Longest TOML text that is looked at, in characters."""

@@ -14,10 +14,10 @@ from msgspec.structs import replace
 
 from chain.codec import Record
 from chain.number import Number
+from fl.plan.checks import tag_of
 from fl.plan.fields import NOTES, TAG_KEYS
 from fl.plan.read import allowed_by, fields_of
 from fl.plan.schema import LATER_SECTIONS, Feature, NumericFeature, Plan, Role, StatisticsPlan, Verification
-from fl.plan.validate import tag_of
 
 _WIDTH = 120
 _KINDS = {
