@@ -17,8 +17,8 @@ _DELTA: Final = 1e-5
 
 def describe_checks(plan: "Plan") -> dict[str, dict[str, int | str]]:
     """Return the numbers of the plan's checks by name, those it has."""
+    from fl.plan.checks import tag_of
     from fl.plan.schema import Commit, LeaveOneOut, Masked, Pace, Paillier, PaillierOwn, Replay, Shapley, StatisticsPlan
-    from fl.plan.validate import tag_of
     from fl.privacy.charges import is_private
 
     if isinstance(plan, StatisticsPlan):
