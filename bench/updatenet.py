@@ -43,7 +43,7 @@ from node.effects import CancelJob, Close, Dial, Effect, Halt, Send, StartJob
 from node.events import Connected, Event, JobDone, Received, Sent, Started, Tick
 from node.jobs.control import JobControl
 from node.jobs.run import run_job
-from node.jobs.specs import JobSpec, SealBlock
+from node.jobs.specs import BuildBlock, JobSpec, SealBlock
 from node.world import World
 from p2p.access import NetworkConfig
 from p2p.identity import make_certificate
@@ -252,6 +252,8 @@ class Node:
         self.cost: dict[str, int] = defaultdict(int)
         self.seals: dict[int, SealBlock] = {}
         self.received = 0
+        self.offered = 0
+        """Updates put before the jobs that build candidates, each time they were."""
 
     def spend(self, what: str, began: int) -> None:
         """Note what something took."""
@@ -345,4 +347,6 @@ class Town:
         began = thread_time_ns()
         result = run_job(spec, node.world, control)
         node.spend("job: " + str(spec.__struct_config__.tag), began)
+        if isinstance(spec, BuildBlock):
+            node.offered += len(spec.updates)
         self.give(node, JobDone(job, result))
