@@ -20,11 +20,10 @@ from typing import Any, ParamSpec, TypeVar, cast
 from fl.kernels.lean import hidden
 
 with hidden("scipy"):  # Numba looks for its BLAS, which no kernel uses and which takes 12 MB
+    from llvmlite.binding import add_symbol
     from numba import extending, njit, types
     from numba.core.caching import FunctionCache
-    from numba.core.registry import cpu_target
-
-    cpu_target.target_context.refresh()
+    from numba.core.runtime import _nrt_python  # type: ignore[attr-defined]
 
 __all__ = ["NotCompiledError", "cached_only", "extending", "inner", "kernel", "room_digest", "types"]
 
@@ -58,14 +57,33 @@ def cached_only() -> Iterator[None]:
         _may_compile.reset(token)
 
 
-class _RoomCache(FunctionCache):
-    """Numba's on-disk cache with this room's digest in its keys."""
+@cache
+def _link_runtime() -> None:
+    """Tell LLVM where the functions of Numba's runtime are which machine code calls."""
+    for name, address in _nrt_python.c_helpers.items():
+        add_symbol(name if name.startswith("_") else f"NRT_{name}", address)
 
-    def load_overload(self, sig: object, target_context: object) -> object:
-        found: object = super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]
-        if found is None and not _may_compile.get():
+
+class _RoomCache(FunctionCache):
+    """Numba's on-disk cache with this room's digest in its keys.
+
+    Numba makes its compiler ready before it looks into the cache: it loads what is known of every operation and type,
+    and compiles its own runtime, 35 MB. What is loaded needs the runtime's addresses alone; so here the compiler is
+    made ready when there is something to compile.
+    """
+
+    def load_overload(self, sig: object, target_context: Any) -> object:
+        """Return the kernel for these types from the disk, ``None`` if it must be compiled. ``NotCompiledError``."""
+        _link_runtime()
+        with self._guard_against_spurious_io_errors():
+            found: object = self._load_overload(sig, target_context)  # type: ignore[no-untyped-call]
+            if found is not None:
+                return found
+        if not _may_compile.get():
             raise NotCompiledError(self._name)
-        return found
+        with hidden("scipy"):
+            target_context.refresh()
+        return None
 
     def _index_key(self, sig: object, codegen: object) -> tuple[object, ...]:
         key: tuple[object, ...] = super()._index_key(sig, codegen)  # type: ignore[no-untyped-call]
