@@ -14,7 +14,8 @@ from chain.payload import PayloadRef
 from consensus.assignment import get_miner_order
 from consensus.auditing import find_audit_fault, get_verifier_order
 from consensus.records import Accounts, AuditReport, Miner, RoundState, UpdateAudit
-from consensus.state import MINERS_KEY, miner_key, put_record
+from consensus.state import put_record
+from consensus.statekeys import MINERS_KEY, miner_key
 from consensus.view import EmptyView, Overlay
 from fl.plan.schema import Audit
 from fl.task import Task, draw

@@ -37,7 +37,7 @@ from consensus.first import genesis_block
 from consensus.headertree import HeaderTree, Outcome
 from consensus.pos.vouched import find_vouched
 from consensus.signatures import SignatureCache
-from consensus.state import STATE_PREFIX
+from consensus.statekeys import STATE_PREFIX
 from consensus.treeupdate import compute_update
 from consensus.view import EmptyView
 from storage.leveldb import LevelChainStore

@@ -12,7 +12,8 @@ from hashlib import sha256
 from chain.genesis import Rules
 from chain.ids import AccountId
 from consensus.records import Miner, RoundState
-from consensus.state import get_miners, miner_key, need_record
+from consensus.state import get_miners, need_record
+from consensus.statekeys import miner_key
 from consensus.view import StateView
 from fl.task import Task, draw
 

@@ -9,7 +9,7 @@ from chain.codec import Record, decode
 from chain.ids import Amount
 from consensus.records import Account, Dispute, Miner, PlanEntry, Supply
 from consensus.staking.records import Unbonding, Validator
-from consensus.state import SUPPLY_KEY
+from consensus.statekeys import SUPPLY_KEY
 
 
 class Audit(Record):

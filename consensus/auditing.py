@@ -20,7 +20,8 @@ from chain.ids import ZERO_HASH, AccountId, Hash
 from consensus.assignment import get_eligible_count
 from consensus.problems import get_problem
 from consensus.records import Miner, RevealedUpdate, RoundState, UpdateAudit
-from consensus.state import get_audit, get_miners, get_revealed, get_seat, miner_key, need_record
+from consensus.state import get_audit, get_miners, get_revealed, get_seat, need_record
+from consensus.statekeys import miner_key
 from consensus.view import StateView
 from fl.audit.challenge import draw_segments, is_audited
 from fl.plan.dimensions import audit_policy

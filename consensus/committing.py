@@ -19,15 +19,8 @@ from chain.ids import AccountId, Hash
 from chain.update import LocalUpdate
 from consensus.problems import get_problem
 from consensus.records import Commitment, KnownVector, KnownVectors, RoundState
-from consensus.state import (
-    get_commitment,
-    get_committed_count,
-    get_revealed,
-    get_selected,
-    get_vectors,
-    put_record,
-    vectors_key,
-)
+from consensus.state import get_commitment, get_committed_count, get_revealed, get_selected, get_vectors, put_record
+from consensus.statekeys import vectors_key
 from consensus.view import Overlay, StateView
 from fl.plan.dimensions import commit_policy
 from fl.steps import step_table

@@ -20,7 +20,8 @@ from consensus.records import (
     RoundState,
 )
 from consensus.rewards import compute_capped_split, compute_split, get_contribution_weight, get_device_weight
-from consensus.state import contribution_key, need_record, put_record
+from consensus.state import need_record, put_record
+from consensus.statekeys import contribution_key
 from consensus.view import StateView
 from fl.algorithms.base import Settled
 from fl.contribution import Rank, judge_contributions

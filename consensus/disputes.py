@@ -17,15 +17,8 @@ from chain.ids import ZERO_HASH, AccountId, Hash
 from consensus.fees import get_replay_fee
 from consensus.problems import get_problem
 from consensus.records import PlanEntry, RevealedUpdate, RoundState
-from consensus.state import (
-    get_dispute,
-    get_record,
-    get_revealed,
-    get_vouched,
-    number_key,
-    revealed_key,
-    vouched_key,
-)
+from consensus.state import get_dispute, get_record, get_revealed, get_vouched
+from consensus.statekeys import number_key, revealed_key, vouched_key
 from consensus.view import Overlay, StateView
 from fl.plan.dimensions import replay_policy
 from fl.plan.schema import Replay

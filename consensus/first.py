@@ -7,7 +7,8 @@ from chain.ids import INT_MAX, ZERO_HASH, AccountId, Amount, Height
 from consensus.context import Execution
 from consensus.records import Account, Supply
 from consensus.staking.first import put_first_stake
-from consensus.state import GENESIS_KEY, SUPPLY_KEY, account_key, put_record
+from consensus.state import put_record
+from consensus.statekeys import GENESIS_KEY, SUPPLY_KEY, account_key
 from consensus.treeupdate import compute_update
 from consensus.view import EmptyView, Overlay, join_deltas
 

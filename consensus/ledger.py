@@ -21,19 +21,8 @@ from consensus.records import Account, Dispute, Funds, Miner, PlanEntry, Supply
 from consensus.signatures import SignatureCache
 from consensus.staking.records import Unbonding, Validator
 from consensus.staking.state import BURNED_KEY, get_burned, get_unbonding, get_validator, unbonding_key, validator_key
-from consensus.state import (
-    SUPPLY_KEY,
-    account_key,
-    dispute_key,
-    get_account,
-    get_dispute,
-    get_miner,
-    get_plan,
-    get_supply,
-    miner_key,
-    plan_key,
-    put_record,
-)
+from consensus.state import get_account, get_dispute, get_miner, get_plan, get_supply, put_record
+from consensus.statekeys import SUPPLY_KEY, account_key, dispute_key, miner_key, plan_key
 from consensus.view import Overlay, PayloadView, StateView, has_payload
 
 

@@ -9,7 +9,8 @@ from functools import lru_cache
 from threading import Lock
 
 from chain.ids import Hash
-from consensus.state import document_key, need_bytes
+from consensus.state import need_bytes
+from consensus.statekeys import document_key
 from consensus.view import StateView
 from fl.plan.schema import decode_plan
 from fl.problem import Problem, compile_problem

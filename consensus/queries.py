@@ -15,8 +15,6 @@ from consensus.problems import get_problem
 from consensus.records import Account, Device, Enrolment, Miner, PlanEntry, RoundRecord, RoundState, Supply
 from consensus.rules.openings import get_chunk
 from consensus.state import (
-    carry_key,
-    document_key,
     get_account,
     get_audit,
     get_contributions,
@@ -34,12 +32,10 @@ from consensus.state import (
     get_selected,
     get_shared,
     get_supply,
-    model_key,
     need_bytes,
     need_record,
-    plan_at_key,
-    plan_key,
 )
+from consensus.statekeys import carry_key, document_key, model_key, plan_at_key, plan_key
 from consensus.view import StateView
 from fl.plan.dimensions import audit_policy, holdout_policy, replay_policy
 from fl.plan.schema import Plan, decode_plan

@@ -5,7 +5,7 @@ adds them up. Everything of a plan that grows with its devices stands under a ke
 one update changes a few small records. Amounts are in the smallest coin unit, heights in blocks, privacy loss
 in micro-zCDP.
 
-Rules of this file: shapes only. Which keys hold them is ``consensus.state``'s, what may happen to them
+Rules of this file: shapes only. Which keys hold them is ``consensus.statekeys``', what may happen to them
 ``consensus.rules``'.
 """
 

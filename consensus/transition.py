@@ -29,7 +29,8 @@ from consensus.rules.transactions import check_form, check_nonce, run_transactio
 from consensus.rules.updates import check_release, expect_keys, run_update
 from consensus.signatures import SignatureCache
 from consensus.staking.clock import tick_stake
-from consensus.state import account_key, get_account
+from consensus.state import get_account
+from consensus.statekeys import account_key
 from consensus.treeupdate import compute_update
 from consensus.view import EmptyView, PayloadView, StateView, join_deltas
 

@@ -1,6 +1,6 @@
 """Views of the state, overlays that write over them, and the deltas that blocks leave.
 
-One key space holds everything a block changes: ``b"s/…"`` are state values (``consensus.state``), ``b"t/…"``
+One key space holds everything a block changes: ``b"s/…"`` are state values (``consensus.statekeys``), ``b"t/…"``
 nodes of the authenticated tree over them (``consensus.tree``), so that one batch on disk writes both.
 
 Rules of this file: it knows keys and bytes, not what they mean. A view is read by key and never iterated:

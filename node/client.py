@@ -221,7 +221,7 @@ class Client(RpcConnection):
         return await self.get(MempoolView, "mempool.get", limit=limit)
 
     async def state_proof(self, key: bytes) -> ProofView:
-        """Return what stands under a state key (``consensus.state``), with its proof."""
+        """Return what stands under a state key (``consensus.statekeys``), with its proof."""
         return await self.get(ProofView, "state.proof", key=key.hex())
 
     async def supply(self) -> SupplyView:

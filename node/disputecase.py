@@ -11,18 +11,12 @@ from chain.transaction import DisputeUpdate
 from consensus.disputes import get_dispute_price, get_dispute_proof, is_before_disputes, takes_disputes
 from consensus.problems import get_problem
 from consensus.records import Enrolment, PlanEntry, RevealedUpdate, RoundState
-from consensus.state import (
+from consensus.state import get_dispute, get_enrolment, get_plan, get_revealed, get_round, get_seat, get_shared
+from consensus.statekeys import (
     carry_key,
     dispute_key,
     document_key,
     enrolment_key,
-    get_dispute,
-    get_enrolment,
-    get_plan,
-    get_revealed,
-    get_round,
-    get_seat,
-    get_shared,
     model_key,
     plan_key,
     revealed_key,

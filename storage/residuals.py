@@ -1,9 +1,9 @@
 """What a device keeps of its updates from round to round, where a plan sends the largest coordinates alone.
 
 It lies with the device's data, a file for each release: what the device keeps *if that release settles*. Which one did,
-the chain says (``consensus.state.settled_key``), so after a restart, a fork or a lost round the device goes on from the
-residual that belongs to the history it sees, and never says anything twice. A file is on disk before its release is
-journalled.
+the chain says (``consensus.statekeys.settled_key``), so after a restart, a fork or a lost round the device goes on from
+the residual that belongs to the history it sees, and never says anything twice. A file is on disk before its release
+is journalled.
 
 Of one plan and device the file of the release that settled last stays, the newest, and ``SPARE`` others for a chain
 that changes its mind. A device whose file is gone goes on without it: it loses what it had not sent yet, nobody else

@@ -15,7 +15,8 @@ from consensus.ledger import Ledger
 from consensus.problems import get_problem
 from consensus.records import Funds, PlanEntry, Status
 from consensus.rounds.queue import leave_active
-from consensus.state import (
+from consensus.state import get_round, get_selected
+from consensus.statekeys import (
     audit_key,
     carry_key,
     commitment_key,
@@ -23,8 +24,6 @@ from consensus.state import (
     decryption_key,
     decryptions_key,
     first_key,
-    get_round,
-    get_selected,
     mask_key,
     masks_key,
     opening_key,

@@ -15,19 +15,15 @@ from consensus.problems import get_problem
 from consensus.records import DisputePlace, DisputeQueue, RevealedUpdate, RoundState
 from consensus.rules.disputes import conclude
 from consensus.state import (
-    DISPUTES_KEY,
-    carry_key,
     get_dispute,
     get_enrolment,
     get_shared,
     get_waiting_disputes,
-    model_key,
     need_bytes,
     need_record,
     put_record,
-    revealed_key,
-    round_key,
 )
+from consensus.statekeys import DISPUTES_KEY, carry_key, model_key, revealed_key, round_key
 from fl.plan.dimensions import replay_work
 from fl.shared import repeat_training
 

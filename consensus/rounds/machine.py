@@ -49,10 +49,9 @@ from consensus.state import (
     get_round,
     get_waiting_disputes,
     need_record,
-    plan_key,
     put_record,
-    round_key,
 )
+from consensus.statekeys import plan_key, round_key
 from fl.plan.dimensions import STEP_WORK, audit_policy, encryption_of, opening_work, settle_work
 from fl.steps import PhaseSteps, step_table
 

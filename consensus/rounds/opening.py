@@ -13,15 +13,13 @@ from consensus.records import Accounts, Enrolment, PlanEntry, RoundProgress, Rou
 from consensus.rounds.closing import clear_task
 from consensus.rounds.queue import put_due
 from consensus.rounds.selection import draw_numbers, get_selected_digest
-from consensus.state import (
+from consensus.state import need_bytes, need_record, put_record
+from consensus.statekeys import (
     carry_key,
     enrolled_key,
     enrolment_key,
     model_key,
-    need_bytes,
-    need_record,
     progress_key,
-    put_record,
     round_key,
     seat_key,
     selected_key,

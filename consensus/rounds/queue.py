@@ -10,18 +10,8 @@ from msgspec.structs import replace
 
 from chain.ids import ZERO_HASH, Hash, Height
 from consensus.ledger import Ledger
-from consensus.state import (
-    READY_KEY,
-    Ids,
-    active_key,
-    due_at_key,
-    due_key,
-    get_link,
-    get_ready,
-    need_bytes,
-    number_key,
-    put_record,
-)
+from consensus.state import Ids, get_link, get_ready, need_bytes, put_record
+from consensus.statekeys import READY_KEY, active_key, due_at_key, due_key, number_key
 
 
 def enter_active(ledger: Ledger, plan: Hash) -> None:

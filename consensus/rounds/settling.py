@@ -43,19 +43,8 @@ from consensus.rewards import (
     compute_split,
     get_miner_weight,
 )
-from consensus.state import (
-    carry_key,
-    first_key,
-    get_opening,
-    get_revealed,
-    history_key,
-    model_key,
-    need_bytes,
-    need_record,
-    progress_key,
-    put_record,
-    settled_key,
-)
+from consensus.state import get_opening, get_revealed, need_bytes, need_record, put_record
+from consensus.statekeys import carry_key, first_key, history_key, model_key, progress_key, settled_key
 from consensus.view import PayloadView
 from fl.algorithms.base import Contribution, PhaseOutcome, Settled
 from fl.envelope import read_contribution

@@ -11,7 +11,8 @@ from consensus.records import Accounts, Device, Miner
 from consensus.rules.staking import use_permit
 from consensus.staking.unbonding import check_room, start_unbonding
 from consensus.stamps import is_stamp
-from consensus.state import MINERS_KEY, device_key, get_device, get_miner, get_miners, get_vouched, put_record
+from consensus.state import get_device, get_miner, get_miners, get_vouched, put_record
+from consensus.statekeys import MINERS_KEY, device_key
 
 NOBODY = AccountId(ZERO_HASH)
 """No key has this account: coins sent there would be lost by mistake, not by will."""

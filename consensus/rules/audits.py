@@ -13,7 +13,8 @@ from consensus.events import AuditOpened, AuditReported
 from consensus.ledger import Ledger, take_funds
 from consensus.records import AuditReport, PlanEntry, RoundState, UpdateAudit
 from consensus.rules.common import check_payload_size, need_plan
-from consensus.state import audit_key, get_audit, get_round, get_seat, need_record, plan_key, put_record
+from consensus.state import get_audit, get_round, get_seat, need_record, put_record
+from consensus.statekeys import audit_key, plan_key
 
 _OPEN: Final = ("plan.open_audit.plan", "plan.open_audit.step", "plan.open_audit.device")
 _REPORT: Final = ("plan.report_audit.plan", "plan.report_audit.step", "plan.report_audit.device")

@@ -11,16 +11,8 @@ from consensus.events import UpdateCommitted
 from consensus.ledger import Ledger, take_funds
 from consensus.records import Commitment, PlanEntry, RoundState
 from consensus.rules.common import need_plan
-from consensus.state import (
-    commitment_key,
-    committed_key,
-    get_commitment,
-    get_committed_count,
-    get_round,
-    get_seat,
-    number_key,
-    put_record,
-)
+from consensus.state import get_commitment, get_committed_count, get_round, get_seat, put_record
+from consensus.statekeys import commitment_key, committed_key, number_key
 from consensus.view import Overlay, StateView
 
 

@@ -19,8 +19,6 @@ from consensus.ledger import Ledger
 from consensus.records import Accounts, Dispute, DisputePlace, DisputeQueue, RevealedUpdate
 from consensus.rules.common import need_plan
 from consensus.state import (
-    DISPUTES_KEY,
-    MINERS_KEY,
     get_dispute,
     get_miner,
     get_miners,
@@ -30,6 +28,7 @@ from consensus.state import (
     get_waiting_disputes,
     put_record,
 )
+from consensus.statekeys import DISPUTES_KEY, MINERS_KEY
 
 SLASHED_PARTS: Final = (1, 2)
 """Part of its bond that a miner loses for an update it attested falsely."""

@@ -22,8 +22,6 @@ from consensus.problems import get_problem
 from consensus.records import Decryption, PlanEntry, RoundState, SharedMask
 from consensus.rules.common import check_payload_size, need_plan
 from consensus.state import (
-    decryption_key,
-    decryptions_key,
     get_decryption,
     get_decryption_count,
     get_mask,
@@ -31,11 +29,9 @@ from consensus.state import (
     get_round,
     get_seat,
     get_selected,
-    mask_key,
-    masks_key,
-    number_key,
     put_record,
 )
+from consensus.statekeys import decryption_key, decryptions_key, mask_key, masks_key, number_key
 from consensus.view import StateView
 from fl.problem import Problem
 from fl.secure.base import Cohort, get_shared_name

@@ -14,7 +14,8 @@ from consensus.problems import get_problem
 from consensus.records import Enrolment
 from consensus.rules.common import check_payload_size, need_plan
 from consensus.rules.privacy import reserve
-from consensus.state import enrolled_key, enrolment_key, get_device, get_enrolment, put_record, shared_key
+from consensus.state import get_device, get_enrolment, put_record
+from consensus.statekeys import enrolled_key, enrolment_key, shared_key
 from consensus.statements import find_statement_fault
 from fl.errors import PayloadError
 from fl.plan.dimensions import replay_policy

@@ -8,7 +8,8 @@ from consensus.ledger import Ledger
 from consensus.problems import get_problem
 from consensus.records import Opening, RoundState
 from consensus.rules.common import check_payload_size, need_plan
-from consensus.state import get_opening, get_round, opening_key, put_record
+from consensus.state import get_opening, get_round, put_record
+from consensus.statekeys import opening_key
 from fl.errors import PayloadError
 from fl.holdout import check_opening, chunk_of, decode_chunk
 from fl.plan.dimensions import holdout_policy

@@ -18,16 +18,8 @@ from consensus.records import Funds, PlanEntry
 from consensus.rounds.closing import cancel_plan
 from consensus.rounds.queue import enter_active, put_due
 from consensus.rules.common import need_plan
-from consensus.state import (
-    PLANS_KEY,
-    document_key,
-    get_active,
-    get_plan,
-    get_plan_count,
-    model_key,
-    number_key,
-    plan_at_key,
-)
+from consensus.state import get_active, get_plan, get_plan_count
+from consensus.statekeys import PLANS_KEY, document_key, model_key, number_key, plan_at_key
 from consensus.view import StateView
 from fl.envelope import largest_payload
 from fl.errors import FLError

@@ -17,17 +17,8 @@ from consensus.events import BudgetLowered
 from consensus.ledger import Ledger
 from consensus.privacy import find_join_lack, find_lack, find_overspending, get_reservations, total_after
 from consensus.records import Device, PrivacyAccount, PrivacyCharged, Reservation
-from consensus.state import (
-    charge_key,
-    device_key,
-    get_device,
-    get_privacy,
-    get_published_loss,
-    need_record,
-    privacy_key,
-    published_key,
-    put_record,
-)
+from consensus.state import get_device, get_privacy, get_published_loss, need_record, put_record
+from consensus.statekeys import charge_key, device_key, privacy_key, published_key
 from consensus.view import StateView
 from fl.plan.schema import LEARNING_RULES, Plan
 from fl.privacy.charges import Charge, is_bounded, is_private, join_charge, phase_charge, worst_case

@@ -25,19 +25,8 @@ from consensus.rules.common import check_payload_size, need_plan
 from consensus.rules.encryption import check_shared
 from consensus.rules.privacy import charge_update, check_privacy
 from consensus.signatures import SignatureCache
-from consensus.state import (
-    device_key,
-    enrolment_key,
-    get_enrolment,
-    get_revealed,
-    get_round,
-    get_seat,
-    privacy_key,
-    put_record,
-    revealed_key,
-    round_key,
-    seat_key,
-)
+from consensus.state import get_enrolment, get_revealed, get_round, get_seat, put_record
+from consensus.statekeys import device_key, enrolment_key, privacy_key, revealed_key, round_key, seat_key
 from consensus.view import StateView
 from fl.algorithms.base import Contribution
 from fl.envelope import read_release

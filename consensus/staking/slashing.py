@@ -27,7 +27,8 @@ from consensus.staking.state import (
     offences_key,
     read_number,
 )
-from consensus.state import number_key, put_record
+from consensus.state import put_record
+from consensus.statekeys import number_key
 from consensus.view import StateView
 
 DOMAIN_OFFENCE: Final = b"fedchain/pos-offence"

@@ -19,7 +19,8 @@ from chain.ids import AccountId, Hash
 from consensus.pos.validators import ValidatorSet
 from consensus.records import Accounts
 from consensus.staking.records import PunishedOffence, Unbonding, Validator
-from consensus.state import get_record, need_record, number_key
+from consensus.state import get_record, need_record
+from consensus.statekeys import number_key
 from consensus.view import StateView
 
 VALIDATORS_KEY: Final = b"s/validators"

@@ -14,7 +14,8 @@ from consensus.events import UnbondingPaid, UnbondingStarted
 from consensus.ledger import Ledger
 from consensus.staking.records import Leaving, Purpose, Unbonding
 from consensus.staking.state import get_unbonding, get_validator, read_number, unbonding_at_key, unbonding_due_key
-from consensus.state import need_bytes, number_key
+from consensus.state import need_bytes
+from consensus.statekeys import number_key
 
 MAX_LEAVING: Final = 32
 """Payments to one account that its own transactions can have on their way at a time."""

@@ -12,7 +12,7 @@ from typing import Final
 
 from chain.ids import ZERO_HASH, Hash
 from chain.transaction import MAX_PLAN_BYTES
-from consensus.state import carry_key, document_key, model_key
+from consensus.statekeys import carry_key, document_key, model_key
 from fl.plan.dimensions import parameter_count
 from fl.plan.schema import decode_plan
 from node.light.proven import ProvenState

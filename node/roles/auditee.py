@@ -12,7 +12,8 @@ from chain.transaction import OpenAudit
 from consensus.auditing import get_asked, get_readers, is_asked_to_open
 from consensus.queries import get_open_task
 from consensus.records import RoundState
-from consensus.state import document_key, get_active, get_enrolment, get_revealed, get_round, get_seat, need_bytes
+from consensus.state import get_active, get_enrolment, get_revealed, get_round, get_seat, need_bytes
+from consensus.statekeys import document_key
 from node.core.messages import OwnTransaction, PayloadStored
 from node.core.turn import Turn
 from node.jobs.results import Declined, JobResult, SegmentsOpened

@@ -11,16 +11,8 @@ from chain.transaction import ReportAudit
 from consensus.auditing import decide, get_asked, get_audited, get_verifiers, is_in_audit, need_policy
 from consensus.queries import get_open_task
 from consensus.records import RevealedUpdate, RoundState, UpdateAudit
-from consensus.state import (
-    document_key,
-    get_active,
-    get_audit,
-    get_enrolment,
-    get_first_payload,
-    get_miner,
-    get_round,
-    need_bytes,
-)
+from consensus.state import get_active, get_audit, get_enrolment, get_first_payload, get_miner, get_round, need_bytes
+from consensus.statekeys import document_key
 from node.core.messages import OwnTransaction
 from node.core.turn import Turn
 from node.jobs.results import JobResult, OpeningVerified

@@ -25,7 +25,6 @@ from consensus.queries import get_open_task, takes_updates
 from consensus.records import PlanEntry, RoundState
 from consensus.staking.state import get_permit
 from consensus.state import (
-    document_key,
     get_active,
     get_commitment,
     get_device,
@@ -39,6 +38,7 @@ from consensus.state import (
     get_shared,
     need_bytes,
 )
+from consensus.statekeys import document_key
 from fl.errors import DataError
 from fl.plan.dimensions import audit_policy, keeps_residual, randomised_policy, replay_policy
 from fl.plan.schema import LEARNING_RULES, Masked, Plan

@@ -19,16 +19,8 @@ from consensus.problems import compile_document, get_problem
 from consensus.queries import get_model
 from consensus.records import PlanEntry, RoundState
 from consensus.staking.state import get_permit
-from consensus.state import (
-    carry_key,
-    document_key,
-    get_active,
-    get_committed_count,
-    get_plan,
-    get_round,
-    get_selected,
-    need_bytes,
-)
+from consensus.state import get_active, get_committed_count, get_plan, get_round, get_selected, need_bytes
+from consensus.statekeys import carry_key, document_key
 from fl.plan.dimensions import keeps_residual
 from fl.plan.schema import Plan
 from node.core.config import FleetConfig

@@ -26,16 +26,8 @@ from consensus.encryption import (
 )
 from consensus.problems import get_problem
 from consensus.records import RoundState
-from consensus.state import (
-    document_key,
-    get_active,
-    get_decryption,
-    get_mask,
-    get_round,
-    get_seat,
-    get_selected,
-    need_bytes,
-)
+from consensus.state import get_active, get_decryption, get_mask, get_round, get_seat, get_selected, need_bytes
+from consensus.statekeys import document_key
 from fl.plan.dimensions import encryption_of
 from fl.secure.registry import scheme_of
 from node.core.messages import OwnTransaction, PayloadStored

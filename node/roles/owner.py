@@ -7,7 +7,8 @@ from chain.payload import PayloadRef
 from chain.transaction import OpenHoldout
 from consensus.problems import compile_document
 from consensus.queries import expected_opening
-from consensus.state import document_key, get_active, get_plan, get_round, need_bytes
+from consensus.state import get_active, get_plan, get_round, need_bytes
+from consensus.statekeys import document_key
 from node.core.messages import FinalMoved, HeadChanged, OwnTransaction, PayloadStored, StateChanged
 from node.core.turn import Turn
 from node.events import Shutdown, Started

@@ -10,7 +10,8 @@ from typing import Final
 
 from chain.ids import AccountId, Hash
 from consensus.queries import get_open_task
-from consensus.state import document_key, get_enrolment, get_round, get_shared, need_bytes
+from consensus.state import get_enrolment, get_round, get_shared, need_bytes
+from consensus.statekeys import document_key
 from node.core.messages import HeadChanged, UpdateRepeated
 from node.core.turn import Turn
 from node.events import Shutdown

@@ -13,7 +13,8 @@ from consensus.errors import Invalid
 from consensus.privacy import get_charges
 from consensus.queries import get_open_task
 from consensus.rules.plans import check_document
-from consensus.state import get_privacy, model_key
+from consensus.state import get_privacy
+from consensus.statekeys import model_key
 from fl.algorithms.count import report_rows
 from fl.dataset import DenseData
 from fl.envelope import read_contribution

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import get_args
 
 from chain.transaction import Body
-from consensus import state
+from consensus import statekeys
 from consensus.staking import state as staking_state
 
 ROOT = Path(__file__).parents[2]
@@ -29,8 +29,8 @@ def test_the_page_names_every_rule():
 
 
 def test_the_page_names_every_key():
-    """The table of keys is that of consensus.state."""
+    """The table of keys is that of consensus.statekeys."""
     told = set(re.findall(r"`(s/[a-z_]+)", PAGE))
-    sources = [Path(module.__file__ or "").read_text(encoding="utf-8") for module in (state, staking_state)]
+    sources = [Path(module.__file__ or "").read_text(encoding="utf-8") for module in (statekeys, staking_state)]
     there = {key for source in sources for key in re.findall(r'b"(s/[a-z_]+)', source)}
     assert told == there

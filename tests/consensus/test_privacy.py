@@ -12,7 +12,8 @@ from consensus.records import Reservation
 from consensus.rules import privacy as rules
 from consensus.rules.plans import check_document
 from consensus.rules.privacy import LOWER_BLOCKS, MAX_RESERVATIONS
-from consensus.state import get_enrolment, get_privacy, privacy_key, put_record
+from consensus.state import get_enrolment, get_privacy, put_record
+from consensus.statekeys import privacy_key
 from consensus.transition import check_transaction, execute, fill
 from consensus.view import Overlay
 from fl.plan.schema import Plan, encode_plan

@@ -4,7 +4,7 @@ import pytest
 
 from chain.hashing import content_id
 from consensus.problems import ProblemCache
-from consensus.state import document_key
+from consensus.statekeys import document_key
 from fl.plan.schema import encode_plan, plan_id
 from tests.consensus.harness import make_plan
 

@@ -31,7 +31,7 @@ from consensus.queries import (
 from consensus.rounds import machine, queue
 from consensus.rounds.selection import draw_numbers, get_selected_digest
 from consensus.signatures import SignatureCache
-from consensus.state import READY_KEY
+from consensus.statekeys import READY_KEY
 from consensus.transition import check_transaction, execute, fill
 from fl.plan.dimensions import opening_work, settle_work
 from fl.plan.schema import FedAvg, plan_id

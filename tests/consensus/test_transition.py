@@ -20,7 +20,7 @@ from consensus.context import BlockContext
 from consensus.errors import BodyMismatch, ConsensusError, Invalid, MissingPayload, StateMismatch
 from consensus.queries import get_plan, get_supply
 from consensus.records import Account
-from consensus.state import account_key
+from consensus.statekeys import account_key
 from consensus.transition import apply, execute, fill, genesis_block, genesis_execution, make_header
 from consensus.tree import EMPTY_ROOT, get_root, prove, verify_state_proof
 from consensus.treeupdate import update

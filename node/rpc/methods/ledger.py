@@ -11,7 +11,7 @@ from chain.ids import Hash, Height
 from chain.transaction import Body, SignedTransaction
 from consensus.events import LedgerEvent
 from consensus.queries import get_account, get_device, get_miner, get_supply
-from consensus.state import STATE_PREFIX, account_key
+from consensus.statekeys import STATE_PREFIX, account_key
 from consensus.tree import prove
 from node.events import SubmitBody, SubmitTransaction
 from node.rpc.doors import NodeDoors, Reader
@@ -78,7 +78,7 @@ def _prove(reader: Reader, key: bytes) -> ProofView:
 async def _state_proof(doors: NodeDoors, params: ProofParams) -> ProofView:
     key = bytes.fromhex(params.key)
     if not key.startswith(STATE_PREFIX):
-        raise RpcError(INVALID_PARAMS, f"state keys begin with {STATE_PREFIX.hex()}", "consensus.state lists them")
+        raise RpcError(INVALID_PARAMS, f"state keys begin with {STATE_PREFIX.hex()}", "consensus.statekeys lists them")
     return await doors.read(lambda reader: _prove(reader, key))
 
 

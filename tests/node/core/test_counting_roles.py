@@ -11,7 +11,8 @@ from chain.ids import AccountId, Hash
 from consensus.privacy import get_charges
 from consensus.problems import get_problem
 from consensus.queries import get_history, list_plans
-from consensus.state import model_key, need_bytes
+from consensus.state import need_bytes
+from consensus.statekeys import model_key
 from fl.plan.schema import StatisticsPlan
 from fl.privacy.charges import phase_charge
 from fl.statistics.estimates import estimate_values

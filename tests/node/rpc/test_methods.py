@@ -22,7 +22,7 @@ from chain.ids import Amount, Hash
 from chain.keys import KeyPair
 from chain.transaction import SignedTransaction, Transfer
 from consensus.records import Account
-from consensus.state import account_key
+from consensus.statekeys import account_key
 from consensus.tree import StateProof, verify_state_proof
 from node.client import (
     BadCall,

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from chain.codec import encode
 from chain.ids import Height
 from consensus.records import Device, PrivacyAccount
-from consensus.state import device_key, privacy_key
+from consensus.statekeys import device_key, privacy_key
 from node.simulator.budgets import BudgetWatch
 from node.simulator.byzantine.overspending import Overspending
 from node.simulator.settings import CRASH, ENGINES, PARTITION, SimulationSettings
