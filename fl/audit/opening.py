@@ -20,7 +20,7 @@ from chain.codec import Record, decode, encode
 from chain.errors import CodecError
 from chain.hashing import digest
 from chain.ids import Hash, HashField, Natural
-from chain.merkle import MerkleTree, is_included
+from chain.merkle import Inclusions, MerkleTree
 from fl.audit.rows import Blocks, CommittedRows, decode_blocks, row_salt
 from fl.audit.trace import AuditedTraining
 from fl.dataset import Dataset, SparseData
@@ -143,12 +143,14 @@ def find_fault(
         if [segment.number for segment in shown.segments] != list(asked):
             return f"segments {list(asked)} were asked for; {[segment.number for segment in shown.segments]} are open"
         last = training.segment_count - 1
-        if not _is_committed(shown.last, root, last, training):
+        states = Inclusions(root, training.segment_count)
+        committed = Inclusions(commitment, len(Blocks.of(training.samples, training.problem.plan.training.order)))
+        if not _is_committed(shown.last, states, last):
             return "the last state is not the committed one"
         if training.payload_of(shown.last.state) != core:
             return "the payload does not follow from the last state"
         for segment in shown.segments:
-            fault = _find_segment_fault(policy, training, commitment, root, shown.is_sparse, segment)
+            fault = _find_segment_fault(policy, training, committed, states, shown.is_sparse, segment)
             if fault is not None:
                 return f"segment {segment.number}: {fault}"
     except (CodecError, PayloadError, DivergenceError) as error:
@@ -156,15 +158,15 @@ def find_fault(
     return None
 
 
-def _is_committed(opened: OpenedState, root: Hash, number: int, training: AuditedTraining) -> bool:
-    return is_included(root, opened.state, number, training.segment_count, opened.proof, salt=opened.salt)
+def _is_committed(opened: OpenedState, states: Inclusions, number: int) -> bool:
+    return states.holds(opened.state, number, opened.proof, salt=opened.salt)
 
 
 def _find_segment_fault(
     policy: Audit,
     training: AuditedTraining,
-    commitment: Hash,
-    root: Hash,
+    committed: Inclusions,
+    states: Inclusions,
     is_sparse: bool,
     segment: OpenedSegment,
 ) -> str | None:
@@ -172,10 +174,10 @@ def _find_segment_fault(
     if number and segment.before is None:
         return "the state before it is not open"
     if segment.before is not None:
-        if not number or not _is_committed(segment.before, root, number - 1, training):
+        if not number or not _is_committed(segment.before, states, number - 1):
             return "the state before it is not the committed one"
         before = segment.before.state
-    if not _is_committed(segment.after, root, number, training):
+    if not _is_committed(segment.after, states, number):
         return "the state after it is not the committed one"
     places = training.rows_of(number)
     blocks = Blocks.of(training.samples, training.problem.plan.training.order)
@@ -183,7 +185,7 @@ def _find_segment_fault(
     if len(segment.blocks) != numbers.size:
         return f"{len(segment.blocks)} blocks of rows are open; its rows are in {numbers.size}"
     for block, opened in zip(numbers.tolist(), segment.blocks, strict=True):
-        if not is_included(commitment, opened.rows, block, len(blocks), opened.proof, salt=opened.salt):
+        if not committed.holds(opened.rows, block, opened.proof, salt=opened.salt):
             return f"block {block} of the rows is not the committed one"
     shown = [opened.rows for opened in segment.blocks]
     counts = [blocks.rows_in(block) for block in numbers.tolist()]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from chain.errors import ProofError
 from chain.ids import Hash
-from chain.merkle import MerkleTree, is_included, merkle_proof, merkle_root
+from chain.merkle import Inclusions, MerkleTree, is_included, merkle_proof, merkle_root
 
 # The eight leaves, roots and audit paths of the Certificate Transparency reference implementation; its tree is that
 # of RFC 6962 and RFC 9162 §2.1.
@@ -146,3 +146,62 @@ def test_a_kept_tree_gives_the_same_root_and_proofs(leaves: list[bytes]) -> None
     for index in (-1, len(leaves)):
         with pytest.raises(ProofError):
             tree.proof(index)
+
+
+def leads_to(root: bytes, leaf: bytes, index: int, size: int, proof: tuple[Hash, ...]) -> bool:
+    """RFC 9162 §2.1.3.2 to the letter, each path on its own."""
+    if index >= size:
+        return False
+    fn, sn, r = index, size - 1, sha256(b"\x00" + leaf).digest()
+    for p in proof:
+        if sn == 0:
+            return False
+        if fn & 1 or fn == sn:
+            r = sha256(b"\x01" + p + r).digest()
+            while not fn & 1 and fn:
+                fn, sn = fn >> 1, sn >> 1
+        else:
+            r = sha256(b"\x01" + r + p).digest()
+        fn, sn = fn >> 1, sn >> 1
+    return sn == 0 and r == root
+
+
+@given(st.integers(1, 70), st.data())
+def test_many_leaves_are_judged_as_each_alone(size: int, data: st.DataObject) -> None:
+    """In any order, twice, wrong ones among them: what was shown before helps no path that leads elsewhere."""
+    leaves = [bytes([number]) for number in range(size)]
+    tree = MerkleTree(leaves)
+    inclusions, number = Inclusions(tree.root, size), st.integers(0, size - 1)
+    for index in data.draw(st.lists(number, min_size=2, max_size=12)):
+        leaf, proof = leaves[index], tree.proof(index)
+        assert leads_to(tree.root, leaf, index, size, proof)
+        change = data.draw(st.sampled_from(("none", "none", "a hash", "one too few", "one too many", "another leaf")))
+        at = data.draw(st.integers(0, max(len(proof) - 1, 0)))
+        if change == "a hash" and proof:
+            other = data.draw(st.sampled_from([*proof, tree.root, sha256(b"\x00" + leaf).digest()]))
+            proof = (*proof[:at], Hash(other), *proof[at + 1 :])
+        elif change == "one too few":
+            proof = proof[:at] + proof[at + 1 :]
+        elif change == "one too many":
+            proof = (*proof[:at], tree.root, *proof[at:])
+        elif change == "another leaf":
+            leaf = leaves[data.draw(number)]
+        assert inclusions.holds(leaf, index, proof) == leads_to(tree.root, leaf, index, size, proof)
+
+
+@pytest.mark.parametrize("size", range(2, 18))
+def test_a_path_that_leaves_a_neighbours_is_refused(size: int) -> None:
+    """Each pair of leaves, and each hash of the second path bent: below where they meet, there, and above."""
+    leaves = [bytes([number]) for number in range(size)]
+    tree = MerkleTree(leaves)
+    for first in range(size):
+        for second in range(size):
+            proof = tree.proof(second)
+            for at in range(len(proof)):
+                inclusions = Inclusions(tree.root, size)
+                assert inclusions.holds(leaves[first], first, tree.proof(first))
+                bent = (*proof[:at], Hash(bytes([proof[at][0] ^ 1]) + proof[at][1:]), *proof[at + 1 :])
+                assert not inclusions.holds(leaves[second], second, bent)
+                assert not inclusions.holds(leaves[second], second, proof[:at] + proof[at + 1 :])
+                assert not inclusions.holds(b"another", second, proof)
+                assert inclusions.holds(leaves[second], second, proof)

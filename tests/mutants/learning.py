@@ -164,9 +164,16 @@ MUTANTS: Final = (
     Mutant(
         "opened rows need no way to the commitment",
         "fl/audit/opening.py",
-        "        if not is_included(commitment, opened.rows, block, len(blocks), opened.proof, salt=opened.salt):",
+        "        if not committed.holds(opened.rows, block, opened.proof, salt=opened.salt):",
         "        if False:",
         ("tests/fl/audit/test_audit.py",),
+    ),
+    Mutant(
+        "a path that comes to where its neighbour's was may go on elsewhere",
+        "chain/merkle.py",
+        "            if is_meeting and proof[len(hashes) :] == self._proof[joined:]:",
+        "            if is_meeting:",
+        ("tests/chain/test_merkle.py",),
     ),
     Mutant(
         "half of the verifiers are enough to approve",
