@@ -23,8 +23,8 @@ from consensus.pos.votes import (
     reproposal_message,
     vote_message,
 )
-from storage.base import SignedKind, SigningIntent, SigningJournal
 from storage.errors import JournalError
+from storage.own import SignedKind, SigningIntent, SigningJournal
 
 DOMAIN_REPROPOSED: Final = b"fedchain/journalled-reproposal"
 _KINDS: dict[VoteKind, SignedKind] = {

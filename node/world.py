@@ -22,7 +22,8 @@ from node.jobs.built import BuiltBlocks
 from node.jobs.fresh import FreshPayloads
 from node.jobs.shelf import DataShelf
 from node.signer import ValidatorSigner
-from storage.base import ChainStore, PayloadStore, ReleaseJournal, ResidualStore
+from storage.base import ChainStore, PayloadStore
+from storage.own import ReleaseJournal, ResidualStore
 from storage.pledges import MemoryPledges, PledgeJournal
 from storage.residuals import MemoryResiduals
 from storage.sharedsets import MemorySharedSets, SharedSets

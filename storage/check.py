@@ -8,10 +8,11 @@ from typing import Final
 
 from chain.block import block_id, has_matching_body
 from chain.ids import Hash, Height
-from storage.base import ChainStore, PayloadStore, ReleaseJournal, StoredHeader, TransactionPlace
+from storage.base import ChainStore, PayloadStore, StoredHeader, TransactionPlace
 from storage.errors import DamagedError
 from storage.layout import VALUE
 from storage.leveldb import LevelChainStore
+from storage.own import ReleaseJournal
 from storage.references import payload_refs
 
 MAX_PROBLEMS: Final = 1000

@@ -21,8 +21,8 @@ from chain.errors import CodecError
 from chain.ids import AccountId, Hash
 from chain.payload import MAX_PAYLOAD_BYTES
 from chain.update import Release
-from storage.base import JournalEntry
 from storage.errors import JournalError
+from storage.own import JournalEntry
 from storage.recordfile import HEAD_BYTES, RecordFile, RecordFormat
 from storage.releases import COMPACT_BYTES, Releases, ReleaseSummary, is_worth
 

@@ -20,9 +20,9 @@ from typing import Final
 
 from chain.ids import AccountId
 from chain.keys import SEED_BYTES, KeyPair
-from storage.base import KeyInfo
 from storage.errors import KeystoreError, WrongPasswordError
 from storage.files import write_file
+from storage.own import KeyInfo
 from storage.passwords import (
     SCRYPT_N,
     SCRYPT_P,

@@ -7,15 +7,10 @@ from chain.ids import AccountId, Hash
 from chain.keys import KeyPair
 from chain.payload import MAX_PAYLOAD_BYTES
 from chain.update import Release
-from storage.base import (
-    JournalEntry,
-    KeyInfo,
-    SignedKind,
-    SigningIntent,
-)
 from storage.capacity import check_capacity
 from storage.errors import KeystoreError, UseError, WrongPasswordError
 from storage.keystore import check_given, check_name, check_password
+from storage.own import JournalEntry, KeyInfo, SignedKind, SigningIntent
 from storage.releases import COMPACT_BYTES, Releases, is_worth
 from storage.signatures import Signatures
 

@@ -9,8 +9,8 @@ from typing import Final
 
 from chain.codec import Record
 from chain.ids import AccountField, AccountId, Hash, HashField, Natural
-from storage.base import JournalEntry
 from storage.errors import JournalError
+from storage.own import JournalEntry
 
 COMPACT_BYTES: Final = 64 * 2**20
 """So much must be freed, and half of all that there is, before a journal is written anew."""

@@ -3,8 +3,8 @@
 from typing import Final
 
 from chain.ids import Hash
-from storage.base import SignedKind, SigningIntent
 from storage.errors import JournalError
+from storage.own import SignedKind, SigningIntent
 
 _EXCLUDES: Final[dict[SignedKind, SignedKind]] = {"finalize": "nullify", "nullify": "finalize"}
 

@@ -13,7 +13,7 @@ from typing import Final, Self
 
 from chain.codec import encode
 from chain.ids import Hash
-from storage.base import SignedKind, SigningIntent
+from storage.own import SignedKind, SigningIntent
 from storage.promises import need_sure, open_records
 from storage.recordfile import RecordFormat
 from storage.signatures import Signatures

@@ -15,8 +15,8 @@ from fl.plan.dimensions import keeps_residual
 from fl.problem import Problem
 from fl.task import Task
 from node.jobs.specs import FleetSeat
-from storage.base import ResidualStore
 from storage.errors import DamagedError
+from storage.own import ResidualStore
 
 
 @dataclass(frozen=True, slots=True)

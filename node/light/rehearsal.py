@@ -19,7 +19,8 @@ from node.light.chain import LightSurroundings
 from node.light.proven import UnknownKeyError
 from node.roles.device import Device
 from node.world import World
-from storage.base import JournalEntry, PayloadStore, ReleaseJournal, ResidualStore
+from storage.base import PayloadStore
+from storage.own import JournalEntry, ReleaseJournal, ResidualStore
 
 Step = Callable[[Device, Turn], None]
 """Something that happens to the device."""

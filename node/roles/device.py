@@ -57,7 +57,7 @@ from node.roles.fairshare import FairShares
 from node.roles.holding import has_growing_data, hold_rows, release_rows
 from node.roles.joining import find_statement_reason, is_joining, make_join
 from node.roles.losses import find_join_reason, find_release_reason, get_budget_to_set, next_charge
-from storage.base import JournalEntry
+from storage.own import JournalEntry
 
 ROLE: Final = "device"
 

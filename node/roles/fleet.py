@@ -39,7 +39,7 @@ from node.roles.fleetlosses import FleetLosses
 from node.roles.fleetresiduals import KEPT_BATCH, POORER, forget_ended, put_away
 from node.roles.fleetroll import Errands, Roll, Standing
 from node.roles.fleetservice import RESEND_BLOCKS, FleetPlan, FleetStatus, Service
-from storage.base import JournalEntry
+from storage.own import JournalEntry
 
 ROLE: Final = "fleet"
 BATCH: Final = 256

@@ -17,7 +17,7 @@ from consensus.records import RoundState
 from consensus.state import get_seat
 from consensus.view import StateView
 from node.roles.fleetroll import Standing
-from storage.base import JournalEntry
+from storage.own import JournalEntry
 
 LOST: Final = (
     "has committed to an update that the journal does not have: does another machine run with the same keys, or is the "

@@ -18,7 +18,7 @@ from node.fleet.hosted import HostedFleet
 from node.jobs.specs import FleetSeat
 from node.roles.base import Surroundings
 from node.roles.purse import Purse
-from storage.base import JournalEntry
+from storage.own import JournalEntry
 
 
 class FleetLosses:

@@ -45,7 +45,7 @@ from node.targets import read_target
 from node.world import World
 from p2p.access import NetworkConfig
 from p2p.saved import SavedPeers
-from storage.base import GenesisData, ReleaseJournal, SigningJournal
+from storage.base import GenesisData
 from storage.datakey import Opener
 from storage.directory import DataDirectory
 from storage.errors import StorageError
@@ -53,6 +53,7 @@ from storage.files import write_file
 from storage.leveldb import LevelChainStore
 from storage.lock import DirectoryLock
 from storage.memory import MemoryChainStore
+from storage.own import ReleaseJournal, SigningJournal
 from storage.payloads import PayloadFiles
 from storage.pledges import FilePledges
 

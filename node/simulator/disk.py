@@ -19,9 +19,10 @@ from chain.hashing import content_id
 from chain.ids import AccountId, Hash
 from chain.payload import MAX_PAYLOAD_BYTES
 from chain.update import LocalUpdate
-from storage.base import CommitBatch, FinalBlock, GenesisData, JournalEntry, SigningIntent, StateChanges
+from storage.base import CommitBatch, FinalBlock, GenesisData, StateChanges
 from storage.memory import MemoryCertificateStore, MemoryChainStore, State
 from storage.memorystores import MemoryPayloadStore, MemoryReleaseJournal, MemorySigningJournal
+from storage.own import JournalEntry, SigningIntent
 from storage.pledges import MemoryPledges, Pledge
 from storage.residuals import MemoryResiduals
 from storage.sharedsets import MemorySharedSets

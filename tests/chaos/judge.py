@@ -6,9 +6,9 @@ from typing import Any, Final
 
 from node.localnet.run import open_clients
 from node.localnet.summary import chain_part, read_chain, wait_for_agreement
-from storage.base import JournalEntry
 from storage.check import check_stores
 from storage.directory import DataDirectory
+from storage.own import JournalEntry
 from tests.chaos.town import Town
 
 AGREE_S: Final = 120.0

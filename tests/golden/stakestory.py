@@ -30,10 +30,10 @@ from node.events import SubmitBody
 from node.signer import ValidatorSigner
 from node.simulator.population import genesis_data
 from node.world import World
-from storage.base import SigningJournal
 from storage.directory import DataDirectory
 from storage.export import export_chain
 from storage.memorystores import MemoryReleaseJournal, MemorySigningJournal
+from storage.own import SigningJournal
 from tests.node.core.town import START, Town, key_of, make_world
 
 EPOCH = 6

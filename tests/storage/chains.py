@@ -8,7 +8,8 @@ from chain.ids import ZERO_HASH, AccountId, Amount, Hash, Height, Millis
 from chain.payload import PayloadRef
 from chain.transaction import SignedTransaction, Transaction, Transfer
 from chain.update import AttestedUpdate, LocalUpdate, PrivacyCharge, Release
-from storage.base import CommitBatch, ConnectedBlock, GenesisData, JournalEntry, StateChange
+from storage.base import CommitBatch, ConnectedBlock, GenesisData, StateChange
+from storage.own import JournalEntry
 
 GENESIS_ID = digest(b"test", b"genesis document")
 SOMEBODY = AccountId(bytes(range(32)))

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from storage.base import ChainStore, GenesisData, PayloadStore, ReleaseJournal, SigningJournal
+from storage.base import ChainStore, GenesisData, PayloadStore
 from storage.journal import FileReleaseJournal
 from storage.lock import DirectoryLock
 from storage.memory import MemoryChainStore
 from storage.memorystores import MemoryPayloadStore, MemoryReleaseJournal, MemorySigningJournal
 from storage.opening import open_chain_store
+from storage.own import ReleaseJournal, SigningJournal
 from storage.payloads import PayloadFiles
 from storage.signing import FileSigningJournal
 from tests.storage.chains import make_genesis

@@ -7,7 +7,8 @@ from random import Random
 
 from chain.block import Block
 from chain.ids import Hash, Height
-from storage.base import ChainStore, PayloadStore, ReleaseJournal, SigningIntent, SigningJournal
+from storage.base import ChainStore, PayloadStore
+from storage.own import ReleaseJournal, SigningIntent, SigningJournal
 from tests.storage.chains import batch, make_block, make_release, make_transaction
 
 

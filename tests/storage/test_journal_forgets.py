@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from chain.hashing import digest
 from chain.ids import AccountId, Hash
-from storage.base import JournalEntry, ReleaseJournal
 from storage.errors import DamagedError, JournalError
 from storage.journal import MAGIC, FileReleaseJournal
 from storage.memorystores import MemoryReleaseJournal
+from storage.own import JournalEntry, ReleaseJournal
 from tests.storage.chains import make_release
 from tests.storage.test_datastore_crash import Crash, Death
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from chain.ids import AccountId, Hash
-from storage.base import ResidualStore
 from storage.errors import DamagedError
+from storage.own import ResidualStore
 from storage.residuals import SPARE, FileResiduals, MemoryResiduals
 
 PLAN, OTHER = Hash(b"p" * 32), Hash(b"q" * 32)

@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chain.ids import ZERO_HASH, Hash
-from storage.base import SigningIntent
 from storage.errors import DamagedError, JournalError, LockedError, UseError
+from storage.own import SigningIntent
 from storage.signing import FileSigningJournal
 from tests.storage.conftest import Disk
 

@@ -31,8 +31,8 @@ from node.simulator.machine import Machine
 from node.simulator.settings import EPOCH_BLOCKS, START_MS, SimulationSettings
 from node.simulator.simulation import Simulation
 from p2p.events import EpochsArrived
-from storage.base import SigningIntent
 from storage.memorystores import MemorySigningJournal
+from storage.own import SigningIntent
 
 BLOCK_MS = 1_000
 

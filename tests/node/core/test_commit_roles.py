@@ -26,8 +26,8 @@ from node.simulator.settings import SimulationSettings
 from node.simulator.simulation import Simulation
 from node.world import World
 from p2p.events import UpdateArrived
-from storage.base import JournalEntry
 from storage.memorystores import MemoryReleaseJournal
+from storage.own import JournalEntry
 from tests.consensus.harness import make_data, make_plan, make_rules
 from tests.node.core.lonely import PEER, Lonely
 from tests.node.core.mint import Mint

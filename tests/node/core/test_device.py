@@ -21,7 +21,7 @@ from node.jobs.specs import InspectData, TrainTask
 from node.notices import RoleNotice
 from node.world import World
 from p2p.events import PeerUp
-from storage.base import JournalEntry
+from storage.own import JournalEntry
 from tests.consensus.harness import make_data, make_plan
 from tests.node.core.lonely import INFO, PEER, Lonely
 from tests.node.core.mint import Mint

@@ -24,8 +24,8 @@ from node.jobs.specs import TrainTask
 from node.notices import RoleNotice
 from node.roles.device import DeviceStatus
 from node.world import World
-from storage.base import JournalEntry
 from storage.memorystores import MemoryReleaseJournal
+from storage.own import JournalEntry
 from tests.consensus.harness import make_data, make_rules
 from tests.consensus.private import LOSS, open_plan, private_plan
 from tests.node.core.lonely import Lonely

@@ -26,7 +26,7 @@ from fl.problem import compile_problem
 from fl.task import device_seed
 from node.notices import RoleNotice
 from node.world import World
-from storage.base import JournalEntry
+from storage.own import JournalEntry
 from storage.residuals import FileResiduals
 from tests.consensus.harness import make_data, make_plan, make_rules
 from tests.node.core.lonely import Lonely

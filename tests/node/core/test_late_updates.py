@@ -15,7 +15,7 @@ from node.jobs.results import BrokenRule, UpdatesVerified
 from node.jobs.specs import VerifyUpdates
 from node.notices import UpdateRefused, UpdateSeen
 from p2p.events import PayloadArrived, UpdateArrived
-from storage.base import JournalEntry
+from storage.own import JournalEntry
 from tests.consensus.harness import make_data, make_plan
 from tests.node.core.lonely import PEER, Lonely
 from tests.node.core.mint import Mint

@@ -5,8 +5,8 @@ from consensus.pos.evidence import check_evidence, make_evidence
 from consensus.pos.votes import VoteKind
 from consensus.signatures import SignatureCache
 from node.signer import ValidatorSigner
-from storage.base import SigningIntent
 from storage.memorystores import MemorySigningJournal
+from storage.own import SigningIntent
 from tests.consensus.pos.people import first_set, leader_key
 
 SET = first_set()

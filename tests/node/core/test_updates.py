@@ -18,7 +18,7 @@ from node.jobs.specs import VerifyUpdates
 from node.notices import UpdateRefused, UpdateSeen
 from node.updatepool import Stage
 from p2p.events import Kind, PayloadArrived, UpdateArrived, Verdict
-from storage.base import JournalEntry
+from storage.own import JournalEntry
 from tests.consensus.harness import make_data, make_plan
 from tests.node.core.lonely import PEER, Lonely
 from tests.node.core.plans import is_over, make_town, submit

@@ -32,7 +32,7 @@ from fl.plan.schema import (
 from node.core.config import CoreConfig, FleetConfig
 from node.fleet.hosted import HostedFleet
 from node.world import World
-from storage.base import ReleaseJournal
+from storage.own import ReleaseJournal
 from tests.node.core.plans import OWNER
 from tests.node.core.town import BLOCK_MS, MINER, START, House, Town, key_of, make_world
 

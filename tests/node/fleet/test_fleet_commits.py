@@ -13,8 +13,8 @@ from consensus.queries import get_history
 from consensus.state import get_committed_count, get_round
 from fl.plan.schema import Commit, Plan
 from node.notices import RoleNotice, UpdateRefused
-from storage.base import JournalEntry
 from storage.memorystores import MemoryReleaseJournal
+from storage.own import JournalEntry
 from tests.node.core.plans import entry_of, halts, is_over, models, submit
 from tests.node.core.town import House, Town
 from tests.node.fleet import bands

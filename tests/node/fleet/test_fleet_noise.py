@@ -24,8 +24,8 @@ from node.core.config import CoreConfig, FleetConfig
 from node.jobs.fleetnoise import add_noise_to_each
 from node.notices import RoleNotice
 from node.roles.fleetlosses import FleetLosses
-from storage.base import JournalEntry
 from storage.memorystores import MemoryReleaseJournal
+from storage.own import JournalEntry
 from tests.fl.test_support import a_task
 from tests.node.core.plans import entry_of, halts, is_over, models, submit
 from tests.node.core.town import House, Town, key_of

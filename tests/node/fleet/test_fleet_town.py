@@ -17,8 +17,8 @@ from node.jobs.results import JobResult, UpdatesVerified
 from node.jobs.specs import JobSpec, VerifyUpdates
 from node.notices import BlockRefused, RoleNotice, UpdateRefused
 from node.world import World
-from storage.base import JournalEntry
 from storage.memorystores import MemoryReleaseJournal
+from storage.own import JournalEntry
 from tests.node.core.plans import entry_of, halts, is_over, models, submit
 from tests.node.core.town import House, Town
 from tests.node.fleet.bands import FLEET, hosted, make_plan, make_town

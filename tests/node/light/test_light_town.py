@@ -11,8 +11,8 @@ from consensus.state import get_device
 from node.core.checkpoint import Checkpoint
 from node.events import SubmitBody
 from node.light.core import LightCore
-from storage.base import JournalEntry
 from storage.memorystores import MemoryReleaseJournal
+from storage.own import JournalEntry
 from tests.node.core.plans import device_key, halts, submit
 from tests.node.core.town import key_of
 from tests.node.light.towns import EPOCH, LIGHT, PLAN, LightTown, device_world, model_of, stake_town, work_town
