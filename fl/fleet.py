@@ -42,6 +42,7 @@ MOST_ROWS: Final = 2**35
 Ints = NDArray[np.int64]
 Local = NDArray[np.uint32]
 _NOTHING: Final = np.empty(0, np.int64)
+_NO_VECTOR: Final = np.empty(0)
 """No room for vectors one by one: they are added up."""
 
 
@@ -271,7 +272,7 @@ class FleetExchanges:
             kernels.sum_updates(
                 numbered.kind, part, *numbered.arrays, mean, everywhere, float(known.samples), spec.scale_gradients,
                 float(spec.step), problem.model.l2, 2.0**problem.fraction_bits, clip, states, block,
-                numbered.outputs, numbered.residuals, own.limbs, left, _NOTHING, _NOTHING,
+                numbered.outputs, numbered.residuals, own.limbs, left, _NOTHING, _NOTHING, _NO_VECTOR,
             )  # fmt: skip
             return own
 

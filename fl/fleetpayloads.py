@@ -5,7 +5,7 @@
 A batch of devices is one call of ``fl.kernels.fleet``. The part of a payload that names the device's features, and its
 counts, are the same in every round: they are written once.
 
-Rules of this file: no consensus path calls it; a device that must be clipped goes the ordinary way, alone.
+Rules of this file: no consensus path calls it. A device whose gradient must be clipped goes the ordinary way, alone.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from fl.algorithms.carry import read_carry
 from fl.algorithms.exchange import bounds_of
 from fl.errors import DataError, DivergenceError, FLError
 from fl.fleet import Fleet, NumberedFleet, order_states
-from fl.payload import fixed_loss
+from fl.payload import clipped, fixed_loss
 from fl.permutation import BLOCK_ROWS
 from fl.plan.schema import FedSvrg
 from fl.problem import Problem
@@ -62,6 +62,7 @@ class FleetTrainer:
             good = [number for number, place in enumerate(places) if self.features(place) <= limit]
             chosen = np.array([places[number] for number in good], np.int64)
             signers = [accounts[number] for number in good]
+            made: Sequence[bytes | FLError | None]
             made = self._updates(task, chosen, signers, model, carry) if task.phase else self._gradients(chosen, model)
             found = dict(zip(good, made, strict=True))
             return [
@@ -117,7 +118,7 @@ class FleetTrainer:
 
     def _updates(
         self, task: Task, chosen: Ints, accounts: Sequence[AccountId], model: Int64Vector, carry: bytes
-    ) -> list[bytes | None]:
+    ) -> list[bytes | FLError]:
         from fl.kernels import fleet as kernels
 
         problem, known, spec, numbered = self._problem, read_carry(carry), self._problem.plan.algorithm, self._numbered
@@ -133,15 +134,22 @@ class FleetTrainer:
         draw = order_states(task, accounts)
         states = np.array([draw(number) for number in range(chosen.size)], np.uint64)
         said, at = self._room(chosen)
+        too_long = np.empty(said.size)
         kernels.sum_updates(
             numbered.kind, chosen, *numbered.arrays, mean, everywhere, float(known.samples), spec.scale_gradients,
             float(spec.step), problem.model.l2, 2.0**problem.fraction_bits, clip, states, block,
-            numbered.outputs, numbered.residuals, _NO_SUMS, left, said, at,
+            numbered.outputs, numbered.residuals, _NO_SUMS, left, said, at, too_long,
         )  # fmt: skip
-        return [
-            None if left[place] else self._head(place)[0] + pack_signed(said[at[number] : at[number + 1]])
-            for number, place in enumerate(chosen.tolist())
-        ]
+        bound, payloads = bounds_of(problem).update_clip.fraction(), list[bytes | FLError]()
+        for number, place in enumerate(chosen.tolist()):
+            span = slice(int(at[number]), int(at[number + 1]))
+            try:
+                vector = clipped(too_long[span], bound, problem.fraction_bits) if left[place] else said[span]
+            except DivergenceError as error:
+                payloads.append(error)
+            else:
+                payloads.append(self._head(place)[0] + pack_signed(vector))
+        return payloads
 
     # --- what a payload is made of ----------------------------------------------------------------
 

@@ -239,12 +239,14 @@ def sum_updates(
     left: Flags,
     said: Ints,
     at: Ints,
+    too_long: Float64Vector,
 ) -> None:
     """Run exchange 2 of these devices: add n_k·(w_k − w) at their coordinates.
 
     ``mean`` is ∇f(w), ``everywhere`` n^j; ``length`` is the plan's step h. ``states[i]`` draws the order of
     ``devices[i]``, by blocks of so many rows if ``block`` is not 0. If ``said`` has any room, w_k − w of
-    ``devices[i]`` is written to it from ``at[i]`` on, in place of adding up.
+    ``devices[i]`` is written to it from ``at[i]`` on, in place of adding up; of a device that is left, as it is before
+    it is rounded, to the same place of ``too_long``.
     """
     biases = mean.size - features
     room = PORTION + most_entries(starts) + 16
@@ -276,6 +278,8 @@ def sum_updates(
             kind, starts[first : last + 1], local, values, mine.size, y[first:last], outputs[first:last],
             residuals[first:last], order, decay, gain, drift, vector, done, missed, ratio, power, total,
         )  # fmt: skip
+        if said.size:
+            too_long[at[number] : at[number] + size] = vector
         left[k] = not quantise(vector, scale, clip)
         if not left[k] and said.size:
             keep(vector, said, at[number])

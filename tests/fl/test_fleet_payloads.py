@@ -19,7 +19,7 @@ from fl.plan.schema import FedSvrg, Support
 from fl.problem import Problem, compile_problem
 from fl.task import Task, device_seed
 from fl.train import account_of
-from tests.fl.test_fleet import PROBLEMS, devices_of
+from tests.fl.test_fleet import PROBLEMS, a_problem, devices_of
 from tests.fl.test_support import a_task
 
 
@@ -83,6 +83,18 @@ def test_after_another_model_a_fleet_does_not_use_what_it_knows_of_the_last_one(
     carry = band.carry(band.together(a_task(0), [0, 1, 2, 3]))
     band.model = band.model + 12_345
     assert band.together(a_task(1), [2, 0], carry) == [band.alone(a_task(1), place, carry) for place in (2, 0)]
+
+
+def test_an_update_that_is_too_long_is_cut_where_it_was_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To the byte as the device would by itself, though none trains again for it; its neighbours are not cut."""
+    free, band = Band(a_problem(), 7, 11), Band(a_problem(update_clip="0.0178"), 7, 11)
+    task, places = a_task(1), [4, 0, 6, 1, 5, 2, 3]
+    carry = band.carry(band.together(a_task(0), places[::-1]))
+    alone = [band.alone(task, place, carry) for place in places]
+    cut = [one != free.alone(task, place, carry) for place, one in zip(places, alone, strict=True)]
+    assert 0 < sum(cut) < len(cut)
+    monkeypatch.delattr(FleetTrainer, "_alone")
+    assert band.together(task, places, carry) == alone
 
 
 def test_one_device_that_can_not_take_part_holds_up_no_other() -> None:
