@@ -42,6 +42,20 @@ class ManyView(StateView, Protocol):
         ...
 
 
+@runtime_checkable
+class PassingView(StateView, Protocol):
+    """One that remembers what it was asked for, unless it is told that nobody will ask again."""
+
+    def get_once(self, key: bytes, /) -> bytes | None:
+        """Return what ``get`` does, and remember nothing of it."""
+        ...
+
+
+def read_once(view: StateView, key: bytes) -> bytes | None:
+    """Return the value under a key that is looked at in one block alone: it is not to push others out of a cache."""
+    return view.get_once(key) if isinstance(view, PassingView) else view.get(key)
+
+
 _is_many: dict[type, bool] = {}
 """Which types of views give many values at once: looking takes longer than most answers."""
 
@@ -170,6 +184,12 @@ class Overlay:
         if value is _NOT_HERE:
             value = self._read[key] = self._under(key)
         return value
+
+    def get_once(self, key: bytes, /) -> bytes | None:
+        """Return what ``get`` does; what is below forgets it again, this overlay does not."""
+        if key not in self._writes and key not in self._read:
+            self._read[key] = read_once(self._base, key)
+        return self.get(key)
 
     def put(self, key: bytes, value: bytes | None) -> None:
         """Write a value; ``None`` removes the key."""

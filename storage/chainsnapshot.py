@@ -37,6 +37,11 @@ class LevelSnapshot:
         value = cache.young.get(key, UNKNOWN)
         return value if value is not UNKNOWN and cache.tip == self._tip else self._look((key,))[0]
 
+    def get_once(self, key: bytes, /) -> bytes | None:
+        """Return what ``get`` does; what is found on disk is not kept in the cache."""
+        value = self._cache.find(self._tip, (key,))[0]
+        return self._snapshot.get(self._area.state + key) if value is UNKNOWN else value
+
     def get_all(self, keys: Sequence[bytes], /) -> list[bytes | None]:
         """Return the value under each state key, None where there is none."""
         cache = self._cache

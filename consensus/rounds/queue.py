@@ -44,7 +44,7 @@ def put_due(ledger: Ledger, plan: Hash, height: Height) -> None:
 def take_due(ledger: Ledger) -> list[Hash]:
     """Return the plans that have (had) a deadline at this block's height, and remove the note of it."""
     height = ledger.context.height
-    count = int.from_bytes(ledger.view.get(due_key(height)) or b"", "big")
+    count = int.from_bytes(ledger.view.get_once(due_key(height)) or b"", "big")
     plans = [Hash(need_bytes(ledger.view, due_at_key(height, number))) for number in range(count)]
     for number in range(count):
         ledger.view.put(due_at_key(height, number), None)

@@ -43,7 +43,8 @@ def start_unbonding(ledger: Ledger, stake: StakeContext, account: AccountId, amo
 def pay_due(ledger: Ledger) -> None:
     """Pay what is due at this block's height. An account that is named more than once is paid all at once."""
     height = ledger.context.height
-    for number in range(read_number(ledger.view, unbonding_due_key(height))):
+    count = int.from_bytes(ledger.view.get_once(unbonding_due_key(height)) or b"", "big")
+    for number in range(count):
         key = unbonding_at_key(height, number)
         _pay(ledger, AccountId(need_bytes(ledger.view, key)), height)
         ledger.view.put(key, None)

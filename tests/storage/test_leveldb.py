@@ -43,6 +43,22 @@ def test_another_networks_database_is_refused(tmp_path, lock):
     open_store(tmp_path, lock).close()
 
 
+def test_a_value_that_is_read_once_is_that_of_the_snapshot_and_is_not_kept(tmp_path, lock):
+    """It comes from the cache or the disk, after the tip or before it; what the disk says goes no further."""
+    store = open_store(tmp_path, lock)
+    before = store.view()
+    block = make_chain(store.header(store.tip()), 1)[0]
+    store.put_headers([block.header])
+    store.put_body(block.id, block.body)
+    store.commit(batch([block], [(b"s/new", b"here"), (b"s/start", None)]))
+    with store.view() as after:
+        for view, expected in ((before, [None, b"0", None]), (after, [b"here", None, None])):
+            assert [view.get_once(key) for key in (b"s/new", b"s/start", b"s/none")] == expected
+    assert set(store._cache.young) == {b"s/new", b"s/start"}  # what the commit has written
+    before.close()
+    store.close()
+
+
 def test_a_newer_schema_is_refused_and_left_alone(tmp_path, lock):
     """The error names both versions and the way out; the database opens with the version that wrote it."""
     newer = SCHEMA_VERSION + 1
