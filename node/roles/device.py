@@ -18,30 +18,26 @@ from chain.ids import Hash, HashField, Natural
 from chain.payload import PayloadRef
 from chain.transaction import CommitUpdate, LowerBudget, RegisterDevice
 from chain.update import AttestedUpdate, Release
-from consensus.committing import get_commitment_digest, is_as_committed, is_committing, takes_commitments
-from consensus.encryption import get_masks, is_encrypted, is_sharing_first
+from consensus.committing import takes_commitments
+from consensus.encryption import get_masks, is_encrypted
 from consensus.problems import compile_document, get_problem
-from consensus.queries import get_open_task, takes_updates
+from consensus.queries import get_open_task
 from consensus.records import PlanEntry, RoundState
 from consensus.staking.state import get_permit
 from consensus.state import (
     get_active,
-    get_commitment,
     get_device,
     get_enrolment,
-    get_mask,
     get_plan,
-    get_revealed,
     get_round,
-    get_seat,
     get_settled_task,
     get_shared,
     need_bytes,
 )
 from consensus.statekeys import document_key
 from fl.errors import DataError
-from fl.plan.dimensions import audit_policy, keeps_residual, randomised_policy, replay_policy
-from fl.plan.schema import LEARNING_RULES, Masked, Plan
+from fl.plan.dimensions import keeps_residual, randomised_policy
+from fl.plan.schema import LEARNING_RULES, Plan
 from fl.privacy.charges import is_private
 from node.core.config import DeviceConfig
 from node.core.messages import FinalMoved, HeadChanged, OwnTransaction, PayloadStored, StateChanged, UpdateReleased
@@ -51,11 +47,12 @@ from node.events import JoinOrder, MachineSensed, Shutdown, Started
 from node.jobs.results import DataInspected, Declined, JobResult, StampFound, Trained
 from node.jobs.specs import FindStamp, InspectData, NamedPayload, TrainTask
 from node.notices import RoleNotice
+from node.roles.asked import find_due_task, is_asked, make_commitment, may_reveal
 from node.roles.base import DeviceSurroundings
 from node.roles.conditions import find_obstacle
 from node.roles.fairshare import FairShares
 from node.roles.holding import has_growing_data, hold_rows, release_rows
-from node.roles.joining import find_statement_reason, is_joining, make_join
+from node.roles.joining import find_refusal, is_joining, make_join
 from node.roles.losses import find_join_reason, find_release_reason, get_budget_to_set, next_charge
 from storage.own import JournalEntry
 
@@ -106,19 +103,6 @@ _NO_PERMIT: Final = (
     "not permitted yet: this network's registrars say which devices may register; "
     "send one of them this node's account, for fedchain device permit"
 )
-
-_NO_AUDITS: Final = (
-    "the plan audits its devices, and a light device can't answer audits: run a full node (without --light)"
-)
-
-_NO_MASKS: Final = (
-    "the plan's updates travel under masks, which devices take off together; a light device can't help: run a full "
-    "node (without --light)"
-)
-_NO_SHARING: Final = (
-    "the plan repeats trainings, so its devices publish their data; a light device can't: run a full node "
-    "(without --light)"
-)
 _LOST: Final = (
     "this account has committed to an update that its journal does not have: does another machine run with the same "
     "key, or is the journal from a backup? It reveals nothing for this task"
@@ -128,11 +112,6 @@ _LOOK_AGAIN_BLOCKS: Final = 10
 """Data that grow, and do not fit a plan yet, are looked at again after so many blocks."""
 _FORGET_BLOCKS: Final = 100
 """After so many blocks a plan that has ended is taken not to come back."""
-
-_NO_CONSENT_TO_SHARE: Final = (
-    "the plan repeats trainings: it asks for the rows themselves, published to everybody, for ever. If they are public "
-    "data, set share = true under [device] in the configuration"
-)
 
 
 class Device:
@@ -190,7 +169,7 @@ class Device:
 
     def look(self, turn: Turn) -> None:
         """Leave work that the state does not ask for any more, and do the next thing."""
-        if self._task is not None and not self._is_asked(self._task.task.plan, self._task.task.digest):
+        if self._task is not None and not is_asked(self._around, self._task.task.plan, self._task.task.digest):
             self._give_up(turn)
         self._step(turn)
 
@@ -339,16 +318,8 @@ class Device:
         if role is None:
             names = ", ".join(role.name for role in plan.roles)
             self._decline(id, "", f"the plan has the roles {names}; name the one to take", turn)
-        elif (lack := find_statement_reason(self._around, plan)) is not None:
+        elif (lack := find_refusal(self._around, plan, self._config.share)) is not None:
             self._decline(id, role, lack, turn)
-        elif audit_policy(plan) is not None and not self._around.opens_audits:
-            self._decline(id, role, _NO_AUDITS, turn)
-        elif isinstance(plan.aggregation, Masked) and not self._around.shares_data:
-            self._decline(id, role, _NO_MASKS, turn)
-        elif replay_policy(plan) is not None and not self._around.shares_data:
-            self._decline(id, role, _NO_SHARING, turn)
-        elif replay_policy(plan) is not None and randomised_policy(plan) is None and not self._config.share:
-            self._decline(id, role, _NO_CONSENT_TO_SHARE, turn)
         elif self._job is None:
             self._working = f"reading the data for plan {id.hex()[:16]}"
             self._job = turn.start(InspectData(need_bytes(self._around.chain.view, document_key(id)), role))
@@ -399,40 +370,9 @@ class Device:
 
     # --- training ---------------------------------------------------------------------------------
 
-    def _is_asked(self, plan: Hash, task: Hash) -> bool:
-        """Does the plan's open task wait for this device's commitment, or for its update?"""
-        view = self._around.chain.view
-        state = get_round(view, plan)
-        if state is None or state.task.digest != task:
-            return False
-        position = get_seat(view, plan, self._around.account, task)
-        if position is None:
-            return False
-        has_committed = is_committing(view, plan) and get_commitment(view, plan, position, task) is not None
-        if takes_commitments(view, state):
-            return not has_committed
-        may_reveal = has_committed or not is_committing(view, plan)
-        if is_sharing_first(view, plan) and get_mask(view, plan, position, task) is None:
-            return False  # nobody could take its masks off
-        return may_reveal and takes_updates(view, state) and get_revealed(view, plan, position, task) is None
-
-    def _due_task(self, plan: Hash) -> RoundState | None:
-        """Return the plan's open task if this device is asked and the step lies deep enough to trust.
-
-        Who revealed sooner after the commitments are closed would show a copier on another fork what to commit to.
-        """
-        state = get_round(self._around.chain.view, plan)
-        if state is None or not self._is_asked(plan, state.task.digest):
-            return None
-        if self._around.has_votes:
-            return state if state.stepped <= self._around.final_height else None  # nothing can take it back
-        deadlines = get_problem(self._around.chain.view, plan).plan.deadlines
-        depth = self._around.chain.height - state.stepped + 1
-        return state if depth >= deadlines.confirmations else None
-
     def _release_again(self, plan: Hash, turn: Turn) -> bool:
         """Send what the journal has for the plan's task, if no block took it yet; is training needed instead?"""
-        state = self._due_task(plan)
+        state = find_due_task(self._around, plan)
         if state is None:
             return False
         task = state.task.digest
@@ -441,7 +381,7 @@ class Device:
             if entry is not None:
                 self._commit(entry, state, turn)
             return entry is None and self._failed.get(plan) != task
-        if is_committing(self._around.chain.view, plan) and not self._has_committed_to(entry, state):
+        if not may_reveal(self._around.chain.view, state, self._around.account, entry):
             self._tell_lost(plan, Hash(task), turn)
             return False
         if entry is None:
@@ -456,15 +396,7 @@ class Device:
         task, now = state.task, (Hash(state.task.digest), self._around.chain.height)
         if self._committed.get(task.plan) != now and not self._around.is_waiting(CommitUpdate, task.plan, task.digest):
             self._committed[task.plan] = now
-            commitment = get_commitment_digest(entry.update)
-            body = CommitUpdate(task.plan, task.round, task.attempt, task.phase, Hash(task.digest), commitment)
-            turn.tell(OwnTransaction(body))
-
-    def _has_committed_to(self, entry: JournalEntry | None, state: RoundState) -> bool:
-        """Is what the journal has for the open task what this device has committed to on the chain?"""
-        view, task = self._around.chain.view, state.task
-        position = get_seat(view, task.plan, self._around.account, Hash(task.digest))
-        return entry is not None and position is not None and is_as_committed(view, position, entry.update)
+            turn.tell(OwnTransaction(make_commitment(entry, state)))
 
     def _tell_lost(self, plan: Hash, task: Hash, turn: Turn) -> None:
         """Say once that a commitment of this account's can't be met: another update of it is in nobody's journal."""
@@ -505,7 +437,7 @@ class Device:
         task = spec.task.digest
         if isinstance(result, Declined):
             self._fail(spec.task.plan, task, f"could not train: {result.reason}", turn)
-        elif isinstance(result, Trained) and self._is_asked(spec.task.plan, task):
+        elif isinstance(result, Trained) and is_asked(self._around, spec.task.plan, task):
             self._release(spec, result, turn)
         self._step(turn)
 

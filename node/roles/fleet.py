@@ -32,8 +32,9 @@ from node.fleet.hosted import HostedFleet
 from node.jobs.results import Declined, FleetInspected, FleetPostponed, FleetTrained, JobResult, RollCalled, StampsFound
 from node.jobs.specs import CallRoll, FindStamps, InspectFleet, TrainFleet
 from node.notices import RoleNotice
+from node.roles.asked import make_commitment, may_reveal
 from node.roles.base import Surroundings
-from node.roles.fleetcommits import LOST, find_owing, make_commitment, may_reveal, trains_now
+from node.roles.fleetcommits import LOST, find_owing, trains_now
 from node.roles.fleetjournal import JournalKeeper
 from node.roles.fleetlosses import FleetLosses
 from node.roles.fleetresiduals import KEPT_BATCH, POORER, forget_ended, put_away

@@ -4,20 +4,17 @@
                    same again after a crash
     reveal step    send what was committed to, and nothing else; nothing is trained any more
 
-Rules of this file: questions, and the body of a commitment; the role acts on the answers.
+Rules of this file: questions; the role acts on the answers. What concerns a single device is ``node.roles.asked``'s.
 """
 
 from typing import Final
 
-from chain.ids import AccountId, Hash
-from chain.transaction import CommitUpdate
-from consensus.committing import get_commitment_digest, is_as_committed, is_committing, takes_commitments
+from chain.ids import Hash
+from consensus.committing import is_committing, takes_commitments
 from consensus.queries import takes_updates
 from consensus.records import RoundState
-from consensus.state import get_seat
 from consensus.view import StateView
 from node.roles.fleetroll import Standing
-from storage.own import JournalEntry
 
 LOST: Final = (
     "has committed to an update that the journal does not have: does another machine run with the same keys, or is the "
@@ -39,19 +36,3 @@ def trains_now(view: StateView, state: RoundState) -> bool:
     return takes_commitments(view, state) or (
         takes_updates(view, state) and not is_committing(view, Hash(state.task.plan))
     )
-
-
-def make_commitment(entry: JournalEntry, state: RoundState) -> CommitUpdate:
-    """Return what a device says to commit to a journalled release."""
-    task = state.task
-    commitment = get_commitment_digest(entry.update)
-    return CommitUpdate(task.plan, task.round, task.attempt, task.phase, Hash(task.digest), commitment)
-
-
-def may_reveal(view: StateView, state: RoundState, device: AccountId, entry: JournalEntry) -> bool:
-    """Is a journalled release what its device has committed to, if the plan asks for that?"""
-    plan, task = Hash(state.task.plan), Hash(state.task.digest)
-    if not is_committing(view, plan):
-        return True
-    position = get_seat(view, plan, device, task)
-    return position is not None and is_as_committed(view, position, entry.update)

@@ -3,14 +3,32 @@
 Rules of this file: questions and one body; the role decides when to join.
 """
 
+from typing import Final
+
 from chain.ids import Hash, Height
 from chain.payload import PayloadRef
 from chain.transaction import JoinAttested, JoinPlan, JoinSharing
 from consensus.statements import find_statement_fault
-from fl.plan.schema import NoAttestation, Plan
+from fl.plan.dimensions import audit_policy, randomised_policy, replay_policy
+from fl.plan.schema import Masked, NoAttestation, Plan
 from node.roles.base import DeviceSurroundings
 
-_KINDS = (JoinPlan, JoinSharing, JoinAttested)
+_KINDS: Final = (JoinPlan, JoinSharing, JoinAttested)
+_NO_AUDITS: Final = (
+    "the plan audits its devices, and a light device can't answer audits: run a full node (without --light)"
+)
+_NO_MASKS: Final = (
+    "the plan's updates travel under masks, which devices take off together; a light device can't help: run a full "
+    "node (without --light)"
+)
+_NO_SHARING: Final = (
+    "the plan repeats trainings, so its devices publish their data; a light device can't: run a full node "
+    "(without --light)"
+)
+_NO_CONSENT_TO_SHARE: Final = (
+    "the plan repeats trainings: it asks for the rows themselves, published to everybody, for ever. If they are public "
+    "data, set share = true under [device] in the configuration"
+)
 
 
 def is_joining(around: DeviceSurroundings, plan: Hash) -> bool:
@@ -18,7 +36,7 @@ def is_joining(around: DeviceSurroundings, plan: Hash) -> bool:
     return any(around.is_waiting(kind, plan) for kind in _KINDS)
 
 
-def find_statement_reason(around: DeviceSurroundings, document: Plan) -> str | None:
+def _find_statement_reason(around: DeviceSurroundings, document: Plan) -> str | None:
     """Return why a plan would not take this device for want of a statement about it; None if it would."""
     if isinstance(document.attestation, NoAttestation):
         return None
@@ -30,6 +48,25 @@ def find_statement_reason(around: DeviceSurroundings, document: Plan) -> str | N
         )
     height = Height(around.chain.height + 1)
     return find_statement_fault(document.attestation, statement, world.genesis.chain_id, around.account, height)
+
+
+def find_refusal(around: DeviceSurroundings, document: Plan, share: bool) -> str | None:
+    """Return why a plan would not take this device, or asks what it can't do or its holder does not want; else None.
+
+    ``share``: does the holder let the rows themselves be published?
+    """
+    lack = _find_statement_reason(around, document)
+    if lack is not None:
+        return lack
+    if audit_policy(document) is not None and not around.opens_audits:
+        return _NO_AUDITS
+    if isinstance(document.aggregation, Masked) and not around.shares_data:
+        return _NO_MASKS
+    if replay_policy(document) is None:
+        return None
+    if not around.shares_data:
+        return _NO_SHARING
+    return _NO_CONSENT_TO_SHARE if randomised_policy(document) is None and not share else None
 
 
 def make_join(

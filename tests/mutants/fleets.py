@@ -62,9 +62,9 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     ),
     Mutant(
         "a fleet reveals what its journal has, whatever it has committed to",
-        "node/roles/fleetcommits.py",
-        "    return position is not None and is_as_committed(view, position, entry.update)",
-        "    return True",
+        "node/roles/asked.py",
+        "    return entry is not None and position is not None and is_as_committed(view, position, entry.update)",
+        "    return entry is not None",
         COMMITS,
     ),
     Mutant(

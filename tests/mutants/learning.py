@@ -268,9 +268,9 @@ MUTANTS: Final = (
     ),
     Mutant(
         "a device reveals as soon as the commitments are closed",
-        "node/roles/device.py",
-        "        depth = self._around.chain.height - state.stepped + 1",
-        "        depth = self._around.chain.height - state.opened + 1",
+        "node/roles/asked.py",
+        "    depth = around.chain.height - state.stepped + 1",
+        "    depth = around.chain.height - state.opened + 1",
         ("tests/node/core/test_commit_roles.py",),
     ),
     Mutant(
@@ -296,9 +296,9 @@ MUTANTS: Final = (
     ),
     Mutant(
         "a device publishes its rows without its holder's consent",
-        "node/roles/device.py",
-        "        elif replay_policy(plan) is not None and randomised_policy(plan) is None and not self._config.share:",
-        "        elif False:",
+        "node/roles/joining.py",
+        "_NO_CONSENT_TO_SHARE if randomised_policy(document) is None and not share else None",
+        "None",
         ("tests/node/core/test_replay_roles.py",),
     ),
     Mutant(

@@ -80,9 +80,9 @@ MUTANTS: Final = (
     ),
     Mutant(
         "a device works on a task before it is confirmed",
-        "node/roles/device.py",
-        "        return state if depth >= deadlines.confirmations else None",
-        "        return state",
+        "node/roles/asked.py",
+        "    return state if depth >= deadlines.confirmations else None",
+        "    return state",
         ("tests/node/core/test_device.py",),
     ),
     Mutant(
