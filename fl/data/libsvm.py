@@ -19,7 +19,8 @@ from fl.data.files import open_data
 from fl.data.table import MAX_CELLS, Column, Csr, VectorTable
 from fl.errors import DataError
 
-_BLOCK: Final = 4 << 20
+_BLOCK: Final = 1 << 17
+"""Bytes that are cut into numbers at a time: that takes thirty times as many, and is quickest where they stay near."""
 _MAX_LINE: Final = 64 << 20
 _NEWLINE, _COLON = ord("\n"), ord(":")
 _NUMBER_BYTES: Final = b"0123456789+-.eE"
@@ -64,19 +65,20 @@ def read_libsvm(path: Path) -> VectorTable:
 
 
 def _blocks(stream: BufferedReader, file: str) -> Iterator[bytes]:
-    """Yield whole lines, a few MiB at a time."""
-    rest = b""
+    """Yield whole lines, a block's at a time."""
+    rest: list[bytes] = []
+    length = 0
     while data := stream.read(_BLOCK):
         cut = data.rfind(b"\n") + 1
         if cut:
-            yield rest + data[:cut]
-            rest = data[cut:]
-        else:
-            rest += data
-        if len(rest) > _MAX_LINE:
+            yield b"".join([*rest, data[:cut]])
+            rest, length = [], 0
+        rest.append(data[cut:])
+        length += len(data) - cut
+        if length > _MAX_LINE:
             raise DataError(f"{file}: has a line of more than {_MAX_LINE} bytes")
-    if rest:
-        yield rest + b"\n"
+    if length:
+        yield b"".join([*rest, b"\n"])
 
 
 def _parse(block: bytes, file: str, first_line: int) -> Rows:

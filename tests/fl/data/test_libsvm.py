@@ -1,5 +1,6 @@
 """LIBSVM text is read fast, sparse and exactly; what is out of place is named by its line."""
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +94,27 @@ def test_what_is_out_of_place_is_named(tmp_path: Path, text: str, message: str) 
     with pytest.raises(DataError, match=r"rows\.libsvm") as caught:
         read(tmp_path, text)
     assert message in str(caught.value)
+
+
+def test_reading_takes_little_more_memory_than_the_rows(tmp_path: Path) -> None:
+    """A file of half a megabyte is read in blocks: a device on a small machine has room for it while it trains."""
+    text = "1 1:0.5 2:0.25 3:1 4:1 5:1\n" * 20_000
+    read(tmp_path, "1 1:1\n")
+    tracemalloc.start()
+    table = read(tmp_path, text)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert table.rows == 20_000
+    assert peak < 8_000_000
+
+
+@pytest.mark.parametrize("text", ["1 " + "1:1 " * 30, "1 1:1\n" * 4 + "1 " + "1:1 " * 30 + "\n"])
+def test_a_line_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """It is not gathered for longer than a line may be."""
+    monkeypatch.setattr(libsvm, "_BLOCK", 7)
+    monkeypatch.setattr(libsvm, "_MAX_LINE", 40)
+    with pytest.raises(DataError, match="line of more than 40 bytes"):
+        read(tmp_path, text)
 
 
 def test_the_format_is_told_by_content(tmp_path: Path) -> None:
