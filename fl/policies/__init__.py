@@ -11,7 +11,7 @@ from fl.algorithms.registry import algorithm_of
 from fl.objective import Objective
 from fl.plan.remember import remembered
 from fl.plan.schema import Plan
-from fl.policies.base import FULL_QUALITY, Assessment, Facts
+from fl.policies.base import FULL_QUALITY, Assessment, Facts, Settling, accepted_in_full
 from fl.policies.bounds import BOUNDS
 from fl.policies.registry import POLICIES, policies_of
 from fl.policies.timing import TIMING
@@ -79,9 +79,10 @@ def assess_updates(
     reason stands. ``opening`` is the opened holdout chunk's payload, None if the phase needs none or the owner did not
     open it in time, which nobody else answers for.
     """
-    verdicts = [Assessment(True, fact.samples, FULL_QUALITY, "") for fact in facts]
+    settling = Settling(phase, model, settled, facts, opening)
+    verdicts = accepted_in_full(facts)
     for bound in policies_of(problem.plan):
-        given = bound.assess(problem, phase, model, settled, facts, opening)
+        given = bound.assess(problem, settling)
         verdicts = [_combined(first, second) for first, second in zip(verdicts, given, strict=True)]
     return verdicts
 

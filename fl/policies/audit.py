@@ -6,17 +6,16 @@ segment is not opened (``fl.audit.challenge.escape_chance``). Not that the rows 
 update's verifiers says against the truth stands.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final, Literal
 
-from chain.fixedpoint import Int64Vector, squared_norm
-from fl.algorithms.base import Contribution, Settled
+from chain.fixedpoint import squared_norm
+from fl.algorithms.base import Contribution
 from fl.objective import Objective
 from fl.payload import bound_squared
 from fl.plan.schema import Audit, Policy
-from fl.policies.base import FULL_QUALITY, Assessment, Facts, phase_spec
+from fl.policies.base import Assessment, Facts, Settling, accepted, phase_spec, refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,22 +42,10 @@ class AuditPolicy:
             return f"‖w_k − w‖ is over {segments} segments × segment_clip {spec.segment_clip}"
         return None
 
-    def assess(
-        self,
-        problem: Objective,
-        spec: Policy,
-        phase: int,
-        model: Int64Vector,
-        settled: Sequence[Settled],
-        facts: Sequence[Facts],
-        opening: bytes | None,
-    ) -> list[Assessment]:
+    def assess(self, problem: Objective, spec: Policy, settling: Settling) -> list[Assessment]:
         """Return verdicts from what the verifiers reported."""
         return [
-            Assessment(False, 0, 0, f"audit: {fact.audit_fault}")
-            if fact.audit_fault
-            else Assessment(True, fact.samples, FULL_QUALITY, "")
-            for fact in facts
+            refused(f"audit: {fact.audit_fault}") if fact.audit_fault else accepted(fact) for fact in settling.facts
         ]
 
 

@@ -52,6 +52,24 @@ class Assessment:
     reason: str
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Settling:
+    """A phase as it settles, with the updates that blocks have included.
+
+    phase    its number, from 0
+    model    the global model that its devices were given, int64 in units of 2**-fraction_bits
+    settled  the updates
+    facts    what the chain knows about each of them, in their order
+    opening  the payload of the opened holdout chunk; None if the phase needs none, or nobody opened it in time
+    """
+
+    phase: int
+    model: Int64Vector
+    settled: Sequence[Settled]
+    facts: Sequence[Facts]
+    opening: bytes | None
+
+
 class VerificationPolicy(Protocol):
     """A policy object: ``fl.policies.registry`` has one of each."""
 
@@ -76,16 +94,7 @@ class VerificationPolicy(Protocol):
     ) -> str | None:
         """Return why an update may not be included, or None."""
 
-    def assess(
-        self,
-        problem: Objective,
-        spec: Policy,
-        phase: int,
-        model: Int64Vector,
-        settled: Sequence[Settled],
-        facts: Sequence[Facts],
-        opening: bytes | None,
-    ) -> list[Assessment]:
+    def assess(self, problem: Objective, spec: Policy, settling: Settling) -> list[Assessment]:
         """Return a verdict for each included update, in order."""
 
 
@@ -100,22 +109,24 @@ class BoundPolicy:
         """Return why an update may not be included, or None."""
         return self.policy.check(problem, self.spec, phase, facts, contribution)
 
-    def assess(
-        self,
-        problem: Objective,
-        phase: int,
-        model: Int64Vector,
-        settled: Sequence[Settled],
-        facts: Sequence[Facts],
-        opening: bytes | None,
-    ) -> list[Assessment]:
+    def assess(self, problem: Objective, settling: Settling) -> list[Assessment]:
         """Return a verdict for each included update, in order."""
-        return self.policy.assess(problem, self.spec, phase, model, settled, facts, opening)
+        return self.policy.assess(problem, self.spec, settling)
+
+
+def accepted(facts: Facts) -> Assessment:
+    """Return the verdict on an update that nothing speaks against: all samples, full quality."""
+    return Assessment(True, facts.samples, FULL_QUALITY, "")
+
+
+def refused(reason: str) -> Assessment:
+    """Return the verdict on an update that counts for nothing."""
+    return Assessment(False, 0, 0, reason)
 
 
 def accepted_in_full(facts: Sequence[Facts]) -> list[Assessment]:
-    """Return the verdicts of a policy that has nothing to say: all samples, full quality."""
-    return [Assessment(True, fact.samples, FULL_QUALITY, "") for fact in facts]
+    """Return the verdicts of a policy that has nothing to say."""
+    return [accepted(each) for each in facts]
 
 
 def phase_spec(problem: Objective, phase: int) -> PhaseSpec:

@@ -4,19 +4,17 @@ Proves that an update can move the model only so far, not that it came from data
 what the noise of an honest device exceeds less than once in 2**64 releases.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import isqrt
 from typing import Final, Literal
 
-from chain.fixedpoint import Int64Vector
 from chain.number import Number
-from fl.algorithms.base import Contribution, Settled
+from fl.algorithms.base import Contribution
 from fl.objective import Objective
 from fl.payload import bound_squared
 from fl.plan.schema import Bounds, Policy
-from fl.policies.base import Assessment, Facts, accepted_in_full, phase_spec
+from fl.policies.base import Assessment, Facts, Settling, accepted_in_full, phase_spec
 from fl.privacy.charges import is_private
 from fl.privacy.scales import noise_bound
 from fl.sums import squared_norm
@@ -63,18 +61,9 @@ class BoundsPolicy:
             return f"feature count {int(counts.max())} of a device with {facts.samples} samples"
         return None
 
-    def assess(
-        self,
-        problem: Objective,
-        spec: Policy,
-        phase: int,
-        model: Int64Vector,
-        settled: Sequence[Settled],
-        facts: Sequence[Facts],
-        opening: bytes | None,
-    ) -> list[Assessment]:
+    def assess(self, problem: Objective, spec: Policy, settling: Settling) -> list[Assessment]:
         """Return full verdicts: what passed inclusion is in bounds."""
-        return accepted_in_full(facts)
+        return accepted_in_full(settling.facts)
 
 
 BOUNDS: Final = BoundsPolicy()

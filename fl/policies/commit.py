@@ -9,20 +9,19 @@ Proves that the device made or was given the update before the reveals began. No
 another's update beforehand and changes one unit of it passes.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from chain.fixedpoint import Int64Vector, to_bytes
+from chain.fixedpoint import to_bytes
 from chain.hashing import digest
 from chain.ids import Hash
-from fl.algorithms.base import Contribution, Settled
+from fl.algorithms.base import Contribution
 from fl.objective import Objective
 from fl.plan.schema import Policy
-from fl.policies.base import FULL_QUALITY, Assessment, Facts
+from fl.policies.base import Assessment, Facts, Settling, accepted, refused
 
 _DOMAIN_VECTOR: Final = b"fedchain/vector"
 
@@ -42,23 +41,9 @@ class CommitPolicy:
         """Return None: the ledger itself compares a reveal with its commitment."""
         return None
 
-    def assess(
-        self,
-        problem: Objective,
-        spec: Policy,
-        phase: int,
-        model: Int64Vector,
-        settled: Sequence[Settled],
-        facts: Sequence[Facts],
-        opening: bytes | None,
-    ) -> list[Assessment]:
+    def assess(self, problem: Objective, spec: Policy, settling: Settling) -> list[Assessment]:
         """Return verdicts that refuse vectors that are somebody's already."""
-        return [
-            Assessment(False, 0, 0, f"commit: {fact.copy_fault}")
-            if fact.copy_fault
-            else Assessment(True, fact.samples, FULL_QUALITY, "")
-            for fact in facts
-        ]
+        return [refused(f"commit: {fact.copy_fault}") if fact.copy_fault else accepted(fact) for fact in settling.facts]
 
 
 COMMIT: Final = CommitPolicy()

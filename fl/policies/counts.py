@@ -4,16 +4,14 @@ Every node checks it. It proves that a device's weight is that of its rows; not 
 were reported at random.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from chain.fixedpoint import Int64Vector
-from fl.algorithms.base import Contribution, Settled
+from fl.algorithms.base import Contribution
 from fl.algorithms.count import plan_of
 from fl.objective import Objective
 from fl.plan.schema import Policy
-from fl.policies.base import Assessment, Facts, accepted_in_full
+from fl.policies.base import Assessment, Facts, Settling, accepted_in_full
 from fl.statistics.counters import mechanism_of
 
 
@@ -32,18 +30,9 @@ class CountsPolicy:
         """Return why an update may not be included."""
         return mechanism_of(plan_of(problem)).find_fault(contribution.vector, facts.samples)
 
-    def assess(
-        self,
-        problem: Objective,
-        spec: Policy,
-        phase: int,
-        model: Int64Vector,
-        settled: Sequence[Settled],
-        facts: Sequence[Facts],
-        opening: bytes | None,
-    ) -> list[Assessment]:
+    def assess(self, problem: Objective, spec: Policy, settling: Settling) -> list[Assessment]:
         """Return full verdicts: what passed inclusion can be reports."""
-        return accepted_in_full(facts)
+        return accepted_in_full(settling.facts)
 
 
 COUNTS: Final = CountsPolicy()

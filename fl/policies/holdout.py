@@ -6,7 +6,6 @@ update does not hurt there, and how good it is; not whose data it came from. An 
 the support travels, Δ_k is what the device sent: what all devices share is no merit or fault of one.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final, Literal
@@ -14,14 +13,14 @@ from typing import Final, Literal
 import numpy as np
 
 from chain.fixedpoint import Int64Vector
-from fl.algorithms.base import Contribution, Settled
+from fl.algorithms.base import Contribution
 from fl.algorithms.support import expanded
 from fl.dataset import Dataset, features
 from fl.holdout import decode_chunk
 from fl.objective import Objective
 from fl.parallel import cores, mapped
 from fl.plan.schema import Holdout, Policy
-from fl.policies.base import FULL_QUALITY, Assessment, Facts, accepted_in_full, phase_spec
+from fl.policies.base import FULL_QUALITY, Assessment, Facts, Settling, accepted, accepted_in_full, phase_spec, refused
 
 LOSS_BITS: Final = 24
 """Fraction bits of the losses compared: what is smaller is not a difference."""
@@ -45,26 +44,18 @@ class HoldoutPolicy:
         """Return None: the rows are not open yet when an update is included."""
         return None
 
-    def assess(
-        self,
-        problem: Objective,
-        spec: Policy,
-        phase: int,
-        model: Int64Vector,
-        settled: Sequence[Settled],
-        facts: Sequence[Facts],
-        opening: bytes | None,
-    ) -> list[Assessment]:
+    def assess(self, problem: Objective, spec: Policy, settling: Settling) -> list[Assessment]:
         """Return verdicts from the loss on the opened chunk; in full for phases that release no model."""
         assert isinstance(spec, Holdout)
-        if opening is None or not phase_spec(problem, phase).releases_model:
-            return accepted_in_full(facts)
-        rows = decode_chunk(problem, opening)
-        before = sum_losses(problem, model, rows)
-        vectors = (expanded(problem, entry.contribution) for entry in settled)
-        afters = mapped(lambda vector: sum_losses(problem, model + vector, rows), vectors, _threads(rows, len(settled)))
+        if settling.opening is None or not phase_spec(problem, settling.phase).releases_model:
+            return accepted_in_full(settling.facts)
+        rows = decode_chunk(problem, settling.opening)
+        before = sum_losses(problem, settling.model, rows)
+        vectors = (expanded(problem, entry.contribution) for entry in settling.settled)
+        threads = _threads(rows, len(settling.settled))
+        afters = mapped(lambda vector: sum_losses(problem, settling.model + vector, rows), vectors, threads)
         limit = spec.tolerance.fraction()
-        return [judge(before, after, limit, fact) for after, fact in zip(afters, facts, strict=True)]
+        return [judge(before, after, limit, fact) for after, fact in zip(afters, settling.facts, strict=True)]
 
 
 HOLDOUT: Final = HoldoutPolicy()
@@ -74,11 +65,11 @@ def judge(before: int, after: int, tolerance: Fraction, fact: Facts) -> Assessme
     """Return the verdict on a change of loss, in exact integers. A loss before of 0 allows no rise at all."""
     rise = after - before
     if rise <= 0:
-        return Assessment(True, fact.samples, FULL_QUALITY, "")
+        return accepted(fact)
     limit = before * tolerance
     if rise >= limit:
         ratio = f"{after / before:.4f} times" if before else "from nothing"
-        return Assessment(False, 0, 0, f"holdout: the loss rises {ratio}, at most 1 + {float(tolerance):g} is allowed")
+        return refused(f"holdout: the loss rises {ratio}, at most 1 + {float(tolerance):g} is allowed")
     return Assessment(True, fact.samples, int(FULL_QUALITY * (1 - rise / limit)), "")
 
 

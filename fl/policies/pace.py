@@ -18,11 +18,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from chain.fixedpoint import Int64Vector
-from fl.algorithms.base import Contribution, Settled
+from fl.algorithms.base import Contribution
 from fl.objective import Objective
 from fl.plan.schema import Pace, Policy
-from fl.policies.base import FULL_QUALITY, Assessment, Facts, accepted_in_full
+from fl.policies.base import FULL_QUALITY, Assessment, Facts, Settling, accepted_in_full, refused
 from fl.policies.timing import CLOCK_ALLOWANCE_US
 
 LEAST_REPORTS: Final = 4
@@ -46,22 +45,13 @@ class PacePolicy:
         """Return None: the round's other reports are not known yet."""
         return None
 
-    def assess(
-        self,
-        problem: Objective,
-        spec: Policy,
-        phase: int,
-        model: Int64Vector,
-        settled: Sequence[Settled],
-        facts: Sequence[Facts],
-        opening: bytes | None,
-    ) -> list[Assessment]:
+    def assess(self, problem: Objective, spec: Policy, settling: Settling) -> list[Assessment]:
         """Return verdicts from the phase's own distribution of paces; in full where it says nothing."""
         assert isinstance(spec, Pace)
-        median = find_median_pace(facts)
+        median = find_median_pace(settling.facts)
         if median is None:
-            return accepted_in_full(facts)
-        return [_judge(spec, median, fact) for fact in facts]
+            return accepted_in_full(settling.facts)
+        return [_judge(spec, median, fact) for fact in settling.facts]
 
 
 PACE: Final = PacePolicy()
@@ -84,7 +74,7 @@ def _judge(spec: Pace, median: int, fact: Facts) -> Assessment:
     counted = count_credible(spec, median, fact)
     if counted < fact.samples and spec.outliers == "refuse":
         told = f"{_time_of(fact)} µs for {fact.samples} samples; at the round's fastest credible pace for {counted}"
-        return Assessment(False, 0, 0, f"pace: {told}")
+        return refused(f"pace: {told}")
     return Assessment(True, counted, FULL_QUALITY, "")
 
 

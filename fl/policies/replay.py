@@ -6,15 +6,13 @@ Proves that the update is what the algorithm makes of the shared data, as far as
 data are real.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from chain.fixedpoint import Int64Vector
-from fl.algorithms.base import Contribution, Settled
+from fl.algorithms.base import Contribution
 from fl.objective import Objective
 from fl.plan.schema import Policy
-from fl.policies.base import FULL_QUALITY, Assessment, Facts
+from fl.policies.base import Assessment, Facts, Settling, accepted, refused
 
 REFUTED: Final = "the update is not what its training gives, as a dispute showed"
 
@@ -36,23 +34,9 @@ class ReplayPolicy:
         """Return None: those who attest have repeated the training."""
         return None
 
-    def assess(
-        self,
-        problem: Objective,
-        spec: Policy,
-        phase: int,
-        model: Int64Vector,
-        settled: Sequence[Settled],
-        facts: Sequence[Facts],
-        opening: bytes | None,
-    ) -> list[Assessment]:
+    def assess(self, problem: Objective, spec: Policy, settling: Settling) -> list[Assessment]:
         """Return verdicts from the disputes: who lost one is refused."""
-        return [
-            Assessment(False, 0, 0, f"replay: {REFUTED}")
-            if fact.is_refuted
-            else Assessment(True, fact.samples, FULL_QUALITY, "")
-            for fact in facts
-        ]
+        return [refused(f"replay: {REFUTED}") if fact.is_refuted else accepted(fact) for fact in settling.facts]
 
 
 REPLAY: Final = ReplayPolicy()

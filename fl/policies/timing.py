@@ -4,15 +4,13 @@ It proves nothing by itself, since a device may claim any time that passed. It c
 samples that its reported time allows, and a report over what the chain saw pass is refused.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from chain.fixedpoint import Int64Vector
-from fl.algorithms.base import Contribution, Settled
+from fl.algorithms.base import Contribution
 from fl.objective import Objective
 from fl.plan.schema import Policy, Timing
-from fl.policies.base import FULL_QUALITY, Assessment, Facts
+from fl.policies.base import FULL_QUALITY, Assessment, Facts, Settling
 
 CLOCK_ALLOWANCE_US: Final = 10_000_000
 """Block times are producers' clocks: a report may exceed the chain's span by this much before it is refused."""
@@ -36,16 +34,7 @@ class TimingPolicy:
             return f"reported computation time {facts.computation_us} µs; the chain saw at most {allowed} µs pass"
         return None
 
-    def assess(
-        self,
-        problem: Objective,
-        spec: Policy,
-        phase: int,
-        model: Int64Vector,
-        settled: Sequence[Settled],
-        facts: Sequence[Facts],
-        opening: bytes | None,
-    ) -> list[Assessment]:
+    def assess(self, problem: Objective, spec: Policy, settling: Settling) -> list[Assessment]:
         """Return verdicts that count at most samples_per_second · reported time, rounded down."""
         assert isinstance(spec, Timing)
         return [
@@ -55,7 +44,7 @@ class TimingPolicy:
                 FULL_QUALITY,
                 "",
             )
-            for each in facts
+            for each in settling.facts
         ]
 
 

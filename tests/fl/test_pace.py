@@ -3,6 +3,7 @@
 from dataclasses import replace
 from fractions import Fraction
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,7 +11,7 @@ from msgspec.structs import replace as with_fields
 
 from fl.plan.schema import Pace, Timing
 from fl.policies import assess_updates
-from fl.policies.base import FULL_QUALITY, Assessment, Facts
+from fl.policies.base import FULL_QUALITY, Assessment, Facts, Settling
 from fl.policies.pace import LEAST_REPORTS, PACE, find_median_pace
 from fl.policies.timing import CLOCK_ALLOWANCE_US
 from fl.problem import compile_problem
@@ -25,7 +26,8 @@ def report(samples: int, computation_us: int, elapsed_ms: int = LONG_MS) -> Fact
 
 
 def judge(facts: list[Facts], ratio: int = 20, outliers: str = "less") -> list[Assessment]:
-    return PACE.assess(PROBLEM, Pace(ratio, outliers), 0, None, (), facts, None)  # type: ignore[arg-type]
+    settling = Settling(0, np.zeros(PROBLEM.dimension, np.int64), (), facts, None)
+    return PACE.assess(PROBLEM, Pace(ratio, outliers), settling)
 
 
 def counted(facts: list[Facts], ratio: int = 20) -> list[int]:

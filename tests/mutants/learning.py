@@ -276,8 +276,8 @@ MUTANTS: Final = (
     Mutant(
         "an update that a dispute refuted settles",
         "fl/policies/replay.py",
-        "            if fact.is_refuted",
-        "            if False",
+        " if fact.is_refuted else accepted(fact)",
+        " if False else accepted(fact)",
         ("tests/consensus/test_replays.py",),
     ),
     Mutant(
