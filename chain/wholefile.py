@@ -38,7 +38,12 @@ def whole_file(path: Path, *, mode: int = 0o644, replace: bool = True, sync: boo
             yield stream
         return
     aside = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
-    with os.fdopen(os.open(aside, _NEW, mode), "wb") as stream:
+    try:
+        descriptor = os.open(aside, _NEW, mode)
+    except OSError as error:
+        error.filename = str(path)  # nobody has heard of the other
+        raise
+    with os.fdopen(descriptor, "wb") as stream:
         try:
             yield stream
             stream.flush()

@@ -11,7 +11,7 @@ import typer
 from rich.console import RenderableType
 
 from chain.wholefile import write_text
-from commands.home import HomeOption, home_directory
+from commands.home import HomeOption, at_home, home_directory
 from commands.output import JsonFlag, UsageFault, command, emit, example, waiting
 from commands.show import counted, facts, listing, sentence, size, steps
 
@@ -85,7 +85,7 @@ def share(
         "new": shared.is_new,
         "file": None if out is None else str(out),
     }
-    joining = f"fedchain device run {quote(str(data))} --any-plan --consent"
+    joining = f"fedchain device run {quote(str(data))} --any-plan --consent{at_home(home)}"
     emit(as_json, document, *_shown(document), steps(("Join plans that want it:", joining)))
 
 
@@ -135,8 +135,15 @@ def _role_of(plan: Path, name: str | None) -> "Role":
     from fl.plan.bind import read_plan_text
     from fl.plan.checks_sharing import find_unshared
     from fl.plan.parse import parse_draft
+    from fl.plan.schema import StatisticsPlan
 
-    roles = {role.name: role for role in parse_draft(read_plan_text(plan)).plan.roles}
+    document = parse_draft(read_plan_text(plan)).plan
+    if isinstance(document, StatisticsPlan):
+        raise UsageFault(
+            f"{plan} is a plan of kind statistics: its devices share no rows, they report each at random",
+            'name a plan that learns from rows: kind = "horizontal"',
+        )
+    roles = {role.name: role for role in document.roles}
     if name is None and len(roles) == 1:
         name = next(iter(roles))
     if name not in roles:

@@ -16,9 +16,9 @@ from chain.wholefile import whole_file
 from commands.groups import Group
 from commands.output import CommandFailed, JsonFlag, UsageFault, command, diagnostics, emit, example, note, warn
 from commands.password import PasswordFileOption, ask_password, new_password, read_password
-from commands.rowinput import now_ms, pieces, read_age, read_size, read_time, sift, table_times
+from commands.rowinput import now_ms, pieces, read_age, read_size, sift, table_times
 from commands.show import counted, facts, listing, moment, sentence, short, size, span, steps
-from fl.errors import FLError
+from fl.errors import DataError, FLError
 from storage.errors import StorageError
 
 if TYPE_CHECKING:
@@ -141,14 +141,17 @@ def append(
         stored, refused, last = 0, 0, 0
         try:
             for lines in pieces(_standard_input()):
-                numbers, rows, times = reader.read(lines)
-                good, bad = sift(store, rows, numbers, skip_bad)
+                torn: list[DataError] = []
+                numbers, rows, times = reader.read(lines, torn if skip_bad else None)
+                for error in torn:
+                    warn(str(error))
+                good = sift(store, rows, times, numbers, skip_bad)
                 if good:
-                    store.append([rows[place] for place in good], [read_time(times[place]) for place in good])
-                    stored, last = stored + len(good), numbers[good[-1]]
-                refused += len(bad)
-        except (FLError, StorageError) as error:
-            raise CommandFailed(f"{error}", f"{counted(stored, 'row')} are in, up to line {last}") from None
+                    store.append([rows[place] for place, _ in good], [when for _, when in good])
+                    stored, last = stored + len(good), numbers[good[-1][0]]
+                refused += len(torn) + len(rows) - len(good)
+        except (FLError, StorageError) as fault:
+            raise CommandFailed(f"{fault}", f"{counted(stored, 'row')} are in, up to line {last}") from None
     told = f"{counted(stored, 'row')} stored" + (f", {refused} refused" if refused else "")
     emit(as_json, {"stored": stored, "refused": refused}, sentence(f"{told}."))
 

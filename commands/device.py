@@ -14,6 +14,7 @@ from commands.node_call import ask, find_plan
 from commands.output import CommandFailed, JsonFlag, UsageFault, command, emit, example
 from commands.password import PasswordFileOption
 from commands.plan_submit import PlanArgument, TimeoutOption, WaitOption
+from commands.privacy import check_delta
 from commands.settings import (
     CheckpointOption,
     ConnectOption,
@@ -250,9 +251,12 @@ def budget(
     """
     from chain.transaction import LowerBudget
 
+    found = _budget(loss, epsilon, delta)
+    if epsilon is not None:
+        check_delta(delta, ask(home, lambda node: node.privacy(None, 0, 1)))
     send(
         home,
-        LowerBudget(_budget(loss, epsilon, delta)),
+        LowerBudget(found),
         wait,
         timeout,
         as_json,

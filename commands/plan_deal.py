@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from commands.output import CommandFailed, JsonFlag, UsageFault, command, emit, example, waiting
-from commands.show import facts, sentence
+from commands.show import counted, facts, sentence
 
 if TYPE_CHECKING:
     from fl.plan.schema import Paillier, PaillierOwn, Plan
@@ -112,7 +112,8 @@ def _need_committee(file: Path, plan: "Plan", count: int, *, brought: bool) -> "
         raise CommandFailed(f"{file} says aggregation.type = {how.__struct_config__.tag!r}", f"that goes with {other}")
     if not how.threshold <= count <= 16:
         raise CommandFailed(
-            f"{count} members for a threshold of {how.threshold}", "name as many as the threshold, at most 16"
+            f"{counted(count, 'member')} for a threshold of {how.threshold}",
+            "name as many as the threshold, at most 16",
         )
     return how
 

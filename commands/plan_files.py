@@ -215,7 +215,7 @@ def _learning(plan: "Plan", figures: dict[str, Any]) -> list[tuple[str, str]]:
         return []
     return [
         ("model", f"{plan.model.type}, {figures['parameters']} parameters, {figures['inputs']} inputs"),
-        ("algorithm", f"{figures['algorithm']}, {figures['phases']} exchanges a round"),
+        ("algorithm", f"{figures['algorithm']}, {counted(figures['phases'], 'exchange')} a round"),
         ("rounds", f"at most {plan.stopping.rounds}"),
     ]
 

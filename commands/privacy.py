@@ -14,7 +14,7 @@ from commands.home import HomeOption
 from commands.node import as_document
 from commands.node_call import ask
 from commands.output import PANEL_LEARNING, CommandFailed, JsonFlag, UsageFault, command, emit, example, waiting
-from commands.show import counted, facts, listing, moment, short
+from commands.show import counted, facts, listing, minute, short
 
 if TYPE_CHECKING:
     from node.client import Client
@@ -131,8 +131,7 @@ def read_privacy(view: "PrivacyView", history: tuple["ChargeView", ...], delta: 
         raise CommandFailed(
             f"{view.device} is no device of this network (block {view.height})", "see fedchain device status"
         )
-    rows = min((plan.samples for plan in view.plans if plan.unit == "record"), default=0)
-    chosen = _check_delta(delta, rows)
+    chosen = check_delta(delta, view)
     is_gaussian = (
         view.loss == view.charged
         and bool(history)
@@ -148,7 +147,12 @@ def read_privacy(view: "PrivacyView", history: tuple["ChargeView", ...], delta: 
     )
 
 
-def _check_delta(delta: float | None, rows: int) -> float:
+def check_delta(delta: float | None, view: "PrivacyView") -> float:
+    """Return the δ to reckon with, one that promises something to each row. ``UsageFault``.
+
+    How many rows the device has is known by the plans that it joined.
+    """
+    rows = min((plan.samples for plan in view.plans if plan.unit == "record"), default=0)
     if delta is None:
         return min(DELTA, 0.1 / rows) if rows else DELTA
     if not 0 < delta < 1:
@@ -236,8 +240,8 @@ def _plans(reading: Reading) -> list[RenderableType]:
     rows = [
         (short(one.plan), one.mechanism, one.unit, f"{one.spent:,}", f"{one.reserved:,}", one.status) for one in private
     ]
-    headings = ("plan", "noise", "hides a", "lost", "reserved", "standing")
-    return ["\nPlans with noise", listing(headings, rows, numbers=("lost", "reserved"))]
+    headings = ("plan", "mechanism", "hides a", "lost", "reserved", "standing")
+    return ["\nPlans with a bounded loss", listing(headings, rows, numbers=("lost", "reserved"))]
 
 
 def _history(reading: Reading) -> list[RenderableType]:
@@ -248,7 +252,7 @@ def _history(reading: Reading) -> list[RenderableType]:
     rows = [
         (
             one.height,
-            moment(one.time_ms),
+            minute(one.time_ms),
             short(one.plan),
             "join" if one.phase is None else f"{one.round}.{one.phase}",
             f"{one.loss:,}",
@@ -259,7 +263,7 @@ def _history(reading: Reading) -> list[RenderableType]:
     ]
     left_out = len(reading.history) - len(rows)
     title = f"\nThe last {len(rows)} of {len(reading.history)} charges" if left_out else "\nCharges"
-    headings = ("block", "time", "plan", "round", "loss", "total", "epsilon")
+    headings = ("block", "time (UTC)", "plan", "round", "loss", "total", "epsilon")
     return [title, listing(headings, rows, numbers=("block", "loss", "total", "epsilon"))]
 
 

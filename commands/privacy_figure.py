@@ -49,7 +49,7 @@ def draw_losses(view: "PrivacyView", history: Sequence["ChargeView"], delta: flo
     axes.set_ylabel("rho (zCDP)")
     axes.set_xlabel("time (UTC)")
     axes.grid(alpha=0.3)
-    axes.legend(loc="upper left", fontsize=9)
+    sheet.legend(loc="outside lower center", ncols=5, fontsize=9)  # apart from lines that cross the whole picture
     right = axes.twinx()
     right.set_ylim(*axes.get_ylim())
     ticks = [tick for tick in axes.get_yticks() if 0 <= tick <= axes.get_ylim()[1]]

@@ -75,27 +75,43 @@ def table_times(table: "Table", column: str) -> list[int]:
 
 
 def sift(
+    store: "OpenedStore", rows: Sequence[Sequence[str]], times: Sequence[str], lines: Sequence[int], skip_bad: bool
+) -> list[tuple[int, int]]:
+    """Return the places of the rows that fit, and their times; those that don't are named. ``DataError``."""
+    fitting, found = _fitting(store, rows, lines, skip_bad), []
+    for place in fitting:
+        try:
+            found.append((place, read_time(times[place])))
+        except DataError as error:
+            told = f"standard input, line {lines[place]}: {error}"
+            if not skip_bad:
+                raise DataError(told) from None
+            warn(told)
+    return found
+
+
+def _fitting(
     store: "OpenedStore", rows: Sequence[Sequence[str]], lines: Sequence[int], skip_bad: bool
-) -> tuple[list[int], list[int]]:
-    """Return the places of the rows that fit and of those that don't, which are named. ``DataError``."""
+) -> Sequence[int]:
     from fl.data.rows import check_rows
 
     if not rows:
-        return [], []
+        return ()
     try:
         check_rows(store.role, rows, "standard input", lines)
-        return list(range(len(rows))), []
+        return range(len(rows))
     except DataError:
         if not skip_bad:
             raise
-    bad = []
+    found = []
     for place, row in enumerate(rows):
         try:
             check_rows(store.role, [row], "standard input", [lines[place]])
         except DataError as error:
-            bad.append(place)
             warn(str(error))
-    return [place for place in range(len(rows)) if place not in set(bad)], bad
+        else:
+            found.append(place)
+    return found
 
 
 def pieces(source: int) -> Iterator[list[str]]:

@@ -96,6 +96,11 @@ def moment(time_ms: int) -> str:
     return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
+def minute(time_ms: int) -> str:
+    """Return a time in UTC, to the minute, for columns whose heading says UTC."""
+    return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M")
+
+
 def span(seconds: float) -> str:
     """Return a duration in its two largest units."""
     whole = int(seconds)

@@ -175,8 +175,13 @@ class LineReader:
         self._width = 0
         self._line = 0
 
-    def read(self, lines: Iterable[str]) -> tuple[list[int], list[list[str]], list[str]]:
-        """Return the rows of some lines: their line numbers, their cells, and the texts of their times ("": none)."""
+    def read(
+        self, lines: Iterable[str], torn: list[DataError] | None = None
+    ) -> tuple[list[int], list[list[str]], list[str]]:
+        """Return the rows of some lines: their line numbers, their cells, and the texts of their times ("": none).
+
+        A line that is no row, or one of other cells, goes to ``torn``; without it ``DataError``. The first must do.
+        """
         numbers: list[int] = []
         rows: list[list[str]] = []
         times: list[str] = []
@@ -185,17 +190,28 @@ class LineReader:
             if not line.strip():
                 continue
             try:
-                cells = [cell.strip() for cell in next(csv.reader([line], delimiter=self._delimiter, strict=True))]
-            except csv.Error as error:
-                raise DataError(f"{self._source}, line {self._line}: is not delimited text ({error})") from None
+                cells = self._cells(line)
+            except DataError as error:
+                if torn is None or self._places is None:
+                    raise
+                torn.append(error)
+                continue
             if self._places is None and self._learn(cells):
                 continue
-            if len(cells) != self._width:
-                raise DataError(f"{self._source}, line {self._line}: has {len(cells)} cells, not {self._width}")
             numbers.append(self._line)
             rows.append([cells[place] for place in self._places or ()])
             times.append("" if self._time is None else cells[self._time])
         return numbers, rows, times
+
+    def _cells(self, line: str) -> list[str]:
+        """Return a line's cells, as many as the first line has."""
+        try:
+            cells = [cell.strip() for cell in next(csv.reader([line], delimiter=self._delimiter, strict=True))]
+        except csv.Error as error:
+            raise DataError(f"{self._source}, line {self._line}: is not delimited text ({error})") from None
+        if self._places is not None and len(cells) != self._width:
+            raise DataError(f"{self._source}, line {self._line}: has {len(cells)} cells, not {self._width}")
+        return cells
 
     def _learn(self, cells: list[str]) -> bool:
         """Find out from the first line where the columns are; is it a header?"""

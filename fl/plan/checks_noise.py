@@ -104,6 +104,9 @@ def check_sum(plan: Plan) -> Problems:
         allowed = f"must be below participation.min_devices = {least}: of nobody's noise would any be left"
         yield Problem("privacy.colluders", str(plan.privacy.colluders), allowed)
         return
+    wanted = (plan.privacy.multiplier, bounds_of(plan).sample_clip, bounds_of(plan).update_clip)
+    if any(number.mantissa <= 0 for number in wanted):
+        return  # that is a problem of its own, and more bits would not mend it
     for phase, share in enumerate(shares_of(plan)):
         if not fits(share, largest_weighted(plan, phase)):
             allowed = "has no room for a value and its noise in any unit: raise it, or lower privacy.multiplier"

@@ -175,8 +175,8 @@ class AccountView(Shape):
 class PrivatePlanView(Shape):
     """What a plan that a device joined has cost it so far, and what it may still cost; losses in micro-zCDP.
 
-    ``unit``: whose presence its noise hides, "record" or "device"; null: its updates carry no noise, and their loss has
-    no bound. ``budget`` is the plan's own bound for a device, ``samples`` the rows it enrolled with.
+    ``unit``: whose presence its noise or its randomised copy hides, "record" or "device"; null: it has neither, and its
+    loss no bound. ``budget`` is the plan's own bound for a device, ``samples`` the rows it enrolled with.
     """
 
     plan: HexId

@@ -26,6 +26,14 @@ def test_a_file_has_its_name_when_it_is_whole(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) & ~0o644 == 0
 
 
+def test_what_can_not_be_written_is_named_as_it_was_asked_for(tmp_path: Path) -> None:
+    """Not by the name that the file has while it grows."""
+    path = tmp_path / "nowhere" / "export"
+    with pytest.raises(FileNotFoundError) as told:
+        write_text(path, "text")
+    assert told.value.filename == str(path)
+
+
 def test_what_breaks_off_leaves_what_was_there(tmp_path: Path) -> None:
     """The old file stays as it was, and nothing lies beside it."""
     path = tmp_path / "export"

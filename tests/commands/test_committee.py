@@ -63,7 +63,7 @@ def test_what_is_no_key_of_a_member_is_refused_by_its_file(members: tuple[Path, 
         write_text(spoilt, data)
         assert said in refused("--own", spoilt, "--own", members[1])
     assert "an account is a member twice" in refused("--own", members[0], "--own", members[0])
-    assert "1 members for a threshold of 2" in refused("--own", members[0])
+    assert "1 member for a threshold of 2" in refused("--own", members[0])
     assert "aggregation.type = 'paillier'" in refused("--own", members[0], "--own", members[1], plan=DEALT)
     assert "aggregation.type = 'paillier-own'" in refused("--member", "fed1x", "--member", "fed1y")
     assert "either --member or --own" in refused("--member", "fed1x", "--own", members[0])

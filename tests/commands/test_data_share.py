@@ -9,6 +9,7 @@ from chain.hashing import content_id
 from storage.directory import DataDirectory
 from tests.commands.terminal import HEART, done, fedchain
 
+CENSUS = HEART.parent / "census" / "plan.toml"
 PLAN, TABLE = HEART / "plan.toml", HEART / "data" / "cleveland.csv"
 
 
@@ -41,6 +42,7 @@ def test_a_table_is_shared_once_and_written_for_people(home, tmp_path):
     shown = fedchain(*asked).out
     assert "it is the same set as then" in shown
     assert "piecewise" in shown
+    assert f"--any-plan --consent --home {home}" in shown.replace("\n", " ")
 
 
 def test_what_cannot_be_shared_is_refused_by_name(home):
@@ -49,5 +51,9 @@ def test_what_cannot_be_shared_is_refused_by_name(home):
     assert "must be 0.001 … 64" in fedchain(*asked, "--epsilon", "0").err
     assert "--epsilon" in fedchain(*asked, "--epsilon", "much").err
     assert "has the roles hospital" in fedchain(*asked, "--epsilon", "1", "--role", "clinic").err
+    counting = ("data", "share", TABLE, "--schema", CENSUS, "--home", home, "--epsilon", "1")
+    assert "is a plan of kind statistics" in " ".join(fedchain(*counting).err.split())
+    unwritten = fedchain(*asked, "--epsilon", "1", "--out", home / "no" / "x.csv")
+    assert "home/no/x.csv: No such file" in " ".join(unwritten.err.split())
     lost = fedchain("data", "share", TABLE, "--schema", PLAN, "--epsilon", "1", "--home", home / "nowhere")
     assert "genesis.json" in lost.err

@@ -80,6 +80,20 @@ def test_rows_come_through_a_pipe_and_bad_ones_are_named(store, secret, monkeypa
     assert done("data", "store", "list", store, "--password-file", secret)["rows"] == 2
 
 
+def test_a_torn_line_or_time_ends_no_stream_that_may_skip(store, secret, monkeypatch):
+    """A line that was cut off is named and passed over, as is one whose time is none; without leave they end it."""
+    timed = [f"{HEADER},at", f"{LINES[0]},2026-01-01", LINES[1][:9], f"{LINES[2]},soon", f"{LINES[3]},2026-01-02"]
+    words = ("data", "store", "append", store, "--time", "at", "--password-file", secret)
+    feed(monkeypatch, "\n".join([*timed[:2], timed[3]]))
+    assert "line 3: the time 'soon'" in " ".join(fedchain(*words).err.split())
+    feed(monkeypatch, "\n".join(timed))
+    answer = fedchain(*words, "--skip-bad")
+    assert (answer.code, "2 rows stored, 2 refused" in answer.out) == (0, True)
+    assert "line 3: has" in answer.err
+    assert "line 4: the time 'soon'" in answer.err
+    assert done("data", "store", "list", store, "--password-file", secret)["rows"] == 2
+
+
 def test_a_file_that_does_not_fit_leaves_nothing_behind(store, secret, tmp_path):
     """All rows of a file are looked at before the first is stored."""
     spoilt = tmp_path / "spoilt.csv"

@@ -11,16 +11,20 @@ import pytest
 from chain.address import format_account
 from chain.ids import Hash
 from chain.keys import KeyPair
-from chain.transaction import Body, LowerBudget
+from chain.number import Number
+from chain.transaction import Body, JoinSharing, LowerBudget
 from commands import device, privacy, stake
 from fl.privacy.convert import epsilon_of, gaussian_epsilon
+from fl.privacy.randomness import SeededRandom
+from fl.shared import randomise_rows
 from node.rpc.doors import NodeDoors, Reader
 from node.rpc.methods.privacy import PRIVACY_METHODS
 from node.rpc.params import PrivacyParams
 from node.rpc.shapes import PrivacyView
 from tests.commands.terminal import fedchain
-from tests.consensus.harness import DEVICES
+from tests.consensus.harness import DEVICES, MINERS, make_data
 from tests.consensus.private import LOSS, PrivateChain, laplace_plan, open_plan, private_plan
+from tests.consensus.test_replays import HONEST, ReplayedChain, replayed_plan
 
 T = TypeVar("T")
 ONE, TWO = DEVICES[:2]
@@ -29,7 +33,7 @@ ONE, TWO = DEVICES[:2]
 class FakeNode:
     """A node with a chain, as its RPC answers; it remembers what it is asked to send."""
 
-    def __init__(self, chain: PrivateChain) -> None:
+    def __init__(self, chain: PrivateChain | ReplayedChain) -> None:
         self.chain, self.genesis_document = chain, chain.genesis
         self.sent: list[Body] = []
 
@@ -49,7 +53,7 @@ class FakeNode:
         return Hash(bytes(32))
 
 
-def ask_node(monkeypatch: pytest.MonkeyPatch, chain: PrivateChain) -> FakeNode:
+def ask_node(monkeypatch: pytest.MonkeyPatch, chain: PrivateChain | ReplayedChain) -> FakeNode:
     """Every command here asks a node with this chain."""
     fake = FakeNode(chain)
     for module in (privacy, device, stake):
@@ -129,6 +133,28 @@ def test_tighter_accounts_stand_beside_where_they_hold(monkeypatch: pytest.Monke
     assert "all of it is Gaussian" not in second
 
 
+def test_a_randomised_copy_is_no_loss_without_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is charged as the device joins, hides each row, and stands beside the plans with noise; no line breaks."""
+    epsilon = Number.of(8)
+    chain = ReplayedChain(MINERS[0], source="randomised", epsilon=epsilon)
+    role = replayed_plan().roles[0]
+    copy = randomise_rows(role, epsilon, make_data(HONEST), SeededRandom(b"copy"))
+    chain.send(HONEST, JoinSharing(chain.plan, role.name, 20, chain.keep(copy)))
+    chain.mine()
+    ask_node(monkeypatch, chain)
+    found = fedchain("privacy", name(HONEST), "--json").json
+    (plan,) = found["plans"]
+    assert (plan["mechanism"], plan["unit"]) == ("randomised", "record")
+    assert plan["spent"] == plan["budget"] == found["loss"] == 32_000_000
+    answer = fedchain("privacy", name(HONEST))
+    assert "has no bound" not in " ".join(answer.out.split())
+    assert "each single row" in answer.out
+    lines = answer.out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert lines[-2].split()[-1] == "epsilon", "a column too many breaks the last heading and its numbers"
+    assert len(lines[-1].split()) == 8
+
+
 def test_plans_without_noise_are_named_and_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody reads a small number where there is none."""
     chain = PrivateChain()
@@ -189,6 +215,7 @@ def test_a_budget_is_lowered(monkeypatch: pytest.MonkeyPatch, words: list[str], 
         ["5", "--delta", "1"],
         ["--epsilon", "1"],
         ["--epsilon", "0", "--delta", "1e-5"],
+        ["--epsilon", "1", "--delta", "0.2"],  # its plans counted on 20 rows
     ],
     ids=" ".join,
 )

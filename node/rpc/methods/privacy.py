@@ -1,7 +1,7 @@
 """``privacy.*``: what a device has lost, what its plans may still cost it, and its charges in their order."""
 
 from collections import Counter
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from chain.ids import AccountId, Hash
 from consensus.privacy import get_charges, get_standing
@@ -9,8 +9,8 @@ from consensus.queries import get_plan_document, list_plans
 from consensus.records import PlanEntry, PrivacyCharged
 from consensus.state import get_device, get_enrolment, get_plan_count, get_privacy
 from consensus.view import StateView
-from fl.plan.schema import NoPrivacy
-from fl.privacy.charges import plan_budget, update_charge
+from fl.plan.schema import NoPrivacy, Plan
+from fl.privacy.charges import is_bounded, join_charge, plan_budget, update_charge
 from node.rpc.doors import NodeDoors, Reader
 from node.rpc.methods.convert import address, read_account
 from node.rpc.params import PrivacyParams
@@ -72,13 +72,25 @@ def _plan(view: StateView, device: AccountId, entry: PlanEntry, spent: int, rese
         plan=entry.plan.hex(),
         title=document.title,
         status=entry.status,
-        mechanism=update_charge(document).mechanism,
-        unit=None if isinstance(document.privacy, NoPrivacy) else document.privacy.unit,
+        mechanism=_mechanism(document),
+        unit=_unit(document),
         samples=enrolment.samples,
         budget=plan_budget(document),
         spent=spent,
         reserved=reserved,
     )
+
+
+def _mechanism(plan: Plan) -> str:
+    """Return what hides the device's rows: noise on updates, or the randomised copy that joining publishes."""
+    return (join_charge(plan) if join_charge(plan).loss else update_charge(plan)).mechanism
+
+
+def _unit(plan: Plan) -> Literal["record", "device"] | None:
+    """Return whose presence is hidden; a randomised copy hides rows one by one."""
+    if not is_bounded(plan):
+        return None
+    return "record" if isinstance(plan.privacy, NoPrivacy) else plan.privacy.unit
 
 
 def _charge(charge: PrivacyCharged) -> ChargeView:

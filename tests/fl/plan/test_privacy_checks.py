@@ -10,6 +10,7 @@ from fl.plan.parse import parse_plan
 from fl.plan.render import render_plan
 from fl.plan.schema import (
     Audit,
+    Bounds,
     FedSvrg,
     Gaussian,
     Holdout,
@@ -158,6 +159,14 @@ def test_what_makes_no_sense_beside_noise_is_refused_by_name(field: str, text: s
     """With why, and what to write."""
     found = [problem for problem in check_plan(plan) if problem.field == field]
     assert [problem for problem in found if text in problem.allowed], found
+
+
+def test_a_number_that_is_none_is_named_alone() -> None:
+    """No advice on bits for a sum without noise or without a clip: it would not help."""
+    bare = replace(SUMMED_PLAN, privacy=replace(SUMMED, multiplier=ZERO))
+    unclipped = replace(SUMMED_PLAN, verification=replace(PLAN.verification, policies=(Bounds(ONE, ZERO),)))
+    for plan, field in ((bare, "privacy.multiplier"), (unclipped, "verification.bounds.update_clip")):
+        assert [problem.field for problem in check_plan(plan)] == [field]
 
 
 def test_each_fault_is_none_without_noise() -> None:
