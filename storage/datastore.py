@@ -55,7 +55,7 @@ _FLUSHED: Final = 16
 def make_limits(max_bytes: int, when_full: WhenFull = "refuse", max_age_ms: int = 0) -> StoreLimits:
     """Return the limits of a store. ``CapacityError`` if it is too small for its segments."""
     if max_bytes < MIN_BYTES:
-        raise CapacityError(f"a data store of {max_bytes} bytes is too small: it needs {MIN_BYTES} bytes (5MB) or more")
+        raise CapacityError(f"a data store of {max_bytes} bytes is too small: it needs at least {MIN_BYTES} (5MB)")
     return StoreLimits(max_bytes, when_full, max_age_ms, min(MAX_SEGMENT_BYTES, max_bytes // 8))
 
 
