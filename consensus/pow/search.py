@@ -11,7 +11,9 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit, uint32
+from numba import uint32
+
+from fl.kernels.compiled import inner, kernel
 
 Words = npt.NDArray[np.uint32]
 
@@ -38,12 +40,12 @@ _INITIAL: Final = np.array(
 )
 
 
-@njit(inline="always")
+@inner
 def _rotate(x: np.uint32, bits: int) -> np.uint32:
     return uint32((x >> uint32(bits)) | (x << uint32(32 - bits)))
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _rounds(state: Words, schedule: Words, first: int, last: int) -> None:
     """Apply rounds ``first`` … ``last`` - 1 of SHA-256 to the eight working words in place."""
     a, b, c, d = state[0], state[1], state[2], state[3]
@@ -59,7 +61,7 @@ def _rounds(state: Words, schedule: Words, first: int, last: int) -> None:
     state[4], state[5], state[6], state[7] = e, f, g, h
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _expand(schedule: Words) -> None:
     """Fill words 16 … 63 of the message schedule from the first sixteen."""
     for i in range(16, 64):
@@ -69,7 +71,7 @@ def _expand(schedule: Words) -> None:
         schedule[i] = uint32(schedule[i - 16] + small0 + schedule[i - 7] + small1)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _is_at_most(words: Words, bound: Words) -> bool:
     """Compare two 256-bit big-endian numbers."""
     for i in range(8):
@@ -78,7 +80,7 @@ def _is_at_most(words: Words, bound: Words) -> bool:
     return True
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _search(digest: Words, target: Words, start: np.uint64, count: int) -> int:
     """Return the offset of the first nonce that meets the target, or -1."""
     first, second = np.zeros(64, np.uint32), np.zeros(64, np.uint32)
