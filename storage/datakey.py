@@ -26,6 +26,7 @@ from storage.errors import KeystoreError, WrongPasswordError
 from storage.files import write_file
 from storage.passwords import (
     CIPHER,
+    MAX_DOCUMENT_BYTES,
     NONCE_BYTES,
     SCRYPT_N,
     TAG_BYTES,
@@ -33,6 +34,7 @@ from storage.passwords import (
     hex_field,
     lock_secret,
     object_field,
+    parse_document,
     unlock_secret,
 )
 
@@ -40,7 +42,6 @@ VERSION: Final = 1
 KEY_BYTES: Final = 32
 ID_BYTES: Final = 16
 SERVICE: Final = "fedchain data store"
-_MAX_FILE_BYTES: Final = 16 * 1024
 _BOUND: Final = b"fedchain data store key 1"
 
 
@@ -158,22 +159,10 @@ def _kept_key(text: str) -> bytes:
 def _read(file: Path) -> Document:
     try:
         with file.open("rb") as stream:
-            data = stream.read(_MAX_FILE_BYTES + 1)
+            data = stream.read(MAX_DOCUMENT_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError):
         raise KeystoreError(
             f"{file.parent} is no data store: it has no {file.name}; make one with `fedchain data store init`"
         ) from None
-    try:
-        document = json.loads(data) if len(data) <= _MAX_FILE_BYTES else None
-    except (ValueError, RecursionError):
-        document = None
-    if not isinstance(document, dict):
-        raise KeystoreError(
-            f"data store key {file} is not a JSON object of at most {_MAX_FILE_BYTES} bytes: "
-            "restore a backup of this one file; without it nobody can read the store"
-        )
-    if document.get("version") != VERSION:
-        raise KeystoreError(
-            f"data store key {file} has version {document.get('version')!r:.40}; this fedchain knows {VERSION}"
-        )
-    return document
+    remedy = "restore a backup of this one file; without it nobody can read the store"
+    return parse_document(data, VERSION, f"data store key {file}", remedy)

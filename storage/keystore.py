@@ -24,6 +24,7 @@ from storage.errors import KeystoreError, WrongPasswordError
 from storage.files import write_file
 from storage.own import KeyInfo
 from storage.passwords import (
+    MAX_DOCUMENT_BYTES,
     SCRYPT_N,
     SCRYPT_P,
     SCRYPT_R,
@@ -32,13 +33,13 @@ from storage.passwords import (
     hex_field,
     lock_secret,
     object_field,
+    parse_document,
     unlock_secret,
 )
 
 __all__ = ["SCRYPT_N", "SCRYPT_P", "SCRYPT_R", "KeyFiles", "check_given", "check_name", "check_password"]
 
 VERSION: Final = 1
-_MAX_FILE_BYTES: Final = 16 * 1024
 _NAME: Final = re.compile("[a-z0-9][a-z0-9_-]{0,63}")
 
 
@@ -133,17 +134,5 @@ def _read(file: Path) -> Document:
         mode = os.fstat(handle).st_mode & 0o777
         if mode & 0o077:
             raise KeystoreError(f"key file {file} may be read by others (mode {mode:04o}): chmod 600 {file}")
-        data = stream.read(_MAX_FILE_BYTES + 1)
-    try:
-        document = json.loads(data) if len(data) <= _MAX_FILE_BYTES else None
-    except (ValueError, RecursionError):
-        document = None
-    if not isinstance(document, dict):
-        raise KeystoreError(
-            f"key file {file} is not a JSON object of at most {_MAX_FILE_BYTES} bytes: restore a backup"
-        )
-    if document.get("version") != VERSION:
-        raise KeystoreError(
-            f"key file {file} has version {document.get('version')!r:.40}; this fedchain knows {VERSION}"
-        )
-    return document
+        data = stream.read(MAX_DOCUMENT_BYTES + 1)
+    return parse_document(data, VERSION, f"key file {file}", "restore a backup")

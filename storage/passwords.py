@@ -6,6 +6,7 @@ Rules of this file: the cost stands beside the secret, so that it can grow; what
 memory is taken for it.
 """
 
+import json
 import secrets
 from typing import Final
 
@@ -26,6 +27,27 @@ _MAX_N: Final = 2**20
 _SALT_BYTES: Final = 16
 
 Document = dict[str, object]
+
+
+MAX_DOCUMENT_BYTES: Final = 16 * 1024
+"""Largest file of this kind that is looked at."""
+
+
+def parse_document(data: bytes, version: int, name: str, remedy: str) -> Document:
+    """Return a key file's document. ``name`` is what messages call the file, ``remedy`` what to do about a broken one.
+
+    ``KeystoreError`` for bytes that are no JSON object, or are more than ``MAX_DOCUMENT_BYTES``, and for another
+    version than ``version``.
+    """
+    try:
+        document = json.loads(data) if len(data) <= MAX_DOCUMENT_BYTES else None
+    except (ValueError, RecursionError):
+        document = None
+    if not isinstance(document, dict):
+        raise KeystoreError(f"{name} is not a JSON object of at most {MAX_DOCUMENT_BYTES} bytes: {remedy}")
+    if document.get("version") != version:
+        raise KeystoreError(f"{name} has version {document.get('version')!r:.40}; this fedchain knows {version}")
+    return document
 
 
 def check_password(password: str | None) -> None:

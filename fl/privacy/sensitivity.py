@@ -71,15 +71,19 @@ def sensitivity_squared(plan: Plan, phase: int, samples: int) -> int:
     if is_gradient_phase(plan, phase):
         rows = 1 if is_record_private(plan) else samples
         return 4 * bound_squared(bounds.sample_clip.fraction() * rows, bits)
-    whole = 4 * bound_squared(bounds.update_clip.fraction(), bits)
+    whole, moved = 4 * bound_squared(bounds.update_clip.fraction(), bits), find_distance(plan, samples)
+    return whole if moved is None else min(whole, (ceiling(moved * (1 << bits)) + rounding_of(plan)) ** 2)
+
+
+def find_distance(plan: Plan, samples: int) -> Fraction | None:
+    """Return how far apart the updates of neighbours lie before they are rounded, in the model's own measure.
+
+    None where nothing better than their clip is known.
+    """
     if is_single_step(plan) and samples > 0:
         assert isinstance(plan.algorithm, FedAvg)
-        moved = 2 * abs(plan.algorithm.step.fraction()) * bounds.sample_clip.fraction() / samples
-    elif is_bounded_pass(plan, samples):
-        moved = Pass.of(plan, samples).distance(plan)
-    else:
-        return whole
-    return min(whole, (ceiling(moved * (1 << bits)) + rounding_of(plan)) ** 2)
+        return 2 * abs(plan.algorithm.step.fraction()) * bounds_of(plan).sample_clip.fraction() / samples
+    return Pass.of(plan, samples).distance(plan) if is_bounded_pass(plan, samples) else None
 
 
 def is_bounded_pass(plan: Plan, samples: int) -> bool:

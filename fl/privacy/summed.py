@@ -23,15 +23,13 @@ from typing import Final
 from chain.fixedpoint import fixed
 from fl.plan.dimensions import encryption_of, parameter_count, phase_count
 from fl.plan.remember import remembered
-from fl.plan.schema import FedAvg, FedSvrg, Plan, SummedGaussian
+from fl.plan.schema import FedSvrg, Plan, SummedGaussian
 from fl.privacy.sensitivity import (
-    Pass,
     bounds_of,
     ceiling,
-    is_bounded_pass,
+    find_distance,
     is_gradient_phase,
     is_record_private,
-    is_single_step,
     root_above,
     rounding_of,
 )
@@ -134,15 +132,8 @@ def weighted_sensitivity(plan: Plan, phase: int) -> Fraction:
 def _weighted(plan: Plan, samples: int) -> Fraction:
     """Return samples times what an update of so many moves by, in units."""
     bounds, units = bounds_of(plan), 1 << plan.fraction_bits
-    whole = 2 * bounds.update_clip.fraction() * units * samples
-    if is_single_step(plan) and samples > 0:
-        assert isinstance(plan.algorithm, FedAvg)
-        moved = 2 * abs(plan.algorithm.step.fraction()) * bounds.sample_clip.fraction() / samples
-    elif is_bounded_pass(plan, samples):
-        moved = Pass.of(plan, samples).distance(plan)
-    else:
-        return whole
-    return min(whole, samples * (moved * units + rounding_of(plan)))
+    whole, moved = 2 * bounds.update_clip.fraction() * units * samples, find_distance(plan, samples)
+    return whole if moved is None else min(whole, samples * (moved * units + rounding_of(plan)))
 
 
 def _most_unbounded(plan: Plan) -> int:

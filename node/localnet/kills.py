@@ -17,12 +17,11 @@ from fl.plan.dimensions import encryption_of, most_selected
 from fl.plan.schema import Committee, Masked, Plan
 from fl.problem import compile_problem
 from fl.secure.registry import scheme_of
-from node.client import Client, ClientError
 from node.errors import LocalnetError
 from node.localnet.processes import NodeProcess
 from node.localnet.progress import Progress
 from node.localnet.spec import Kill, LocalnetSpec
-from node.localnet.watch import Watched, Watcher
+from node.localnet.watch import Watched, Watcher, find_client
 
 _ANSWER_SECONDS: Final = 60.0
 _TOGETHER: Final = "or let them come back with --restart"
@@ -180,14 +179,8 @@ class Killer:
         """Take up the talk with one that was started again, as soon as it answers."""
         process = self._processes[self._place(name)]
         process.check()
-        try:
-            client = Client.from_home(process.home.path)
-            try:
-                await client.status()
-            except ClientError:
-                await client.close()
-                raise
-        except ClientError:
+        client = await find_client(process.home.path)
+        if client is None:
             return
         await self._stack.enter_async_context(client)
         place = next(place for place, node in enumerate(self._nodes) if node.name == name)

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from chain.wholefile import write_text
 from fl.plan.schema import StatisticsPlan
-from node.client import Client, ClientError
+from node.client import Client
 from node.errors import LocalnetError
 from node.localnet.homes import Layout, lay_out
 from node.localnet.kills import Killer
@@ -22,7 +22,7 @@ from node.localnet.processes import LIGHT, NodeProcess, child_environment
 from node.localnet.progress import Progress
 from node.localnet.spec import LocalnetSpec
 from node.localnet.summary import chain_part, read_chain, wait_for_agreement
-from node.localnet.watch import Watched, Watcher
+from node.localnet.watch import Watched, Watcher, find_client
 
 START_SECONDS: Final = 60.0
 AGREE_SECONDS: Final = 60.0
@@ -121,18 +121,10 @@ async def open_clients(layout: Layout, processes: Sequence[NodeProcess], stack: 
 
 
 async def _connect(process: NodeProcess, deadline: float) -> Client:
-    while True:
-        try:
-            client = Client.from_home(process.home.path)
-            try:
-                await client.status()
-            except ClientError:
-                await client.close()
-                raise
-            return client
-        except ClientError:
-            _check([process], deadline, f"{process.home.name} does not answer")
-            await asyncio.sleep(_POLL_SECONDS)
+    while (client := await find_client(process.home.path)) is None:
+        _check([process], deadline, f"{process.home.name} does not answer")
+        await asyncio.sleep(_POLL_SECONDS)
+    return client
 
 
 def _check(processes: Sequence[NodeProcess], deadline: float, failure: str) -> None:

@@ -4,8 +4,9 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from node.client import Client, ConnectionRefused, NotFound, Timeout
+from node.client import Client, ClientError, ConnectionRefused, NotFound, Timeout
 from node.localnet.progress import NodeGlance, RunGlance
 from node.rpc.shapes import NodeStatus, PlanView, RoundView, TaskView
 
@@ -17,6 +18,20 @@ class Watched:
     name: str
     role: str
     client: Client
+
+
+async def find_client(home: Path) -> Client | None:
+    """Return a client of the node in ``home``, to be closed; None while it does not answer."""
+    try:
+        client = Client.from_home(home)
+    except ClientError:
+        return None
+    try:
+        await client.status()
+    except ClientError:
+        await client.close()
+        return None
+    return client
 
 
 @dataclass(slots=True)
