@@ -138,9 +138,9 @@ def lay_out_busy(out: Path) -> Busy:
 async def busy_pair(busy: Busy) -> AsyncIterator[tuple[NodeProcess, NodeProcess]]:
     """Run sender and node under test, the plan submitted; yield their processes in this order."""
     feed = [str(number) for number in (SENDERS, TRANSFERS, BLOCK_MS)]
-    sender = await _spawn(busy.sender, "bench.sender", str(busy.sender.path), *feed)
+    sender = await NodeProcess.spawn(busy.sender, sys.executable, "-m", "bench.sender", str(busy.sender.path), *feed)
     try:
-        node = await _spawn(busy.node, "cli", "node", "start", "--home", str(busy.node.path))
+        node = await NodeProcess.start(busy.node)
         try:
             await wait_for_peers([sender, node], 1)
             await _submit(busy)
@@ -149,19 +149,6 @@ async def busy_pair(busy: Busy) -> AsyncIterator[tuple[NodeProcess, NodeProcess]
             await node.stop()
     finally:
         await sender.stop()
-
-
-async def _spawn(home: NodeHome, module: str, *arguments: str) -> NodeProcess:
-    with (home.path / "console.log").open("ab") as console:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", module, *arguments),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=console,
-            stderr=console,
-            env=child_environment(),
-            start_new_session=True,
-        )
-    return NodeProcess(home, process)
 
 
 async def _submit(busy: Busy) -> None:

@@ -17,9 +17,7 @@ from msgspec.structs import replace as with_fields
 from chain.genesis import Genesis, Rules
 from chain.genesis_default import COIN, default_genesis, newest_rules
 from chain.genesis_default_stake import default_stake_genesis
-from chain.ids import AccountId
 from chain.keys import KeyPair
-from consensus.fees import get_required_escrow
 from fl.data.fleetfile import read_names
 from fl.plan.bind import load_plan
 from fl.plan.render import render_plan
@@ -39,9 +37,9 @@ from node.config import (
 from node.errors import LocalnetError
 from node.fleet.keys import FLEET_KEY
 from node.home import create_home
-from node.localnet.homes import LOOPBACK, Layout, free_ports, prepare_out
+from node.localnet.homes import LOOPBACK, Layout, allocate_coins, free_ports, prepare_out
 from node.localnet.processes import NodeHome
-from node.localnet.spec import DELTA_MS, OWNER_COINS, STAKE_COINS, epoch_blocks, unbonding_blocks
+from node.localnet.spec import DELTA_MS, STAKE_COINS, epoch_blocks, unbonding_blocks
 from storage.directory import DataDirectory
 
 DEFAULT_BLOCK_MS: Final = 2_000
@@ -161,11 +159,7 @@ def fleet_rules(plan: Plan) -> Rules:
 def _make_genesis(spec: FleetSpec, keys: dict[str, KeyPair], miners: list[str]) -> Genesis:
     """Return a genesis in which the first miner can pay for the plan and every miner can bond."""
     rules = fleet_rules(spec.plan)
-    need = get_required_escrow(spec.plan, rules)
-    if need is None:
-        raise LocalnetError("the plan's rewards are more coins than can exist", "lower [rewards]")
-    allocations: dict[AccountId, int] = {keys[name].account: 2 * rules.min_bond for name in miners}
-    allocations[keys[miners[0]].account] += 2 * need + OWNER_COINS * COIN
+    allocations = allocate_coins(spec.plan, rules, [keys[name].account for name in miners])
     name, now = f"fleet-{'random' if spec.seed is None else spec.seed}", time.time_ns() // 10**6
     if spec.engine == "pos":
         return default_stake_genesis(

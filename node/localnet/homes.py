@@ -3,6 +3,7 @@
 import shutil
 import socket
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +12,10 @@ from typing import Final
 from msgspec.structs import replace as with_fields
 
 from chain.codec import encode
-from chain.genesis import Genesis
+from chain.genesis import Genesis, Rules
 from chain.genesis_default import COIN, default_genesis, newest_rules
 from chain.genesis_default_stake import default_stake_genesis
+from chain.ids import AccountId
 from chain.keys import KeyPair
 from consensus.fees import get_required_escrow
 from fl.data.sources import list_devices
@@ -177,14 +179,23 @@ def _key(spec: LocalnetSpec, name: str) -> KeyPair:
     return KeyPair.generate() if seed is None else KeyPair(seed)
 
 
-def _make_genesis(spec: LocalnetSpec, plan: Plan, keys: dict[str, KeyPair], miners: list[str]) -> Genesis:
-    """Return a genesis in which the first miner can pay for the plan and every miner can bond."""
-    rules = newest_rules()
+def allocate_coins(plan: Plan, rules: Rules, miners: Sequence[AccountId]) -> dict[AccountId, int]:
+    """Return what a genesis gives to whom: every miner can bond, and the first can pay for the plan too.
+
+    ``LocalnetError`` for rewards that are more coins than can exist.
+    """
     need = get_required_escrow(plan, rules)
     if need is None:
         raise LocalnetError("the plan's rewards are more coins than can exist", "lower [rewards]")
-    allocations = {keys[name].account: 2 * rules.min_bond for name in miners}
-    allocations[keys[miners[0]].account] += 2 * need + OWNER_COINS * COIN
+    allocations = dict.fromkeys(miners, 2 * rules.min_bond)
+    allocations[miners[0]] += 2 * need + OWNER_COINS * COIN
+    return allocations
+
+
+def _make_genesis(spec: LocalnetSpec, plan: Plan, keys: dict[str, KeyPair], miners: list[str]) -> Genesis:
+    """Return a genesis in which the first miner can pay for the plan and every miner can bond."""
+    rules = newest_rules()
+    allocations = allocate_coins(plan, rules, [keys[name].account for name in miners])
     name, now = f"localnet-{'random' if spec.seed is None else spec.seed}", time.time_ns() // 10**6
     if spec.engine == "pos":
         return default_stake_genesis(

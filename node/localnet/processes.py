@@ -48,10 +48,14 @@ class NodeProcess:
     @classmethod
     async def start(cls, home: NodeHome, *arguments: str) -> "NodeProcess":
         """Start the node of ``home``; what it prints goes to ``console.log`` in its home."""
+        return await cls.spawn(home, *command_line(home), *arguments)
+
+    @classmethod
+    async def spawn(cls, home: NodeHome, *command: str) -> "NodeProcess":
+        """Start a command that is the node of ``home``, or stands for one."""
         with (home.path / "console.log").open("ab") as console:
             process = await asyncio.create_subprocess_exec(
-                *command_line(home),
-                *arguments,
+                *command,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=console,
                 stderr=console,
