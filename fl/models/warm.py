@@ -3,7 +3,7 @@
 A kernel compiles once on a machine (some seconds), is loaded once in a process (tens of milliseconds) and then costs
 nothing; a node warms up before it starts a stopwatch that others read.
 
-The compiler takes some 50 MB that a process never gives back. So a device has another process compile, which ends,
+The compiler takes some 100 MB that a process never gives back. So a device has another process compile, which ends,
 ``python -m fl.models.warm dense|sparse`` with the plan's canonical bytes on standard input, and loads what is there.
 """
 
