@@ -1,5 +1,7 @@
 """Jobs: pure functions of their spec and the world, whose ends can be written into a log."""
 
+import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -58,6 +60,13 @@ def make_build(mint: Mint) -> BuildBlock:
 def test_every_kind_of_job_has_its_function() -> None:
     """The table of jobs covers the union of specs."""
     assert set(JobSpec.__args__) == set(JOBS)
+
+
+def test_the_page_names_every_job() -> None:
+    """docs/node.md says of each who asks for it and what comes back."""
+    page = (Path(__file__).parents[3] / "docs" / "node.md").read_text(encoding="utf-8")
+    rows = page.split("| job | asked by |")[1].split("\n\n")[0]
+    assert set(re.findall(r"^\| `(\w+)`", rows, re.MULTILINE)) == {spec.__name__ for spec in JOBS}
 
 
 def test_a_built_block_executes_to_the_state_it_claims() -> None:
@@ -130,7 +139,7 @@ def test_a_job_about_another_state_is_stale() -> None:
 
 
 class Clockwork:
-    """A job's control with a clock of its own: every attempt at sealing costs ``cost_us``."""
+    """A job's control whose clock moves only while the job sleeps."""
 
     def __init__(self, stop_after: int) -> None:
         self.now_us = 0
