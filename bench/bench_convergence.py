@@ -119,7 +119,7 @@ def authors(devices: int) -> Case:
     optimum = find_optimum(compile_problem(plan), fleet.data, file, cores()).loss
     loose = replace(plan, verification=Verification((Bounds(Number.of(1000), Number.of(1000)),), 0))
     is_whole = devices > AUTHORS
-    epochs, starts = ((5,), WHOLE_START) if is_whole else ((1, 5), {})
+    epochs, starts = (1, 5), WHOLE_START if is_whole else {}
     return Case(f"authors-{devices}", loose, fleet, None, optimum, (10,), ("0",), (1,), epochs, starts)
 
 

@@ -101,13 +101,18 @@ def specs(case: Case, method: str, step: float) -> list[AlgorithmSpec]:
 
 def run(case: Case, spec: AlgorithmSpec, rounds: int) -> Curve:
     """Return the curve of a method in this case, run now or kept from before."""
-    kept = KEPT / f"{sha256(repr((case.name, spec, rounds)).encode()).hexdigest()[:24]}.json"
+    return _kept(case, repr((case.name, spec, rounds)), repr(spec), lambda: _run(case, spec, rounds))
+
+
+def _kept(case: Case, key: str, method: str, make: Callable[[], Curve]) -> Curve:
+    """Return the curve that is kept under this key, else made now, and kept."""
+    kept = KEPT / f"{sha256(key.encode()).hexdigest()[:24]}.json"
     if kept.exists():
         document = json.loads(kept.read_text())
         return Curve(tuple(document["losses"]), document["accuracy"])
-    curve = _run(case, spec, rounds)
+    curve = make()
     KEPT.mkdir(parents=True, exist_ok=True)
-    document = {"case": case.name, "method": repr(spec), "losses": curve.losses, "accuracy": curve.accuracy}
+    document = {"case": case.name, "method": method, "losses": curve.losses, "accuracy": curve.accuracy}
     kept.write_text(json.dumps(document) + "\n")
     return curve
 
@@ -134,6 +139,10 @@ def _accuracy(case: Case, plan: Plan, weights: np.ndarray) -> float | None:
 
 def one_shot(case: Case) -> Curve:
     """Return the average of the devices' own optima, weighted by their rows: one exchange, and no more to come."""
+    return _kept(case, repr((case.name, "one-shot")), "one-shot", lambda: _one_shot(case))
+
+
+def _one_shot(case: Case) -> Curve:
     problem = compile_problem(case.plan)
     start = mean_objective(
         problem, to_fixed(np.zeros(problem.dimension), problem.fraction_bits), list(case.devices.values())

@@ -41,8 +41,8 @@ MOST_ROWS: Final = 2**35
 
 Ints = NDArray[np.int64]
 Local = NDArray[np.uint32]
-_NOTHING: Final = np.empty(0, np.int64)
-_NO_VECTOR: Final = np.empty(0)
+NOTHING: Final = np.empty(0, np.int64)
+NO_VECTOR: Final = np.empty(0)
 """No room for vectors one by one: they are added up."""
 
 
@@ -108,14 +108,18 @@ class Fleet(Mapping[str, SparseData]):
 
 
 def fits(problem: Problem, fleet: Fleet) -> bool:
-    """Can the fleet's kernels run this plan on these rows?"""
-    plan, data = problem.plan, fleet.data
+    """Can the fleet's kernels run this plan, whose updates are supports, on these rows?"""
+    is_support = isinstance(problem.plan.algorithm, FedSvrg) and support.support_of(problem) is not None
+    return is_support and has_kernels(problem, fleet)
+
+
+def has_kernels(problem: Problem, fleet: Fleet) -> bool:
+    """Is there a fleet's kernel for models and rows like these?"""
+    data = fleet.data
     return (
-        isinstance(plan.algorithm, FedSvrg)
-        and support.support_of(problem) is not None
-        and not problem.model.activations
+        not problem.model.activations
         and problem.model.classes == 1
-        and plan.training.segment == 0
+        and problem.plan.training.segment == 0
         and rows(data) <= MOST_ROWS
         and bool((fleet.sizes > 0).all())
         and features(data) == problem.features
@@ -150,6 +154,8 @@ class NumberedFleet:
             kernels.name_features(part, *where, self.spans, self.own, self.presence, self.local, data.columns)
 
         self._each(everyone, name, threads)
+        self.most = int(np.diff(data.indptr).max())
+        self._last: Holders | None = None
         self.outputs, self.residuals = (np.empty(rows(data)) for _ in range(2))
 
     @property
@@ -172,6 +178,20 @@ class NumberedFleet:
         cuts = np.searchsorted(work, work[-1] * np.arange(1, PARTS) / PARTS)
         return [part for part in np.split(chosen, cuts) if part.size]
 
+    def holders(self, chosen: Ints) -> "Holders":
+        """Return who has the features among these devices: mostly the same ones as the last time."""
+        from fl.kernels import fleet_features as kernels
+
+        chosen = np.sort(chosen)
+        if self._last is None or not np.array_equal(self._last.devices, chosen):
+            found = Holders(chosen, *(np.zeros(self.fleet.data.columns, np.int64) for _ in range(3)))
+            kernels.count_holders(
+                chosen, self.fleet.offsets, self.spans, self.own, self.presence,
+                found.rows, found.counts, found.holders,
+            )  # fmt: skip
+            self._last = found
+        return self._last
+
     def _each(self, chosen: Ints, function: Callable[[Ints], None], threads: int) -> None:
         for _ in mapped(function, self.parts(chosen), threads):
             pass
@@ -190,7 +210,6 @@ class FleetExchanges:
                 f"device {fleet.names[place]} has {sizes[place]} different features; "
                 f"the plan lets an update name {limit} (compression.features)"
             )
-        self._last: _Holders | None = None
         self._at: bytes | None = None
         """The model that outputs and residuals are of."""
 
@@ -198,6 +217,10 @@ class FleetExchanges:
     def rows(self) -> int:
         """All rows of all devices."""
         return rows(self._fleet.data)
+
+    def payload_bytes(self, phase: int) -> int:
+        """Return 0: payloads are made of no device, and each would have bytes of its own."""
+        return 0
 
     def run(self, task: Task, senders: Sequence[str], model: Int64Vector, carry: bytes) -> PhaseOutcome:
         """Return the outcome of an exchange of these devices: train, quantise, add up, settle."""
@@ -210,20 +233,20 @@ class FleetExchanges:
         found: list[float] = self._sum_gradients(np.arange(len(self._fleet)), model)[1].tolist()
         return found
 
-    def _sum_gradients(self, chosen: Ints, model: Int64Vector) -> tuple["_Sums", NDArray[np.float64], Ints]:
+    def _sum_gradients(self, chosen: Ints, model: Int64Vector) -> tuple["FleetSums", NDArray[np.float64], Ints]:
         from fl.kernels import fleet as kernels
 
         problem, numbered = self._problem, self._numbered
         weights = to_float(model, problem.fraction_bits)
         clip = float(bounds_of(problem).sample_clip.fraction())
         losses, left = np.zeros(len(self._fleet)), np.zeros(len(self._fleet), np.bool_)
-        sums = _Sums(problem)
+        sums = FleetSums(problem)
 
-        def work(part: Ints) -> "_Sums":
-            own = _Sums(problem)
+        def work(part: Ints) -> "FleetSums":
+            own = FleetSums(problem)
             kernels.sum_gradients(
                 numbered.kind, part, *numbered.arrays, weights, problem.model.l2, 2.0**problem.fraction_bits, clip,
-                numbered.outputs, numbered.residuals, own.limbs, losses, left, _NOTHING, _NOTHING,
+                numbered.outputs, numbered.residuals, own.limbs, losses, left, NOTHING, NOTHING,
             )  # fmt: skip
             return own
 
@@ -238,7 +261,7 @@ class FleetExchanges:
         total = sums.total(len(chosen))
         for place in left.tolist():
             self._say(total, self._alone(task, 0, place, model, b""), 1)
-        found = self._holders(chosen)
+        found = self._numbered.holders(chosen)
         loss = sum_losses(losses[chosen], self._problem.fraction_bits)
         return support.gradient_outcome(
             self._problem,
@@ -264,15 +287,15 @@ class FleetExchanges:
         everywhere = known.feature_counts().astype(np.float64)
         clip, left = float(bounds_of(problem).update_clip.fraction()), np.zeros(len(self._fleet), np.bool_)
         block = BLOCK_ROWS if problem.plan.training.order == "blocks" else 0
-        sums = _Sums(problem)
+        sums = FleetSums(problem)
 
-        def work(item: tuple[Ints, NDArray[np.uint64]]) -> "_Sums":
+        def work(item: tuple[Ints, NDArray[np.uint64]]) -> "FleetSums":
             part, states = item
-            own = _Sums(problem)
+            own = FleetSums(problem)
             kernels.sum_updates(
                 numbered.kind, part, *numbered.arrays, mean, everywhere, float(known.samples), spec.scale_gradients,
-                float(spec.step), problem.model.l2, 2.0**problem.fraction_bits, clip, states, block,
-                numbered.outputs, numbered.residuals, own.limbs, left, _NOTHING, _NOTHING, _NO_VECTOR,
+                float(spec.step), problem.model.l2, 2.0**problem.fraction_bits, clip, states, block, numbered.most,
+                numbered.outputs, numbered.residuals, own.limbs, left, NOTHING, NOTHING, NO_VECTOR,
             )  # fmt: skip
             return own
 
@@ -287,7 +310,9 @@ class FleetExchanges:
         total = sums.total(weights)
         for place in chosen[left[chosen]].tolist():
             self._say(total, self._alone(task, 1, place, model, carry), int(self._fleet.sizes[place]))
-        moved = support.completed_update(problem, known, weights, total.total(), self._holders(chosen).rows.tolist())
+        moved = support.completed_update(
+            problem, known, weights, total.total(), self._numbered.holders(chosen).rows.tolist()
+        )
         return PhaseOutcome(b"", moved_by(problem, known, model, moved, max(known.samples, 1)), None, None)
 
     def _alone(self, task: Task, phase: int, place: int, model: Int64Vector, carry: bytes) -> Contribution:
@@ -300,22 +325,8 @@ class FleetExchanges:
         """Add what a device sent that trained by itself."""
         total.add(coordinates(support.named(said), support.form_of(self._problem, 0)), said.vector, weight)
 
-    def _holders(self, chosen: Ints) -> "_Holders":
-        """Return who has the features among these devices: mostly the same ones as the last time."""
-        from fl.kernels import fleet_features as kernels
 
-        numbered, chosen = self._numbered, np.sort(chosen)
-        if self._last is None or not np.array_equal(self._last.devices, chosen):
-            found = _Holders(chosen, *(np.zeros(self._problem.features, np.int64) for _ in range(3)))
-            kernels.count_holders(
-                chosen, self._fleet.offsets, numbered.spans, numbered.own, numbered.presence,
-                found.rows, found.counts, found.holders,
-            )  # fmt: skip
-            self._last = found
-        return self._last
-
-
-class _Sums:
+class FleetSums:
     """What a batch adds up: two limbs a parameter."""
 
     def __init__(self, problem: Problem) -> None:
@@ -329,7 +340,7 @@ class _Sums:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Holders:
+class Holders:
     """Who has each feature among some devices: their rows together, n^j and ω^j, int64 (p,) each."""
 
     devices: Ints
@@ -338,8 +349,8 @@ class _Holders:
     holders: Ints
 
 
-def order_states(task: Task, accounts: Sequence[AccountId]) -> Callable[[int], int]:
-    """Return ``fl.permutation.pass_state`` of each device's seed for a task: the digests that all share are begun once.
+def order_states(task: Task, accounts: Sequence[AccountId], number: int = 0) -> Callable[[int], int]:
+    """Return ``fl.permutation.pass_state`` of each device's seed for a pass: the digests that all share are begun once.
 
     The parts of a digest stand behind their lengths (``chain.hashing.digest``).
     """
@@ -348,7 +359,7 @@ def order_states(task: Task, accounts: Sequence[AccountId]) -> Callable[[int], i
         seed_of.update(_part(part, 8))
     seed_of.update((32).to_bytes(8, "big"))
     state_of.update((32).to_bytes(8, "big"))
-    tail = _part(b"pass", 8) + _part((0).to_bytes(8, "big"), 8)
+    tail = _part(b"pass", 8) + _part(number.to_bytes(8, "big"), 8)
 
     def state(place: int) -> int:
         seed, found = seed_of.copy(), state_of.copy()

@@ -137,7 +137,7 @@ class FleetTrainer:
         too_long = np.empty(said.size)
         kernels.sum_updates(
             numbered.kind, chosen, *numbered.arrays, mean, everywhere, float(known.samples), spec.scale_gradients,
-            float(spec.step), problem.model.l2, 2.0**problem.fraction_bits, clip, states, block,
+            float(spec.step), problem.model.l2, 2.0**problem.fraction_bits, clip, states, block, numbered.most,
             numbered.outputs, numbered.residuals, _NO_SUMS, left, said, at, too_long,
         )  # fmt: skip
         bound, payloads = bounds_of(problem).update_clip.fraction(), list[bytes | FLError]()

@@ -8,7 +8,7 @@ Rules of this file: no consensus path calls it; scipy is imported where it is us
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -17,13 +17,13 @@ from chain.fixedpoint import Float64Vector, Int64Vector, to_bytes, to_fixed, to_
 from chain.hashing import DOMAIN_DRAW, content_id, digest, digests
 from chain.ids import AccountId, Hash
 from fl.algorithms.base import Settled
-from fl.algorithms.support import support_of
 from fl.dataset import Dataset, concatenate, rows, take_rows
 from fl.envelope import send_update
 from fl.errors import FLError
 from fl.executors.base import Exchange, Executor, Order
 from fl.executors.threads import Threads
-from fl.fleet import Fleet, FleetExchanges, fits
+from fl.fleet import Fleet, FleetExchanges
+from fl.fleetwhole import WholeExchanges, exchanges_of
 from fl.models import StepRule, initial_model
 from fl.parallel import mapped
 from fl.permutation import shuffled
@@ -31,6 +31,7 @@ from fl.plan.dimensions import encryption_of, randomised_policy
 from fl.plan.schema import StatisticsPlan
 from fl.plan.statistics import Counting
 from fl.policies import Facts, check_update
+from fl.presence import held_features, narrowed
 from fl.privacy.charges import is_private
 from fl.privacy.noise import add_noise
 from fl.privacy.randomness import SYSTEM_RANDOM, RandomSource
@@ -50,7 +51,7 @@ class RoundReport:
     """One settled round: its number from 0, the mean of f_i at the model it started from, who took part.
 
     ``model`` is the global model after the round, in fixed point. ``sent``: the bytes of all payloads of the round; 0
-    for a fleet, which makes none.
+    for a fleet whose updates are supports, which makes none.
     """
 
     round: int
@@ -105,8 +106,8 @@ def train_federated(
 
     ``seed`` stands for the chain's randomness. ``on_round`` is called after each round; ``drops(round, phase, name)``
     tells whether a device fails to send in a phase. Devices train in ``threads`` threads; the result is the same with
-    any number. Sparse devices of a plan whose updates are supports are trained in batches (``fl.fleet``): the same
-    bits, much sooner. An ``executor`` made for these devices trains each of them instead, the same bits too.
+    any number. Sparse devices are trained in batches where the plan lets them (``fl.fleet``, ``fl.fleetwhole``): the
+    same bits, much sooner. An ``executor`` made for these devices trains each of them instead, the same bits too.
 
     ``noise`` is what a plan's noise is drawn from: the operating system, whatever the seed, since a model whose noise
     anybody can draw again protects nobody. Under such a plan the reported losses are those of the rows themselves,
@@ -145,7 +146,7 @@ class _Federation:
     drops: Drops | None
     executor: Executor
     accounts: Mapping[str, AccountId]
-    fleet: FleetExchanges | None
+    fleet: FleetExchanges | WholeExchanges | None
     noise: RandomSource
     kept: dict[str, bytes] = field(default_factory=dict)
     """What each device keeps of its last update, where the plan's devices keep anything."""
@@ -164,9 +165,7 @@ class _Federation:
         """Return the federation, as a fleet where the plan and the rows let it be one and no executor is named."""
         ordered = devices if isinstance(devices, Fleet) else dict(sorted(devices.items()))
         accounts = {name: account_of(name) for name in ordered}
-        exchanges, fleet = None, Fleet.of(ordered) if executor is None and support_of(problem) else None
-        if fleet is not None and fits(problem, fleet):
-            exchanges = FleetExchanges(problem, fleet, list(accounts.values()), threads)
+        exchanges = None if executor else exchanges_of(problem, ordered, list(accounts.values()), threads)
         hands = executor or Threads(problem, ordered, threads)
         return cls(problem, ordered, seed, drops, hands, accounts, exchanges, noise)
 
@@ -197,6 +196,7 @@ class _Federation:
             cohort = self._senders(task, cohort)
             if self.fleet is not None:
                 outcome = self.fleet.run(task, cohort, model, carry)
+                sent += len(cohort) * self.fleet.payload_bytes(phase)
             else:
                 settled, size = self._collect(task, cohort, model, carry)
                 settled = self._summed(phase, settled)
@@ -300,13 +300,19 @@ def train_local(
 def _train_lbfgs(
     problem: Problem, data: Dataset, on_iteration: OnIteration | None, tolerance: float, threads: int
 ) -> Baseline:
+    """Minimise over the features that the rows have: any other keeps its weight of 0, where its gradient is 0."""
     from scipy.optimize import OptimizeResult, minimize
 
-    count, history = rows(data), []
+    held, history = held_features(data), []
+    data, count, model = (
+        narrowed(data, held),
+        rows(data),
+        replace(problem.model, sizes=(held.size, problem.model.classes)),
+    )
     pieces = [data] if count < _PIECE_ROWS else [take_rows(data, part) for part in np.array_split(np.arange(count), 8)]
 
     def value_and_gradient(weights: Float64Vector) -> tuple[float, Float64Vector]:
-        totals = list(mapped(lambda piece: problem.model.gradient(weights, piece), pieces, threads))
+        totals = list(mapped(lambda piece: model.gradient(weights, piece), pieces, threads))
         vector = np.sum([total.vector for total in totals], axis=0)
         return sum(total.loss for total in totals) / count, vector / count
 
@@ -315,11 +321,15 @@ def _train_lbfgs(
         if on_iteration is not None:
             on_iteration(len(history) - 1, history[-1])
 
-    start = to_float(initial_model(problem.plan), problem.fraction_bits)
+    start = np.zeros(model.dimension)
     history.append(value_and_gradient(start)[0])
     options = {"maxiter": MAX_ITERATIONS, "maxfun": 2 * MAX_ITERATIONS, "ftol": tolerance, "gtol": 1e-9, "maxcor": 20}
     result = minimize(value_and_gradient, start, jac=True, method="L-BFGS-B", callback=note, options=options)
-    return Baseline(np.asarray(result.x, dtype=np.float64), "L-BFGS", tuple(history))
+    found, weights = np.asarray(result.x, dtype=np.float64), np.zeros(problem.dimension)
+    first, last = held.size * model.classes, problem.features * model.classes
+    weights[:last].reshape(-1, model.classes)[held] = found[:first].reshape(-1, model.classes)
+    weights[last:] = found[first:]
+    return Baseline(weights, "L-BFGS", tuple(history))
 
 
 def _train_svrg(problem: Problem, data: Dataset, on_iteration: OnIteration | None) -> Baseline:

@@ -70,15 +70,27 @@ def settle_gradients(problem: Objective, model: Int64Vector, settled: Sequence[S
         sums = locate(rule, mean_members(noted)).times(samples)
     if is_noised:
         sums = add_penalty(problem, model, sums, samples)
+    held = (tally.counts, tally.holders) if tally.is_counting else None
+    return gradient_outcome(len(settled), samples, sums, None if is_noised else tally.loss, held)
+
+
+def gradient_outcome(
+    devices: int,
+    samples: int,
+    sums: list[int],
+    loss: int | None,
+    held: tuple[NDArray[np.int64], NDArray[np.int64]] | None,
+) -> PhaseOutcome:
+    """Return the outcome of a gradient phase from its sums: Σ_i ∇f_i, Σ_i f_i if it is known, n^j and ω^j if asked."""
     carry = Carry(
         samples=samples,
-        devices=len(settled),
+        devices=devices,
         gradient=pack_wide(sums),
-        counts=_packed(tally.counts) if tally.is_counting else b"",
-        holders=_packed(tally.holders) if tally.is_counting else b"",
+        counts=b"" if held is None else _packed(held[0]),
+        holders=b"" if held is None else _packed(held[1]),
     )
-    loss = None if is_noised else divide_half_even(tally.loss, max(samples, 1))
-    return PhaseOutcome(encode(carry), None, loss, mean_norm_squared(sums, samples))
+    mean = None if loss is None else divide_half_even(loss, max(samples, 1))
+    return PhaseOutcome(encode(carry), None, mean, mean_norm_squared(sums, samples))
 
 
 @dataclass(slots=True, eq=False)

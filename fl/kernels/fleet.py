@@ -20,7 +20,6 @@ from fl.kernels.fleet_features import Ints, Local, find_widest
 from fl.kernels.fleet_pass import ONE, PORTION, Words, draw_rows, find_steps, go_through
 from fl.kernels.lanes import fetch
 from fl.kernels.losses import BLOCK, judge_block
-from fl.kernels.sparse import most_entries
 
 LINE: Final = 8
 """Numbers of eight bytes that memory brings at a time."""
@@ -233,6 +232,7 @@ def sum_updates(
     clip: float,
     states: Words,
     block: int,
+    most: int,
     outputs: Float64Vector,
     residuals: Float64Vector,
     limbs: Limbs,
@@ -243,40 +243,35 @@ def sum_updates(
 ) -> None:
     """Run exchange 2 of these devices: add n_k·(w_k − w) at their coordinates.
 
-    ``mean`` is ∇f(w), ``everywhere`` n^j; ``length`` is the plan's step h. ``states[i]`` draws the order of
-    ``devices[i]``, by blocks of so many rows if ``block`` is not 0. If ``said`` has any room, w_k − w of
-    ``devices[i]`` is written to it from ``at[i]`` on, in place of adding up; of a device that is left, as it is before
-    it is rounded, to the same place of ``too_long``.
+    ``mean`` is ∇f(w), ``everywhere`` n^j; ``length`` is the plan's step h, ``most`` the entries of the longest row.
+    ``states[i]`` draws the order of ``devices[i]``, by blocks of so many rows if ``block`` is not 0. If ``said`` has
+    any room, w_k − w of ``devices[i]`` is written to it from ``at[i]`` on, in place of adding up; of a device that is
+    left, as it is before it is rounded, to the same place of ``too_long``.
     """
     biases = mean.size - features
-    room = PORTION + most_entries(starts) + 16
     longest, widest = find_widest(devices, offsets, spans)
     orders, done = np.empty(longest, dtype=np.int64), np.empty(widest, dtype=np.int64)
-    missed = np.zeros(room, dtype=np.int64)
-    ratio, power, total = np.zeros(room), np.zeros(room), np.zeros(room)
+    missed, factors = np.zeros(PORTION + most + 16, dtype=np.int64), np.zeros((3, PORTION + most + 16))
     steps = np.empty((4, widest + biases))
     for number in range(devices.size):
         k = devices[number]
         first, last = offsets[k], offsets[k + 1]
         mine = own[spans[k] : spans[k + 1]]
-        count = last - first
-        step = length / float(count)
-        size = mine.size + biases
+        count, size = last - first, mine.size + biases
+        step, order = length / float(count), orders[:count]
         decay, gain, drift, vector = steps[0, :size], steps[1, :size], steps[2, :size], steps[3, :size]
-        decay[mine.size :] = 1.0
-        gain[mine.size :] = step
-        vector[:] = 0.0
+        decay[mine.size :], gain[mine.size :], vector[:] = 1.0, step, 0.0
         gather(mean, mine, features, drift)
         have = presence[spans[k] : spans[k + 1]]
         find_steps(have, everywhere, mine, float(count), samples, is_scaled, step, l2, decay, gain, drift)
-        order = orders[:count]
         draw_rows(order, block, states[number])
         if number + 1 < devices.size:
             call_for(devices[number + 1], offsets, starts, local, values, y, spans, own)
             call_for_more(devices[number + 1], offsets, spans, presence, outputs, residuals)
         go_through(
             kind, starts[first : last + 1], local, values, mine.size, y[first:last], outputs[first:last],
-            residuals[first:last], order, decay, gain, drift, vector, done, missed, ratio, power, total,
+            residuals[first:last], order, decay, gain, drift, vector, done, missed, factors[0], factors[1],
+            factors[2],
         )  # fmt: skip
         if said.size:
             too_long[at[number] : at[number] + size] = vector

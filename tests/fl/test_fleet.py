@@ -14,7 +14,7 @@ from fl.errors import DataError, DivergenceError, FLError
 from fl.fleet import Fleet, order_states
 from fl.kernels.fleet_pass import draw_rows
 from fl.permutation import BLOCK_ROWS, pass_state, shuffled
-from fl.plan.schema import FedSvrg, Support, Training
+from fl.plan.schema import FedSvrg, Median, Support, Training
 from fl.problem import Problem, compile_problem
 from fl.task import device_seed
 from fl.train import FederatedRun, account_of, train_federated
@@ -42,7 +42,7 @@ def devices_of(problem: Problem, count: int, seed: int) -> dict[str, SparseData]
 def one_by_one(problem: Problem, devices: dict[str, SparseData], **options: object) -> FederatedRun:
     """Train without a fleet."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train, "fits", lambda problem, fleet: False)
+        patch.setattr(train, "exchanges_of", lambda *_: None)
         return train_federated(problem, devices, **options)  # type: ignore[arg-type]
 
 
@@ -98,7 +98,7 @@ def test_devices_that_drop_out_are_left_out() -> None:
 
 
 def test_it_is_used_where_it_applies_and_nowhere_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A fleet never asks the algorithm to train a device; dense rows, plain updates and explicit zeros do."""
+    """A fleet never asks the algorithm to train a device; dense rows, explicit zeros and robust rules do."""
 
     def refuse(*_: object) -> bytes:
         raise AssertionError("a device was trained alone")
@@ -112,7 +112,8 @@ def test_it_is_used_where_it_applies_and_nowhere_else(monkeypatch: pytest.Monkey
         for name, part in devices.items()
     }
     dense: dict[str, Dataset] = {name: random_data(problem, 4, 1) for name in devices}
-    for federation, plan in [(dense, problem), (zeros, problem), (devices, make_problem(15))]:
+    robust = compile_problem(replace(make_problem(15).plan, aggregation=Median()))
+    for federation, plan in [(dense, problem), (zeros, problem), (devices, robust)]:
         with pytest.raises(AssertionError, match="alone"):
             train_federated(plan, federation)  # type: ignore[arg-type]
 
