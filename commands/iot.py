@@ -14,7 +14,7 @@ import typer
 
 from chain.wholefile import write_text
 from commands.groups import Group
-from commands.output import JsonFlag, UsageFault, command, emit, emit_line, example, note, waiting, warn
+from commands.output import CommandFailed, JsonFlag, UsageFault, command, emit, emit_line, example, note, waiting, warn
 from commands.password import PasswordFileOption, read_password
 from commands.show import counted, facts, sentence
 
@@ -152,6 +152,7 @@ def stream(
     What no gateway has confirmed stays in the outbox and is sent first the next time. Times only rise; readings that
     were sent before are passed over.
     """
+    from node.errors import GatewayError
     from node.gateway.client import GatewayClient
     from node.gateway.sender import Outbox
 
@@ -174,7 +175,13 @@ def stream(
             sys.stdin if str(readings) == "-" else stack.enter_context(readings.open(encoding="utf-8-sig", newline=""))
         )
         show = stack.enter_context(waiting("Sending"))
-        asyncio.run(send())
+        try:
+            asyncio.run(send())
+        except GatewayError as error:
+            told = (
+                "start fedchain iot gateway there; readings wait in the outbox, and the same command sends them first"
+            )
+            raise CommandFailed(f"{error}", "" if error.is_final else told) from None
     for told in table.faults[:_SHOWN]:
         warn(told)
     shown = {"sent": table.sent, "earlier": table.earlier, "incomplete": table.incomplete, "refused": len(table.faults)}

@@ -15,6 +15,7 @@ from commands.plan_checks import describe_checks, list_checks
 from commands.show import coins, counted, facts, listing, sentence, size, steps
 
 if TYPE_CHECKING:
+    from chain.number import Number
     from fl.plan.options import Option
     from fl.plan.schema import Plan
 
@@ -26,6 +27,7 @@ def add_to(app: typer.Typer) -> None:
         epilog=example(
             "fedchain plan new --data examples/heart/data --label disease --out plan.toml",
             "fedchain localnet run plan.toml --data examples/heart/data",
+            "fedchain plan new --data examples/census/data --count education --epsilon 2 --out count.toml",
         ),
     )(new)
     app.command("options", epilog=example("fedchain plan options", "fedchain plan options verification"))(options)
@@ -58,6 +60,14 @@ def new(
         str | None,
         typer.Option("--label", metavar="NAME", help="The column to predict; else guessed.", show_default=False),
     ] = None,
+    count: Annotated[
+        str | None,
+        typer.Option("--count", metavar="NAME", help="Learn no model: count this column's values.", show_default=False),
+    ] = None,
+    epsilon: Annotated[
+        str | None,
+        typer.Option("--epsilon", metavar="E", help="With --count: what each row may tell.", show_default=False),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", metavar="", help="Replace the file if there is one.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
@@ -65,13 +75,22 @@ def new(
 
     The bounds it writes are read off the data. If those are private, put public bounds in their place before the plan
     is submitted.
+
+    With --count it is a plan of kind statistics: how often each value of a column occurs, each row reported at random
+    on its own device, under --epsilon.
     """
     from fl.plan.infer import infer_plan
+    from fl.plan.infer_counts import infer_counts
 
     if out.exists() and not force:
         raise CommandFailed(f"{out} exists already", "name another file, or add --force")
+    if (count is None) != (epsilon is None) or (count is not None and label is not None):
+        raise UsageFault("--count and --epsilon go together, and without --label", "2 is a usual epsilon to begin with")
     with waiting("reading the data"):
-        inferred = infer_plan(data, label, beside=out.parent)
+        if count is not None and epsilon is not None:
+            inferred = infer_counts(data, count, _epsilon(epsilon))
+        else:
+            inferred = infer_plan(data, label, beside=out.parent)
     write_text(out, inferred.toml())
     for warning in inferred.warnings:
         warn(warning)
@@ -87,6 +106,7 @@ def new(
             "title": plan.title,
             "label": plan.roles[0].label.name,
             "features": len(plan.roles[0].features),
+            "kind": "statistics" if count is not None else "horizontal",
             **_figures(plan),
             "holdout_file": inferred.holdout_file,
             "warnings": inferred.warnings,
@@ -96,15 +116,31 @@ def new(
     )
 
 
+def _epsilon(text: str) -> "Number":
+    from chain.errors import CodecError
+    from chain.number import Number
+
+    try:
+        return Number.of(text)
+    except CodecError as error:
+        raise UsageFault(f"--epsilon: {error}") from None
+
+
 def _new_facts(out: Path, plan: "Plan") -> RenderableType:
+    from fl.plan.schema import StatisticsPlan
+
     figures, participation = _figures(plan), plan.participation
+    asked = f"{participation.min_devices} … {participation.max_devices}"
+    if isinstance(plan, StatisticsPlan):
+        known = [("plan", out), *list_checks(plan), ("devices", asked), ("worst case", _cost(figures))]
+        return facts(known)
     return facts(
         [
             ("plan", out),
             ("learns", f"{plan.roles[0].label.name}, from {_columns(plan)}"),
             ("model", f"{plan.model.type}, {counted(figures['parameters'], 'parameter')}"),
             ("algorithm", f"{figures['algorithm']}, at most {counted(plan.stopping.rounds, 'round')}"),
-            ("devices", f"{participation.min_devices} … {participation.max_devices}"),
+            ("devices", asked),
             ("worst case", _cost(figures)),
         ]
     )

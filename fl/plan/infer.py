@@ -103,7 +103,7 @@ def infer_plan(files: Sequence[Path], label: str | None = None, *, beside: Path 
     ``beside``  the directory the plan will stand in: a holdout file is named relative to it
     ``DataError`` if the files can't be read or don't belong together.
     """
-    devices, holdout = _devices(files)
+    devices, holdout = find_devices(files)
     warnings = [_PRIVATE]
     shown = _look(devices, holdout, label, beside, warnings)
     role = _role(shown, warnings)
@@ -111,7 +111,7 @@ def infer_plan(files: Sequence[Path], label: str | None = None, *, beside: Path 
     return InferredPlan(plan, None if shown.holdout is None else shown.holdout[0], tuple(warnings))
 
 
-def _devices(files: Sequence[Path]) -> tuple[list[DeviceFiles], Path | None]:
+def find_devices(files: Sequence[Path]) -> tuple[list[DeviceFiles], Path | None]:
     """Return the devices' files, directories looked into, and the public holdout file."""
     if not files:
         raise DataError("no data files to make a plan from")
@@ -227,7 +227,7 @@ def _feature(column: ColumnSummary, warnings: list[str]) -> Feature | None:
     if words is None or column.numbers is None or len(words) + len(column.numbers) > _MOST_CATEGORIES:
         warnings.append(f"Left out {column.name!r}: it has more than {_MOST_CATEGORIES} different texts.")
         return None
-    categories = tuple(sorted([*words, *map(_plain, column.numbers)]))
+    categories = tuple(sorted([*words, *map(plain, column.numbers)]))
     return CategoricalFeature(column.name, categories, "zeros" if column.missing else "refuse")
 
 
@@ -239,7 +239,7 @@ def _label(label: ColumnSummary, name: str) -> ClassLabel | NumericLabel:
             raise DataError(
                 f"the label {name!r} has more than {_MOST_CLASSES} different texts; it can't be learnt as classes"
             )
-        classes = (*map(_plain, sorted(label.numbers)), *sorted(label.words))
+        classes = (*map(plain, sorted(label.numbers)), *sorted(label.words))
         if len(classes) < 2:
             raise DataError(f"the label {name!r} has {len(classes)} class; there is nothing to tell apart")
         return ClassLabel(name, classes)
@@ -258,7 +258,8 @@ def rounded(value: float, direction: Literal["down", "up"], digits: int = 2) -> 
     return Number.of((exact / quantum).to_integral_value(rounding) * quantum)
 
 
-def _plain(value: float) -> str:
+def plain(value: float) -> str:
+    """Return a number as categories and classes name it."""
     return str(int(value)) if value.is_integer() else repr(value)
 
 
@@ -286,7 +287,7 @@ def _plan(shown: _Shown, role: Role, warnings: list[str]) -> Plan:
         roles=(role,),
         model=Model(model, (), True, rounded(max(4 / total, 1e-5), "up", 1), 0),
         algorithm=FedSvrg(step, True, True),
-        participation=_participation(shown),
+        participation=participation_of([one.rows for one in shown.train]),
         deadlines=Deadlines(60, 30, 30, 2),
         verification=Verification(tuple(policies), 1),
         privacy=NoPrivacy(),
@@ -355,8 +356,9 @@ def _label_distance(shown: _Shown) -> float:
     return max(float(np.abs(share - whole).sum()) / 2 for share in shares)
 
 
-def _participation(shown: _Shown) -> Participation:
-    devices, most = len(shown.train), max(one.rows for one in shown.train)
+def participation_of(rows: Sequence[int]) -> Participation:
+    """Return who takes part, where the devices shown have so many rows each; one file is taken for a sample."""
+    devices, most = len(rows), max(rows)
     if devices == 1:
         return Participation(2, 10, 100, 130, 1, int(float(rounded(2.0 * most, "up"))), 3)
     return Participation(max(1, devices * 3 // 4), devices, devices, 130, 1, int(float(rounded(2.0 * most, "up"))), 3)

@@ -43,7 +43,10 @@ class KeyShare(Record):
 def split_key(key: KeyPair, threshold: int, count: int, random: Random) -> list[bytes]:
     """Return ``count`` shares of a key. ``ShareError`` unless 2 <= threshold <= count <= 32."""
     if not 2 <= threshold <= count <= MAX_GATEWAYS:
-        raise ShareError(f"{threshold} of {count}: at least 2, and at most {MAX_GATEWAYS} shares; one alone is the key")
+        raise ShareError(
+            f"{threshold} of {count} shares are to give the key back: it must be 2 or more, for one alone is the key, "
+            f"of at most {MAX_GATEWAYS}"
+        )
     secret = random_scalar(random)
     shares, commitment = feldman.split(secret, threshold, count, random)
     locked = AESGCM(_key(secret, key.account)).encrypt(bytes(12), key.seed, None)

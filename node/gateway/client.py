@@ -49,7 +49,8 @@ class GatewayClient:
                 while len(answer) <= allowed and (more := await response.content.read(allowed + 1 - len(answer))):
                     answer += more
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise GatewayError(f"{url}: {error or type(error).__name__}", is_final=False) from None
+            reason = "nobody listens there" if isinstance(error, aiohttp.ClientConnectorError) else error
+            raise GatewayError(f"{url}: {reason or type(error).__name__}", is_final=False) from None
         if len(answer) > allowed:
             raise GatewayError(f"{url}: an answer of more than {allowed} bytes", is_final=True)
         if status != 200:

@@ -119,6 +119,17 @@ def test_wrong_keys_and_tables_are_told_with_the_remedy(tmp_path: Path, accounts
     assert "yard.toml: a group has the keys" in failed("iot", "stream", group, table, *own, code=1)["cause"]
 
 
+def test_a_gateway_that_is_away_costs_no_reading(tmp_path: Path, accounts: dict[str, str]):
+    """What to do is told; what was read is in the outbox."""
+    group, table = tmp_path / "away.toml", tmp_path / "readings.csv"
+    group.write_text(GROUP.format(port=9, device=accounts["sensor"], gateway=accounts["gateway"]))
+    table.write_text("time,PM2.5\n1,3\n")
+    words = ("iot", "stream", group, "--key", tmp_path / "sensor.json", table, "--patience", "0")
+    error = failed(*words, code=1)
+    assert "nobody listens there" in error["cause"]
+    assert "wait in the outbox" in error["remedy"]
+
+
 def test_a_key_comes_back_from_two_of_three(tmp_path: Path, accounts: dict[str, str]):
     """Each share opens for who keeps it alone; one that was changed is named."""
     keepers = ("--to", accounts["gateway"], "--to", accounts["other"], "--to", accounts["sensor"])

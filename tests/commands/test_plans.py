@@ -153,6 +153,16 @@ def test_two_commands_lead_from_files_to_a_plan_that_is_fine(plan: Path, tmp_pat
 # --- data ------------------------------------------------------------------------------------------
 
 
+def test_a_plan_that_counts_is_written_too(plan, tmp_path):
+    """Of one column, under an ε; half of what it takes is refused, and so is a label beside it."""
+    words = ("plan", "new", "--data", plan.parent / "data", "--count", "ill", "--out", tmp_path / "count.toml")
+    made = done(*words, "--epsilon", "1")
+    assert (made["kind"], made["label"]) == ("statistics", "ill")
+    assert done("plan", "validate", tmp_path / "count.toml", "--data", plan.parent / "data")["valid"]
+    for wrong in (("--force",), ("--force", "--epsilon", "1", "--label", "ill"), ("--force", "--epsilon", "much")):
+        assert fedchain(*words, *wrong).code == 2
+
+
 def test_split_cuts_a_table_into_devices_files(tmp_path: Path):
     """Every row goes to one device; the directory is not written twice."""
     write_table(tmp_path / "table.csv", 60)

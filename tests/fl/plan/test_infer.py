@@ -13,10 +13,11 @@ from fl.data.sources import list_devices, load_dataset
 from fl.data.split import Split, split_files
 from fl.data.table import Column, Csr, VectorTable
 from fl.dataset import features
-from fl.errors import DataError
+from fl.errors import DataError, PlanError
 from fl.plan.bind import load_plan
 from fl.plan.dimensions import feature_count
 from fl.plan.infer import infer_plan, rounded
+from fl.plan.infer_counts import infer_counts
 from fl.plan.parse import parse_draft
 from fl.plan.schema import (
     CategoricalFeature,
@@ -25,10 +26,13 @@ from fl.plan.schema import (
     Holdout,
     NumericFeature,
     NumericLabel,
+    StatisticsPlan,
     VectorFeature,
 )
+from fl.plan.statistics import OptimalLocalHashing, RandomisedResponse
 
 HEART = Path(__file__).parents[3] / "examples/heart/data"
+CENSUS = HEART.parents[1] / "census/data"
 
 
 def write(directory: Path, name: str, text: str) -> Path:
@@ -157,3 +161,34 @@ def test_bounds_are_rounded_outward(value: float) -> None:
     assert Decimal(str(low)) <= exact + slack
     assert Decimal(str(high)) >= exact - slack
     assert all(abs(number.mantissa) < 100 or number.exponent == 18 for number in (low, high))
+
+
+def test_a_column_gives_a_plan_that_counts_it(tmp_path: Path) -> None:
+    """What is written is read again, takes every file, and reports as is best for so many values at this ε."""
+    inferred = infer_counts([CENSUS], "education", Number.of(2))
+    plan = load_plan(write(tmp_path, "plan.toml", inferred.toml())).plan
+    assert plan == inferred.plan
+    assert isinstance(plan, StatisticsPlan)
+    assert "public knowledge" in inferred.toml()
+    assert (len(plan.column.values), plan.column.other, plan.participation.max_devices) == (16, "refuse", 6)
+    for device in list_devices(CENSUS):
+        load_dataset(device.train, plan.roles[0])
+    for epsilon, kind in (("1.4", OptimalLocalHashing), ("1.7", RandomisedResponse)):  # 16 values: 3·e^ε + 2 > 16
+        assert isinstance(infer_counts([CENSUS], "education", Number.of(epsilon)).plan.statistic, kind)  # type: ignore[union-attr]
+
+
+def test_counted_columns_may_have_numbers_and_gaps(tmp_path: Path) -> None:
+    """Gaps are counted among the rest; a column of nothing, an ε that is none, and rows without names are refused."""
+    table = write(tmp_path, "a.csv", "thal,empty\n3,\n7,\n,\nx,\n")
+    inferred = infer_counts([table], "thal", Number.of(1))
+    assert isinstance(inferred.plan, StatisticsPlan)
+    assert (inferred.plan.column.values, inferred.plan.column.other) == (("3", "7", "x"), "count")
+    assert "Missing cells (1) are counted" in inferred.toml()
+    load_dataset(table, inferred.plan.roles[0])
+    with pytest.raises(DataError, match="has 0 different values"):
+        infer_counts([table], "empty", Number.of(1))
+    with pytest.raises(PlanError, match="must be above 0"):
+        infer_counts([table], "thal", Number.of(0))
+    np.savez(tmp_path / "b.npz", x=np.ones((2, 2)), y=np.ones(2))
+    with pytest.raises(DataError, match="without names"):
+        infer_counts([tmp_path / "b.npz"], "thal", Number.of(1))
