@@ -16,6 +16,7 @@ from commands.show import coins, counted, facts, listing, sentence, size, steps
 
 if TYPE_CHECKING:
     from chain.number import Number
+    from fl.plan.infer import InferredPlan
     from fl.plan.options import Option
     from fl.plan.schema import Plan
 
@@ -79,18 +80,11 @@ def new(
     With --count it is a plan of kind statistics: how often each value of a column occurs, each row reported at random
     on its own device, under --epsilon.
     """
-    from fl.plan.infer import infer_plan
-    from fl.plan.infer_counts import infer_counts
-
     if out.exists() and not force:
         raise CommandFailed(f"{out} exists already", "name another file, or add --force")
     if (count is None) != (epsilon is None) or (count is not None and label is not None):
         raise UsageFault("--count and --epsilon go together, and without --label", "2 is a usual epsilon to begin with")
-    with waiting("reading the data"):
-        if count is not None and epsilon is not None:
-            inferred = infer_counts(data, count, _epsilon(epsilon))
-        else:
-            inferred = infer_plan(data, label, beside=out.parent)
+    inferred = _infer(data, out, label, count, epsilon)
     write_text(out, inferred.toml())
     for warning in inferred.warnings:
         warn(warning)
@@ -114,6 +108,16 @@ def new(
         _new_facts(out, plan),
         steps(*first, ("Try it on a network of your own machine:", run)),
     )
+
+
+def _infer(data: list[Path], out: Path, label: str | None, count: str | None, epsilon: str | None) -> "InferredPlan":
+    from fl.plan.infer import infer_plan
+    from fl.plan.infer_counts import infer_counts
+
+    with waiting("reading the data"):
+        if count is not None and epsilon is not None:
+            return infer_counts(data, count, _epsilon(epsilon))
+        return infer_plan(data, label, beside=out.parent)
 
 
 def _epsilon(text: str) -> "Number":
