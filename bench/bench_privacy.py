@@ -92,14 +92,15 @@ WIDE: Final = 100
 Method = Literal["fsvrg", "fsvrg, sums", "fedavg", "fedavg, sums", "fedavg, sums, five pool"]
 METHODS: Final[tuple[Method, ...]] = ("fsvrg", "fsvrg, sums", "fedavg", "fedavg, sums", "fedavg, sums, five pool")
 PEER: Final = "JAX Privacy, central"
-_COLOURS: Final = {
-    "fsvrg": "#0f766e",
-    "fsvrg, sums": "#5eead4",
-    "fedavg": "#b45309",
-    "fedavg, sums": "#fbbf24",
-    "fedavg, sums, five pool": "#fde68a",
-    PEER: "#64748b",
+_LOOKS: Final = {
+    "fsvrg": ("o-", "#0f766e"),
+    "fsvrg, sums": ("s--", "#0f766e"),
+    "fedavg": ("o-", "#b45309"),
+    "fedavg, sums": ("s--", "#b45309"),
+    "fedavg, sums, five pool": ("^:", "#b45309"),
+    PEER: ("o-", "#64748b"),
 }
+"""Marks and lines, and the colour, which is the algorithm's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -406,9 +407,8 @@ def draw(found: Mapping[str, tuple[Curves, float]], path: Path) -> None:
     for place, (name, (curves, ceiling)) in enumerate(found.items()):
         axes = sheet.add_subplot(1, len(found), place + 1)
         for label, points in curves.items():
-            axes.plot(
-                list(points), [100 * value for value in points.values()], "o-", color=_COLOURS[label], label=label
-            )
+            look, colour = _LOOKS[label]
+            axes.plot(list(points), [100 * value for value in points.values()], look, color=colour, label=label)
         axes.axhline(100 * ceiling, color="#111827", linewidth=0.8, linestyle="--", label="all rows, no noise")
         axes.set_xscale("log", base=2)
         axes.set_xticks(EPSILONS, [f"{epsilon:g}" for epsilon in EPSILONS])

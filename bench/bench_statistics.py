@@ -155,6 +155,10 @@ def speeds(case: Case) -> list[Row]:
     return found
 
 
+_NAMES: Final = {"k-RR": "krr, plain floats", "cms, half": "cms, half the budget"}
+"""What the picture calls what is no mechanism of ours."""
+
+
 def draw(curves: dict[str, dict[str, list[tuple[float, float]]]], path: Path) -> None:
     """Draw measured errors as points on the lines of theory, a panel for each column."""
     sheet = Figure(figsize=(14, 5), dpi=100, layout="constrained")
@@ -165,7 +169,7 @@ def draw(curves: dict[str, dict[str, list[tuple[float, float]]]], path: Path) ->
         for name, points in found.items():
             style = ":" if name in ("k-RR", "cms, half") else "-"
             axes.plot(across, [theory for _, theory in points], style, color=_COLOURS[name], lw=1.5)
-            axes.plot(across, [measured for measured, _ in points], "o", color=_COLOURS[name], ms=5, label=name)
+            axes.plot(across, [measured for measured, _ in points], "o", color=_COLOURS[name], ms=5, label=_NAMES.get(name, name))
         axes.set_xscale("log", base=2)
         axes.set_xticks(across, list(EPSILONS))
         axes.set_yscale("log")
