@@ -169,7 +169,14 @@ def draw(curves: dict[str, dict[str, list[tuple[float, float]]]], path: Path) ->
         for name, points in found.items():
             style = ":" if name in ("k-RR", "cms, half") else "-"
             axes.plot(across, [theory for _, theory in points], style, color=_COLOURS[name], lw=1.5)
-            axes.plot(across, [measured for measured, _ in points], "o", color=_COLOURS[name], ms=5, label=_NAMES.get(name, name))
+            axes.plot(
+                across,
+                [measured for measured, _ in points],
+                "o",
+                color=_COLOURS[name],
+                ms=5,
+                label=_NAMES.get(name, name),
+            )
         axes.set_xscale("log", base=2)
         axes.set_xticks(across, list(EPSILONS))
         axes.set_yscale("log")
