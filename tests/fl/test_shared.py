@@ -11,7 +11,7 @@ from chain.hashing import content_id
 from chain.ids import AccountId, Amount
 from fl.algorithms.base import Settled
 from fl.dataset import DenseData, rows, to_sparse
-from fl.errors import PayloadError
+from fl.errors import DataError, DivergenceError, PayloadError
 from fl.models import initial_model
 from fl.plan.schema import AlgorithmSpec, Audit, Dane, FedAvg, Replay, Support
 from fl.plan.validate import check_plan
@@ -87,10 +87,14 @@ def test_whatever_is_shared_stops_nobody(
     shared, weights, carry = encode_shared(to_sparse(dense) if sparse else dense), initial_model(problem.plan), b""
     for phase in range(len(problem.algorithm.phases)):
         task = task_of(problem, phase)
-        if repeat_training(problem, task, DEVICE, 6, to_bytes(weights), carry, shared) is None:
-            return
+        repeated = repeat_training(problem, task, DEVICE, 6, to_bytes(weights), carry, shared)
         data, seed_of = decode_shared(problem, shared, 6), device_seed(task.digest, DEVICE)
+        if repeated is None:
+            with pytest.raises((DivergenceError, DataError)):
+                problem.algorithm.train(problem, phase, weights, carry, data, seed_of)
+            return
         payload = problem.algorithm.train(problem, phase, weights, carry, data, seed_of)
+        assert repeated == content_id(payload)
         settled = [Settled.of(DEVICE, 6, problem.algorithm.read_payload(problem, phase, payload))]
         carry = problem.algorithm.settle(problem, phase, weights, carry, settled).carry
 

@@ -143,6 +143,7 @@ def test_devices_are_dealt_once_and_evenly(sizes: dict[str, int], workers: int) 
 
 @pytest.mark.parametrize("name", ["ray", "ray:10.0.0.1:6379", "ray:auto", "threads"])
 def test_executors_have_names(name: str) -> None:
+    """A name that there is comes back as it was given, an address of a cluster with it."""
     assert check_executor(name) == name
 
 
@@ -219,5 +220,6 @@ def test_a_lost_worker_of_ray_is_replaced() -> None:
 
 @pytest.mark.ray
 def test_no_cluster_at_an_address_is_told() -> None:
+    """Nothing is opened, and the error has the address that was asked for."""
     with pytest.raises(ExecutorError, match=r"127\.0\.0\.1:1"), opened("ray:127.0.0.1:1", make_problem(2), {}):
         raise AssertionError("opened")

@@ -94,6 +94,7 @@ async def test_every_result_has_the_shape_that_is_described(node: Client):
         "block.get": [{}, {"height": 0}, {"id": head.id}],
         "state.proof": [{"key": account_key(RICH.account).hex()}, {"key": b"s/nothing".hex()}],
     }
+    looked_at = set()
     for method in document["methods"]:
         # Plans, transactions and payloads have tests of their own; this network has no validators.
         if method["x-needs-cookie"] or method["name"].startswith(("plan.", "transaction.", "payload.", "stake.")):
@@ -101,6 +102,8 @@ async def test_every_result_has_the_shape_that_is_described(node: Client):
         schema = method["result"]["schema"] | {"components": document["components"]}
         for params in arguments.get(method["name"], [{}]):
             jsonschema.validate(await node.call(method["name"], **params), schema)
+            looked_at.add(method["name"])
+    assert looked_at >= set(arguments)
 
 
 async def test_a_transfer_is_seen_waiting_then_included(node: Client):
@@ -132,8 +135,12 @@ async def test_the_node_signs_with_its_own_key_on_request(node: Client):
 async def test_two_transfers_in_a_row_get_their_own_nonces(node: Client):
     """The second one counts the first, which still waits."""
     first, second = await node.transfer(OTHER.account, 1, RICH), await node.transfer(OTHER.account, 2, RICH)
-    await node.wait_for_transaction(first, timeout_s=60)
-    await node.wait_for_transaction(second, timeout_s=60)
+    nonces = []
+    for id in (first, second):
+        view = await node.wait_for_transaction(id, timeout_s=60)
+        assert view.state == "included"
+        nonces.append(decode(bytes.fromhex(view.encoded), SignedTransaction).transaction.nonce)
+    assert nonces[1] == nonces[0] + 1
 
 
 async def test_a_transfer_that_waits_is_replaced_by_the_node(node: Client):

@@ -151,8 +151,10 @@ async def test_what_does_not_speak_tls_is_a_failed_dial():
 
     other = await asyncio.start_server(answer, "127.0.0.1", 0)
     async with two_ends() as (_, client, _):
-        client.links.dial(f"127.0.0.1:{other.sockets[0].getsockname()[1]}")
+        address = f"127.0.0.1:{other.sockets[0].getsockname()[1]}"
+        client.links.dial(address)
         await until(lambda: client.of(DialFailed))
+        assert [event.address for event in client.of(DialFailed)] == [address]
     other.close()
 
 
