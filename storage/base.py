@@ -129,8 +129,11 @@ class CertificateStore(Protocol):
     All of it is opaque bytes here. What is kept is durable on return; what is forgotten may come back after a crash.
     """
 
-    def keep_final(self, final: FinalBlock) -> None:
-        """Keep the certificate of the highest final block; one of a lower block than is kept changes nothing."""
+    def keep_final(self, final: FinalBlock, live: tuple[int, int] | None = None) -> None:
+        """Keep the certificate of the highest final block; one of a lower block than is kept changes nothing.
+
+        With ``live``, its epoch and view, it is kept as a message of the epoch under way too: at once, or neither is.
+        """
         ...
 
     def latest_final(self) -> FinalBlock | None:

@@ -3,6 +3,7 @@
 Every write is synced: a validator that forgot a certificate it acted on could be left alone with its vote.
 """
 
+from collections.abc import Mapping
 from typing import Final
 
 from chain.codec import decode, encode
@@ -21,11 +22,14 @@ class LevelCertificateStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def keep_final(self, final: FinalBlock) -> None:
-        """Keep the certificate of the highest final block."""
-        known = self.latest_final()
+    def keep_final(self, final: FinalBlock, live: tuple[int, int] | None = None) -> None:
+        """Keep the certificate of the highest final block, and of the epoch under way: one write, one wait."""
+        known, items = self.latest_final(), dict[bytes, bytes]()
         if known is None or final.height > known.height:
-            self._put(META_FINAL, encode(final))
+            items[META_FINAL] = encode(final)
+        if live is not None:
+            items[_live_name(*live, final.certificate)] = final.certificate
+        self._put(items)
 
     def latest_final(self) -> FinalBlock | None:
         """Return the highest final block that was kept."""
@@ -39,7 +43,7 @@ class LevelCertificateStore:
 
     def keep_epoch(self, epoch: int, proof: bytes) -> None:
         """Keep for ever what proves how this epoch ended."""
-        self._put(number_key(EPOCH, epoch), proof)
+        self._put({number_key(EPOCH, epoch): proof})
 
     def epoch_proof(self, epoch: int) -> bytes | None:
         """Return the proof that was kept for this epoch."""
@@ -47,7 +51,7 @@ class LevelCertificateStore:
 
     def keep_live(self, epoch: int, view: int, message: bytes) -> None:
         """Keep a message of the epoch under way."""
-        self._put(LIVE + live_key(epoch, view) + content_id(message), message)
+        self._put({_live_name(epoch, view, message): message})
 
     def live(self) -> tuple[bytes, ...]:
         """Return the messages that are kept, in ascending order of epoch and view."""
@@ -65,5 +69,14 @@ class LevelCertificateStore:
         if over:
             self._database.write(fill, sync=False)
 
-    def _put(self, key: bytes, value: bytes) -> None:
-        self._database.write(lambda writer: writer.put(key, value), sync=True)
+    def _put(self, items: Mapping[bytes, bytes]) -> None:
+        def fill(writer: Writer) -> None:
+            for key, value in items.items():
+                writer.put(key, value)
+
+        if items:
+            self._database.write(fill, sync=True)
+
+
+def _live_name(epoch: int, view: int, message: bytes) -> bytes:
+    return LIVE + live_key(epoch, view) + content_id(message)

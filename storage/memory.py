@@ -74,6 +74,10 @@ class MemorySnapshot:
         self.close()
 
 
+def _live_name(place: tuple[int, int], message: bytes) -> bytes:
+    return live_key(*place) + content_id(message)
+
+
 class MemoryCertificateStore:
     """A ``CertificateStore`` of dictionaries."""
 
@@ -82,10 +86,12 @@ class MemoryCertificateStore:
         self._epochs: dict[int, bytes] = {}
         self._live: dict[bytes, bytes] = {}
 
-    def keep_final(self, final: FinalBlock) -> None:
-        """Keep the certificate of the highest final block."""
+    def keep_final(self, final: FinalBlock, live: tuple[int, int] | None = None) -> None:
+        """Keep the certificate of the highest final block, and of the epoch under way."""
         if self._final is None or final.height > self._final.height:
             self._final = final
+        if live is not None:
+            self._live[_live_name(live, final.certificate)] = final.certificate
 
     def latest_final(self) -> FinalBlock | None:
         """Return the highest final block that was kept."""
@@ -101,7 +107,7 @@ class MemoryCertificateStore:
 
     def keep_live(self, epoch: int, view: int, message: bytes) -> None:
         """Keep a message of the epoch under way."""
-        self._live[live_key(epoch, view) + content_id(message)] = message
+        self._live[_live_name((epoch, view), message)] = message
 
     def live(self) -> tuple[bytes, ...]:
         """Return the messages that are kept, in ascending order of epoch and view."""

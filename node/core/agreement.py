@@ -403,9 +403,8 @@ class AgreementDesk:
 
     def _finalized(self, effect: Finalized, turn: Turn) -> None:
         certificate = effect.certificate
-        self._world.store.certificates.keep_live(certificate.epoch, certificate.view, encode(certificate))
+        self._finality.finalize(certificate, turn, is_live=True)
         self._world.store.certificates.forget_live(certificate.epoch, certificate.view)
-        self._finality.finalize(certificate, turn)
         self._release_early(turn)
         if effect.ends_epoch:
             self._ending = certificate

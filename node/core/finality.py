@@ -39,10 +39,17 @@ class Finality:
         """Is a block known to be final that is not executed here?"""
         return self._pending is not None or self.height > self._chain.height
 
-    def finalize(self, certificate: Certificate, turn: Turn, header: Header | None = None) -> None:
-        """Take a finality certificate, with the header of its block if that came along."""
+    def finalize(
+        self, certificate: Certificate, turn: Turn, header: Header | None = None, *, is_live: bool = False
+    ) -> None:
+        """Take a finality certificate, with the header of its block if that came along.
+
+        One that ``is_live`` is kept among the messages of the epoch under way, whatever else comes of it.
+        """
         block = Hash(certificate.block)
         if block not in self._chain.tree:
+            if is_live:
+                self._keep_live(certificate)
             self._look_for_newer_rules(block, header)
             if self._pending is None or _place(certificate) > _place(self._pending):
                 self._pending = certificate
@@ -52,14 +59,22 @@ class Finality:
         try:
             self._importer.decide(block)
         except ConflictingFinality as error:
+            if is_live:
+                self._keep_live(certificate)
             turn.halt(f"{error}; {CALL_PEOPLE}")
             return  # the first stays final, here and on disk: a restart must not change sides
         if height > before:
-            self._world.store.certificates.keep_final(FinalBlock(height, block, encode(certificate)))
+            final = FinalBlock(height, block, encode(certificate))
+            self._world.store.certificates.keep_final(final, _place(certificate) if is_live else None)
+        elif is_live:
+            self._keep_live(certificate)
         self._importer.follow(turn)
         if self.height > before:
             turn.publish(BlockFinal(height, block))
             turn.tell(FinalMoved(height, block))
+
+    def _keep_live(self, certificate: Certificate) -> None:
+        self._world.store.certificates.keep_live(*_place(certificate), encode(certificate))
 
     def _look_for_newer_rules(self, block: Hash, header: Header | None) -> None:
         """Is it final under rules that this node does not follow? Then it has to stop (``node.core.outdated``)."""

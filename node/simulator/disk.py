@@ -91,10 +91,10 @@ class FusedCertificates(MemoryCertificateStore):
         self._fuse = fuse
         self._synced = synced
 
-    def keep_final(self, final: FinalBlock) -> None:
-        """Keep the certificate of the highest final block."""
+    def keep_final(self, final: FinalBlock, live: tuple[int, int] | None = None) -> None:
+        """Keep the certificate of the highest final block, and of the epoch under way."""
         self._fuse.burn()
-        super().keep_final(final)
+        super().keep_final(final, live)
         self._synced()
         self._fuse.burn()
 

@@ -26,6 +26,27 @@ def test_the_highest_final_block_is_kept(disk: Disk):
     assert disk.chain().certificates.latest_final() == final(7)
 
 
+def test_a_final_block_of_the_epoch_under_way_is_kept_as_both(disk: Disk):
+    """The certificate of a block that is not the highest is one of the epoch all the same."""
+    store = disk.chain()
+    store.certificates.keep_final(final(7), (1, 4))
+    store.certificates.keep_final(final(6), (1, 3))
+    store.close()
+    certificates = disk.chain().certificates
+    assert certificates.latest_final() == final(7)
+    assert certificates.live() == (final(6).certificate, final(7).certificate)
+
+
+def test_both_are_one_write_that_is_waited_for(tmp_path, lock, monkeypatch):
+    """Each wait for the disk is one between a block and the next."""
+    store = open_chain_store(tmp_path / "chain", lock, make_genesis())
+    write, waited = store.database.write, []
+    monkeypatch.setattr(store.database, "write", lambda fill, *, sync: (waited.append(sync), write(fill, sync=sync)))
+    store.certificates.keep_final(final(7), (1, 4))
+    assert waited == [True]
+    store.close()
+
+
 def test_the_proofs_of_epochs_stay(disk: Disk):
     """Each epoch has its own; one that is not over has none."""
     store = disk.chain()
