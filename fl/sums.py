@@ -1,9 +1,11 @@
 """Exact sums and norms of what thousands of devices send, in one pass over the numbers of each.
 
 The results are those of ``chain.fixedpoint``'s, number by number; compiled code does the adding. It is loaded when the
-first long vector comes: a node that never meets one has no use for it, and it takes memory.
+first long vector comes: a node that never meets one has no use for it, and it takes memory. Once it is here short ones
+have it too.
 """
 
+import sys
 from typing import Final
 
 import numpy as np
@@ -16,6 +18,7 @@ from fl.algorithms.base import Contribution
 
 _SHORT: Final = 128
 """Values below which compiled code is not worth loading."""
+_KERNELS: Final = "fl.kernels.payloads"
 _NORM_BLOCK: Final = 2**26
 _WEIGHT_MAX: Final = 2**32 - 1
 _GATHERED_MAX: Final = 2**35
@@ -24,7 +27,7 @@ _GATHERED_MAX: Final = 2**35
 
 def squared_norm(vector: Int64Vector) -> int:
     """Return Σ v² exactly, in units of 2**(-2·fraction_bits). ``FixedPointError`` for a value out of range."""
-    if vector.size < _SHORT:
+    if vector.size < _SHORT and _KERNELS not in sys.modules:
         return fixedpoint.squared_norm(vector)
     from fl.kernels.payloads import norm_limbs
 
