@@ -1,14 +1,19 @@
 """A long chain of small blocks: what a node's memory is along the way, and how long it takes to start again.
 
-Memory is that of this process, which makes and imports the blocks, one by one, through the real core and LevelDB: its
-own (anonymous pages, what it has allocated), which must not grow with the chain, and beside it the whole resident set.
-That has the libraries too, and LevelDB's tables as far as they are mapped and were read. They are pages of files, which
-the system takes back when it needs them; they grow with the database until LevelDB has as many tables open as it may.
-Each row compares a height with the first one measured.
+Memory is that of this process, which makes and imports the blocks, one by one, through the real core and LevelDB. Each
+row compares a height with the first one measured:
+
+    Python's allocations   how many there are: what the node itself holds. It must not grow with the chain
+    own memory             anonymous pages, all that was ever allocated and not given back to the system: LevelDB's two
+                           write buffers too, and the holes between them that malloc keeps
+    resident memory        the whole set, with the libraries and with LevelDB's tables as far as they are mapped and
+                           were read: pages of files, which the system takes back when it needs them. They grow with the
+                           database until LevelDB has as many tables open as it may
 """
 
 import gc
 import os
+import sys
 import time
 import tracemalloc
 from pathlib import Path
@@ -36,8 +41,10 @@ MB: Final = 1e6
 
 
 class Memory(NamedTuple):
-    """A process's memory, in bytes."""
+    """A process's memory; the latter two in bytes."""
 
+    allocations: int
+    """Blocks that Python's allocator has given out, of whatever size."""
     own: float
     """Anonymous pages; where the system does not tell them, all of ``resident``."""
     resident: float
@@ -46,12 +53,12 @@ class Memory(NamedTuple):
 def measure_memory() -> Memory:
     """Return this process's memory when garbage is collected."""
     gc.collect()
-    resident = float(psutil.Process().memory_info().rss)
+    allocations, resident = sys.getallocatedblocks(), float(psutil.Process().memory_info().rss)
     status = Path("/proc/self/status")
     for line in status.read_text().splitlines() if status.exists() else []:
         if line.startswith("RssAnon:"):
-            return Memory(1024.0 * int(line.split()[1]), resident)
-    return Memory(resident, resident)
+            return Memory(allocations, 1024.0 * int(line.split()[1]), resident)
+    return Memory(allocations, resident, resident)
 
 
 def measure_growth(node: LonelyNode, blocks: int, steps: int = STEPS) -> list[Row]:
@@ -65,9 +72,10 @@ def measure_growth(node: LonelyNode, blocks: int, steps: int = STEPS) -> list[Ro
         seconds = time.perf_counter() - start
         size = measure_memory()
         first = first or size
-        case = f"chain of {step * each:,} blocks"
-        found.append(row(case, "own memory", "MB", size.own / MB, {f"at {each:,}": first.own / MB}))
-        found.append(row(case, "resident memory", "MB", size.resident / MB, {f"at {each:,}": first.resident / MB}))
+        case, peer = f"chain of {step * each:,} blocks", f"at {each:,}"
+        found.append(row(case, "Python's allocations", "blocks", size.allocations, {peer: first.allocations}))
+        found.append(row(case, "own memory", "MB", size.own / MB, {peer: first.own / MB}))
+        found.append(row(case, "resident memory", "MB", size.resident / MB, {peer: first.resident / MB}))
         if step in (1, steps):
             found.append(row(case, "made and imported", "blocks/s", each / seconds, {}))
     return found
