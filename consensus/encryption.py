@@ -29,8 +29,7 @@ from consensus.state import (
 from consensus.view import PayloadView, StateView
 from fl.algorithms.base import Settled
 from fl.plan.dimensions import encryption_of
-from fl.problem import Problem
-from fl.secure.base import Cohort, Gathered, Scheme
+from fl.secure.base import Cohort, Gathered
 from fl.secure.quantise import get_cohort_update
 from fl.secure.registry import scheme_of
 from fl.steps import step_table
@@ -172,8 +171,3 @@ def open_sum(view: StateView, state: RoundState, payloads: PayloadView, remember
         return None
     samples = [update.samples for update in get_protected(view, state)]
     return get_cohort_update(problem, state.task.phase, samples, sums)
-
-
-def get_scheme(problem: Problem) -> Scheme:
-    """Return how the plan's updates are encrypted."""
-    return scheme_of(problem.plan)

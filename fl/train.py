@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from chain.fixedpoint import Float64Vector, Int64Vector, to_bytes, to_fixed, to_float
+from chain.fixedpoint import Float64Vector, Int64Vector, to_bytes, to_float
 from chain.hashing import DOMAIN_DRAW, content_id, digest, digests
 from chain.ids import AccountId, Hash
 from fl.algorithms.base import Settled
@@ -358,8 +358,3 @@ def _train_svrg(problem: Problem, data: Dataset, on_iteration: OnIteration | Non
     if on_iteration is not None:
         on_iteration(problem.plan.stopping.rounds, history[-1])
     return Baseline(weights, "SVRG", tuple(history))
-
-
-def to_model(problem: Problem, weights: Float64Vector) -> Int64Vector:
-    """Return float weights as the fixed-point model that files and chain hold."""
-    return to_fixed(weights, problem.fraction_bits)

@@ -6,7 +6,6 @@
     │   ├── LocalnetError a localnet could not do what was asked of it
     │   └── ChainImportError  a file's chain can't be taken into a data directory
     ├── CoreHalted        the core has stopped itself; no event can be handled any more
-    ├── RefusedRequest    what a user asked for cannot be done; the message says why
     ├── EventLogError     a recorded event log is cut short, of another version, or not of this chain
     ├── KeptError         what a light device wrote down of its headers can't be used
     ├── SimulationError   a simulated world can't be made: every setting that is out of range
@@ -57,10 +56,6 @@ class ChainImportError(StartupError):
 
 class CoreHalted(NodeError):  # noqa: N818 - it names a state
     """An event came to a core that has stopped itself."""
-
-
-class RefusedRequest(NodeError):  # noqa: N818 - it names an outcome
-    """What a user asked for cannot be done."""
 
 
 class EventLogError(NodeError):

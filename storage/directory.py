@@ -91,11 +91,6 @@ class DataDirectory:
         return self.path / "config.toml"
 
     @property
-    def cookie_file(self) -> Path:
-        """The RPC cookie."""
-        return self.path / "rpc.cookie"
-
-    @property
     def chain_path(self) -> Path:
         """The chain database."""
         return self.path / "chain"

@@ -22,7 +22,6 @@ from chain.keys import SEED_BYTES
 
 PROOF_BYTES: Final = 80
 """Gamma (32 bytes) ‖ c (16) ‖ s (32)."""
-OUTPUT_BYTES: Final = 64
 _SUITE: Final = b"\x03"
 _P: Final = 2**255 - 19
 _L: Final = 2**252 + 27742317777372353535851937790883648493

@@ -9,7 +9,6 @@ Rules of this file: no I/O; cells are texts, so that what was measured is kept a
 
 import csv
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
 from typing import Final
 
 import numpy as np
@@ -231,9 +230,3 @@ class LineReader:
             )
         self._places = list(range(len(self._names)))
         return False
-
-
-def chunked(lines: Iterator[str], size: int = CHUNK_ROWS) -> Iterator[list[str]]:
-    """Yield lines some at a time."""
-    while chunk := list(islice(lines, size)):
-        yield chunk

@@ -325,7 +325,6 @@ class Laplace(Record, tag="laplace"):
     budget: Natural
 
 
-Noise = Gaussian | SummedGaussian | Laplace
 Privacy = NoPrivacy | Gaussian | SummedGaussian | Laplace
 
 

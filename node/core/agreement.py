@@ -163,11 +163,6 @@ class AgreementDesk:
         """Why this validator does not sign; empty if it does, or has no key."""
         return "" if self._signer is None else self._signer.refusal
 
-    @property
-    def is_in_grace(self) -> bool:
-        """Does this validator still wait to hear what its peers know of its key?"""
-        return self._signer is not None and not self._grace.is_over
-
     def status(self) -> AgreementStatus:
         """Return where the agreement is, and this node's part in it."""
         epoch, view = self.place

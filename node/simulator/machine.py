@@ -22,7 +22,6 @@ from node.core.base import Core
 from node.core.config import CoreConfig
 from node.core.core import NodeCore
 from node.effects import (
-    Accepted,
     CancelJob,
     Close,
     Dial,
@@ -380,8 +379,3 @@ def _is_stirring(event: Event, effects: list[Effect]) -> bool:
     if isinstance(event, Received):
         return len(event.data) > (_SMALL if effects else _NOTHING_NEW)
     return bool(effects) if isinstance(event, Tick | Sent) else True
-
-
-def is_accepted(outcome: Outcome) -> bool:
-    """Was the order carried out?"""
-    return isinstance(outcome, Accepted)

@@ -36,7 +36,6 @@ from fl.secure.curve import (
 )
 from fl.secure.masks.group import Group
 
-SECRET_BYTES: Final = 32
 _BOX_BYTES: Final = 64
 _PROOF_BYTES: Final = 64
 _DOMAIN_SECRET: Final = b"fedchain/mask-secret"
