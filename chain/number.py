@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 from fractions import Fraction
+from functools import lru_cache
 from typing import Annotated, Final
 
 from msgspec import Meta
@@ -10,6 +11,11 @@ from chain.codec import Record
 from chain.errors import CodecError
 
 _MAX_DIGITS: Final = 16
+
+
+@lru_cache(maxsize=1024)
+def _fraction(mantissa: int, exponent: int) -> Fraction:
+    return Fraction(mantissa) * Fraction(10) ** exponent
 
 
 class Number(Record):
@@ -52,7 +58,7 @@ class Number(Record):
 
     def fraction(self) -> Fraction:
         """Return the exact value."""
-        return Fraction(self.mantissa) * Fraction(10) ** self.exponent
+        return _fraction(self.mantissa, self.exponent)
 
     def __float__(self) -> float:
         """Return the nearest float64, correctly rounded, the same on every machine."""

@@ -10,6 +10,7 @@ Rules of this file: what strangers send gives ``None``, never an exception.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Annotated, Final
 
 from cryptography.exceptions import InvalidTag
@@ -85,6 +86,7 @@ def unseal(sealed: bytes, key: KeyPair) -> bytes | None:
         return None
 
 
+@lru_cache(maxsize=1024)
 def _public_half(account: AccountId) -> bytes:
     return bytes(VerifyKey(account).to_curve25519_public_key())
 

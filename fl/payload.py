@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chain.errors import FixedPointError
-from chain.fixedpoint import Float64Vector, Int64Vector, from_bytes, squared_norm, to_bytes, to_fixed
+from chain.fixedpoint import VALUE_MAX, Float64Vector, Int64Vector, from_bytes, squared_norm, to_bytes, to_fixed
 from fl.algorithms.base import Contribution
 from fl.errors import DivergenceError, PayloadError
 from fl.models.shape import strict_dot
@@ -82,10 +82,12 @@ def clipped(values: Float64Vector, bound: Fraction, fraction_bits: int) -> Int64
 
     Raises ``DivergenceError`` if a value is not finite.
     """
-    peak = float(np.abs(values).max(initial=0.0))
+    peak, units = float(np.abs(values).max(initial=0.0)), 2.0**fraction_bits
     if peak <= float(bound):
+        if peak * units <= VALUE_MAX and _is_well_within(values, float(bound)):
+            return np.rint(values * units).astype(np.int64)  # ``to_fixed``, once it is known that all values fit
         exact = to_fixed(values, fraction_bits)
-        if _is_well_within(values, float(bound)) or squared_norm(exact) <= bound_squared(bound, fraction_bits):
+        if squared_norm(exact) <= bound_squared(bound, fraction_bits):
             return exact
     elif not bool(np.isfinite(values).all()):
         raise DivergenceError("training left the range of numbers: the step is too large")

@@ -77,3 +77,17 @@ def shuffled(count: int, seed: bytes, number: int, order: Order = "full") -> NDA
     else:
         shuffle_blocks(rows, BLOCK_ROWS, np.uint64(pass_state(seed, number)))
     return rows
+
+
+def part_shuffled(count: int, seed: bytes, number: int, order: Order, first: int, stop: int) -> NDArray[np.int64]:
+    """Return ``shuffled(count, seed, number, order)[first:stop]``, for 0 <= first <= stop <= count.
+
+    By blocks, what comes before is drawn and not put in order, and what comes after is not drawn at all.
+    """
+    from fl.kernels.shuffle import shuffle_part
+
+    if order == "full":
+        return shuffled(count, seed, number, order)[first:stop]
+    part = np.empty(stop - first, dtype=np.int64)
+    shuffle_part(part, count, BLOCK_ROWS, first, np.uint64(pass_state(seed, number)))
+    return part

@@ -69,7 +69,8 @@ class FederatedSvrg:
         is_support = support.support_of(problem) is not None
         is_asked = is_support or spec_of(problem).scale_gradients
         presence = feature_presence(data) if is_asked else np.zeros(0, np.int64)
-        rule = self.step_rule(problem, read_carry(carry), data.y.size, presence, seed)
+        order = shuffled(data.y.size, seed, 0, problem.plan.training.order)
+        rule = self.step_rule(problem, read_carry(carry), data.y.size, presence, order)
         if is_bounded_pass(problem.plan, data.y.size):
             displacement = bounded_pass(problem, weights, data, rule, np.zeros(problem.dimension))
         else:
@@ -79,9 +80,9 @@ class FederatedSvrg:
         return release_update(problem, displacement)
 
     def step_rule(
-        self, problem: Objective, carry: Carry, count: int, presence: NDArray[np.int64], seed: bytes
+        self, problem: Objective, carry: Carry, count: int, presence: NDArray[np.int64], order: NDArray[np.int64]
     ) -> StepRule:
-        """Return the local step of exchange 2 in the form the kernels take.
+        """Return the local step of exchange 2 in the form the kernels take, to be done over the rows of ``order``.
 
         ``count`` and ``presence`` are the device's n_k and n_k^j, int64 (p,), the latter read for S alone: all that the
         step needs of its rows, so that whoever knows them can repeat a part of the pass.
@@ -90,7 +91,7 @@ class FederatedSvrg:
         step = float(spec.step) / count
         scale = _scale(problem, carry, count, presence) if spec.scale_gradients else np.ones(problem.dimension)
         return StepRule(
-            order=shuffled(count, seed, 0, problem.plan.training.order),
+            order=order,
             batch=1,
             corrected=True,
             decay=1.0 - step * (scale * problem.model.penalty()),

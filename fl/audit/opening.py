@@ -188,8 +188,7 @@ def _find_segment_fault(
         if not committed.holds(opened.rows, block, opened.proof, salt=opened.salt):
             return f"block {block} of the rows is not the committed one"
     shown = [opened.rows for opened in segment.blocks]
-    counts = [blocks.rows_in(block) for block in numbers.tolist()]
-    whole = decode_blocks(shown, counts, training.problem.features, is_sparse=is_sparse)
+    whole = decode_blocks(shown, blocks.rows_in_each(numbers), training.problem.features, is_sparse=is_sparse)
     if training.run_segment(before, whole, blocks.within(places, numbers)) != segment.after.state:
         return "its work does not give the committed state"
     if training.phase == 1:

@@ -29,6 +29,8 @@ _DOMAIN_SALT: Final = b"fedchain/audit-row-salt"
 VALUE_LIMIT: Final = 2.0**20
 """Largest absolute value that an encoded feature or label may have."""
 
+_NOT_A_VALUE: Final = "a value of an opened row is not a number within ±2**20"
+
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
@@ -49,16 +51,23 @@ class Blocks:
         """Return how many rows a block has."""
         return min(self.size, self.count - number * self.size)
 
+    def rows_in_each(self, numbers: NDArray[np.int64]) -> list[int]:
+        """Return ``rows_in`` of each of these blocks."""
+        counts: list[int] = np.minimum(self.count - numbers * self.size, self.size).tolist()
+        return counts
+
     def holding(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the blocks that hold these rows, ascending."""
-        return np.unique(places // self.size)
+        is_held = np.zeros(len(self), np.bool_)
+        is_held[places // self.size] = True
+        return is_held.nonzero()[0]
 
     def within(self, places: NDArray[np.int64], numbers: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return where the rows ``places`` stand among all rows of the blocks ``numbers``, put one after the other.
 
         ``numbers`` are ascending: only a last block has fewer rows, and it comes last.
         """
-        return np.searchsorted(numbers, places // self.size) * self.size + places % self.size
+        return numbers.searchsorted(places // self.size) * self.size + places % self.size
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,13 +109,17 @@ def encode_blocks(data: Dataset, size: int) -> Iterator[bytes]:
 
 def encode_block(data: Dataset, first: int, count: int) -> bytes:
     """Return the bytes of ``count`` rows from ``first`` on."""
-    labels = data.y[first : first + count].astype("<f8").tobytes()
+    labels = data.y[first : first + count].astype("<f8", copy=False).tobytes()
     if isinstance(data, DenseData):
-        return labels + data.x[first : first + count].astype("<f8").tobytes()
+        return labels + data.x[first : first + count].astype("<f8", copy=False).tobytes()
     starts = data.indptr[first : first + count + 1]
     entries = slice(int(starts[0]), int(starts[-1]))
-    parts = (np.diff(starts).astype("<u4"), data.indices[entries].astype("<i4"), data.values[entries].astype("<f8"))
-    return labels + b"".join(part.tobytes() for part in parts)
+    parts = (
+        (starts[1:] - starts[:-1]).astype("<u4"),
+        data.indices[entries].astype("<i4", copy=False),
+        data.values[entries].astype("<f8", copy=False),
+    )
+    return labels + b"".join([part.tobytes() for part in parts])
 
 
 def decode_blocks(encoded: Sequence[bytes], counts: Sequence[int], columns: int, *, is_sparse: bool) -> Dataset:
@@ -120,6 +133,10 @@ def decode_blocks(encoded: Sequence[bytes], counts: Sequence[int], columns: int,
         if len(block) != 8 * count * (columns + 1):
             raise PayloadError(f"an opened block of {len(block)} bytes; {count} rows of {columns} columns have others")
     total = sum(counts)
+    if total == len(counts):  # a row each
+        both = np.frombuffer(b"".join(encoded), "<f8").reshape(total, columns + 1)
+        _check(both)
+        return DenseData(both[:, 1:].astype(np.float64, order="C"), both[:, 0].astype(np.float64))
     x, y, first = np.empty((total, columns)), np.empty(total), 0
     for block, count in zip(encoded, counts, strict=True):
         numbers = np.frombuffer(block, "<f8")
@@ -131,42 +148,37 @@ def decode_blocks(encoded: Sequence[bytes], counts: Sequence[int], columns: int,
 
 
 def _decode_sparse(encoded: Sequence[bytes], counts: Sequence[int], columns: int) -> SparseData:
-    entries: list[int] = []
+    from fl.kernels.blocks import READ, WRONG_COLUMN, WRONG_VALUE, read_sparse
+
     for block, count in zip(encoded, counts, strict=True):
         if len(block) < 12 * count:
             raise PayloadError(f"an opened sparse block of {count} rows has {len(block)} bytes")
-        entries.append(len(block) // 12 - count)
-    shown = list(zip(encoded, counts, entries, strict=True))
-    labels = [np.frombuffer(block, "<f8", count) for block, count, _ in shown]
-    values = [np.frombuffer(block, "<f8", size, 12 * count + 4 * size) for block, count, size in shown]
-    sizes = [np.frombuffer(block, "<u4", count, 8 * count) for block, count, _ in shown]
-    places = np.concatenate(
-        [np.frombuffer(block, "<i4", size, 12 * count) for block, count, size in shown], dtype=np.int32
+    lengths, total = [len(block) for block in encoded], sum(counts)
+    entries = sum([length // 12 for length in lengths]) - total
+    starts, places = np.empty(total + 1, np.int64), np.empty(entries, np.int32)
+    values, labels = np.empty(entries), np.empty(total)
+    found = read_sparse(
+        np.frombuffer(b"".join(encoded), np.uint8),
+        np.array(lengths, np.int64),
+        np.array(counts, np.int64),
+        columns,
+        VALUE_LIMIT,
+        starts,
+        places,
+        values,
+        labels,
     )
-    starts = np.zeros(sum(counts) + 1, np.int64)
-    np.cumsum(np.concatenate(sizes), out=starts[1:])
-    row = entry = 0
-    for block, count, size in shown:
-        row, entry = row + count, entry + size
-        if int(starts[row]) != entry or len(block) != 12 * (count + size):
-            raise PayloadError(f"an opened sparse block of {len(block)} bytes with {count} rows has other values")
-    numbers = np.concatenate([*labels, *values], dtype=np.float64)
-    _check(numbers)
-    _check_columns(places, starts, columns)
-    return SparseData(starts, places, numbers[row:], columns, numbers[:row])
-
-
-def _check_columns(places: NDArray[np.int32], starts: NDArray[np.int64], columns: int) -> None:
-    """Columns are within the table, and rise within each row."""
-    rises = np.empty(places.size + 1, np.bool_)
-    np.greater(places[1:], places[:-1], out=rises[1:-1])
-    rises[starts] = True  # a row's first column follows nothing
-    rises[0] = rises[-1] = True
-    if places.size and not (bool(rises.all()) and int(places.view(np.uint32).max()) < columns):
+    if found == WRONG_VALUE:
+        raise PayloadError(_NOT_A_VALUE)
+    if found == WRONG_COLUMN:
         raise PayloadError(f"columns of an opened row must rise within 0 … {columns - 1}")
+    if found != READ:
+        length, count = lengths[found], counts[found]
+        raise PayloadError(f"an opened sparse block of {length} bytes with {count} rows has other values")
+    return SparseData(starts, places, values, columns, labels)
 
 
 def _check(*tables: NDArray[np.float64]) -> None:
     for table in tables:
         if table.size and not (table.max() <= VALUE_LIMIT and table.min() >= -VALUE_LIMIT):  # NaN fails this too
-            raise PayloadError("a value of an opened row is not a number within ±2**20")
+            raise PayloadError(_NOT_A_VALUE)

@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from dataclasses import replace as _with
 from functools import cached_property
+from struct import Struct
+from typing import Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +31,12 @@ from fl.errors import PayloadError
 from fl.models import StepRule
 from fl.models.shape import Gradient, strict_dot
 from fl.objective import Objective
+from fl.permutation import part_shuffled, shuffled
 from fl.presence import feature_presence
+
+Sums: TypeAlias = tuple[Gradient, NDArray[np.int64] | None]
+"""What a state of the first phase adds up: the gradients and losses, and the counts where they are counted."""
+_DOUBLE: Final = Struct("<d")
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,9 +64,14 @@ class AuditedTraining:
 
     def rows_of(self, segment: int) -> NDArray[np.int64]:
         """Return the rows that a segment goes over, in the order of its steps."""
-        first = segment * self.problem.plan.training.segment
-        stop = min(first + self.problem.plan.training.segment, self.samples)
-        return np.arange(first, stop) if self.phase == 0 else self._rule.order[first:stop]
+        training = self.problem.plan.training
+        first = segment * training.segment
+        stop = min(first + training.segment, self.samples)
+        if self.phase == 0:
+            return np.arange(first, stop)
+        if training.order == "full":
+            return self._order[first:stop]
+        return part_shuffled(self.samples, self.seed, 0, training.order, first, stop)
 
     @cached_property
     def state_size(self) -> int:
@@ -75,15 +87,15 @@ class AuditedTraining:
     def states(self, data: Dataset) -> Iterator[bytes]:
         """Yield the state after each segment of the whole training."""
         if self.phase == 1:
-            for moved in self.problem.model.checkpoints(self._weights, data, self._rule):
+            rule = _with(self._step, order=self._order)
+            for moved in self.problem.model.checkpoints(self._weights, data, rule):
                 yield moved.astype("<f8").tobytes()
             return
-        state, size = self.first_state, self.problem.plan.training.segment
+        sums, size = self._read_sums(self.first_state), self.problem.plan.training.segment
         for first in range(0, self.samples, size):
-            state = self.run_segment(state, slice_rows(data, first, min(first + size, self.samples)))
-            yield state
+            sums = self._add_rows(sums, slice_rows(data, first, min(first + size, self.samples)))
+            yield self._write_sums(sums)
 
-    @np.errstate(over="ignore", invalid="ignore")
     def run_segment(self, before: bytes, data: Dataset, places: NDArray[np.int64] | None = None) -> bytes:
         """Return the state after a segment over these rows, from the state before it.
 
@@ -94,12 +106,8 @@ class AuditedTraining:
             places = np.arange(rows(data), dtype=np.int64)
         if self.phase == 0:
             part = data if places.size == rows(data) else slice_rows(data, int(places[0]), int(places[-1]) + 1)
-            gradient, counts = self._read_sums(before)
-            gradient = add_gradient(self.problem, self._weights, part, gradient, self._ridge)
-            if counts is not None:
-                counts = counts + feature_presence(part)
-            return self._write_sums(gradient, counts)
-        rule = _with(self._rule, order=places, segment=0)
+            return self._write_sums(self._add_rows(self._read_sums(before), part))
+        rule = _with(self._step, order=places, segment=0)
         moved = self.problem.model.steps(self._weights, data, rule, self._read_vector(before))
         return moved.astype("<f8").tobytes()
 
@@ -127,28 +135,41 @@ class AuditedTraining:
         return self.problem.model.ridge(self._weights)
 
     @cached_property
-    def _rule(self) -> StepRule:
-        carry = read_carry(self.carry)
-        return FEDSVRG.step_rule(self.problem, carry, self.samples, self.presence, self.seed)
+    def _order(self) -> NDArray[np.int64]:
+        return shuffled(self.samples, self.seed, 0, self.problem.plan.training.order)
+
+    @cached_property
+    def _step(self) -> StepRule:
+        """The step of the second phase, over no rows."""
+        nothing = np.zeros(0, np.int64)
+        return FEDSVRG.step_rule(self.problem, read_carry(self.carry), self.samples, self.presence, nothing)
+
+    @np.errstate(over="ignore", invalid="ignore")
+    def _add_rows(self, sums: Sums, part: Dataset) -> Sums:
+        """Return the sums with those of some rows."""
+        gradient, counts = sums
+        gradient = add_gradient(self.problem, self._weights, part, gradient, self._ridge)
+        return gradient, None if counts is None else counts + feature_presence(part)
 
     def _read_vector(self, state: bytes) -> Float64Vector:
         self._check(state)
         return np.frombuffer(state, "<f8").astype(np.float64)
 
-    def _read_sums(self, state: bytes) -> tuple[Gradient, NDArray[np.int64] | None]:
+    def _read_sums(self, state: bytes) -> Sums:
         self._check(state)
         d = self.problem.dimension
-        sums = np.frombuffer(state, "<f8", d + 1).astype(np.float64)
+        vector, loss = np.frombuffer(state, "<f8", d).astype(np.float64), _DOUBLE.unpack_from(state, 8 * d)[0]
         counts = None
         if is_counting(self.problem):
             counts = np.frombuffer(state, "<i8", self.problem.features, 8 * (d + 1)).astype(np.int64)
-            if counts.size and not (int(counts.min()) >= 0 and int(counts.max()) <= self.samples):
+            if counts.size and int(counts.view(np.uint64).max()) > self.samples:  # nor is any below 0
                 raise PayloadError(f"a state counts no features of {self.samples} samples")
-        return Gradient(sums[:d].copy(), float(sums[d])), counts
+        return Gradient(vector, loss), counts
 
-    def _write_sums(self, gradient: Gradient, counts: NDArray[np.int64] | None) -> bytes:
-        sums = gradient.vector.astype("<f8").tobytes() + np.array([gradient.loss], "<f8").tobytes()
-        return sums if counts is None else sums + counts.astype("<i8").tobytes()
+    def _write_sums(self, sums: Sums) -> bytes:
+        gradient, counts = sums
+        written = gradient.vector.astype("<f8").tobytes() + _DOUBLE.pack(gradient.loss)
+        return written if counts is None else written + counts.astype("<i8").tobytes()
 
     def _check(self, state: bytes) -> None:
         if len(state) != self.state_size:

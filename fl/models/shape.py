@@ -7,7 +7,8 @@ biases. f_i(w) = loss of row i + ½·l2·‖w‖², biases left out.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from operator import add
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,10 @@ from chain.fixedpoint import Float64Vector
 
 Loss = Literal["linear", "logistic", "softmax"]
 Activation = Literal["tanh", "relu"]
+
+
+_FEW: Final = 32
+"""So many values the interpreter adds sooner than arrays do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +122,12 @@ def strict_dot(left: Float64Vector, right: Float64Vector) -> float:
     """
     products = left * right
     size = products.size
-    while size > 1:
+    while size > _FEW:
         half = (size + 1) // 2
         products[: size - half] += products[half:size]
         size = half
-    return float(products[0]) if size else 0.0
+    few: list[float] = products[:size].tolist()
+    while len(few) > 1:
+        half = (len(few) + 1) // 2
+        few = [*map(add, few[:half], few[half:]), *few[len(few) - half : half]]
+    return few[0] if few else 0.0

@@ -19,11 +19,13 @@ from typing import Final
 
 import numpy as np
 
-from fl.dataset import Dataset, DenseData, to_sparse
+from fl.audit.rows import decode_blocks, encode_block
+from fl.dataset import Dataset, DenseData, SparseData, to_sparse
 from fl.models.model import Model
 from fl.models.shape import PassLimits, StepRule
 from fl.objective import Objective
-from fl.permutation import shuffled
+from fl.permutation import part_shuffled, shuffled
+from fl.plan.dimensions import audit_policy
 from fl.plan.schema import FedAvg, Laplace, Plan, StatisticsPlan, decode_plan, encode_plan
 from fl.privacy.charges import is_private
 from fl.privacy.discrete import gaussian_noise, laplace_noise
@@ -51,6 +53,9 @@ def warm_up(problem: Objective, data: Dataset | None = None) -> None:
             model.steps(weights + 1.0, part, rule)  # elsewhere: outputs that the gradient left are not there
             if is_private(problem.plan):
                 _warm_up_noise(problem.plan, model, part, rule)
+            if audit_policy(problem.plan) is not None:
+                decode_blocks([encode_block(part, 0, 2)], [2], 2, is_sparse=isinstance(part, SparseData))
+                part_shuffled(2, b"warm", 0, "blocks", 0, 2)
 
 
 def _warm_up_noise(plan: Plan, model: Model, part: Dataset, rule: StepRule) -> None:

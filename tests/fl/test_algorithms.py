@@ -22,6 +22,7 @@ from fl.algorithms.registry import ALGORITHMS
 from fl.dataset import Dataset, DenseData, rows
 from fl.errors import DataError, DivergenceError
 from fl.payload import clipped
+from fl.permutation import shuffled
 from fl.plan.options import algorithm_names
 from fl.plan.schema import Dane, FedAvg, FedSvrg, Training
 from fl.presence import feature_presence
@@ -105,7 +106,8 @@ def test_the_local_pass_of_federated_svrg_is_the_formula() -> None:
     parts = [random_data(problem, 6, 1, density=0.5), random_data(problem, 11, 2, density=0.5)]
     model, data = a_model(problem), parts[0]
     carry = read_carry(FEDSVRG.settle(problem, 0, model, b"", after_phase(problem, 0, model, b"", parts)).carry)
-    rule = FEDSVRG.step_rule(problem, carry, rows(data), feature_presence(data), SEED)
+    order = shuffled(rows(data), SEED, 0)
+    rule = FEDSVRG.step_rule(problem, carry, rows(data), feature_presence(data), order)
     start = to_float(model, problem.fraction_bits)
     own, everywhere = feature_presence(data), sum(map(feature_presence, parts))
     s = np.ones(problem.dimension)

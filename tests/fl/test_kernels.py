@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from fl.dataset import Dataset, DenseData, SparseData, rows, take_rows
 from fl.kernels import elementary, losses, reference, sparse
+from fl.kernels.shuffle import shuffle, skip
 from fl.models import Model, StepRule
-from fl.permutation import BLOCK_ROWS, SplitMix, pass_state, shuffled
+from fl.permutation import BLOCK_ROWS, SplitMix, part_shuffled, pass_state, shuffled
 
 SHAPES = [
     ("linear", (5, 1), ()),
@@ -343,6 +344,39 @@ def test_blocks_are_permuted_and_then_their_rows() -> None:
             expected += draw(list(range(count))[block * BLOCK_ROWS : (block + 1) * BLOCK_ROWS])
         assert shuffled(count, b"seed", 4, "blocks").tolist() == expected
         assert sorted(expected) == list(range(count))
+
+
+@given(st.integers(1, 5 * BLOCK_ROWS + 7), st.data())
+def test_a_part_of_a_permutation_is_that_part(count: int, data: st.DataObject) -> None:
+    """What is drawn before it and not put in order leaves the generator where putting it in order does."""
+    first = data.draw(st.integers(0, count))
+    stop = data.draw(st.integers(first, count))
+    for order in ("full", "blocks"):
+        whole = shuffled(count, b"seed", 4, order)
+        assert part_shuffled(count, b"seed", 4, order, first, stop).tolist() == whole[first:stop].tolist()
+
+
+def state_before(word: int) -> int:
+    """The state from which ``SplitMix`` draws this word next: its mixing, undone."""
+    for shift, factor in ((31, 0x94D049BB133111EB), (27, 0xBF58476D1CE4E5B9), (30, 1)):
+        mixed = word
+        for _ in range(64 // shift):
+            mixed = word ^ (mixed >> shift)
+        word = mixed * pow(factor, -1, 2**64) % 2**64
+    return (word - 0x9E3779B97F4A7C15) % 2**64
+
+
+@pytest.mark.parametrize("word", [2**64 - 1 - back for back in (0, 1, 15, 16, 17, 62, 63, 64)])
+def test_what_is_drawn_again_is_drawn_again_where_it_is_skipped(word: int) -> None:
+    """The words at the end of the range, of which one in 2**58 is refused: 63 leaves a remainder of 16."""
+    state = state_before(word)
+    assert SplitMix(state).word() == word
+    for count in (2, 3, 63, 64):
+        generator = SplitMix(state)
+        for last in range(count - 1, 0, -1):
+            generator.below(last + 1)
+        assert int(skip(count, np.uint64(state))) == generator.state
+        assert int(shuffle(np.arange(count), np.uint64(state))) == generator.state
 
 
 def test_splitmix_gives_the_published_sequence() -> None:

@@ -21,7 +21,7 @@ from fl.audit.challenge import draw_segments, escape_chance, is_audited
 from fl.audit.opening import CommittedStates, OpenedState, Opening, find_fault, split_root, state_salt
 from fl.audit.rows import Blocks, CommittedRows, decode_blocks, encode_block, encode_blocks
 from fl.audit.trace import AuditedTraining
-from fl.dataset import Dataset, take_rows, to_sparse
+from fl.dataset import Dataset, DenseData, take_rows, to_sparse
 from fl.errors import PayloadError
 from fl.models import initial_model
 from fl.plan.schema import Audit, Training
@@ -253,6 +253,42 @@ def test_columns_rise_within_each_row(columns: list[list[int]]) -> None:
     else:
         with pytest.raises(PayloadError, match="rise"):
             decode_blocks([block], [len(columns)], 5, is_sparse=True)
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("size", [1, 3])
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), -(2.0**20) - 1, 2.0**20 + 1])
+def test_a_value_that_is_no_number_in_range_is_refused(wrong: float, size: int, sparse: bool) -> None:
+    """As a label or as a feature, in whichever block; the limit itself is a value."""
+    data = random_data(a_case().problem, 7, 1, density=1.0)
+    assert isinstance(data, DenseData)
+    for at in (0, 6):
+        for label in (False, True):
+            for value in (wrong, 2.0**20, -(2.0**20)):
+                x, y = data.x.copy(), data.y.copy()
+                if label:
+                    y[at] = value
+                else:
+                    x[at, 2] = value
+                bad = to_sparse(DenseData(x, y)) if sparse else DenseData(x, y)
+                shown = list(encode_blocks(bad, size)), [min(size, 7 - first) for first in range(0, 7, size)]
+                if value is wrong:
+                    with pytest.raises(PayloadError, match=r"not a number within"):
+                        decode_blocks(*shown, 5, is_sparse=sparse)
+                else:
+                    assert encode_block(decode_blocks(*shown, 5, is_sparse=sparse), 0, 7) == encode_block(bad, 0, 7)
+
+
+def test_the_first_block_with_other_entries_is_named() -> None:
+    """Rows that say more entries than their block has, or fewer, or a byte too many; the room of none is left."""
+    blocks = list(encode_blocks(to_sparse(random_data(a_case().problem, 6, 1, density=1.0)), 2))
+    for number in range(3):
+        block = blocks[number]
+        more = block[:16] + (9).to_bytes(4, "little") + block[20:]
+        for other in (more, block[:16] + bytes(8) + block[24:], block + b"x", block[:-12], block + bytes(12)):
+            shown = [*blocks[:number], other, *blocks[number + 1 :]]
+            with pytest.raises(PayloadError, match=f"sparse block of {len(other)} bytes with 2 rows has other values"):
+                decode_blocks(shown, [2, 2, 2], 5, is_sparse=True)
 
 
 # --- what is asked, and what a forger risks --------------------------------------------------------------------------
