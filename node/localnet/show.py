@@ -81,7 +81,8 @@ def _agreement(summary: dict[str, Any]) -> Text:
         text.append(f"All {nodes} nodes agree", style="bold green")
     else:
         text.append(f"The {nodes} nodes do NOT agree", style="bold red")
-    text.append(f" at block {summary['blocks']}, after {summary['rounds']} rounds, in {summary['seconds']:.0f} s\n")
+    rounds = "1 round" if summary["rounds"] == 1 else f"{summary['rounds']} rounds"
+    text.append(f" at block {summary['blocks']}, after {rounds}, in {summary['seconds']:.0f} s\n")
     for killed in summary["killed"]:
         back = "came back" if killed["restarted"] else "stayed dead"
         where = f"in round {killed['round']}, in its {killed['step'] or 'last'} step"
