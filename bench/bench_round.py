@@ -23,46 +23,25 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Final, Literal
 
-import numpy as np
-from msgspec.structs import replace
-from rich.console import Console
-
-from bench.data import MADE, MissingDataError, find_set
+from bench.data import MissingDataError
 from bench.flower_side import write_work
-from bench.footprint import Footprint, family, processor_seconds
+from bench.footprint import Footprint, family
 from bench.report import OUT, Row, Skipped, publish, row
-from bench.scrape import Figures, read_figures
+from bench.round_network import TIMEOUT_SECONDS, NetworkRun, WrongFigureError, run_network, summarise
+from bench.round_work import DEVICES, MNIST_ROUNDS, Work, as_sparse, find_a9a, find_mnist
 from chain.fixedpoint import to_bytes
 from chain.hashing import content_id
-from chain.number import Number
 from fl.data.fleetfile import save_fleet
-from fl.data.formats import read_table
-from fl.data.sources import list_devices, load_dataset
-from fl.data.split import Split, split_files
-from fl.dataset import Dataset, DenseData, SparseData
 from fl.executors.threads import Threads
-from fl.parallel import cores
-from fl.plan.bind import load_plan
-from fl.plan.schema import FedAvg, Layer, Plan, Support
 from fl.problem import compile_problem
 from fl.train import train_federated
-from node.client import ClientError
 from node.localnet.fleets import FleetSpec, lay_out_fleet
-from node.localnet.homes import Layout
-from node.localnet.processes import NodeProcess
-from node.localnet.progress import Progress
-from node.localnet.run import open_clients, start_network, submit_plan, warm_kernels
-from node.localnet.summary import ChainRecord, read_chain, wait_for_agreement
-from node.localnet.watch import Watched
-from node.rpc.shapes import BlockView
 
-DEVICES: Final = 100
 ROUNDS: Final = 20
 MINERS: Final = (1, 3)
 BLOCK_MS: Final = 20
@@ -74,49 +53,10 @@ FLOWER_GOALS: Final = {1: 0.2, 3: 0.33}
 """Of Flower's exchange, with so many miners, where devices train for milliseconds."""
 LOOP_GOAL: Final = 1.5
 """Of the plain loop's, where they train for seconds."""
-MNIST_ROUNDS: Final = 4
-MNIST_EPOCHS: Final = 3
-AGREE_SECONDS: Final = 30.0
-TIMEOUT_SECONDS: Final = 240.0
 LOSS_TOLERANCE: Final = 0.05
 """Largest relative difference between the last losses of chain and loop: their permutations differ, nothing else."""
 PYTHON: Final = Path("build/env/round/bin/python")
-_POLL_SECONDS: Final = 0.2
 Engine = Literal["pow", "pos"]
-
-
-class WrongFigureError(Exception):
-    """A side did not learn what the plain loop learns: nothing is published."""
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """What is learnt: a plan, and the devices' rows. The plain loop trains them in so many ``threads``."""
-
-    case: str
-    plan: Plan
-    devices: Mapping[str, Dataset]
-    threads: int = 1
-
-    @property
-    def name(self) -> str:
-        """The case as a part of a file's name."""
-        return self.case.replace(" ", "-")
-
-    @property
-    def is_long(self) -> bool:
-        """Do devices train for seconds?"""
-        return self.threads > 1
-
-
-@dataclass(frozen=True, slots=True)
-class Exchange:
-    """One phase on the chain: milliseconds and blocks from the opening of its task to its settling."""
-
-    round: int
-    phase: int
-    milliseconds: int
-    blocks: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,84 +81,6 @@ class FlowerRun:
     losses: tuple[float, ...]
     model: str
     versions: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class NetworkRun:
-    """What a network's own history says of a plan, and what its processes took. Bytes are a round's, all sockets."""
-
-    miners: int
-    exchanges: tuple[Exchange, ...]
-    losses: tuple[float, ...]
-    processor_ms: float
-    start_up_s: float
-    sent: float
-    peak_mb: float
-    parts: Mapping[str, float]
-    """Milliseconds an exchange in each kind of work, of the process that spends most on it. They overlap."""
-
-    @property
-    def exchange_ms(self) -> float:
-        """The mean exchange, as the others': all time divided by all exchanges."""
-        return sum(exchange.milliseconds for exchange in self.exchanges) / len(self.exchanges)
-
-    @property
-    def blocks(self) -> float:
-        """Blocks an exchange takes."""
-        return sum(exchange.blocks for exchange in self.exchanges) / len(self.exchanges)
-
-
-# --- what is learnt -------------------------------------------------------------------------------
-
-
-def find_a9a(rounds: int) -> Work:
-    """Return logistic regression on a9a over a hundred uneven devices. ``MissingDataError`` without the data."""
-    directory = find_set("a9a")
-    split = MADE / f"a9a-{DEVICES}-devices"
-    if not split.exists():
-        split_files(read_table(directory / "a9a.libsvm"), None, split, Split(DEVICES))
-    plan = load_plan(Path("examples/a9a/plan.toml")).plan
-    role = plan.roles[0]
-    rows = {device.name: load_dataset(device.train, role) for device in list_devices(split)}
-    features = max(data.columns for data in rows.values() if isinstance(data, SparseData))
-    return Work("a9a", for_devices(replace(plan, compression=Support(features)), len(rows), rounds), rows)
-
-
-def find_mnist() -> Work:
-    """Return a network of 32 hidden units on MNIST over a hundred uneven devices. ``MissingDataError`` without it."""
-    directory = find_set("mnist")
-    split = MADE / f"mnist-{DEVICES}-devices"
-    if not split.exists():
-        split_files(read_table(directory / "mnist.npz"), None, split, Split(DEVICES))
-    plan = load_plan(Path("examples/mnist/plan.toml")).plan
-    role = plan.roles[0]
-    rows = {device.name: as_sparse(load_dataset(device.train, role)) for device in list_devices(split)}
-    plan = replace(
-        plan,
-        title="MNIST, a network",
-        model=replace(plan.model, hidden=(Layer(32, "relu"),)),
-        algorithm=FedAvg(Number.of("0.05"), MNIST_EPOCHS, 16),
-    )
-    return Work("mnist mlp", for_devices(plan, len(rows), MNIST_ROUNDS), rows, max(2, cores()))
-
-
-def for_devices(plan: Plan, devices: int, rounds: int) -> Plan:
-    """Return a plan for so many devices, all asked in each round, on a chain of short blocks.
-
-    Every node checks every update, payload and all; attestations, which say so once more, are left out as
-    ``fedchain fleet`` leaves them out.
-    """
-    return replace(
-        plan,
-        version=2,
-        title=f"{plan.title}, {devices} devices",
-        participation=replace(
-            plan.participation, min_devices=devices, goal_devices=devices, max_devices=devices, min_samples=1
-        ),
-        deadlines=replace(plan.deadlines, enrol_blocks=100_000, reveal_blocks=10_000, confirmations=1),
-        verification=replace(plan.verification, attestations=0),
-        stopping=replace(plan.stopping, rounds=rounds),
-    )
 
 
 # --- the plain loop -------------------------------------------------------------------------------
@@ -273,126 +135,6 @@ def run_flower(work: Work) -> FlowerRun:
         model=found["model"],
         versions=found["versions"],
     )
-
-
-# --- the network ----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Mark:
-    """What had been spent when so many rounds were settled."""
-
-    rounds: int
-    processor_s: float
-    figures: Mapping[str, Figures]
-
-
-async def run_network(layout: Layout) -> tuple[ChainRecord, _Mark, _Mark, float, float]:
-    """Run the plan on a network of processes.
-
-    Return the chain they agreed on, what was spent after the first round and at the end, the peak of all processes'
-    memory in MB, and the seconds until the first task opened.
-    """
-    began = time.monotonic()
-    with Progress(Console(stderr=True)) as progress:
-        await warm_kernels(layout, progress)
-        async with AsyncExitStack() as stack:
-            processes = await start_network(layout, stack, progress)
-            nodes = await open_clients(layout, processes, stack)
-            plan = await submit_plan(layout, progress)
-            with Footprint(*(process.pid for process in processes)) as footprint:
-                ready = await _wait_for(nodes[0], plan, "running", 0) - began
-                await _wait_for(nodes[0], plan, "running", 1)
-                first = await _mark(nodes[0], processes, plan)
-                await _wait_for(nodes[0], plan, "finished", layout.plan.stopping.rounds)
-                last = await _mark(nodes[0], processes, plan)
-                footprint.look()
-            await asyncio.gather(*(node.client.call("miner.pause") for node in nodes if node.role == "miner"))
-            if not await wait_for_agreement(nodes, AGREE_SECONDS):
-                raise WrongFigureError("the nodes did not come to one head")
-            record = await read_chain(nodes, plan)
-    if not record.agreed:
-        raise WrongFigureError("the nodes do not agree on state or model")
-    return record, first, last, footprint.peak_mb, ready
-
-
-async def _wait_for(node: Watched, plan: str, status: str, rounds: int) -> float:
-    """Wait until a plan stands so, with so many rounds settled; return the time."""
-    deadline = time.monotonic() + TIMEOUT_SECONDS
-    found = "unknown"
-    while time.monotonic() < deadline:
-        try:
-            standing = (await node.client.plan(plan)).standing
-        except ClientError:
-            standing = None  # no block has it yet
-        if standing is not None:
-            found = f"{standing.status}, {standing.rounds} rounds, {standing.reason}"
-            if standing.rounds >= rounds and standing.status in (status, "finished"):
-                return time.monotonic()
-            if standing.status == "cancelled":
-                break
-        await asyncio.sleep(_POLL_SECONDS)
-    raise WrongFigureError(f"the plan is {found}")
-
-
-async def _mark(node: Watched, processes: Sequence[NodeProcess], plan: str) -> _Mark:
-    rounds = (await node.client.plan(plan)).standing.rounds
-    figures = {process.home.name: await read_figures(process.home) for process in processes}
-    return _Mark(rounds, processor_seconds([process.pid for process in processes]), figures)
-
-
-def summarise(
-    miners: int, record: ChainRecord, first: _Mark, last: _Mark, peak_mb: float, start_up_s: float
-) -> NetworkRun:
-    """Return what a chain's record and its nodes' own metrics say of a plan, its first round apart."""
-    found = [exchange for exchange in find_exchanges(record.blocks) if exchange.round > 0]
-    rounds = last.rounds - first.rounds
-    exchanges = max(1, rounds * len({exchange.phase for exchange in found}))
-    spent = {name: figures.since(first.figures[name]) for name, figures in last.figures.items()}
-    return NetworkRun(
-        miners=miners,
-        exchanges=tuple(found),
-        losses=tuple(settled.loss for settled in record.history.rounds if settled.loss is not None),
-        processor_ms=1000 * (last.processor_s - first.processor_s) / exchanges,
-        start_up_s=start_up_s,
-        sent=sum(figures.sum("fedchain_sent_bytes_total") for figures in spent.values()) / max(1, rounds),
-        peak_mb=peak_mb,
-        parts={what: _most(spent, jobs) / exchanges for what, jobs in _PARTS.items()},
-    )
-
-
-_PARTS: Final = {
-    "training and signing": ("train-fleet",),
-    "checking updates": ("verify-updates",),
-    "building blocks": ("build-block",),
-    "executing blocks": ("execute-branch",),
-    "cores' turns, commits included": (),
-}
-"""Kinds of work, with the jobs each consists of; none: what the core does itself."""
-
-
-def _most(spent: Mapping[str, Figures], jobs: Sequence[str]) -> float:
-    """Return the milliseconds of the process that spends most on this work."""
-    if not jobs:
-        return 1000 * max(figures.sum("fedchain_core_seconds_sum") for figures in spent.values())
-    return 1000 * max(
-        sum(figures.sum("fedchain_job_seconds_sum", job=job) for job in jobs) for figures in spent.values()
-    )
-
-
-def find_exchanges(blocks: Sequence[BlockView]) -> tuple[Exchange, ...]:
-    """Return every settled phase in the blocks' events, from the last opening of its task on."""
-    opened: dict[str, tuple[int, int]] = {}
-    found: list[Exchange] = []
-    for block in blocks:
-        time_ms = int(block.header["time_ms"])
-        for event in block.events or ():
-            if event["kind"] == "task.opened":
-                opened[event["task"]] = (time_ms, block.height)
-            elif event["kind"] == "phase.settled":
-                start_ms, height = opened[event["task"]]
-                found.append(Exchange(event["round"], event["phase"], time_ms - start_ms, block.height - height))
-    return tuple(found)
 
 
 # --- both -----------------------------------------------------------------------------------------
@@ -468,16 +210,6 @@ def measure(work: Work, miners: Sequence[int], engine: Engine, block_ms: int, fl
     for network in networks:
         found += make_rows(work.case, network, loop_ms, flower, is_long=work.is_long)
     return found
-
-
-def as_sparse(data: Dataset) -> SparseData:
-    """Return rows in the form a fleet file holds: without their zeros."""
-    if isinstance(data, SparseData):
-        return data
-    assert isinstance(data, DenseData)
-    places, columns = np.nonzero(data.x)
-    starts = np.searchsorted(places, np.arange(data.y.size + 1)).astype(np.int64)
-    return SparseData(starts, columns.astype(np.int32), data.x[places, columns], data.x.shape[1], data.y)
 
 
 def main(arguments: Sequence[str]) -> None:

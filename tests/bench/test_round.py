@@ -9,22 +9,10 @@ import psutil
 import pytest
 
 from bench import flower_side
-from bench.bench_round import (
-    Exchange,
-    FlowerRun,
-    LoopRun,
-    NetworkRun,
-    Work,
-    WrongFigureError,
-    as_sparse,
-    check,
-    check_flower,
-    find_exchanges,
-    for_devices,
-    make_rows,
-    run_loop,
-)
+from bench.bench_round import FlowerRun, LoopRun, check, check_flower, make_rows, run_loop
 from bench.footprint import Footprint, processor_seconds
+from bench.round_network import Exchange, NetworkRun, WrongFigureError, find_exchanges
+from bench.round_work import Work, as_sparse, for_devices
 from fl.data.sources import list_devices, load_dataset
 from fl.dataset import Dataset, DenseData, SparseData
 from fl.plan.bind import load_plan
