@@ -22,35 +22,20 @@ from p2p.enginegossip import EngineGossip
 from p2p.epochsync import EpochSync
 from p2p.errors import HandshakeError, OveruseError, ProtocolError
 from p2p.events import (
-    BodyArrived,
     Close,
     Closed,
     Connected,
-    CoreOutput,
-    Dial,
     DialFailed,
-    EngineArrived,
-    EpochsArrived,
-    HeadersArrived,
     Heard,
     Item,
     Kind,
     NetworkOutput,
-    PartArrived,
-    PayloadArrived,
-    PeerDown,
     PeerId,
     PeerInfo,
-    PeerListens,
-    PeerServes,
-    PeerUp,
     Received,
-    Send,
     Sent,
     Tick,
-    TransactionArrived,
     TransportEvent,
-    UpdateArrived,
     Verdict,
     Want,
 )
@@ -106,43 +91,6 @@ from p2p.serving import Server
 from p2p.session import Session
 from p2p.smallbodies import make_small_body
 from p2p.snapshots import SnapshotExchange
-
-__all__ = [
-    "BodyArrived",
-    "ChainAccess",
-    "Close",
-    "Closed",
-    "Connected",
-    "CoreOutput",
-    "Dial",
-    "DialFailed",
-    "EngineArrived",
-    "EpochsArrived",
-    "HeadersArrived",
-    "Item",
-    "Kind",
-    "NetworkConfig",
-    "NetworkOutput",
-    "PartArrived",
-    "PayloadArrived",
-    "PeerDown",
-    "PeerId",
-    "PeerInfo",
-    "PeerListens",
-    "PeerNetwork",
-    "PeerServes",
-    "PeerUp",
-    "Received",
-    "Send",
-    "Sent",
-    "Tick",
-    "TransactionArrived",
-    "TransportEvent",
-    "UpdateArrived",
-    "Verdict",
-    "Want",
-]
-
 
 _M = TypeVar("_M", bound=Message)
 _Handler = Callable[[Session, Message, Millis], None]

@@ -15,8 +15,9 @@ from node.events import Event, JobDone, JobFailed, Shutdown
 from node.mempool import Mempool
 from node.updatepool import UpdatePool
 from node.world import World
+from p2p.access import ChainAccess
 from p2p.events import PeerInfo
-from p2p.network import ChainAccess, PeerNetwork
+from p2p.network import PeerNetwork
 from p2p.saved import SavedPeers
 
 Connect = Callable[[ChainAccess], PeerNetwork]

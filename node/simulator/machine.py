@@ -44,8 +44,8 @@ from node.simulator.memo import Memo
 from node.simulator.schedule import Schedule, source
 from node.simulator.work import Work
 from node.world import HoldoutSource, World
-from p2p.access import NetworkConfig
-from p2p.network import ChainAccess, PeerNetwork
+from p2p.access import ChainAccess, NetworkConfig
+from p2p.network import PeerNetwork
 
 _MAX_INBOUND: Final = 64
 _SMALL: Final = 40

@@ -4,6 +4,8 @@ from random import Random
 
 from chain.ids import Hash, Height, Millis
 from chain.keys import KeyPair
+from p2p.access import NetworkConfig
+from p2p.events import Close, Connected, NetworkOutput, Received, Send, Sent, Tick
 from p2p.frames import FrameDecoder
 from p2p.handshake import ClientHandshake, Terms
 from p2p.identity import make_certificate
@@ -18,17 +20,7 @@ from p2p.messages import (
     encode_message,
     encode_weight,
 )
-from p2p.network import (
-    Close,
-    Connected,
-    NetworkConfig,
-    NetworkOutput,
-    PeerNetwork,
-    Received,
-    Send,
-    Sent,
-    Tick,
-)
+from p2p.network import PeerNetwork
 from tests.p2p.objects import KEYS
 from tests.p2p.town import ToyChain
 

@@ -5,6 +5,7 @@ from typing import TypeVar
 from chain.block import Body, Header, block_id
 from chain.ids import Hash, Height
 from chain.payload import PayloadRef
+from p2p.events import BodyArrived, Item, Kind, PayloadArrived, PeerDown, Verdict, Want
 from p2p.limits import (
     BODIES_IN_FLIGHT,
     BODIES_OWED,
@@ -41,7 +42,6 @@ from p2p.messages import (
     Transactions,
     encode_weight,
 )
-from p2p.network import BodyArrived, Item, Kind, PayloadArrived, PeerDown, Verdict, Want
 from tests.p2p.objects import EMPTY, FIRST, KEYS, make_chain, make_header, make_transaction
 from tests.p2p.puppet import Puppet, Stage
 

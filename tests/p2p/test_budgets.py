@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from chain.ids import Hash, Millis
 from chain.payload import PayloadRef
 from p2p.budget import work_of
+from p2p.events import Kind, Want
 from p2p.limits import CHUNK_BYTES, MAX_IDS, OVERUSE_POINTS, SERVE_RATE, WORK, WORK_RATE, Rate
 from p2p.messages import (
     CLASS_OF,
@@ -25,7 +26,6 @@ from p2p.messages import (
     Transactions,
     encode_weight,
 )
-from p2p.network import Kind, Want
 from p2p.ratelimit import TokenBucket
 from tests.p2p.objects import FIRST, KEYS, make_chain, make_transaction
 from tests.p2p.puppet import Puppet, Stage

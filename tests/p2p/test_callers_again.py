@@ -6,9 +6,9 @@ from chain.ids import Millis
 from p2p.bans import Bans
 from p2p.budget import Budget, Debts
 from p2p.dialer import Purpose
+from p2p.events import Closed
 from p2p.limits import BAN_POINTS, DEBT_MS, MAX_DEBTS, MAX_DEBTS_PER_SITE, WORK_RATE
 from p2p.messages import Addresses, GetAddresses
-from p2p.network import Closed
 from tests.p2p.objects import KEYS
 from tests.p2p.puppet import Puppet, Stage
 from tests.p2p.town import Town

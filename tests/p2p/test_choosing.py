@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from chain.ids import Hash, Millis
 from chain.keys import KeyPair
+from p2p.access import NetworkConfig
 from p2p.addressbook import AddressBook
 from p2p.bans import Bans, parse_subject
 from p2p.dialer import Dialer, Purpose
@@ -28,7 +29,7 @@ from p2p.limits import (
     STALL_POINTS,
     TICK_MS,
 )
-from p2p.network import NetworkConfig, PeerNetwork
+from p2p.network import PeerNetwork
 from p2p.saved import SavedAddress, SavedBan, SavedPeers, read_saved, write_saved
 from tests.p2p.objects import KEYS, make_chain
 from tests.p2p.puppet import Puppet, Stage
@@ -298,7 +299,7 @@ def run_dials(network: PeerNetwork, hosts: dict[str, KeyPair], certificate: Call
 
 
 def _tick() -> tuple[object, Millis]:
-    from p2p.network import Tick
+    from p2p.events import Tick
 
     return Tick(), NOW
 

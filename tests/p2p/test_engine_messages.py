@@ -6,11 +6,10 @@ from hypothesis import strategies as st
 
 from chain.ids import Hash, Millis
 from p2p.errors import MessageError
-from p2p.events import EngineArrived, EpochsArrived, NetworkOutput
+from p2p.events import EngineArrived, EpochsArrived, NetworkOutput, Verdict
 from p2p.frames import Frame, encode_frame
 from p2p.limits import ENGINE_REPEAT_MS, EPOCHS_ANSWER_MS, MAX_ENGINE_BYTES, MAX_EPOCHS, MessageClass
 from p2p.messages import EngineMessage, Epochs, GetEpochs, decode_message, encode_message
-from p2p.network import Verdict
 from p2p.session import Session
 from tests.p2p.objects import make_chain
 from tests.p2p.town import Node, Town

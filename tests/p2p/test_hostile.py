@@ -10,6 +10,19 @@ from msgspec.structs import replace
 from chain.block import Body
 from chain.ids import ZERO_HASH, Hash
 from chain.payload import PayloadRef
+from p2p.events import (
+    BodyArrived,
+    Close,
+    Connected,
+    HeadersArrived,
+    Kind,
+    PayloadArrived,
+    PeerDown,
+    PeerUp,
+    Received,
+    Verdict,
+    Want,
+)
 from p2p.frames import encode_frame
 from p2p.limits import (
     CHUNK_BYTES,
@@ -48,19 +61,6 @@ from p2p.messages import (
     Transactions,
     encode_message,
     encode_weight,
-)
-from p2p.network import (
-    BodyArrived,
-    Close,
-    Connected,
-    HeadersArrived,
-    Kind,
-    PayloadArrived,
-    PeerDown,
-    PeerUp,
-    Received,
-    Verdict,
-    Want,
 )
 from tests.p2p.objects import EMPTY, FIRST, KEYS, make_chain, make_header, make_transaction
 from tests.p2p.puppet import Puppet, Stage

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from chain.block import Body, block_id
 from chain.ids import Hash
+from p2p.events import Kind
 from p2p.limits import CHUNK_BYTES, TICK_MS
-from p2p.network import Kind
 from tests.p2p.objects import KEYS, make_chain, make_header, make_transaction, make_update
 from tests.p2p.town import Town, ToyChain
 

@@ -16,10 +16,8 @@ from chain.ids import Hash, Height, Millis
 from chain.keys import KeyPair
 from chain.transaction import SignedTransaction
 from chain.update import AttestedUpdate
-from p2p.access import HeaderTrial, TrialStep
-from p2p.identity import make_certificate
-from p2p.limits import TICK_MS
-from p2p.network import (
+from p2p.access import HeaderTrial, NetworkConfig, TrialStep
+from p2p.events import (
     BodyArrived,
     Close,
     Closed,
@@ -29,12 +27,10 @@ from p2p.network import (
     HeadersArrived,
     Item,
     Kind,
-    NetworkConfig,
     NetworkOutput,
     PayloadArrived,
     PeerDown,
     PeerId,
-    PeerNetwork,
     PeerUp,
     Received,
     Send,
@@ -45,6 +41,9 @@ from p2p.network import (
     Verdict,
     Want,
 )
+from p2p.identity import make_certificate
+from p2p.limits import TICK_MS
+from p2p.network import PeerNetwork
 from tests.p2p.objects import CHAIN, EMPTY, FIRST, GENESIS
 
 
