@@ -45,11 +45,15 @@ def find_due_task(around: DeviceSurroundings, plan: Hash) -> RoundState | None:
     state = get_round(around.chain.view, plan)
     if state is None or not is_asked(around, plan, state.task.digest):
         return None
+    return state if is_deep(around, state) else None
+
+
+def is_deep(around: DeviceSurroundings, state: RoundState) -> bool:
+    """Does the open step lie deep enough to trust: final, or under as many blocks as the plan asks for?"""
     if around.has_votes:
-        return state if state.stepped <= around.final_height else None  # nothing can take it back
-    deadlines = get_problem(around.chain.view, plan).plan.deadlines
-    depth = around.chain.height - state.stepped + 1
-    return state if depth >= deadlines.confirmations else None
+        return state.stepped <= around.final_height  # nothing can take it back
+    plan = get_problem(around.chain.view, Hash(state.task.plan)).plan
+    return around.chain.height - state.stepped + 1 >= plan.deadlines.confirmations
 
 
 def make_commitment(entry: JournalEntry, state: RoundState) -> CommitUpdate:

@@ -32,7 +32,7 @@ from node.fleet.hosted import HostedFleet
 from node.jobs.results import Declined, FleetInspected, FleetPostponed, FleetTrained, JobResult, RollCalled, StampsFound
 from node.jobs.specs import CallRoll, FindStamps, InspectFleet, TrainFleet
 from node.notices import RoleNotice
-from node.roles.asked import make_commitment, may_reveal
+from node.roles.asked import is_deep, make_commitment, may_reveal
 from node.roles.base import Surroundings
 from node.roles.fleetcommits import LOST, find_owing, trains_now
 from node.roles.fleetjournal import JournalKeeper
@@ -210,7 +210,7 @@ class FleetRole:
                 self._call_roll(served, turn)
                 return
             self._roll.open(plan, task, get_selected(view, plan))
-        owing = find_owing(view, state, standing) if self._is_deep(state) else None
+        owing = find_owing(view, state, standing) if is_deep(self._around, state) else None
         is_at_hand = (service.task, service.step) == (task, state.step)
         if owing is None:
             if service.task == task:
@@ -253,13 +253,6 @@ class FleetRole:
             journal, accounts, task = self._around.world.journal, self._fleet.accounts, Hash(state.task.digest)
             done = [place for place in sorted(owing) if journal.has(task, accounts[place])]
             service.commits.want(done, self._around.chain.height)
-
-    def _is_deep(self, state: RoundState) -> bool:
-        """Does the task's open step lie deep enough to trust?"""
-        if self._around.has_votes:
-            return state.stepped <= self._around.final_height
-        plan = get_problem(self._around.chain.view, Hash(state.task.plan)).plan
-        return self._around.chain.height - state.stepped + 1 >= plan.deadlines.confirmations
 
     # --- what comes next --------------------------------------------------------------------------
 

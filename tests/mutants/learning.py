@@ -269,8 +269,8 @@ MUTANTS: Final = (
     Mutant(
         "a device reveals as soon as the commitments are closed",
         "node/roles/asked.py",
-        "    depth = around.chain.height - state.stepped + 1",
-        "    depth = around.chain.height - state.opened + 1",
+        "    return around.chain.height - state.stepped + 1 >= plan.deadlines.confirmations",
+        "    return around.chain.height - state.opened + 1 >= plan.deadlines.confirmations",
         ("tests/node/core/test_commit_roles.py",),
     ),
     Mutant(

@@ -81,7 +81,7 @@ MUTANTS: Final = (
     Mutant(
         "a device works on a task before it is confirmed",
         "node/roles/asked.py",
-        "    return state if depth >= deadlines.confirmations else None",
+        "    return state if is_deep(around, state) else None",
         "    return state",
         ("tests/node/core/test_device.py",),
     ),
