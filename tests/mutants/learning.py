@@ -176,6 +176,20 @@ MUTANTS: Final = (
         ("tests/chain/test_merkle.py",),
     ),
     Mutant(
+        "columns of an opened row may stand anywhere",
+        "fl/kernels/blocks.py",
+        "            wrong |= 0 if before < column < columns else 1",
+        "            wrong |= 0",
+        ("tests/fl/audit/test_audit.py",),
+    ),
+    Mutant(
+        "what is drawn and not put in order is never drawn again",
+        "fl/kernels/shuffle.py",
+        "            if word <= np.uint64(0) - bound or word - word % bound <= np.uint64(0) - bound:",
+        "            if True:",
+        ("tests/fl/test_kernels.py::test_what_is_drawn_again_is_drawn_again_where_it_is_skipped",),
+    ),
+    Mutant(
         "half of the verifiers are enough to approve",
         "consensus/auditing.py",
         "    if 2 * approving > policy.verifiers:",
