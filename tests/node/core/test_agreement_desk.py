@@ -19,6 +19,7 @@ from consensus.pos.fields import read_fields, seal_message
 from consensus.pos.sets import genesis_set
 from consensus.pos.validators import ValidatorSet
 from consensus.pos.votes import Vote, VoteKind, message_key, vote_message
+from consensus.records import RoundState
 from consensus.signatures import SignatureCache
 from consensus.staking.state import get_burned, get_validator
 from node.core.core import NodeCore
@@ -26,6 +27,9 @@ from node.core.turn import Turn
 from node.effects import Effect, Publish, Send
 from node.events import Event
 from node.notices import HeadMoved, LedgerNotice, SigningRefused
+from node.roles import device
+from node.roles.asked import find_due_task
+from node.roles.base import DeviceSurroundings
 from node.signer import ValidatorSigner
 from node.simulator.machine import Machine
 from node.simulator.settings import EPOCH_BLOCKS, START_MS, SimulationSettings
@@ -112,28 +116,27 @@ def test_a_quiet_network_finalises_within_two_block_times() -> None:
     assert {court.core(number).agreement_status().part for number in range(4)} == {"votes"}
     assert court.core(4).agreement_status().part == "follows"
     assert not [notice for notice in court.told(HeadMoved) if notice.undone]
+    for number in range(6):  # of the epoch under way too: who starts anew goes on from it
+        certificates = court.core(number).world.store.certificates
+        final = certificates.latest_final()
+        assert final is not None
+        assert final.certificate in certificates.live()
 
 
-def test_a_plan_is_learned_on_final_blocks_alone() -> None:
+def test_a_plan_is_learned_on_final_blocks_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Devices work on tasks that nothing can take back; the plan finishes as under work."""
     court = Court(seed=4, seconds=60, nodes=5, validators=3, devices=3, plans=1)
     opened: list[tuple[int, int]] = []
 
-    def watch(number: int) -> None:
-        device = court.core(number)._device
-        assert device is not None
-        due = device._due_task
+    def check(around: DeviceSurroundings, plan: Hash) -> RoundState | None:
+        found = find_due_task(around, plan)
+        if found is not None:
+            cores = [core for machine in court.world.machines if (core := machine.core) is not None]
+            (height,) = [core.finalized() for core in cores if core.chain is around.chain]
+            opened.append((found.opened, height))
+        return found
 
-        def check(plan: Hash) -> object:
-            found = due(plan)
-            if found is not None:
-                opened.append((found.opened, court.core(number).finalized()))
-            return found
-
-        device._due_task = check  # type: ignore[method-assign,assignment]
-
-    for number in (5, 6, 7):
-        court.at(4, partial(watch, number))
+    monkeypatch.setattr(device, "find_due_task", check)
     report = court.world.run()
     assert report.violations == ()
     assert (report.plans, report.plans_finished) == (1, 1)
