@@ -9,23 +9,19 @@ task that the journal knows gets the very same bytes again (docs/ledger.md).
 from collections import deque
 from typing import Final
 
-from chain.address import format_account
-from chain.genesis import PosParameters
-from chain.ids import AccountId, Amount, Hash
-from chain.transaction import Body, JoinPlan, RegisterDevice, SignedTransaction, Transaction
+from chain.ids import AccountId, Hash
+from chain.transaction import Body, JoinPlan, RegisterDevice
 from chain.update import AttestedUpdate
 from consensus.committing import takes_commitments
 from consensus.problems import compile_document, get_problem
 from consensus.queries import get_model
 from consensus.records import PlanEntry, RoundState
-from consensus.staking.state import get_permit
 from consensus.state import get_active, get_committed_count, get_plan, get_round, get_selected, need_bytes
 from consensus.statekeys import carry_key, document_key
 from fl.plan.dimensions import keeps_residual
 from fl.plan.schema import Plan
 from node.core.config import FleetConfig
 from node.core.messages import FinalMoved, HeadChanged, HostedTransaction, PayloadStored, StateChanged, UpdateReleased
-from node.core.own import TRANSACTION_VERSION
 from node.core.turn import Turn
 from node.events import Shutdown, Started, Tick
 from node.fleet.hosted import HostedFleet
@@ -35,6 +31,7 @@ from node.notices import RoleNotice
 from node.roles.asked import is_deep, make_commitment, may_reveal
 from node.roles.base import Surroundings
 from node.roles.fleetcommits import LOST, find_owing, trains_now
+from node.roles.fleethand import find_unpermitted, needs_permits, sign_once
 from node.roles.fleetjournal import JournalKeeper
 from node.roles.fleetlosses import FleetLosses
 from node.roles.fleetresiduals import KEPT_BATCH, POORER, forget_ended, put_away
@@ -303,10 +300,12 @@ class FleetRole:
 
     def _has_stamps(self, turn: Turn) -> bool:
         """Are the stamps of all who have to register found? Where registrars permit devices there are none."""
-        around, engine = self._around, self._around.world.genesis.engine
+        around = self._around
         lacking = [place for place in range(len(self._fleet)) if not self._roll.registered[place]]
-        if isinstance(engine, PosParameters) and engine.registrars:
-            return self._are_permitted(lacking)
+        if needs_permits(around):
+            lack = find_unpermitted(around, self._fleet, lacking)
+            self._last_error = lack or self._last_error
+            return lack is None
         wanted = [place for place in lacking if place not in self._stamps]
         if wanted and self._stamp_job is None:
             accounts = tuple([self._fleet.accounts[place] for place in wanted])
@@ -314,18 +313,6 @@ class FleetRole:
             self._stamp_job = turn.start(spec)
             self._working = f"looking for the stamps of {len(wanted)} registrations"
         return not wanted
-
-    def _are_permitted(self, lacking: list[int]) -> bool:
-        """Have the network's registrars permitted all devices that are not registered?"""
-        view, accounts = self._around.chain.view, self._fleet.accounts
-        missing = next((place for place in lacking if get_permit(view, accounts[place]) is None), None)
-        if missing is not None:
-            account = format_account(accounts[missing], self._around.world.genesis.prefix)
-            self._last_error = (
-                f"device {self._fleet.names[missing]} is not permitted yet: this network's registrars say which "
-                f"devices may register; one of them permits it with fedchain device permit {account}"
-            )
-        return missing is None
 
     def on_stamps(self, spec: FindStamps, result: JobResult, turn: Turn) -> None:
         """Register with the stamps that were found."""
@@ -339,17 +326,7 @@ class FleetRole:
 
     def _send(self, place: int, body: Body, turn: Turn) -> None:
         """Sign a transaction with a device's own key and hand it in."""
-        around, key = self._around, self._fleet.keys[place]
-        nonce = around.mempool.next_nonce(key.account, around.chain.nonce(key.account))
-        waiting = [one for one in around.mempool.of(key.account) if one.transaction.body == body]
-        signed: SignedTransaction = (
-            waiting[0]
-            if waiting
-            else Transaction(
-                TRANSACTION_VERSION, around.world.genesis.chain_id, key.account, nonce, Amount(0), body
-            ).sign(key)
-        )
-        turn.tell(HostedTransaction(signed))
+        turn.tell(HostedTransaction(sign_once(self._around, self._fleet.keys[place], body)))
 
     # --- the data ---------------------------------------------------------------------------------
 
