@@ -217,6 +217,8 @@ class _Table:
                 self.earlier += 1
                 continue
             try:
+                if label[:1] not in set("0123456789"):  # after it every date would count as sent before
+                    raise DataError(f"the time {label[:40]!r} must begin with a digit: times rise as texts do")
                 if not is_label(label):
                     raise DataError(f"{label[:40]!r}: up to 32 letters, digits, blanks and : + . _ - are allowed")
                 numbers = tuple(read_number(column, row[column.name] or "") for column in self.group.fields)

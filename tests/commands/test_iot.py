@@ -119,6 +119,16 @@ def test_wrong_keys_and_tables_are_told_with_the_remedy(tmp_path: Path, accounts
     assert "yard.toml: a group has the keys" in failed("iot", "stream", group, table, *own, code=1)["cause"]
 
 
+def test_a_time_that_is_a_word_ends_no_series(tmp_path: Path, accounts: dict[str, str]):
+    """As texts words come after all dates: sent once, it would have every later reading passed over."""
+    table = tmp_path / "readings.csv"
+    table.write_text("time,PM2.5\n2026-01-01,3\nnan,4\n,4\n2026-01-02,5\n")
+    with listening(tmp_path, accounts, tmp_path / "none.npz") as group:
+        answer = fedchain("iot", "stream", group, "--key", tmp_path / "sensor.json", table, "--json")
+    assert (answer.json["sent"], answer.json["refused"]) == (2, 1)
+    assert "line 3 is not sent: the time 'nan' must begin with a digit" in " ".join(answer.err.split())
+
+
 def test_a_gateway_that_is_away_costs_no_reading(tmp_path: Path, accounts: dict[str, str]):
     """What to do is told; what was read is in the outbox."""
     group, table = tmp_path / "away.toml", tmp_path / "readings.csv"
@@ -144,6 +154,7 @@ def test_a_key_comes_back_from_two_of_three(tmp_path: Path, accounts: dict[str, 
     joined = done("iot", "join-key", *opened, "--to", tmp_path / "again.json")
     assert joined["account"] == accounts["sensor"]
     assert isinstance(KeyFiles(tmp_path).load("again"), KeyPair)
-    opened[1].write_bytes(opened[1].read_bytes()[:-1] + b"\0")
+    *whole, last = opened[1].read_bytes()
+    opened[1].write_bytes(bytes([*whole, last ^ 1]))
     told = failed("iot", "join-key", *opened, "--to", tmp_path / "wrong.json", code=1)
     assert "other.opened: the share with number 2 is wrong" in told["cause"]
