@@ -144,4 +144,11 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         '    sent, kept = send_update(problem, task.round, payload, b"")',
         RESIDUALS,
     ),
+    Mutant(
+        "a device of a fleet sends nothing of an update that is too long",
+        "fl/fleetpayloads.py",
+        "                vector = clipped(too_long[span], bound, problem.fraction_bits) if left[place] else said[span]",
+        "                vector = said[span]",
+        ("tests/fl/test_fleet_payloads.py",),
+    ),
 )

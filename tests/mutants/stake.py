@@ -496,4 +496,11 @@ MUTANTS: Final = (
         "        if len(header.seal) != SEAL_BYTES:",
         ("tests/consensus/pos/test_engine_rules.py::test_a_strangers_header_under_newer_rules_is_not",),
     ),
+    Mutant(
+        "a block that becomes final has no certificate among those of the epoch under way",
+        "node/core/agreement.py",
+        "        self._finality.finalize(certificate, turn, is_live=True)",
+        "        self._finality.finalize(certificate, turn)",
+        ("tests/node/core/test_agreement_desk.py::test_a_quiet_network_finalises_within_two_block_times",),
+    ),
 )
