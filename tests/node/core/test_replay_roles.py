@@ -162,14 +162,8 @@ def test_nobody_vouches_for_a_device_that_trains_on_other_rows(engine: str, monk
     assert any("is not what its training gives" in notice.text for notice in town.told)
 
 
-@pytest.mark.parametrize("engine", ["pow", "pos"])
-def test_miners_who_collude_with_a_forger_are_disputed_and_slashed(
-    engine: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Two of three vouch for what is false; the third repeats it and disputes, and then every node repeats it."""
-    town = Town(engine, seed=7)  # whose draws have a colluder look at the liar's updates
-    liar, colluders = town.key(5).account, {town.key(1).account, town.key(2).account}
-    forge(monkeypatch, liar)
+def collude(monkeypatch: pytest.MonkeyPatch, liar: AccountId, colluders: set[AccountId]) -> None:
+    """Have these miners find that whatever the liar sent is true, without a look."""
     honest = JOBS[RepeatTraining]
 
     def repeat(spec: JobSpec, world: World, control: JobControl) -> JobResult:
@@ -179,6 +173,17 @@ def test_miners_who_collude_with_a_forger_are_disputed_and_slashed(
         return honest(spec, world, control)
 
     monkeypatch.setitem(JOBS, RepeatTraining, repeat)
+
+
+@pytest.mark.parametrize("engine", ["pow", "pos"])
+def test_miners_who_collude_with_a_forger_are_disputed_and_slashed(
+    engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two of three vouch for what is false; the third repeats it and disputes, and then every node repeats it."""
+    town = Town(engine, seed=7)  # whose draws have a colluder look at the liar's updates
+    liar, colluders = town.key(5).account, {town.key(1).account, town.key(2).account}
+    forge(monkeypatch, liar)
+    collude(monkeypatch, liar, colluders)
     entry, records = town.run()
     assert entry.status == "finished"
     decided = [event for event in town.events if isinstance(event, DisputeDecided)]

@@ -14,12 +14,12 @@ from consensus.state import get_enrolment, get_privacy
 from fl.plan.schema import Plan, Replay, encode_plan
 from node.jobs.control import JobControl
 from node.jobs.learning import inspect_data
-from node.jobs.results import DataInspected, JobResult, Trained, TrainingRepeated
+from node.jobs.results import DataInspected, JobResult, Trained
 from node.jobs.run import JOBS
-from node.jobs.specs import InspectData, JobSpec, RepeatTraining, TrainTask
+from node.jobs.specs import InspectData, JobSpec, TrainTask
 from node.world import World
 from storage.sharedsets import MemorySharedSets
-from tests.node.core.test_replay_roles import Town
+from tests.node.core.test_replay_roles import Town, collude
 
 RANDOMISED = Replay("randomised", 3, Amount(500), Number.of(6))
 LOSS = 18_000_000
@@ -69,15 +69,7 @@ def test_who_trains_on_its_rows_instead_is_disputed_and_its_attesters_slashed(mo
     town = Town("pos", seed=7, replay=RANDOMISED)
     liar, colluders = town.key(5).account, {town.key(1).account, town.key(2).account}
     forge(monkeypatch, liar)
-    honest = JOBS[RepeatTraining]
-
-    def repeat(spec: JobSpec, world: World, control: JobControl) -> JobResult:
-        assert isinstance(spec, RepeatTraining)
-        if world.key.account in colluders and spec.device == liar:
-            return TrainingRepeated(True, spec.update)
-        return honest(spec, world, control)
-
-    monkeypatch.setitem(JOBS, RepeatTraining, repeat)
+    collude(monkeypatch, liar, colluders)
     entry, records = town.run()
     assert entry.status == "finished"
     decided = [event for event in town.events if isinstance(event, DisputeDecided)]
