@@ -11,11 +11,14 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from numba import uint32
 
-from fl.kernels.compiled import inner, kernel
+from fl.kernels.compiled import kernel, types  # first: it keeps Numba from loading SciPy
+
+# isort: split
+from numba import njit
 
 Words = npt.NDArray[np.uint32]
+uint32: Final = types.uint32
 
 MAX_NONCE: Final = 2**64 - 1
 
@@ -40,7 +43,7 @@ _INITIAL: Final = np.array(
 )
 
 
-@inner
+@njit(inline="always")
 def _rotate(x: np.uint32, bits: int) -> np.uint32:
     return uint32((x >> uint32(bits)) | (x << uint32(32 - bits)))
 

@@ -10,7 +10,7 @@ from consensus.pow.search import warm_up
 
 ROOT = Path(__file__).resolve().parents[3]
 HEAVY = ("fl.kernels.compiled", "numba", "llvmlite", "scipy", "sklearn", "pyarrow", "matplotlib", "pandas", "ray")
-COMPILER = ("numba.np.linalg", "numba.np.arraymath", "numba.cpython.listobj")
+COMPILER = ("scipy", "numba.np.linalg", "numba.np.arraymath", "numba.cpython.listobj")
 
 
 @pytest.mark.processes
