@@ -59,7 +59,7 @@ class Blocks:
     def holding(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the blocks that hold these rows, ascending."""
         is_held = np.zeros(len(self), np.bool_)
-        is_held[places // self.size] = True
+        is_held[places if self.size == 1 else places // self.size] = True
         return is_held.nonzero()[0]
 
     def within(self, places: NDArray[np.int64], numbers: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -67,6 +67,8 @@ class Blocks:
 
         ``numbers`` are ascending: only a last block has fewer rows, and it comes last.
         """
+        if self.size == 1:
+            return numbers.searchsorted(places)
         return numbers.searchsorted(places // self.size) * self.size + places % self.size
 
 

@@ -153,18 +153,18 @@ class AuditedTraining:
 
     def _read_vector(self, state: bytes) -> Float64Vector:
         self._check(state)
-        return np.frombuffer(state, "<f8").astype(np.float64)
+        return np.frombuffer(state, "<f8").astype(np.float64, copy=False)
 
     def _read_sums(self, state: bytes) -> Sums:
         self._check(state)
         d = self.problem.dimension
-        vector, loss = np.frombuffer(state, "<f8", d).astype(np.float64), _DOUBLE.unpack_from(state, 8 * d)[0]
+        vector = np.frombuffer(state, "<f8", d).astype(np.float64, copy=False)
         counts = None
         if is_counting(self.problem):
-            counts = np.frombuffer(state, "<i8", self.problem.features, 8 * (d + 1)).astype(np.int64)
+            counts = np.frombuffer(state, "<i8", self.problem.features, 8 * (d + 1)).astype(np.int64, copy=False)
             if counts.size and int(counts.view(np.uint64).max()) > self.samples:  # nor is any below 0
                 raise PayloadError(f"a state counts no features of {self.samples} samples")
-        return Gradient(vector, loss), counts
+        return Gradient(vector, _DOUBLE.unpack_from(state, 8 * d)[0]), counts
 
     def _write_sums(self, sums: Sums) -> bytes:
         gradient, counts = sums

@@ -46,7 +46,8 @@ class Model(Shape):
 
     def ridge(self, weights: Float64Vector) -> Gradient:
         """Return what the L2 term has of a row's ∇f_i(w) and f_i(w): the same for every row."""
-        return Gradient(self.penalty() * weights, self.penalty_of(weights))
+        slope = self.penalty() * weights
+        return Gradient(slope, 0.5 * strict_dot(slope, weights))
 
     def loss_gradient(self, weights: Float64Vector, data: Dataset) -> Float64Vector:
         """Return Σ_i ∇l_i(w), without the L2 term."""
