@@ -376,8 +376,13 @@ def _new_opener(file: Path | None, keyring: bool) -> "Opener":
     return Password(given)
 
 
-def store_opener(directory: Path, file: Path | None, *, from_terminal: bool = True) -> "Opener":
-    """Return what opens a store: the keyring if its key is there, else the password of a file, or asked for."""
+def store_opener(
+    directory: Path, file: Path | None, *, from_terminal: bool = True, option: str = "--password-file"
+) -> "Opener":
+    """Return what opens a store: the keyring if its key is there, else the password of a file, or asked for.
+
+    ``option``: which one of the command names the file.
+    """
     from node.service.datastore import choose_opener
     from storage.datakey import is_in_keyring
 
@@ -387,7 +392,7 @@ def store_opener(directory: Path, file: Path | None, *, from_terminal: bool = Tr
         return choose_opener(directory, None)
     if file is None and not from_terminal:
         raise UsageFault("standard input brings rows: the store's password can't be asked for", "use --password-file")
-    given = ask_password(f"Password of the data store {directory}") if file is None else read_password(file)
+    given = ask_password(f"Password of the data store {directory}", option) if file is None else read_password(file)
     return choose_opener(directory, given)
 
 

@@ -145,7 +145,8 @@ def run(
     password = read_password_of(DataDirectory.find(home), NODE_KEY, password_file)
     opener = None
     if config.device.data.startswith(SCHEME):
-        opener = store_opener(store_path(home, config.device.data), data_password_file)
+        store = store_path(home, config.device.data)
+        opener = store_opener(store, data_password_file, option="--data-password-file")
 
     def tell(running: "Running") -> None:
         document = {"home": str(home), "rpc": running.url, "listening": running.listening}

@@ -55,9 +55,9 @@ def read_password_of(directory: "DataDirectory", name: str, file: Path | None) -
     return ask_password(f"Password of the key {name!r}")
 
 
-def ask_password(question: str) -> str:
-    """Return a password that is asked for on the terminal."""
-    _need_terminal()
+def ask_password(question: str, instead: str = "--password-file") -> str:
+    """Return a password that is asked for on the terminal. Without one ``UsageFault`` names the option ``instead``."""
+    _need_terminal(instead)
     return str(typer.prompt(question, hide_input=True, err=True))
 
 
@@ -66,6 +66,6 @@ def load_key(directory: "DataDirectory", name: str, file: Path | None) -> KeyPai
     return directory.keystore().load(name, read_password_of(directory, name, file))
 
 
-def _need_terminal() -> None:
+def _need_terminal(instead: str = "--password-file") -> None:
     if not sys.stdin.isatty():
-        raise UsageFault("the password can't be asked for: standard input is no terminal", "use --password-file")
+        raise UsageFault("the password can't be asked for: standard input is no terminal", f"use {instead}")

@@ -117,6 +117,8 @@ def open_source(location: str) -> DataSource:
     path = Path(location)
     if not path.is_file():
         known = f" (registered sources: {listed(sorted(_MAKERS))})" if _MAKERS else ""
+        if path.is_dir():
+            known = f", but a directory: a device's data are one file, or a data store, store:{location}"
         raise DataError(f"{location}: is no data file{known}")
     return FileSource(path)
 

@@ -154,7 +154,7 @@ def test_a_device_is_not_run_on_a_store_without_its_password(store, tmp_path):
     done("init", "--home", home, *QUICK)
     answer = fedchain("device", "run", f"store:{store}", "--home", home, "--any-plan", "--consent")
     assert answer.code == 2
-    assert "password" in answer.err
+    assert "--data-password-file" in answer.err, "--password-file would be the node's key's"
 
 
 def test_sizes_spans_and_times_are_read_as_people_write_them():

@@ -62,6 +62,8 @@ def test_a_file_is_a_source(tmp_path: Path) -> None:
     assert rows(source.load(ROLE)) == 1
     with pytest.raises(DataError, match="is no data file"):
         open_source(str(tmp_path / "none.csv"))
+    with pytest.raises(DataError, match=f"is no data file, but a directory.*store:{tmp_path}"):
+        open_source(str(tmp_path))
 
 
 @dataclass(frozen=True)
