@@ -13,8 +13,9 @@ from chain.hashing import content_id
 from chain.ids import AccountId
 from chain.number import Number
 from fl.dataset import Dataset
+from fl.plan.checks_combining import MAX_HELD_BYTES
 from fl.plan.schema import FedAvg, FedSvrg, Median, MultiKrum, NormClip, PlainAggregation, TrimmedMean
-from fl.plan.validate import MAX_HELD_BYTES, check_plan
+from fl.plan.validate import check_plan
 from fl.problem import Problem, compile_problem
 from fl.robust import Member, choose_nearest, clip_to_median, locate, mean_vector
 from fl.train import train_federated
