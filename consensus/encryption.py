@@ -47,7 +47,7 @@ def is_encrypted(view: StateView, plan: Hash) -> bool:
 def is_sharing_first(view: StateView, plan: Hash) -> bool:
     """Do the plan's devices share something before they reveal?"""
     problem = get_problem(view, plan)
-    return encryption_of(problem.plan) is not None and scheme_of(problem.plan).shares_first
+    return encryption_of(problem.plan) is not None and scheme_of(problem.plan).sharing is not None
 
 
 def is_in_step(view: StateView, state: RoundState, name: str) -> bool:

@@ -34,7 +34,7 @@ from consensus.state import (
 from consensus.statekeys import decryption_key, decryptions_key, mask_key, masks_key, number_key
 from consensus.view import StateView
 from fl.problem import Problem
-from fl.secure.base import Cohort, get_shared_name
+from fl.secure.base import Cohort, get_shared_name, sharing_of
 from fl.secure.registry import scheme_of
 
 
@@ -54,9 +54,9 @@ def share_mask(ledger: Ledger, transaction: Transaction, body: ShareMask) -> Non
         raise Invalid("update.share.known", "the device has shared for this task already")
     problem = get_problem(view, plan)
     message = _read_message(ledger, problem, body.payload, "update.share.payload")
-    cohort, scheme = Cohort(task, get_selected(view, plan), {}), scheme_of(problem.plan)
+    cohort, sharing = Cohort(task, get_selected(view, plan), {}), sharing_of(scheme_of(problem.plan))
     key = ("share", task, device, body.payload.id)
-    _check_once(ledger, key, "update.share.payload", lambda: scheme.check_share(problem, cohort, device, message))
+    _check_once(ledger, key, "update.share.payload", lambda: sharing.check_share(problem, cohort, device, message))
     put_record(view, mask_key(plan, position), SharedMask(task, body.payload))
     count = get_mask_count(view, plan) + 1
     view.put(masks_key(plan), number_key(count))

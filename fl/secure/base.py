@@ -57,6 +57,16 @@ def get_shared_name(shared: Iterable[tuple[AccountId, Hash]]) -> Hash:
     return digest(_DOMAIN_SHARED, *[device + id for device, id in shared])
 
 
+class Sharing(Protocol):
+    """The step before the reveals, under schemes that have one."""
+
+    def share(self, problem: Objective, cohort: Cohort, key: KeyPair) -> bytes:
+        """Return what a device shares for a task: the same bytes whenever it is asked."""
+
+    def check_share(self, problem: Objective, cohort: Cohort, device: AccountId, message: bytes) -> str | None:
+        """Return what is wrong with what a device shares, None if nothing is."""
+
+
 class Scheme(Protocol):
     """A way to encrypt updates: ``fl.secure.registry`` has one object of each."""
 
@@ -65,8 +75,8 @@ class Scheme(Protocol):
         """The name plans use."""
 
     @property
-    def shares_first(self) -> bool:
-        """Do devices share something before they reveal?"""
+    def sharing(self) -> Sharing | None:
+        """What devices share before they reveal; None under schemes where they share nothing."""
 
     def find_faults(self, problem: Objective) -> Sequence[Fault]:
         """Return what is wrong with the plan's choice, beyond the records' own ranges."""
@@ -76,12 +86,6 @@ class Scheme(Protocol):
 
     def most_message_bytes(self, problem: Objective) -> int:
         """Return the size of any other message of the scheme, at most."""
-
-    def share(self, problem: Objective, cohort: Cohort, key: KeyPair) -> bytes:
-        """Return what a device shares for a task: the same bytes whenever it is asked."""
-
-    def check_share(self, problem: Objective, cohort: Cohort, device: AccountId, message: bytes) -> str | None:
-        """Return what is wrong with what a device shares, None if nothing is."""
 
     def protect(self, problem: Objective, cohort: Cohort, key: KeyPair, values: Int64Vector) -> bytes:
         """Return a device's protected update of the values that ``fl.secure.quantise`` gave."""
@@ -116,3 +120,10 @@ class Scheme(Protocol):
 
     def open(self, problem: Objective, gathered: Gathered, parts: Mapping[AccountId, bytes]) -> list[int] | None:
         """Return the sum, a coordinate each, of parts that passed ``check_part``; None if there is no sum to be had."""
+
+
+def sharing_of(scheme: Scheme) -> Sharing:
+    """Return what devices share under a scheme that has a step for it; ``LookupError`` under others."""
+    if scheme.sharing is None:
+        raise LookupError(f"under {scheme.name} devices share nothing before they reveal")
+    return scheme.sharing

@@ -18,7 +18,7 @@ from fl.objective import Objective
 from fl.plan.dimensions import most_selected
 from fl.plan.schema import Masked, SummedGaussian
 from fl.secure import masks
-from fl.secure.base import Cohort, Gathered, get_shared_name
+from fl.secure.base import Cohort, Gathered, Sharing, get_shared_name
 
 _NAME_BYTES: Final = 32
 _PART_BYTES: Final = 97
@@ -30,7 +30,11 @@ class MaskScheme:
     """The scheme object; ``MASKS`` is the one instance."""
 
     name: str = "masks"
-    shares_first: bool = True
+
+    @property
+    def sharing(self) -> Sharing:
+        """What masks are made of."""
+        return self
 
     def find_faults(self, problem: Objective) -> Sequence[Fault]:
         """Return what is wrong with the size of the cohort."""

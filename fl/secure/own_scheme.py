@@ -33,7 +33,7 @@ class OwnScheme:
     """The scheme object; ``PAILLIER_OWN`` is the one instance."""
 
     name: str = "paillier-own"
-    shares_first: bool = False
+    sharing: None = None
 
     def find_faults(self, problem: Objective) -> Sequence[Fault]:
         """Return what is wrong with the members' keys, and with what is to be packed under them."""
@@ -60,14 +60,6 @@ class OwnScheme:
     def most_message_bytes(self, problem: Objective) -> int:
         """Return the size of a member's part."""
         return own.opened_bytes(_keys(problem), _packing(problem))
-
-    def share(self, problem: Objective, cohort: Cohort, key: KeyPair) -> bytes:
-        """Nobody shares under this scheme."""
-        raise LookupError("under paillier-own devices share nothing before they reveal")
-
-    def check_share(self, problem: Objective, cohort: Cohort, device: AccountId, message: bytes) -> str | None:
-        """Nobody shares under this scheme."""
-        return "under paillier-own devices share nothing before they reveal"
 
     def protect(self, problem: Objective, cohort: Cohort, key: KeyPair, values: Int64Vector) -> bytes:
         """Return the values, shared between the members and encrypted for each, with proofs that this device knows."""

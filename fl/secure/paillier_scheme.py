@@ -32,7 +32,7 @@ class PaillierScheme:
     """The scheme object; ``PAILLIER`` is the one instance."""
 
     name: str = "paillier"
-    shares_first: bool = False
+    sharing: None = None
 
     def find_faults(self, problem: Objective) -> Sequence[Fault]:
         """Return what is wrong with the committee's key, and with what is to be packed under it."""
@@ -63,14 +63,6 @@ class PaillierScheme:
         """Return the size of a member's part with an opening."""
         total = bytes(paillier.aggregate_bytes(_packing(problem)))
         return paillier.part_bytes(_key(problem), total) + len(total)
-
-    def share(self, problem: Objective, cohort: Cohort, key: KeyPair) -> bytes:
-        """Nobody shares under this scheme."""
-        raise LookupError("under paillier devices share nothing before they reveal")
-
-    def check_share(self, problem: Objective, cohort: Cohort, device: AccountId, message: bytes) -> str | None:
-        """Nobody shares under this scheme."""
-        return "under paillier devices share nothing before they reveal"
 
     def protect(self, problem: Objective, cohort: Cohort, key: KeyPair, values: Int64Vector) -> bytes:
         """Return the encrypted values, with the proof that this device knows them."""

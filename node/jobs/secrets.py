@@ -6,7 +6,7 @@ from chain.ids import AccountId, Hash
 from consensus.problems import compile_document
 from fl.envelope import protect_update
 from fl.problem import Problem
-from fl.secure.base import Cohort, Gathered
+from fl.secure.base import Cohort, Gathered, sharing_of
 from fl.secure.registry import scheme_of
 from node.jobs.control import JobControl
 from node.jobs.results import Declined, JobResult, MessageMade
@@ -20,7 +20,7 @@ def share_secrets(spec: ShareSecrets, world: World, control: JobControl) -> JobR
     """Make what this device shares: the same bytes whenever it is asked, since they follow from its key."""
     problem = compile_document(spec.plan)
     cohort = Cohort(Hash(spec.task), _accounts(spec.devices), {})
-    return MessageMade(scheme_of(problem.plan).share(problem, cohort, world.key))
+    return MessageMade(sharing_of(scheme_of(problem.plan)).share(problem, cohort, world.key))
 
 
 def protect_trained(spec: TrainTask, world: World, problem: Problem, payload: bytes, samples: int) -> bytes | None:

@@ -23,7 +23,7 @@ from fl.envelope import protect_update
 from fl.plan.schema import Bounds, Committee, Encryption, FedAvg, FedSvrg, Masked, Paillier, PaillierOwn, Plan
 from fl.privacy.randomness import SeededRandom
 from fl.problem import Problem
-from fl.secure.base import Scheme
+from fl.secure.base import Scheme, sharing_of
 from fl.secure.paillier import deal
 from fl.secure.paillier.member import MemberKeys, make_member_key
 from fl.secure.quantise import get_cohort_update, quantise
@@ -99,7 +99,7 @@ class SecretChain(Chain):
     def share(self, *devices: KeyPair) -> None:
         task = self.round.task
         for device in devices:
-            ref = self.keep(self.scheme.share(self.problem, self.cohort(), device))
+            ref = self.keep(sharing_of(self.scheme).share(self.problem, self.cohort(), device))
             self.send(device, ShareMask(self.plan, task.round, task.attempt, task.phase, Hash(task.digest), ref))
 
     def secret(self, device: KeyPair) -> LocalUpdate:

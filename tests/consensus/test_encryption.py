@@ -34,7 +34,7 @@ from fl.plan.schema import (
     encode_plan,
 )
 from fl.privacy.randomness import SeededRandom
-from fl.secure.base import get_context
+from fl.secure.base import get_context, sharing_of
 from fl.secure.moduli import find_clash, get_moduli
 from fl.secure.paillier import Packing, PublicKey, encrypt
 from fl.secure.paillier.member import Factors, MemberKeys, derive_factors, show_key
@@ -249,7 +249,7 @@ def test_what_is_shared_is_its_senders_own_and_said_once() -> None:
     chain = SecretChain(secret_plan(masked()))
     task, cohort = chain.round.task, chain.cohort()
     place = chain.plan, task.round, task.attempt, task.phase, Hash(task.digest)
-    alices = chain.scheme.share(chain.problem, cohort, ALICE)
+    alices = sharing_of(chain.scheme).share(chain.problem, cohort, ALICE)
     body = ShareMask(*place, chain.keep(alices))
     assert refusal(chain, BOB, body).rule == "update.share.payload"
     assert refusal(chain, DEVICES[5], body).rule == "update.share.device"

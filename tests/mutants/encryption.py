@@ -18,7 +18,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     Mutant(
         "what is shared is not looked at",
         "consensus/rules/encryption.py",
-        '    _check_once(ledger, key, "update.share.payload", lambda: scheme.check_share(problem, cohort, device, message))',
+        '    _check_once(ledger, key, "update.share.payload", lambda: sharing.check_share(problem, cohort, device, message))',
         "    assert key",
         CHAIN,
     ),
