@@ -291,15 +291,34 @@ def _budget(loss: str | None, epsilon: float | None, delta: float | None) -> int
 @command
 def status(home: HomeOption = None, as_json: JsonFlag = False) -> None:
     """Show what the device of a running node does: plans it serves or stays away from, and why."""
-    view = ask(home, lambda node: node.device_status())
-    emit(as_json, as_document(view), *_status(view))
+    view, ended = ask(home, look)
+    emit(as_json, as_document(view) | {"ended": ended}, *describe(view, ended))
+
+
+async def look(node: "Client") -> "tuple[DeviceStatus, dict[str, str]]":
+    """Return what the device does, and of the plans that it does not stay away from those that are over, and how."""
+    from node.client import NotFound
+
+    view = await node.device_status()
+    ended: dict[str, str] = {}
+    for one in () if view.role is None else view.role["plans"]:
+        if one["declined"]:
+            continue
+        try:
+            status = (await node.plan(one["plan"])).standing.status
+        except NotFound:  # a light node knows no more than its device needs
+            continue
+        if status in ("finished", "cancelled"):
+            ended[one["plan"]] = status
+    return view, ended
 
 
 def _lost(loss: int) -> str | None:
     return f"{loss:,} micro-zCDP by its journal; see fedchain privacy" if loss else None
 
 
-def _status(view: "DeviceStatus") -> list[RenderableType]:
+def describe(view: "DeviceStatus", ended: dict[str, str]) -> list[RenderableType]:
+    """Return what ``device status`` prints."""
     if view.role is None:
         return ["This node is no device. Start it with its data: fedchain node start --device DATA --consent"]
     shown: list[RenderableType] = [
@@ -316,7 +335,13 @@ def _status(view: "DeviceStatus") -> list[RenderableType]:
         )
     ]
     rows = [
-        (short(one["plan"]), one["role"], one["samples"], one["declined"] or "takes part") for one in view.role["plans"]
+        (
+            short(one["plan"]),
+            one["role"],
+            one["samples"],
+            one["declined"] or ended.get(one["plan"], "takes part"),
+        )
+        for one in view.role["plans"]
     ]
     if rows:
         shown += ["", listing(("plan", "role", "samples", "standing"), rows, numbers=("samples",))]
