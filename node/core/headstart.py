@@ -38,17 +38,12 @@ class HeadStart:
             turn.network(self._network.bring_body(block_id(made.header), made.body, voters, turn.now))
 
     def tell_followers(self, made: BlockMade, turn: Turn) -> None:
-        """Tell a few others too if the block carries updates. Where nobody else votes they get its body alone.
-
-        That block is final in a moment, and they need not ask for the body then; a proposal before it would have them
-        at work beside the one that they wait for.
-        """
+        """Tell a few others too if the block carries updates, unless nobody else votes: then it is final already."""
         voters, _ = self._listeners.of(Audience.EACH_VALIDATOR)
         followers, _ = self._listeners.of(Audience.FOLLOWERS)
-        if not followers or not made.body.updates:
+        if not voters or not followers or not made.body.updates:
             return
-        few = list(followers)[:FOLLOWERS]
+        few, proposal = list(followers)[:FOLLOWERS], Proposal(made.header)
         turn.network(self._network.bring_body(block_id(made.header), made.body, few, turn.now))
-        if voters:
-            proposal, tell = Proposal(made.header), self._network.tell_engine
-            turn.network(tell(encode(proposal), message_key(proposal), few, turn.now))
+        tell = self._network.tell_engine
+        turn.network(tell(encode(proposal), message_key(proposal), few, turn.now))
