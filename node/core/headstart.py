@@ -38,10 +38,9 @@ class HeadStart:
             turn.network(self._network.bring_body(block_id(made.header), made.body, voters, turn.now))
 
     def tell_followers(self, made: BlockMade, turn: Turn) -> None:
-        """Tell a few others too if the block carries updates, unless nobody else votes: then it is final already."""
-        voters, _ = self._listeners.of(Audience.EACH_VALIDATOR)
+        """Tell a few others too if the block carries updates, and if all who vote were told directly."""
         followers, _ = self._listeners.of(Audience.FOLLOWERS)
-        if not voters or not followers or not made.body.updates:
+        if not followers or not made.body.updates:
             return
         few, proposal = list(followers)[:FOLLOWERS], Proposal(made.header)
         turn.network(self._network.bring_body(block_id(made.header), made.body, few, turn.now))

@@ -77,6 +77,8 @@ def test_where_a_proposal_is_passed_on_by_everybody_nothing_goes_with_it(body: B
     assert run([*VOTERS[:2], *OTHERS], body) == []
 
 
-def test_who_votes_alone_gives_no_head_start() -> None:
-    """Its block is final as soon as it is made: what says so must not wait behind a proposal."""
-    assert run(OTHERS, BUSY, [OWN]) == []
+def test_who_votes_alone_gives_a_head_start_too() -> None:
+    """Its block is final when it has executed it: others execute it at the same time."""
+    few = OTHERS[:FOLLOWERS]
+    assert run(OTHERS, BUSY, [OWN]) == [("body", few), ("proposal", few)]
+    assert run(OTHERS, Body((), ()), [OWN]) == []

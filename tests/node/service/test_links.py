@@ -77,6 +77,23 @@ async def test_both_sides_name_the_listeners_certificate():
         assert ours.address == address
 
 
+async def test_a_short_message_does_not_wait_for_the_one_before(monkeypatch):
+    """Both sides have TCP_NODELAY: else the second of two short messages waits for the other side, 40 ms."""
+    writers: list[asyncio.StreamWriter] = []
+    start = Links._start
+
+    def note(self: Links, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *rest: object) -> None:
+        writers.append(writer)
+        start(self, reader, writer, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Links, "_start", note)
+    async with two_ends() as (server, client, address):
+        await connect(server, client, address)
+        assert len(writers) == 2
+        for writer in writers:
+            assert writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 @given(pieces=st.lists(st.binary(min_size=1, max_size=100_000), min_size=1, max_size=8))
 @settings(max_examples=10)
 async def test_bytes_arrive_whole_and_in_order(pieces: list[bytes]):
