@@ -22,7 +22,14 @@ class Node:
         """Return what the device does."""
         plans = [{"plan": plan, "role": "", "samples": 9, "declined": ""} for plan in PLANS]
         plans[-1]["declined"] = "its rows do not fit"
-        role: dict[str, Any] = {"plans": plans, "releases": 1, "working": "", "waiting": "", "last_error": "", "loss": 0}
+        role: dict[str, Any] = {
+            "plans": plans,
+            "releases": 1,
+            "working": "",
+            "waiting": "",
+            "last_error": "",
+            "loss": 0,
+        }
         return DeviceStatus("fc1device", registered=True, role=role)
 
     async def plan(self, plan: str) -> Any:
@@ -34,13 +41,15 @@ class Node:
 
 
 def test_who_takes_part_in_a_plan_that_is_over_is_not_said_to_take_part(capsys: pytest.CaptureFixture[str]) -> None:
-    """Plans that are over are named as what they are; of what a light node does not know nothing is claimed to be over."""
+    """Plans that are over are named as what they are; what a light node does not know is not claimed to be over."""
     view, ended = asyncio.run(look(Node()))  # type: ignore[arg-type]
     assert ended == {"bb" * 32: "finished", "cc" * 32: "cancelled"}
     Console(width=80, force_terminal=False).print(*describe(view, ended), sep="\n")
     lines = {line[:4]: line for line in capsys.readouterr().out.splitlines()}
-    assert "takes part" in lines["aaaa"] and "takes part" in lines["dddd"]
-    assert "finished" in lines["bbbb"] and "cancelled" in lines["cccc"]
+    assert "takes part" in lines["aaaa"]
+    assert "takes part" in lines["dddd"]
+    assert "finished" in lines["bbbb"]
+    assert "cancelled" in lines["cccc"]
     assert "its rows do not fit" in lines["eeee"]
 
 
