@@ -215,7 +215,7 @@ class FleetRole:
                 service.open.clear()
                 service.commits.clear()
             return
-        is_idle = not (service.open or service.known or self._outbox)
+        is_idle = not (service.open or service.known or self._outbox) and self._training != plan
         if not is_at_hand or (is_idle and height - service.sent_at >= RESEND_BLOCKS):
             self._begin(service, state, owing, turn)
         self._want_commits(service, state, owing)

@@ -11,16 +11,18 @@ from consensus.state import get_account, get_enrolment
 from fl.errors import FLError
 from fl.fleetpayloads import FleetTrainer
 from fl.varints import pack_signed
+from node.effects import StartJob
 from node.jobs import run
 from node.jobs.control import JobControl
 from node.jobs.results import JobResult, UpdatesVerified
-from node.jobs.specs import JobSpec, VerifyUpdates
+from node.jobs.specs import JobSpec, TrainFleet, VerifyUpdates
 from node.notices import BlockRefused, RoleNotice, UpdateRefused
+from node.roles.fleetservice import RESEND_BLOCKS
 from node.world import World
 from storage.memorystores import MemoryReleaseJournal
 from storage.own import JournalEntry
 from tests.node.core.plans import entry_of, halts, is_over, models, submit
-from tests.node.core.town import House, Town
+from tests.node.core.town import BLOCK_MS, House, Town
 from tests.node.fleet.bands import FLEET, hosted, make_plan, make_town
 
 
@@ -205,3 +207,19 @@ def test_a_fleet_that_starts_again_goes_on_where_the_chain_is() -> None:
     assert len(entries) == len({(entry.task, entry.device) for entry in entries}) == 10 * 2 * 2
     fleet, view = hosted(house), town.houses[0].core.chain.view
     assert all(get_account(view, account).nonce == 2 for account in fleet.accounts)
+
+
+def test_a_training_that_outlasts_many_blocks_is_done_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks go by while the last batch of a task trains: what has not left yet is not asked for a second time."""
+    span = Town._duration
+    slow = 5 * RESEND_BLOCKS * BLOCK_MS // 2
+    monkeypatch.setattr(Town, "_duration", lambda t, spec: slow if isinstance(spec, TrainFleet) else span(t, spec))
+    town, house = make_town(miners=1, devices=10)
+    plan = submit(town, make_plan(10, rounds=2, reveal=100))
+    assert town.run(lambda: is_over(town, plan), 600)
+    started = [effect.spec for _, _, effects in house.log for effect in effects if isinstance(effect, StartJob)]
+    trained = [(spec.task.digest, seat.place) for spec in started if isinstance(spec, TrainFleet) for seat in spec.seats]
+    assert len(trained) == len(set(trained)) == 10 * 2 * 2
+    entry = entry_of(town, plan)
+    assert entry is not None
+    assert entry.status == "finished"
