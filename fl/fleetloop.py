@@ -3,7 +3,7 @@
 Rules of this file: no consensus path calls it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -34,9 +34,19 @@ class FleetLoop:
         return int(np.unique(self._devices[place].indices).size)
 
     def train(
-        self, task: Task, places: Sequence[int], accounts: Sequence[AccountId], model: Int64Vector, carry: bytes
+        self,
+        task: Task,
+        places: Sequence[int],
+        accounts: Sequence[AccountId],
+        model: Int64Vector,
+        carry: bytes,
+        is_over: Callable[[], bool] = lambda: False,
     ) -> list[bytes | FLError]:
-        """Return the payloads of the devices at these places, or in a payload's place why there is none."""
+        """Return the payloads of the devices at these places, or in a payload's place why there is none.
+
+        Once ``is_over`` says so, which this thread asks before each device but the first, no other one begins: then
+        the payloads are those of the first places, fewer than were asked for.
+        """
         exchange = Exchange(task.phase, model, carry)
 
         def work(asked: tuple[int, AccountId]) -> bytes | FLError:
@@ -47,4 +57,10 @@ class FleetLoop:
             except (DataError, DivergenceError) as error:
                 return error
 
-        return list(mapped(work, zip(places, accounts, strict=True), self._threads))
+        def until_over() -> Iterator[tuple[int, AccountId]]:
+            for number, pair in enumerate(zip(places, accounts, strict=True)):
+                if number > 0 and is_over():
+                    return
+                yield pair
+
+        return list(mapped(work, until_over(), self._threads))

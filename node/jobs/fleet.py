@@ -17,6 +17,7 @@ from consensus.view import StateView
 from fl.algorithms import support
 from fl.errors import DataError, ExecutorError
 from fl.fleet import Fleet
+from fl.fleetloop import FleetLoop
 from fl.plan.schema import NoAttestation, StatisticsPlan
 from fl.privacy.charges import is_private
 from fl.problem import Problem
@@ -50,6 +51,9 @@ _UNSERVED: Final = {
     "decrypt": "encrypts its devices' updates",
 }
 """Steps in which a fleet's devices have no answer, and what a plan that has them does."""
+_LONG_US: Final = 500_000
+"""A job that trains devices one by one begins no more of them after so long: what is trained is durable, and leaves,
+when its job is over. Meanwhile the next devices train."""
 
 
 def hosted_by(world: World) -> HostedFleet:
@@ -137,7 +141,10 @@ def _commitments(problem: Problem, fleet: HostedFleet, data: Fleet, control: Job
 
 
 def train_fleet(spec: TrainFleet, world: World, control: JobControl) -> JobResult:
-    """Train a batch of devices and sign what each releases. The computation's time is shared out by rows."""
+    """Train a batch of devices and sign what each releases. The computation's time is shared out by rows.
+
+    Where devices train one by one, those that ``_LONG_US`` do not reach are left for another job.
+    """
     problem, fleet = compile_document(spec.plan), hosted_by(world)
     try:
         role = find_role(problem.plan, spec.role)
@@ -146,22 +153,28 @@ def train_fleet(spec: TrainFleet, world: World, control: JobControl) -> JobResul
         return Declined(str(error))
     places = [seat.place for seat in spec.seats]
     accounts = [fleet.accounts[place] for place in places]
-    began = control.clock_us()
+    model, began = from_bytes(spec.model, problem.dimension), control.clock_us()
     try:
-        trained = trainer.train(spec.task, places, accounts, from_bytes(spec.model, problem.dimension), spec.carry)
+        if isinstance(trainer, FleetLoop):
+            trained = trainer.train(
+                spec.task, places, accounts, model, spec.carry, lambda: control.clock_us() - began >= _LONG_US
+            )
+        else:
+            trained = trainer.train(spec.task, places, accounts, model, spec.carry)
     except ExecutorError as error:
         return FleetPostponed(str(error))
     took, tells_time = control.clock_us() - began, not is_private(problem.plan)
     sizes = data.sizes.tolist()
-    counts = [sizes[place] for place in places]
+    seats, accounts = spec.seats[: len(trained)], accounts[: len(trained)]
+    counts = [sizes[seat.place] for seat in seats]
     mechanism, noised = add_noise_to_each(problem, spec.task.phase, counts, trained, world.noise)
-    sent = send_each(problem, spec.task, spec.seats, accounts, noised, world.residuals)
+    sent = send_each(problem, spec.task, seats, accounts, noised, world.residuals)
     whole, chain_id, task = max(sum(counts), 1), world.genesis.chain_id, spec.task.digest
     updates: list[LocalUpdate] = []
     released: list[bytes] = []
     failed: list[tuple[int, str]] = []
     kept: list[Keepsake] = []
-    for seat, count, one in zip(spec.seats, counts, sent, strict=True):
+    for seat, count, one in zip(seats, counts, sent, strict=True):
         payload = one.payload
         if not isinstance(payload, bytes):
             failed.append((seat.place, str(payload)))

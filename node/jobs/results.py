@@ -171,6 +171,7 @@ class Keepsake(Record):
 class FleetTrained(Record, tag="fleet-trained"):
     """The signed updates of a batch and their payloads, side by side; ``failed``: whose training failed, and why.
 
+    These are the batch's first devices, and nearly always all of it: who comes after them was not trained for time.
     ``kept``: what their devices keep, under plans whose devices do.
     """
 

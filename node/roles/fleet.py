@@ -411,6 +411,8 @@ class FleetRole:
         elif isinstance(result, FleetPostponed):
             self._postpone(spec, result.reason, turn)
         elif isinstance(result, FleetTrained) and state is not None and state.task.digest == task:
+            left = spec.seats[len(result.updates) + len(result.failed) :]
+            self._services[plan].open.extendleft([seat.place for seat in reversed(left)])
             self._services[plan].failed.update(place for place, _ in result.failed)
             self._tell_of(plan, dict(result.failed), "could not train", turn)
             self._release(state, result, turn)

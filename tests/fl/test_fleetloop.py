@@ -47,3 +47,16 @@ def test_a_device_that_diverges_is_told_in_its_place() -> None:
     good, bad = FleetLoop(problem, fleet, 2).train(a_task(0), [0, 1], ACCOUNTS[:2], initial_model(problem.plan), b"")
     assert isinstance(good, bytes)
     assert not isinstance(bad, bytes)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_who_asks_for_an_end_gets_the_first_devices(threads: int) -> None:
+    """What had begun is finished; nobody after it begins; one device trains however late it is."""
+    problem = make_problem(6, "logistic", hidden=[(4, "tanh")], algorithm=FedAvg(Number.of("0.1"), 2, 4), rounds=1)
+    fleet = Fleet.of({f"device-{k}": random_data(problem, 5 + k, k, sparse=True) for k in range(5)})
+    assert fleet is not None
+    trainer, model, places = FleetLoop(problem, fleet, threads), initial_model(problem.plan), range(5)
+    whole = trainer.train(a_task(0), places, ACCOUNTS, model, b"")
+    answers = iter([False, False, True])
+    assert trainer.train(a_task(0), places, ACCOUNTS, model, b"", lambda: next(answers)) == whole[:3]
+    assert trainer.train(a_task(0), places, ACCOUNTS, model, b"", lambda: True) == whole[:1]

@@ -9,8 +9,30 @@ ELSEWHERE: Final = ("tests/fl/executors/test_fleets.py",)
 FORGETS: Final = ("tests/storage/test_journal_forgets.py",)
 RESIDUALS: Final = ("tests/node/fleet/test_fleet_residuals.py",)
 COMMITS: Final = ("tests/node/fleet/test_fleet_commits.py",)
+TOWN: Final = ("tests/node/fleet/test_fleet_town.py",)
 
 MUTANTS: Final[tuple[Mutant, ...]] = (
+    Mutant(
+        "a fleet trains a batch again while it trains",
+        "node/roles/fleet.py",
+        " and self._training != plan",
+        "",
+        TOWN,
+    ),
+    Mutant(
+        "a fleet leaves who was not reached until it asks itself who is missing",
+        "node/roles/fleet.py",
+        "            self._services[plan].open.extendleft([seat.place for seat in reversed(left)])\n",
+        "",
+        TOWN,
+    ),
+    Mutant(
+        "a fleet trains its whole batch before anything of it leaves, however long that takes",
+        "node/jobs/fleet.py",
+        "lambda: control.clock_us() - began >= _LONG_US",
+        "lambda: False",
+        TOWN,
+    ),
     Mutant(
         "a fleet's devices send what they trained as it is",
         "node/jobs/fleetnoise.py",

@@ -4,14 +4,18 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from chain.ids import AccountId, Hash
+from chain.number import Number
 from consensus.queries import get_history
 from consensus.state import get_account, get_enrolment
 from fl.errors import FLError
 from fl.fleetpayloads import FleetTrainer
+from fl.plan.schema import FedAvg, TopK
 from fl.varints import pack_signed
 from node.effects import StartJob
+from node.jobs import fleet as fleet_jobs
 from node.jobs import run
 from node.jobs.control import JobControl
 from node.jobs.results import JobResult, UpdatesVerified
@@ -24,6 +28,8 @@ from storage.own import JournalEntry
 from tests.node.core.plans import entry_of, halts, is_over, models, submit
 from tests.node.core.town import BLOCK_MS, House, Town
 from tests.node.fleet.bands import FLEET, hosted, make_plan, make_town
+
+TOP = TopK(Number.of("0.4"), Number.of("0.5"), 1, Number.of(0), 16)
 
 
 def refusals(town: Town) -> list[object]:
@@ -209,6 +215,13 @@ def test_a_fleet_that_starts_again_goes_on_where_the_chain_is() -> None:
     assert all(get_account(view, account).nonce == 2 for account in fleet.accounts)
 
 
+def trainings(house: House) -> list[tuple[int, TrainFleet]]:
+    """The batches that a house was asked to train, in order, each with its time in milliseconds."""
+    effects = [(now, effect) for now, _, effects in house.log for effect in effects]
+    started = [(now, effect.spec) for now, effect in effects if isinstance(effect, StartJob)]
+    return [(now, spec) for now, spec in started if isinstance(spec, TrainFleet)]
+
+
 def test_a_training_that_outlasts_many_blocks_is_done_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks go by while the last batch of a task trains: what has not left yet is not asked for a second time."""
     span = Town._duration
@@ -217,9 +230,27 @@ def test_a_training_that_outlasts_many_blocks_is_done_once(monkeypatch: pytest.M
     town, house = make_town(miners=1, devices=10)
     plan = submit(town, make_plan(10, rounds=2, reveal=100))
     assert town.run(lambda: is_over(town, plan), 600)
-    started = [effect.spec for _, _, effects in house.log for effect in effects if isinstance(effect, StartJob)]
-    trained = [(spec.task.digest, seat.place) for spec in started if isinstance(spec, TrainFleet) for seat in spec.seats]
+    trained = [(spec.task.digest, seat.place) for _, spec in trainings(house) for seat in spec.seats]
     assert len(trained) == len(set(trained)) == 10 * 2 * 2
     entry = entry_of(town, plan)
     assert entry is not None
     assert entry.status == "finished"
+
+
+def test_devices_that_a_job_does_not_reach_are_trained_by_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each leaves when its own job is over, in the fleet's order, and says what it says where one job trains all."""
+    plan = replace(make_plan(10, rounds=2, reveal=100), algorithm=FedAvg(Number.of("0.2"), 1, 4), compression=TOP)
+    released = []
+    for microseconds in (10**9, 12_000):  # the clock of jobs in town goes on by five milliseconds a look
+        monkeypatch.setattr(fleet_jobs, "_LONG_US", microseconds)
+        town, house = make_town(miners=1, devices=10)
+        name = submit(town, plan)
+        assert town.run(lambda town=town, name=name: is_over(town, name), 600)
+        journal = list(house.core.world.journal.entries())
+        assert len(journal) == len({(entry.task, entry.device) for entry in journal}) == 10 * 2
+        released.append({(entry.update.release.round, entry.device): entry.payload for entry in journal[:10]})
+    asked = trainings(house)
+    assert [len(spec.seats) for _, spec in asked] == [10, 7, 4, 1] * 2
+    times = [now for now, _ in asked]
+    assert all(last - first < BLOCK_MS for first, last in ((times[0], times[3]), (times[4], times[7])))
+    assert released[0] == released[1]
