@@ -23,10 +23,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 from bench.data import MissingDataError
 from bench.flower_side import write_work
@@ -43,6 +44,9 @@ from fl.train import train_federated
 from node.localnet.fleets import FleetSpec, lay_out_fleet
 
 ROUNDS: Final = 20
+TURNS: Final = 3
+LOOPS: Final = 3
+"""Times the plain loop runs a turn, where it is short."""
 MINERS: Final = (1, 3)
 BLOCK_MS: Final = 20
 """Least time between blocks: a block goes out when the updates are there (``HOLD_MS``), not by the clock."""
@@ -81,6 +85,9 @@ class FlowerRun:
     losses: tuple[float, ...]
     model: str
     versions: Mapping[str, str]
+
+
+Run = TypeVar("Run", NetworkRun, FlowerRun)
 
 
 # --- the plain loop -------------------------------------------------------------------------------
@@ -183,33 +190,76 @@ def make_rows(
     ]
 
 
-def measure(work: Work, miners: Sequence[int], engine: Engine, block_ms: int, flower: FlowerRun | None) -> list[Row]:
-    """Return the rows of one plan on networks of so many miners."""
-    turns = 1 if work.is_long else 3
-    loops = [run_loop(work) for _ in range(turns)]
-    if flower is not None:
-        check_flower(flower, loops[0])
-    batched = [] if work.is_long else [run_loop(work, by_batches=True) for _ in range(turns)]
-    networks: list[NetworkRun] = []
-    for count in miners:
-        out, file = OUT / "round" / f"{work.name}-{count}", OUT / "round" / f"{work.name}.fleet.npz"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        save_fleet(file, sorted((name, as_sparse(data)) for name, data in work.devices.items()))
-        layout = lay_out_fleet(
-            FleetSpec(file, work.plan, out, count, engine, block_ms, seed=1, hold_ms=HOLD_MS, keep_payloads=True)
-        )
-        record, first, last, peak_mb, ready = asyncio.run(run_network(layout))
-        networks.append(summarise(count, record, first, last, peak_mb, ready))
-        check(networks[-1], loops[0])
-    loops += [run_loop(work) for _ in range(turns)]
-    loop_ms = median(loop.exchange_ms for loop in loops)
-    found: list[Row] = []
-    if batched:
-        by_batches = median(loop.exchange_ms for loop in batched)
-        found.append(row(work.case, "plain loop, by batches", "ms", by_batches, {"plain-loop": loop_ms}))
-    for network in networks:
-        found += make_rows(work.case, network, loop_ms, flower, is_long=work.is_long)
+@dataclass(slots=True)
+class Turns:
+    """What each side took, once or more a turn."""
+
+    loops: list[LoopRun] = field(default_factory=list)
+    batched: list[LoopRun] = field(default_factory=list)
+    flowers: list[FlowerRun] = field(default_factory=list)
+    networks: dict[int, list[NetworkRun]] = field(default_factory=dict)
+
+
+def take_turns(
+    work: Work, miners: Sequence[int], engine: Engine, block_ms: int, *, turns: int, has_flower: bool
+) -> Turns:
+    """Run all sides in turn, forward and backward: what else the machine does meets none of them alone."""
+    found, reference = Turns(), run_loop(work)
+
+    def loops() -> None:
+        for _ in range(1 if work.is_long else LOOPS):
+            found.loops.append(run_loop(work))
+            if not work.is_long:  # there is no batch for networks
+                found.batched.append(run_loop(work, by_batches=True))
+
+    def flower() -> None:
+        found.flowers.append(run_flower(work))
+        check_flower(found.flowers[-1], reference)
+
+    def network(count: int) -> None:
+        run = run_chain(work, count, engine, block_ms)
+        check(run, reference)
+        found.networks.setdefault(count, []).append(run)
+
+    sides: list[Callable[[], None]] = [
+        loops,
+        *([flower] if has_flower else []),
+        *(partial(network, count) for count in miners),
+    ]
+    for turn in range(turns):
+        for side in sides if turn % 2 == 0 else reversed(sides):
+            side()
     return found
+
+
+def run_chain(work: Work, miners: int, engine: Engine, block_ms: int) -> NetworkRun:
+    """Run the plan on a network of so many miners."""
+    out, file = OUT / "round" / f"{work.name}-{miners}", OUT / "round" / f"{work.name}.fleet.npz"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    save_fleet(file, sorted((name, as_sparse(data)) for name, data in work.devices.items()))
+    layout = lay_out_fleet(
+        FleetSpec(file, work.plan, out, miners, engine, block_ms, seed=1, hold_ms=HOLD_MS, keep_payloads=True)
+    )
+    record, first, last, peak_mb, ready = asyncio.run(run_network(layout))
+    return summarise(miners, record, first, last, peak_mb, ready)
+
+
+def middle(runs: Sequence[Run]) -> Run:
+    """Return the run whose exchange took the median, the shorter one of two: its other figures go with it."""
+    return sorted(runs, key=lambda run: run.exchange_ms)[(len(runs) - 1) // 2]
+
+
+def compare(work: Work, found: Turns) -> list[Row]:
+    """Return the rows of a case: of each side the turn in the middle."""
+    rows: list[Row] = []
+    loop_ms = median(loop.exchange_ms for loop in found.loops)
+    if found.batched:
+        by_batches = median(loop.exchange_ms for loop in found.batched)
+        rows.append(row(work.case, "plain loop, by batches", "ms", by_batches, {"plain-loop": loop_ms}))
+    flower = middle(found.flowers) if found.flowers else None
+    for runs in found.networks.values():
+        rows += make_rows(work.case, middle(runs), loop_ms, flower, is_long=work.is_long)
+    return rows
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -221,7 +271,10 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--block-ms", type=int, metavar="N", help="least time between blocks")
     parser.add_argument("--rounds", type=int, metavar="N", default=ROUNDS, help="rounds of the case a9a")
     parser.add_argument("--no-flower", action="store_true", help="leave Flower out")
+    parser.add_argument("--turns", type=int, metavar="N", default=TURNS, help=f"times each side runs ({TURNS})")
     chosen = parser.parse_args(arguments)
+    if chosen.turns < 1:
+        parser.error("--turns must be 1 or more")
     rows: list[Row] = []
     skipped: list[Skipped] = []
     versions: Mapping[str, str] = {}
@@ -232,19 +285,21 @@ def main(arguments: Sequence[str]) -> None:
         except MissingDataError as error:
             skipped.append(Skipped(case, str(error)))
             continue
-        flower = None if chosen.no_flower or not PYTHON.exists() else run_flower(work)
-        if flower is None:
+        has_flower = PYTHON.exists() and not chosen.no_flower
+        if not has_flower:
             skipped.append(Skipped(f"{case}, flower", f"no {PYTHON}, which make bench-round makes, or left out"))
-        else:
-            versions = flower.versions
         block_ms = chosen.block_ms or (LONG_BLOCK_MS if work.is_long else BLOCK_MS)
-        rows += measure(work, chosen.miners or MINERS, chosen.engine, block_ms, flower)
+        miners = chosen.miners or MINERS
+        found = take_turns(work, miners, chosen.engine, block_ms, turns=chosen.turns, has_flower=has_flower)
+        rows += compare(work, found)
+        versions = found.flowers[0].versions if found.flowers else versions
     peers = ", ".join(f"{name} {version}" for name, version in versions.items()) or "not measured"
     note = (
         f"{DEVICES} devices in one process, each with its own key; {chosen.engine}, blocks at least "
         f"{chosen.block_ms or BLOCK_MS} ms apart (MNIST {chosen.block_ms or LONG_BLOCK_MS}), each held back up to "
         f"{HOLD_MS} ms for updates on their way; {chosen.rounds} rounds (MNIST {MNIST_ROUNDS}), the first apart. "
-        f"Flower: {peers}, a processor a client. Kinds of work overlap."
+        f"Flower: {peers}, a processor a client. Kinds of work overlap. "
+        f"Turns: {chosen.turns}; of each side the one in the middle."
     )
     publish("round", rows, ("cryptography", "plyvel"), skipped=skipped, note=note)
 

@@ -8,8 +8,19 @@ import numpy as np
 import psutil
 import pytest
 
-from bench import flower_side
-from bench.bench_round import FlowerRun, LoopRun, check, check_flower, make_rows, run_loop
+from bench import bench_round, flower_side
+from bench.bench_round import (
+    FlowerRun,
+    LoopRun,
+    Turns,
+    check,
+    check_flower,
+    compare,
+    make_rows,
+    middle,
+    run_loop,
+    take_turns,
+)
 from bench.footprint import Footprint, processor_seconds
 from bench.round_network import Exchange, NetworkRun, WrongFigureError, find_exchanges
 from bench.round_work import Work, as_sparse, for_devices
@@ -71,6 +82,46 @@ def test_rows_tell_ratios_to_flower_the_goal_and_the_loop():
     assert rows["peak memory, all processes, 1 miner"]["ratio"] == {"flower": 0.25}
     alone = make_rows("toy", network(100, 300), 20.0, None)
     assert alone[0]["ratio"] == {"plain-loop": 10.0}
+
+
+def test_of_each_side_the_turn_in_the_middle_counts():
+    """By its exchange, with all its other figures; of two the shorter one; the loop by its own median."""
+    slow, quick, fair = (replace(FLOWER, exchange_ms=ms, peak_mb=mb) for ms, mb in ((900, 1), (100, 2), (500, 3)))
+    assert middle([slow, quick, fair]) == fair
+    assert middle([slow, fair]) == fair
+    loops = [LoopRun(ms, (0.7, 0.5), "aa") for ms in (10.0, 90.0, 20.0)]
+    found = Turns(loops, [], [slow, quick, fair], {1: [network(900), network(200), network(100)]})
+    rows = compare(heart(2), found)
+    assert rows[0]["measure"] == "exchange, 1 miner"
+    assert rows[0]["ratio"] == {"flower": 0.4, "goal": 2.0, "plain-loop": 10.0}
+
+
+def test_sides_take_turns_forward_and_backward(monkeypatch: pytest.MonkeyPatch):
+    """So that nothing that lasts longer than a turn meets one side alone; a side that learns something else ends it."""
+    order: list[str] = []
+
+    def loop(work: Work, *, by_batches: bool = False) -> LoopRun:
+        order.append("loop")
+        return LoopRun(20.0, (0.7, 0.5), "aa")
+
+    def flower(work: Work) -> FlowerRun:
+        order.append("flower")
+        return FLOWER
+
+    def chain(work: Work, miners: int, engine: str, block_ms: int) -> NetworkRun:
+        order.append(str(miners))
+        return network(100, losses=(0.7, 0.5) if len(order) < 30 else (0.7, 0.9))
+
+    monkeypatch.setattr(bench_round, "run_loop", loop)
+    monkeypatch.setattr(bench_round, "run_flower", flower)
+    monkeypatch.setattr(bench_round, "run_chain", chain)
+    monkeypatch.setattr(bench_round, "LOOPS", 1)
+    found = take_turns(heart(2), (1, 3), "pos", 20, turns=2, has_flower=True)
+    assert order == ["loop", "loop", "loop", "flower", "1", "3", "3", "1", "flower", "loop", "loop"]
+    assert [len(found.loops), len(found.batched), len(found.flowers)] == [2, 2, 2]
+    assert {count: len(runs) for count, runs in found.networks.items()} == {1: 2, 3: 2}
+    with pytest.raises(WrongFigureError, match=r"loss 0\.9"):
+        take_turns(heart(2), (1,), "pos", 20, turns=20, has_flower=False)
 
 
 def test_a_side_that_learns_something_else_is_refused():
