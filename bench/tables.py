@@ -1,11 +1,13 @@
 """Write the tables of ``docs/benchmarks.md`` from ``build/bench/*.json``: ``python -m bench.tables``.
 
-What stands between the two marks is replaced whole; every figure comes from the documents that a run wrote.
+Between the two marks each benchmark has a section. That of a benchmark with a document is written anew, every figure
+from what the run wrote; the others stay as they are, each with the machine that it names.
 """
 
 import json
+import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from bench.report import COLUMNS, LEFT_COLUMNS, OUT, table_lines
 PAGE = Path("docs/benchmarks.md")
 BEGIN = "<!-- tables: written by python -m bench.tables -->"
 END = "<!-- end of tables -->"
+HEADING = re.compile(r"^### `make bench-(\w+)`$", re.MULTILINE)
 Document = Mapping[str, Any]
 
 
@@ -29,9 +32,19 @@ def read_documents(directory: Path = OUT) -> list[Document]:
     return documents
 
 
-def render(documents: Sequence[Document]) -> str:
-    """Return the tables as Markdown."""
-    return "\n".join(_section(document) for document in documents)
+def render(documents: Sequence[Document], before: str = "") -> str:
+    """Return the tables as Markdown, by name: of these documents, and what stood ``before`` of other benchmarks."""
+    sections = dict(_split(before))
+    sections |= {document["name"]: _section(document) for document in documents}
+    return "\n".join(sections[name] for name in sorted(sections))
+
+
+def _split(tables: str) -> Iterator[tuple[str, str]]:
+    """Yield each section's name and text."""
+    found = list(HEADING.finditer(tables))
+    ends = [heading.start() for heading in found[1:]] + [len(tables)]
+    for heading, end in zip(found, ends, strict=False):
+        yield heading[1], tables[heading.start() : end].rstrip() + "\n"
 
 
 def _section(document: Document) -> str:
@@ -66,19 +79,19 @@ def _row(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def replace_tables(page: str, tables: str) -> str:
-    """Return a page with these tables between its marks."""
+def replace_tables(page: str, documents: Sequence[Document]) -> str:
+    """Return a page whose tables, between its marks, are those of these documents and what it had of others."""
     before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
+    tables, end, after = rest.partition(END)
     if not begin or not end:
         raise TablesError(f"the page lacks the marks {BEGIN} and {END}")
-    return f"{before}{begin}\n\n{tables}\n{end}{after}"
+    return f"{before}{begin}\n\n{render(documents, tables)}\n{end}{after}"
 
 
 def main() -> None:
     """Rewrite the page."""
     try:
-        PAGE.write_text(replace_tables(PAGE.read_text(), render(read_documents())))
+        PAGE.write_text(replace_tables(PAGE.read_text(), read_documents()))
     except TablesError as error:
         sys.exit(f"bench.tables: {error}")
 

@@ -66,19 +66,35 @@ def test_the_page_takes_its_figures_from_the_documents(out: Path):
     """Only what stands between the marks is replaced, as often as one likes."""
     publish("toy", ROWS, skipped=[Skipped("a9a", "no data")])
     page = f"before\n\n{tables.BEGIN}\nold\n{tables.END}\n\nafter\n"
-    written = tables.replace_tables(page, tables.render(tables.read_documents(out)))
+    written = tables.replace_tables(page, tables.read_documents(out))
     assert written.startswith("before\n\n")
     assert written.endswith("\n\nafter\n")
     assert "old" not in written
     assert "| case | time | ms | 3 | slow | 6 | 0.5 |" in written
     assert "Not measured: a9a (no data)." in written
-    assert tables.replace_tables(written, tables.render(tables.read_documents(out))) == written
+    assert tables.replace_tables(written, tables.read_documents(out)) == written
+
+
+def test_tables_of_benchmarks_that_did_not_run_stay(out: Path):
+    """Whoever runs one benchmark keeps the figures of all others; of that one nothing old is left."""
+    publish("beta", ROWS)
+    (beta,) = tables.read_documents(out)
+    publish("gamma", ROWS, note="first")
+    page = tables.replace_tables(f"{tables.BEGIN}{tables.END}", tables.read_documents(out))
+    publish("alpha", ROWS)
+    publish("gamma", ROWS, note="second")
+    (out / "beta.json").unlink()
+    written = tables.replace_tables(page, tables.read_documents(out))
+    assert tables.HEADING.findall(written) == ["alpha", "beta", "gamma"]
+    assert tables.render([beta]) in written
+    assert "second" in written
+    assert "first" not in written
 
 
 def test_a_page_without_marks_is_refused(out: Path):
     """Nothing is written where the tables have no place, or there are no results."""
     with pytest.raises(tables.TablesError, match="marks"):
-        tables.replace_tables("a page", "tables")
+        tables.replace_tables("a page", [])
     with pytest.raises(tables.TablesError, match="make bench"):
         tables.read_documents(out)
 
@@ -86,4 +102,4 @@ def test_a_page_without_marks_is_refused(out: Path):
 def test_the_page_of_the_repository_has_its_place():
     """``python -m bench.tables`` can write docs/benchmarks.md."""
     page = (Path(__file__).parents[2] / tables.PAGE).read_text(encoding="utf-8")
-    assert "TABLES" in tables.replace_tables(page, "TABLES")
+    assert tables.replace_tables(page, []) == page
