@@ -132,12 +132,11 @@ EXAMPLE = example(
 
 def _role_of(plan: Path, name: str | None) -> "Role":
     from fl.errors import PlanError
-    from fl.plan.bind import read_plan_text
+    from fl.plan.bind import read_draft
     from fl.plan.checks_sharing import find_unshared
-    from fl.plan.parse import parse_draft
     from fl.plan.schema import StatisticsPlan
 
-    document = parse_draft(read_plan_text(plan)).plan
+    document = read_draft(plan).plan
     if isinstance(document, StatisticsPlan):
         raise UsageFault(
             f"{plan} is a plan of kind statistics: its devices share no rows, they report each at random",

@@ -352,10 +352,9 @@ def _standard_input() -> int:
 
 
 def _role_of(plan: Path, name: str | None) -> "Role":
-    from fl.plan.bind import read_plan_text
-    from fl.plan.parse import parse_draft
+    from fl.plan.bind import read_draft
 
-    roles = {role.name: role for role in parse_draft(read_plan_text(plan)).plan.roles}
+    roles = {role.name: role for role in read_draft(plan).plan.roles}
     if name is None and len(roles) == 1:
         return next(iter(roles.values()))
     if name not in roles:

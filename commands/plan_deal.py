@@ -74,7 +74,7 @@ def deal(
     if bool(member) == bool(own):
         raise UsageFault("either --member or --own says who the members are", "give one of the two, for each member")
     text, count = read_plan_text(file), len(own or member or ())
-    plan = parse_draft(text).plan
+    plan = parse_draft(text, str(file)).plan
     how = _need_committee(file, plan, count, brought=bool(own))
     if isinstance(how, PaillierOwn):
         key, size, trusted = _collect(how, own or [])

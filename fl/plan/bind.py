@@ -44,13 +44,18 @@ def load_plan(path: Path, owner_seed: bytes = NO_OWNER, *, needs_key: bool = Tru
     ``owner_seed``: the secret seed of the key that will submit the plan. ``needs_key``: must a committee's key have
     been dealt, where the plan has a committee? ``PlanError`` with all problems; ``DataError`` if a file cannot be read.
     """
-    draft = parse_draft(read_plan_text(path))
+    draft = read_draft(path)
     if needs_key and (faults := find_faults(compile_problem(draft.plan))):
         raise PlanError(faults)
     if draft.holdout_file is None:
         return BoundPlan(draft.plan, None)
     data = load_dataset(path.parent / draft.holdout_file, draft.plan.roles[0])
     return bind_holdout(draft, data, holdout_secret(owner_seed, draft.plan))
+
+
+def read_draft(path: Path) -> PlanDraft:
+    """Return the plan in a TOML file. ``PlanError`` with all problems; ``DataError`` if the file cannot be read."""
+    return parse_draft(read_plan_text(path), str(path))
 
 
 def read_plan_text(path: Path) -> str:

@@ -68,9 +68,12 @@ def parse_plan(text: str) -> Plan:
     return draft.plan
 
 
-def parse_draft(text: str) -> PlanDraft:
-    """Return the plan a TOML text holds, its holdout bound or not. ``PlanError`` with all its problems."""
-    document = _load(text)
+def parse_draft(text: str, source: str = "plan") -> PlanDraft:
+    """Return the plan a TOML text holds, its holdout bound or not. ``PlanError`` with all its problems.
+
+    ``source`` is what a text that is no TOML is called: the file it came from.
+    """
+    document = _load(text, source)
     gathering = _Gathering()
     reader = Reader(
         {
@@ -87,16 +90,16 @@ def parse_draft(text: str) -> PlanDraft:
     return PlanDraft(plan, gathering.holdout_file)
 
 
-def _load(text: str) -> dict[str, object]:
+def _load(text: str, source: str) -> dict[str, object]:
     if len(text) > MAX_TEXT:
-        raise PlanError([Problem("plan", f"{len(text)} characters", f"must be at most {MAX_TEXT}")])
+        raise PlanError([Problem(source, f"{len(text)} characters", f"must be at most {MAX_TEXT}")])
     try:
         text.encode()
         return tomllib.loads(text.removeprefix("\ufeff"), parse_float=Decimal)
     except (ValueError, DecimalException) as error:
-        raise PlanError([Problem("plan", "", f"is not TOML: {str(error)[:200]}")]) from None
+        raise PlanError([Problem(source, "", f"is not TOML: {str(error)[:200]}")]) from None
     except RecursionError:
-        raise PlanError([Problem("plan", "", "is not TOML that can be read: nested too deeply")]) from None
+        raise PlanError([Problem(source, "", "is not TOML that can be read: nested too deeply")]) from None
 
 
 class _Gathering:

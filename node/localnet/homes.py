@@ -19,10 +19,9 @@ from chain.ids import AccountId
 from chain.keys import KeyPair
 from consensus.fees import get_required_escrow
 from fl.data.sources import list_devices
-from fl.plan.bind import read_plan_text
+from fl.plan.bind import read_draft
 from fl.plan.dimensions import replay_policy
 from fl.plan.keyline import put_key
-from fl.plan.parse import parse_draft
 from fl.plan.render import render_plan
 from fl.plan.schema import Committee, PaillierOwn, Plan, StatisticsPlan
 from fl.privacy.randomness import SYSTEM_RANDOM, RandomSource, SeededRandom
@@ -145,7 +144,7 @@ def prepare_out(out: Path) -> None:
 
 def _read_plan(spec: LocalnetSpec) -> tuple[Plan, str]:
     """Return the plan as this run uses it, and its text; what the command line overrides is in it."""
-    draft = parse_draft(read_plan_text(spec.plan))
+    draft = read_draft(spec.plan)
     plan = draft.plan
     if spec.rounds is not None and isinstance(plan, StatisticsPlan):
         raise LocalnetError("a plan that counts has one round", "leave --rounds out")

@@ -16,7 +16,10 @@ HEART = ROOT / "examples" / "heart"
 
 @dataclass(frozen=True)
 class Answer:
-    """What a command came to."""
+    """What a command came to.
+
+    ``err`` has an error's sentence on one line: where it wraps depends on how long the path of a test's directory is.
+    """
 
     code: int
     out: str
@@ -39,7 +42,7 @@ def fedchain(*arguments: object, given: str | None = None) -> Answer:
     result = CliRunner().invoke(app, texts, input=given, env={"COLUMNS": str(WIDTH), "NO_COLOR": "1"})
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
-    return Answer(result.exit_code, result.stdout, result.stderr)
+    return Answer(result.exit_code, result.stdout, result.stderr.replace("\n" + " " * len("Error: "), " "))
 
 
 def done(*arguments: object, given: str | None = None) -> Any:

@@ -84,6 +84,14 @@ def test_a_plan_that_does_not_fit_is_refused_by_field(plan: Path, name: str):
     assert named in fedchain("plan", "validate", plan, "--json").error["cause"]
 
 
+def test_a_file_that_is_no_toml_is_named(plan: Path):
+    """A person with several plans knows which one to mend, and where in it."""
+    plan.write_text('title = "half a text\n')
+    answer = fedchain("plan", "validate", plan, "--json").error["cause"]
+    assert answer.startswith(f"{plan}: is not TOML: ")
+    assert "line 1" in answer
+
+
 def test_all_problems_of_a_plan_are_told_at_once(plan: Path):
     """So that a person mends it once."""
     plan.write_text(plan.read_text().replace("step = 5", "step = -5").replace("rounds = 2", "rounds = 0"))
