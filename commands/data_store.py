@@ -180,7 +180,7 @@ def import_(
     from fl.data.rows import rows_of_table
     from storage.datasegment import Source
 
-    with _open(directory, password_file) as store:
+    with _open(directory, password_file) as store, store.store.importing():
         table = read_table(file)
         times = table_times(table, time_column)
         encode_table(table, store.role)

@@ -7,6 +7,7 @@
     DIR/NUMBER.seg      a segment of sealed batches (``storage.datasegment``)
     DIR/NUMBER.new      a segment written again without the rows that went; it gets its name once the table has it
     DIR/.lock           held while anything is read or changed, not in between: a node and those who append share it
+    DIR/.import         held while a file is imported: two who import the same one would each add its rows
 
 What holds at every instant, and why opening repairs nothing but leftovers:
 
@@ -23,6 +24,7 @@ Rules of this file: rows are bytes; what they mean, and whether they fit a schem
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -43,7 +45,8 @@ from storage.datasegment import (
     rows_of,
 )
 from storage.datastate import ClosedSegment, DataState, Hold, StoreLimits, WhenFull
-from storage.errors import BoundError, CapacityError, UseError
+from storage.errors import BoundError, CapacityError, LockedError, UseError
+from storage.lock import DirectoryLock
 
 MIN_BYTES: Final = 4 * 1024 * 1024
 MAX_SEGMENT_BYTES: Final = 4 * 1024 * 1024
@@ -327,6 +330,20 @@ class DataStore:
                     return
                 rows = [row for row in rows_of(batch) if row[0] < below]
                 yield batch if len(rows) == len(batch.rows) else batch_of(rows)
+
+    @contextmanager
+    def importing(self) -> Iterator[None]:
+        """Keep other imports out, of this process and of others: what ``taken`` said holds until one's rows are in.
+
+        ``LockedError`` if one is under way. Readers, and rows that come singly, go on as ever.
+        """
+        try:
+            lock = DirectoryLock(self.path / ".import")
+        except LockedError:
+            told = "is under way; run this one again when it is over"
+            raise LockedError(f"another import into the data store {self.path} {told}") from None
+        with lock:
+            yield
 
     def taken(self, source: bytes) -> int:
         """Return how many rows of what has this digest are in, from its first on: a later import goes on there."""

@@ -13,7 +13,7 @@ from fl.errors import DataError
 from fl.plan.bind import load_plan
 from node.service.datastore import OpenedStore, create_store
 from storage.datakey import Password
-from storage.datastore import make_limits
+from storage.datastore import DataStore, make_limits
 from tests.commands.conftest import QUICK
 from tests.commands.terminal import HEART, done, fedchain
 
@@ -113,6 +113,15 @@ def test_a_file_is_imported_once_unless_it_is_asked_for_again(store, secret):
     assert done(*words)["already"] == count
     assert done(*words, "--again")["stored"] == count
     assert done("data", "store", "list", store, "--password-file", secret)["rows"] == 2 * count
+
+
+def test_two_imports_at_once_do_not_add_a_file_twice(store, secret):
+    """The second one says so and adds nothing; when the first is over it finds all rows in."""
+    words = ("data", "store", "import", store, TABLE, "--password-file", secret)
+    with DataStore(store, Password("a secret")).importing():
+        answer = fedchain(*words)
+        assert (answer.code, "run this one again when it is over" in answer.err) == (1, True)
+    assert done(*words)["stored"] == len(LINES)
 
 
 def test_rows_have_the_time_of_a_column_and_go_by_it(store, secret, tmp_path):

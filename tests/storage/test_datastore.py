@@ -15,7 +15,15 @@ from storage.datakey import Keyring, Password, read_key, write_key
 from storage.datasegment import FORMAT
 from storage.datastate import StoreLimits
 from storage.datastore import MIN_BYTES, DataStore, make_limits
-from storage.errors import BoundError, CapacityError, DamagedError, KeystoreError, UseError, WrongPasswordError
+from storage.errors import (
+    BoundError,
+    CapacityError,
+    DamagedError,
+    KeystoreError,
+    LockedError,
+    UseError,
+    WrongPasswordError,
+)
 from storage.sealing import seal, unseal
 
 SECRET = Password("secret", 16)
@@ -57,6 +65,19 @@ def test_rows_come_back_in_their_order_after_a_restart(place):
     assert rows_in(store, 2) == [(0, 5, b"one"), (1, 3, b"")]
     assert rows_in(store, 0) == []
     assert store.extent() == (3, 3)
+
+
+def test_one_import_runs_at_a_time_while_rows_come_and_go(place):
+    """A second one is told to wait, in this process or another; it may begin when the first is over."""
+    store = make(place)
+    other = DataStore(place, SECRET)
+    with store.importing():
+        with pytest.raises(LockedError, match=r"another import .* is under way"), other.importing():
+            pytest.fail("two at a time")
+        other.append([b"one"], [1])
+        assert rows_in(store) == [(0, 1, b"one")]
+    with other.importing():
+        assert rows_in(other) == rows_in(store)
 
 
 def test_nothing_in_the_directory_shows_a_row_or_the_schema(place):
