@@ -411,8 +411,8 @@ class FleetRole:
         elif isinstance(result, FleetPostponed):
             self._postpone(spec, result.reason, turn)
         elif isinstance(result, FleetTrained) and state is not None and state.task.digest == task:
-            left = spec.seats[len(result.updates) + len(result.failed) :]
-            self._services[plan].open.extendleft([seat.place for seat in reversed(left)])
+            if trains_now(self._around.chain.view, state):
+                self._reopen(spec, len(result.updates) + len(result.failed))
             self._services[plan].failed.update(place for place, _ in result.failed)
             self._tell_of(plan, dict(result.failed), "could not train", turn)
             self._release(state, result, turn)
@@ -421,10 +421,15 @@ class FleetRole:
     def _postpone(self, spec: TrainFleet, reason: str, turn: Turn) -> None:
         """Train a batch again in a while: nothing of it was said to anybody."""
         plan, self._rests_until = Hash(spec.task.plan), turn.now + _REST_MS
-        if self._services[plan].task == spec.task.digest:
-            self._services[plan].open.extend([seat.place for seat in spec.seats])
+        self._reopen(spec)
         self._last_error = f"{len(spec.seats)} devices were not trained and will be asked again: {reason}"
         turn.publish(RoleNotice(ROLE, plan, self._last_error))
+
+    def _reopen(self, spec: TrainFleet, done: int = 0) -> None:
+        """Let the next job begin with a batch's devices, but for the first so many, if their task is at hand."""
+        service = self._services[Hash(spec.task.plan)]
+        if service.task == spec.task.digest:
+            service.open.extendleft([seat.place for seat in reversed(spec.seats[done:])])
 
     def _release(self, state: RoundState, trained: FleetTrained, turn: Turn) -> None:
         """Write the releases down, durably, before any of them leaves: the invariant of this file."""

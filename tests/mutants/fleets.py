@@ -22,8 +22,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     Mutant(
         "a fleet leaves who was not reached until it asks itself who is missing",
         "node/roles/fleet.py",
-        "            self._services[plan].open.extendleft([seat.place for seat in reversed(left)])\n",
-        "",
+        "                self._reopen(spec, len(result.updates) + len(result.failed))\n",
+        "                pass\n",
         TOWN,
     ),
     Mutant(
