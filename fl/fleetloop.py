@@ -44,8 +44,8 @@ class FleetLoop:
     ) -> list[bytes | FLError]:
         """Return the payloads of the devices at these places, or in a payload's place why there is none.
 
-        Once ``is_over`` says so, which this thread asks before each device but the first, no other one begins: then
-        the payloads are those of the first places, fewer than were asked for.
+        Once ``is_over`` says so, which this thread asks before it takes each device but the first, no other is taken
+        (two a thread wait by then, and are trained): the payloads are those of the first places, fewer than asked for.
         """
         exchange = Exchange(task.phase, model, carry)
 

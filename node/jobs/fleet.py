@@ -52,7 +52,7 @@ _UNSERVED: Final = {
 }
 """Steps in which a fleet's devices have no answer, and what a plan that has them does."""
 _LONG_US: Final = 500_000
-"""A job that trains devices one by one begins no more of them after so long: what is trained is durable, and leaves,
+"""A job that trains devices one by one takes no more of them after so long: what is trained is durable, and leaves,
 when its job is over. Meanwhile the next devices train."""
 
 
