@@ -4,6 +4,7 @@ Data and questions alone: what follows from it is ``consensus.pos.agreement``'s.
 """
 
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Final
 
 from chain.block import Header, block_id
@@ -22,6 +23,8 @@ BEHIND: Final = 8
 PATIENCE_DELTAS: Final = 3
 """A leader has 3 Δ: one to hear of the view, one for its proposal, one for the votes (Simplex, the timer T_h)."""
 MAX_PATIENCE_FACTOR: Final = 32
+PATIENT_VIEWS: Final = 64
+"""Views before this one that are looked at for how patient to be."""
 
 
 @dataclass(slots=True)
@@ -140,11 +143,10 @@ class LiveEpoch:
     def _compute_deadline(self) -> int:
         """Return when patience with the current view's leader ends.
 
-        3 Δ from when it may propose, doubled for each view in a row without a block, at most 32 times as long. A parent
-        whose time is further ahead than any header's may be does not prolong it.
+        3 Δ from when it may propose, doubled for each leader in a row without a block, at most 32 times as long. A
+        parent whose time is further ahead than any header's may be does not prolong it.
         """
-        streak = self.view - 1 - self.views.last_block_view(self.view)
-        factor = min(1 << min(streak, 16), MAX_PATIENCE_FACTOR)
+        factor = min(1 << self._count_failures(), MAX_PATIENCE_FACTOR)
         parent = self.choose_parent()
         block_ms, ahead = self.parameters.block_ms, self.parameters.max_future_ms
         start = self.entered_ms
@@ -152,6 +154,15 @@ class LiveEpoch:
             start = max(start, min(parent[2].time_ms, start + ahead) + block_ms)
         self.due_ms = start
         return start + PATIENCE_DELTAS * self.parameters.delta_ms * factor
+
+    def _count_failures(self) -> int:
+        """Return how many leaders in a row, of the last ``PATIENT_VIEWS`` views at most, brought no block.
+
+        One that leads several views running counts once: that it fails again says nothing of the network, and who
+        is drawn seven times running would be waited for longer than a minute at Δ = 1 s though it is gone.
+        """
+        first = max(self.views.last_block_view(self.view) + 1, self.view - PATIENT_VIEWS)
+        return sum(1 for _ in groupby(map(self.set.leader, range(first, self.view))))
 
     def earliest_ms(self, parent: KnownBlock) -> Millis:
         """Return the earliest time of a block on ``parent``."""

@@ -1,5 +1,7 @@
 """The rules of an honest validator, one by one, on a machine that is told everything by hand."""
 
+from itertools import accumulate
+
 import pytest
 
 from chain.block import block_id
@@ -123,19 +125,22 @@ def test_patience_ends_in_a_vote_for_no_block():
     assert casts(node.lose_patience()) == []
 
 
-def test_patience_doubles_with_each_view_without_a_block_and_a_block_ends_that():
-    """×2, ×4, … ×32 and no more; after a notarised view 3 Δ again."""
+def test_patience_doubles_with_each_leader_without_a_block_and_a_block_ends_that():
+    """×2, ×4, … ×32 and no more, once for a leader of several views running; after a notarised view 3 Δ again."""
     node = Node(ME)
+    leaders = [SET.leader(view) for view in range(1, 17)]
+    changes = list(accumulate(int(one != other) for one, other in zip([None, *leaders], leaders, strict=False)))
+    assert 5 <= changes[-1] < 16, "some lead twice running, and enough others follow"
     spans = []
-    for view in range(1, 9):
+    for view in range(1, 17):
         node.tell(nullified(view))
         timers = [e for e in node.seen if isinstance(e, Timer) and e.token == TimerToken(0, view + 1, True)]
         spans.append(timers[0].at_ms - START - BLOCK_MS)
-    assert spans == [3 * DELTA_MS * min(2**n, 32) for n in range(1, 9)]
-    block = propose_on(SET, ROOT, 9, 0).header
+    assert spans == [3 * DELTA_MS * min(2**n, 32) for n in changes]
+    block = propose_on(SET, ROOT, 17, 0).header
     node.accept(block)
-    node.tell(notarized(9, block_id(block)))
-    [timer] = [e for e in node.seen if isinstance(e, Timer) and e.token == TimerToken(0, 10, True)]
+    node.tell(notarized(17, block_id(block)))
+    [timer] = [e for e in node.seen if isinstance(e, Timer) and e.token == TimerToken(0, 18, True)]
     assert timer.at_ms == block.time_ms + BLOCK_MS + 3 * DELTA_MS
 
 

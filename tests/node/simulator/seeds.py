@@ -56,4 +56,18 @@ KEPT: Final[dict[str, SimulationSettings]] = {
         plans=1,
         state_blocks=7,
     ),
+    # one that was gone led seven views running, and patience doubled with each
+    "one leader seven times running": SimulationSettings(
+        seed=92901,
+        nodes=4,
+        devices=0,
+        miners=4,
+        engine="pos",
+        byzantine=0.3,
+        behaviours=("double-propose",),
+        duration_ms=9_000,
+        block_ms=1_000,
+        plans=1,
+        tick_ms=500,
+    ),
 }
